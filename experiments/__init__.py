@@ -1,0 +1,1 @@
+"""Experiments and benchmarks on jaxecon; run with `python -m experiments.NAME`."""

@@ -1,0 +1,51 @@
+"""Frozen dataclasses that are JAX pytrees and validate on construction, never on unflattening."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import numpy as np
+
+T = TypeVar("T")
+
+
+def static(*, default: Any = dataclasses.MISSING) -> Any:
+    """A field that is part of the compiled program, not an array."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static,))
+def pytree(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen dataclass registered as a pytree.
+
+    JAX rebuilds a pytree around tracers and placeholders, so `__post_init__` (where a user's values are
+    checked) must not run then: unflattening sets the fields directly.
+    """
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    leaves = tuple(f.name for f in fields if not f.metadata.get("static"))
+    statics = tuple(f.name for f in fields if f.metadata.get("static"))
+
+    def flatten(obj: T) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        return tuple(getattr(obj, n) for n in leaves), tuple(getattr(obj, n) for n in statics)
+
+    def flatten_with_keys(obj: T) -> tuple[tuple[tuple[object, object], ...], tuple[object, ...]]:
+        children, aux = flatten(obj)
+        return tuple((jax.tree_util.GetAttrKey(n), c) for n, c in zip(leaves, children, strict=True)), aux
+
+    def unflatten(aux: tuple[object, ...], children: Iterable[Any]) -> T:
+        obj = object.__new__(cls)
+        for name, value in zip(leaves + statics, (*children, *aux), strict=True):
+            object.__setattr__(obj, name, value)
+        return obj
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
+
+
+def concrete(value: object) -> np.ndarray | None:
+    """The value as a NumPy array when it can be looked at (for validation), None while it is traced."""
+    if isinstance(value, jax.core.Tracer):
+        return None
+    return np.asarray(value)

@@ -1,0 +1,70 @@
+"""Workers who learn from experience which of eleven hours pays."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon._pytree import pytree
+from jaxecon.equilibrium import Outcome
+from jaxecon.labor import HOURS, choice_payoffs, realised_payoff
+from jaxecon.population import Cohort
+from jaxecon.preferences import REFERENCE_HOURS
+from jaxecon.random import Draws, uniform
+from jaxecon.taxation import TaxSchedule
+from jaxecon.workers.base import Observation, checked
+
+Array = jax.Array
+
+
+@pytree
+class AdaptiveParameters:
+    recency: Array  # weight of the newest payoff
+    explore_first: Array  # probability of exploring on a year's first day
+    explore_last: Array  # and on its last
+
+
+class Adaptive:
+    """Recency-weighted values of the eleven choices (Sutton and Barto 2018, eq. 2.5), exploring one step up or down.
+
+    Values start at the exact payoffs under the first schedule and carry over years. Each day a worker takes the best
+    choice, or with a probability that falls geometrically over the year its neighbour 10 h above or below (uniform
+    exploration over all hours would swamp welfare). A payoff is what the choice earned less the rebate, which no choice
+    of one's own moves: else every fall of the rebate would make all untried choices look better.
+
+    recency: (0, 1], default 0.5. explore_first, explore_last: probabilities, defaults 0.4 and 0.02.
+    """
+
+    def parameters(self, **given: float) -> AdaptiveParameters:
+        tiny = 1e-12  # a geometric path cannot start or end at zero
+        ranges = {"recency": (0.5, 1e-6, 1.0), "explore_first": (0.4, tiny, 1.0), "explore_last": (0.02, tiny, 1.0)}
+        return AdaptiveParameters(**checked("adaptive", given, **ranges))  # type: ignore[arg-type]
+
+    def init(self, params: AdaptiveParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> Array:
+        """Values, (n, 11), in full-time incomes."""
+        payoffs = choice_payoffs(schedule, cohort.skill, cohort.preferences, rebate, cohort.reference_consumption)
+        return payoffs - (rebate / (REFERENCE_HOURS * cohort.skill))[:, None]
+
+    def start_year(self, params: AdaptiveParameters, cohort: Cohort, state: Array, schedule: TaxSchedule) -> tuple[Array, Cohort]:
+        return state, cohort
+
+    def act(
+        self, params: AdaptiveParameters, plan: Cohort, state: Array, draws: Draws, observation: Observation
+    ) -> tuple[Array, Array]:
+        ratio = jnp.asarray(params.explore_last, state.dtype) / params.explore_first
+        chance = params.explore_first * ratio ** observation.progress.astype(state.dtype)
+        explore = uniform(draws.first, state.dtype) < chance
+        step = jnp.where(draws.second & 1, 1, -1)
+        # from an end, the only neighbour; choices above max_hours have value -inf and are never entered
+        top = jnp.sum(HOURS[:, None] <= jnp.broadcast_to(plan.preferences.max_hours, (1, plan.size)), axis=0) - 1
+        best = jnp.argmax(state, axis=1)
+        moved = best + step
+        moved = jnp.where(moved < 0, jnp.minimum(1, top), jnp.where(moved > top, jnp.maximum(top - 1, 0), moved))
+        choice = jnp.where(explore, moved, best)
+        return choice.astype(state.dtype) * (HOURS[1] - HOURS[0]), state
+
+    def learn(self, params: AdaptiveParameters, plan: Cohort, state: Array, hours: Array, outcome: Outcome) -> Array:
+        payoff = realised_payoff(plan.skill, plan.preferences, outcome.consumption, hours, plan.reference_consumption)
+        payoff = payoff - outcome.rebate / (REFERENCE_HOURS * plan.skill)
+        payoff = jnp.maximum(payoff, -1e6)  # ruin (no consumption at curvature > 0) is learnt, and can be unlearnt
+        chosen = hours[:, None] == jnp.asarray(HOURS, hours.dtype)[None, :]
+        step = jnp.asarray(params.recency, state.dtype) * (payoff[:, None] - state)
+        return jnp.where(chosen, state + step, state)

@@ -1,0 +1,63 @@
+"""What a cohort's behaviour is made of."""
+
+from typing import Any, Protocol
+
+import jax
+
+from jaxecon._pytree import pytree
+from jaxecon.equilibrium import Outcome
+from jaxecon.population import Cohort
+from jaxecon.random import Draws
+from jaxecon.taxation import TaxSchedule
+
+Array = jax.Array
+Parameters = Any  # a pytree of scalars, the rule's own
+State = Any  # a pytree of arrays, first axis = agents, the rule's own
+Plan = Any  # a pytree: what a year's days reuse, the rule's own
+
+
+@pytree
+class Observation:
+    """What workers know on a day besides the schedule. Scalars."""
+
+    rebate: Array  # yesterday's R, $/year
+    progress: Array  # of the tax year, 0 on its first day, 1 on its last
+
+
+class WorkerRule(Protocol):
+    """One cohort's behaviour. Stateless object; all methods are pure and traced by JAX.
+
+    `parameters` turns the user's names and numbers into a pytree and raises ValueError (one line) for a wrong one.
+    """
+
+    def parameters(self, **given: float) -> Parameters: ...
+
+    def init(self, params: Parameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> State:
+        """The state before the first day, given the first schedule and the rebate of its equilibrium."""
+        ...
+
+    def start_year(self, params: Parameters, cohort: Cohort, state: State, schedule: TaxSchedule) -> tuple[State, Plan]:
+        """Tables that the days of a year under this schedule reuse."""
+        ...
+
+    def act(self, params: Parameters, plan: Plan, state: State, draws: Draws, observation: Observation) -> tuple[Array, State]:
+        """Hours (n,) of one day, h/week."""
+        ...
+
+    def learn(self, params: Parameters, plan: Plan, state: State, hours: Array, outcome: Outcome) -> State:
+        """The state after the day's outcome (this cohort's part of it) is known."""
+        ...
+
+
+def checked(rule: str, given: dict[str, float], **ranges: tuple[float, float, float]) -> dict[str, float]:
+    """Defaults overlaid with the given values. ranges: name=(default, lowest, highest).
+
+    Raises ValueError naming the parameter, the value and the accepted range.
+    """
+    for name, value in given.items():
+        if name not in ranges:
+            raise ValueError(f"parameters.{name}: {rule} has no such parameter; one of {', '.join(ranges) or '(none)'}")
+        _, low, high = ranges[name]
+        if not low <= value <= high:
+            raise ValueError(f"parameters.{name}: {value}; {rule} accepts [{low:g}, {high:g}]")
+    return {name: float(given.get(name, default)) for name, (default, _, _) in ranges.items()}

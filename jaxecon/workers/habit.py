@@ -1,0 +1,47 @@
+"""Workers who move part of the way to their best response each day."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon._pytree import pytree
+from jaxecon.equilibrium import Outcome
+from jaxecon.labor import best_response
+from jaxecon.population import Cohort
+from jaxecon.random import Draws
+from jaxecon.taxation import TaxSchedule
+from jaxecon.workers.base import Observation, checked
+from jaxecon.workers.rational import BestResponsePlan
+
+Array = jax.Array
+
+
+@pytree
+class HabitParameters:
+    speed: Array  # share of the distance to the best response closed in a day
+
+
+class Habit:
+    """Partial adjustment, l_t = l_(t-1) + speed*(l* - l_(t-1)), from the best response to the first schedule.
+
+    speed: share per day in [0, 1], default 0.1.
+    """
+
+    def parameters(self, **given: float) -> HabitParameters:
+        return HabitParameters(**checked("habit", given, speed=(0.1, 0.0, 1.0)))  # type: ignore[arg-type]
+
+    def init(self, params: HabitParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> Array:
+        return best_response(schedule, cohort.skill, cohort.preferences, rebate)
+
+    def start_year(
+        self, params: HabitParameters, cohort: Cohort, state: Array, schedule: TaxSchedule
+    ) -> tuple[Array, BestResponsePlan]:
+        return state, BestResponsePlan.of(cohort, schedule)
+
+    def act(
+        self, params: HabitParameters, plan: BestResponsePlan, state: Array, draws: Draws, observation: Observation
+    ) -> tuple[Array, Array]:
+        hours = state + jnp.asarray(params.speed, state.dtype) * (plan.response(observation.rebate) - state)
+        return hours, hours
+
+    def learn(self, params: HabitParameters, plan: BestResponsePlan, state: Array, hours: Array, outcome: Outcome) -> Array:
+        return state

@@ -1,0 +1,69 @@
+"""Workers who choose among eleven hours with logit probabilities."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon._pytree import pytree
+from jaxecon.equilibrium import Outcome
+from jaxecon.labor import HOURS, quantal_response
+from jaxecon.population import Cohort
+from jaxecon.random import Draws, uniform
+from jaxecon.taxation import TaxSchedule
+from jaxecon.workers.base import Observation, checked
+
+Array = jax.Array
+
+
+@pytree
+class QuantalParameters:
+    precision: Array  # no unit
+
+
+@pytree
+class QuantalPlan:
+    """cumulated: (10, n) probabilities of at most choice k, k = 0..9, used where the rebate does not matter."""
+
+    cohort: Cohort
+    schedule: TaxSchedule
+    cumulated: Array
+
+
+class Quantal:
+    """Quantal response (McKelvey and Palfrey 1995). precision: in [0, 10000], default 20.
+
+    The table of a year is made once and a day is one uniform draw and ten comparisons an agent.
+    """
+
+    def parameters(self, **given: float) -> QuantalParameters:
+        return QuantalParameters(**checked("quantal", given, precision=(20.0, 0.0, 1e4)))  # type: ignore[arg-type]
+
+    def init(self, params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> tuple[()]:
+        return ()
+
+    def start_year(
+        self, params: QuantalParameters, cohort: Cohort, state: tuple[()], schedule: TaxSchedule
+    ) -> tuple[tuple[()], QuantalPlan]:
+        return state, QuantalPlan(cohort, schedule, _cumulated(params, cohort, schedule, jnp.zeros((), cohort.skill.dtype)))
+
+    def act(
+        self, params: QuantalParameters, plan: QuantalPlan, state: tuple[()], draws: Draws, observation: Observation
+    ) -> tuple[Array, tuple[()]]:
+        cumulated = plan.cumulated
+        if plan.cohort.preferences.consumption_curvature != 0:
+            cumulated = _cumulated(params, plan.cohort, plan.schedule, observation.rebate)
+        u = uniform(draws.first, cumulated.dtype)
+        hours = jnp.zeros_like(u)
+        for k in range(len(HOURS) - 1):  # unrolled: one fused pass
+            hours = hours + jnp.where(u >= cumulated[k], HOURS[k + 1] - HOURS[k], 0)
+        return hours, state
+
+    def learn(self, params: QuantalParameters, plan: QuantalPlan, state: tuple[()], hours: Array, outcome: Outcome) -> tuple[()]:
+        return state
+
+
+def _cumulated(params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> Array:
+    precision = jnp.asarray(params.precision, cohort.skill.dtype)
+    chances = quantal_response(schedule, cohort.skill, cohort.preferences, precision, rebate, cohort.reference_consumption)
+    # rounding must not leave a sliver above choices that have probability 0
+    reachable = jnp.cumsum(chances[:, ::-1], axis=1)[:, ::-1][:, 1:] > 0
+    return jnp.where(reachable, jnp.cumsum(chances, axis=1)[:, :-1], 1).T

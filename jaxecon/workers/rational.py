@@ -1,0 +1,55 @@
+"""Workers who know the schedule and respond to it exactly."""
+
+import jax
+
+from jaxecon._pytree import pytree
+from jaxecon.equilibrium import Outcome
+from jaxecon.labor import best_response
+from jaxecon.population import Cohort
+from jaxecon.random import Draws
+from jaxecon.taxation import TaxSchedule
+from jaxecon.workers.base import Observation, checked
+
+Array = jax.Array
+
+
+@pytree
+class BestResponsePlan:
+    """The exact response to a year's schedule: a table where the rebate does not matter, else what it takes to solve."""
+
+    cohort: Cohort
+    schedule: TaxSchedule
+    hours: Array  # (n,) h/week, used at curvature 0
+
+    @classmethod
+    def of(cls, cohort: Cohort, schedule: TaxSchedule) -> "BestResponsePlan":
+        return cls(cohort, schedule, best_response(schedule, cohort.skill, cohort.preferences))
+
+    def response(self, rebate: Array) -> Array:
+        if self.cohort.preferences.consumption_curvature == 0:
+            return self.hours
+        return best_response(self.schedule, self.cohort.skill, self.cohort.preferences, rebate)
+
+
+class Rational:
+    """The best response to the schedule and yesterday's rebate."""
+
+    def parameters(self, **given: float) -> tuple[()]:
+        checked("rational", given)
+        return ()
+
+    def init(self, params: tuple[()], cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> tuple[()]:
+        return ()
+
+    def start_year(
+        self, params: tuple[()], cohort: Cohort, state: tuple[()], schedule: TaxSchedule
+    ) -> tuple[tuple[()], BestResponsePlan]:
+        return state, BestResponsePlan.of(cohort, schedule)
+
+    def act(
+        self, params: tuple[()], plan: BestResponsePlan, state: tuple[()], draws: Draws, observation: Observation
+    ) -> tuple[Array, tuple[()]]:
+        return plan.response(observation.rebate), state
+
+    def learn(self, params: tuple[()], plan: BestResponsePlan, state: tuple[()], hours: Array, outcome: Outcome) -> tuple[()]:
+        return state

@@ -1,0 +1,6 @@
+"""The bridge between the economy and language models.
+
+Imports jaxecon; only jaxecon/api.py and jaxecon/cli.py import it, lazily.
+"""
+
+BRIDGE_OF = "jaxecon"  # other packages bring a top-level module `llm` too; jaxecon.api.check_bridge looks for this

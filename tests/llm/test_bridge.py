@@ -1,0 +1,203 @@
+"""The bridge: order, isolation, statuses that add up, and a transcript that is never asked twice."""
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+import jaxecon as je
+from jaxecon.planners import PlannerContext, YearObservation
+from jaxecon.population import Cohort
+from llm.bridge import Bridge, Labor
+from llm.engine import Completion, EngineError, Sampling, Usage
+from llm.planner import LLMPlanner
+from llm.prompts import Bracket, LaborObservation
+from llm.replay import Transcript
+from llm.scripted import ScriptedEngine
+from llm.workers import LLMWorkers
+
+
+def observations(n, day=0, last_hours=40):
+    return [
+        LaborObservation(
+            year=0,
+            day=day,
+            cohort="llm",
+            agent=i,
+            brackets=(Bracket(0, 0.3),),
+            skill=100.0,
+            rebate=0.0,
+            history=(),
+            last_hours=last_hours,
+            choices=tuple(range(0, 101, 10)),
+        )
+        for i in range(n)
+    ]
+
+
+def by_agent(reply):
+    """An engine whose reply to each agent is reply(agent, attempt)."""
+
+    def answer(request):
+        text = reply(request.draw.agent, request.draw.attempt)
+        return text if isinstance(text, Completion) else Completion(text, usage=Usage(100, 40, 7))
+
+    return ScriptedEngine(answer)
+
+
+@pytest.fixture
+def transcript(tmp_path):
+    opened = Transcript(tmp_path / "transcript.sqlite")
+    yield opened
+    opened.close()
+
+
+def bridge(engine, transcript, retries=2, seed=0):
+    return Bridge(engine, transcript, seed=seed, sampling=Sampling(), retries=retries)
+
+
+def test_decisions_come_in_order(transcript):
+    engine = by_agent(lambda agent, attempt: json.dumps({"hours": 10 * agent}))
+    decisions = bridge(engine, transcript).decide(Labor(), observations(11))
+    assert [d.value for d in decisions] == list(range(0, 101, 10))
+    assert {d.status for d in decisions} == {"ok"}
+
+
+def test_one_agents_failure_never_touches_another(transcript):
+    def reply(agent, attempt):
+        if agent == 1:
+            return "I would rather not say"
+        if agent == 2 and attempt == 0:
+            return '{"hours": 400}'
+        if agent == 3:
+            return Completion("", "error", error="prompt too long")
+        if agent == 4:
+            return 'ok: {"hours": 70}'
+        return '{"hours":50}'
+
+    engine = by_agent(reply)
+    b = bridge(engine, transcript, retries=2)
+    decisions = b.decide(Labor(), observations(6, last_hours=20))
+    assert [(d.value, d.status, d.attempts) for d in decisions] == [
+        (50, "ok", 1),
+        (20, "fallback", 3),
+        (50, "retried", 2),
+        (20, "fallback", 3),
+        (70, "repaired", 1),
+        (50, "ok", 1),
+    ]
+    assert b.statuses["labor"] == {"ok": 2, "fallback": 2, "retried": 1, "repaired": 1}
+    # only the failed were asked again: 6, then 3, then 2
+    assert [r.draw.attempt for r in engine.asked] == [0] * 6 + [1] * 3 + [2] * 2
+    assert b.usage.calls == 11
+    assert b.usage.fallbacks == 2
+    assert b.usage.prompt_tokens == 100 * 8  # an error has no usage
+    stored = transcript.get_decisions(seed=0, kind="labor", year=0, day=0, cohort="llm")
+    assert {agent: (d.status, json.loads(d.decision)) for agent, d in stored.items()}[1] == ("fallback", 20)
+
+
+def test_a_retry_says_what_was_wrong(transcript):
+    engine = by_agent(lambda agent, attempt: '{"hours": 400}' if attempt == 0 else '{"hours": 40}')
+    bridge(engine, transcript).decide(Labor(), observations(1))
+    first, second = engine.asked
+    assert second.messages[:2] == first.messages
+    assert second.messages[2].content == '{"hours": 400}'
+    assert "hours must be between 0 and 100" in second.messages[3].content
+
+
+def test_what_the_transcript_holds_is_not_asked_again(tmp_path):
+    path = tmp_path / "transcript.sqlite"
+    rng = np.random.default_rng(0)
+
+    def reply(agent, attempt):
+        return json.dumps({"hours": int(rng.integers(11)) * 10}) if agent else "no"
+
+    def live(engine):
+        transcript = Transcript(path)
+        b = bridge(engine, transcript)
+        try:
+            return b.decide(Labor(), observations(5)), b.usage
+        finally:
+            transcript.close()
+
+    first, usage = live(by_agent(reply))
+    engine = by_agent(lambda agent, attempt: pytest.fail("asked again"))
+    again, usage_again = live(engine)
+    assert again == first
+    assert engine.asked == []
+    assert replace(usage_again, seconds=0) == replace(usage, seconds=0)
+
+
+def test_what_was_answered_survives_a_dying_engine(tmp_path):
+    """An engine that dies in the middle of a batch: its answers are stored, and only the rest is asked for later."""
+    path = tmp_path / "transcript.sqlite"
+
+    def dying(agent, attempt):
+        if agent == 3:
+            raise EngineError("gone")
+        return json.dumps({"hours": agent * 10})
+
+    transcript = Transcript(path)
+    with pytest.raises(EngineError, match="gone"):
+        bridge(by_agent(dying), transcript).decide(Labor(), observations(6))
+    transcript.close()
+    transcript = Transcript(path)
+    engine = by_agent(lambda agent, attempt: json.dumps({"hours": agent * 10}))
+    decisions = bridge(engine, transcript).decide(Labor(), observations(6))
+    transcript.close()
+    assert [d.value for d in decisions] == [0, 10, 20, 30, 40, 50]
+    assert [r.draw.agent for r in engine.asked] == [3, 4, 5]
+
+
+def test_equal_prompts_do_not_share_an_answer(transcript):
+    """Same words, another agent, day or seed: another draw."""
+    engine = by_agent(lambda agent, attempt: '{"hours":40}')
+    b = bridge(engine, transcript)
+    b.decide(Labor(), observations(2))
+    b.decide(Labor(), observations(2, day=1))
+    bridge(engine, transcript, seed=1).decide(Labor(), observations(2))
+    assert len(engine.asked) == 6
+    assert len({r.messages for r in engine.asked}) == 2  # one per day's wording
+
+
+def test_an_empty_batch_is_no_call(transcript):
+    engine = by_agent(lambda agent, attempt: pytest.fail("asked"))
+    assert bridge(engine, transcript).decide(Labor(), []) == []
+
+
+@dataclass
+class DayOutcome:
+    hours: np.ndarray
+    income: np.ndarray
+    tax: np.ndarray
+    rebate: float
+    utility: np.ndarray
+
+
+def test_llm_workers_decide_remember_and_fall_back(transcript):
+    skill = np.array([100.0, 200.0])
+    cohort = Cohort(skill, np.ones(2), je.Preferences.annualised(max_hours=60.0), skill * 30, "llm")
+    engine = by_agent(lambda agent, attempt: '{"hours":50}' if agent == 0 else "no")
+    workers = LLMWorkers(bridge(engine, transcript, retries=0), {"llm": cohort}, window=4)
+    schedule = je.TaxSchedule.flat(0.3)
+    np.testing.assert_array_equal(workers.decide(0, 0, schedule, 0.0)["llm"], [50, 40])  # 40 until a first answer
+    workers.observe(0, 0, {"llm": DayOutcome(np.array([50.0, 40.0]), skill * 50, skill, 5.0, skill)})
+    workers.decide(0, 1, schedule, 5.0)
+    assert "Year 1 day 1: 50 hours, income 5,000, tax 100, rebate 5, utility 100" in engine.asked[-2].messages[1].content
+    assert engine.asked[-2].schema["properties"]["hours"]["enum"] == [0, 10, 20, 30, 40, 50, 60]
+
+
+def test_llm_planner_moves_rates_and_keeps_them_on_failure(transcript):
+    schedule = je.TaxSchedule.three_bracket([0.1, 0.5, 0.95])
+    answers = iter(['{"changes":[-20,10,20]}', "no", "no", "no"])
+    planner = LLMPlanner(bridge(ScriptedEngine(lambda request: Completion(next(answers))), transcript), window=3)
+    state = planner.init(PlannerContext(schedule, 3), None)
+    three = np.array([0.5, 0.3, 0.2])
+    seen = YearObservation(0, schedule, 10.0, 40.0, 50_000.0, 9_000.0, three, three * 1e5, three * 1e5)
+    moved, state = planner.propose(state, seen, None)
+    np.testing.assert_allclose(moved.rates, [0.0, 0.6, 1.0])
+    kept, state = planner.propose(state, replace(seen, year=1, schedule=moved, welfare=5.0), None)
+    np.testing.assert_array_equal(kept.rates, moved.rates)
+    assert state.best.year == 0
+    assert [y.welfare for y in state.history()] == [10.0, 5.0]
