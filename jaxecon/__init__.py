@@ -3,7 +3,9 @@
 `import jaxecon as je` is cheap: JAX and everything else load when a name is first used (PEP 562).
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -42,12 +44,22 @@ __all__ = ["__version__", *_HOME]
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'jaxecon' has no attribute {name!r}")
-    module = import_module(f"jaxecon.{_HOME[name]}")
-    for public, home in _HOME.items():  # a submodule of the same name (equilibrium) must not shadow the function
-        if home == _HOME[name]:
-            globals()[public] = getattr(module, public)
-    return globals()[name]
+    value = getattr(import_module(f"jaxecon.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Importing the submodule `equilibrium` must not put it where the function `equilibrium` is looked for."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, ModuleType) and name in _HOME:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+ArrayLike = jax.typing.ArrayLike
 
 T = TypeVar("T")
 
@@ -22,7 +25,7 @@ def pytree(cls: type[T]) -> type[T]:
     JAX rebuilds a pytree around tracers and placeholders, so `__post_init__` (where a user's values are
     checked) must not run then: unflattening sets the fields directly.
     """
-    cls = dataclasses.dataclass(frozen=True)(cls)
+    cls = dataclasses.dataclass(frozen=True, eq=False)(cls)  # arrays have no truth value to compare by
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = tuple(f.name for f in fields if not f.metadata.get("static"))
     statics = tuple(f.name for f in fields if f.metadata.get("static"))
@@ -42,6 +45,21 @@ def pytree(cls: type[T]) -> type[T]:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+def floating(x: ArrayLike) -> jax.Array:
+    """An array that can hold fractions: whole numbers become floats, floats keep their dtype."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def shown(values: np.ndarray, wrong: np.ndarray) -> str:
+    """The value or values, or the first wrong one of many, for an error message."""
+    if values.size <= 16:
+        return f"{values.tolist()}"
+    count = int(np.sum(wrong))
+    first = np.argwhere(wrong)[0].tolist()
+    return f"{values[tuple(first)]} at index {', '.join(map(str, first))}" + (f" (and {count - 1} more)" if count > 1 else "")
 
 
 def concrete(value: object) -> np.ndarray | None:

@@ -129,11 +129,10 @@ def _deciders(config: Config, economy: Any, engine: Any, out: Path, stack: ExitS
 
     if engine is None:
         return Fixed(), None, None
-    from llm.replay import Transcript
-
     from llm.bridge import Bridge
     from llm.engine import Sampling
     from llm.planner import LLMPlanner
+    from llm.replay import Transcript
     from llm.workers import LLMWorkers
 
     transcript = Transcript(out / TRANSCRIPT)

@@ -1,6 +1,8 @@
 """Configuration into arrays, once per run."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from jaxecon.config import LLM_RULE, Config
+from jaxecon.config import LLM_RULE, Budget, Config, PreferencesConfig, Welfare
 from jaxecon.economy import Economy
 from jaxecon.equilibrium import Outcome, equilibrium
 from jaxecon.errors import UserError
@@ -66,60 +68,67 @@ def first_schedule(config: Config) -> TaxSchedule:
 def build_economy(config: Config) -> Economy:
     """The economy a configuration describes. Raises UserError where it describes none."""
     dtype = dtype_of(config)
-    given = config.preferences
-    sizes = {c.name: c.size for c in config.cohorts}
+    sizes = {c.name: c.size for c in sorted(config.cohorts, key=lambda c: c.name)}
     weight = survey_weights(sizes, config.shares)
-    skills = {name: _skill(config, name, size, dtype) for name, size in sorted(sizes.items())}
-
-    weights = {name: jnp.full(skill.shape, weight[name], dtype) for name, skill in skills.items()}
+    skills = {name: _skill(config, name, size, dtype) for name, size in sizes.items()}
+    weights = {name: jnp.full(size, weight[name], dtype) for name, size in sizes.items()}
     rules, parameters = _rules(config)
-
-    @jax.jit  # one compiled program instead of a hundred small ones
-    def assemble(skills: dict[str, Array], weights: dict[str, Array]) -> tuple[Economy, Array]:
-        skill, weight = jnp.concatenate(list(skills.values())), jnp.concatenate(list(weights.values()))
-        base = base_preferences(given.set, skill, given.disutility_exponent, given.max_hours)
-        reference = federal_reference(skill, base, weight, config.budget.public_spending)
-        preferences = base
-        if given.consumption_curvature > 0:
-            preferences = with_curvature(base, reference.consumption, given.consumption_curvature)
-        welfare = _social_welfare(config, reference, weight, skills, weights)
-        at_reference = equilibrium(
-            TaxSchedule.us_federal().astype(dtype),
-            skill,
-            preferences,
-            weight,
-            config.budget.public_spending,
-            config.budget.rebate_floor,
-        )
-        c = _cut(jnp.broadcast_to(preferences.disutility_weight, skill.shape).astype(dtype), skills)
-        x_ref = _cut(reference.consumption, skills)
-        d, most = jnp.asarray(given.disutility_exponent, dtype), jnp.asarray(given.max_hours, dtype)
-        cohorts = {
-            name: Cohort(s, weights[name], Preferences(c[name], d, given.consumption_curvature, most), x_ref[name], name)
-            for name, s in skills.items()
-        }
-        economy = Economy(
-            cohorts=cohorts,
-            parameters=parameters,
-            welfare=welfare,
-            public_spending=jnp.asarray(config.budget.public_spending, dtype),
-            penalty=jnp.asarray(config.welfare.penalty, dtype),
-            reference=at_reference,
-            reference_welfare=welfare(_cut(at_reference.utility, skills)),
-            seed=jnp.asarray(config.seed, jnp.uint32),
-            rules=rules,
-            rebate_floor=config.budget.rebate_floor,
-            counts_satisfaction=config.welfare.satisfaction == "counted",
-        )
-        return economy, jnp.min(reference.consumption)
-
-    economy, poorest = assemble(skills, weights)
-    if given.consumption_curvature > 0 and not poorest > 0:
+    economy, poorest = _assemble(
+        skills,
+        weights,
+        parameters,
+        jnp.asarray(config.seed, jnp.uint32),
+        preferences=config.preferences,
+        welfare=config.welfare,
+        budget=config.budget,
+        rules=rules,
+    )
+    if config.preferences.consumption_curvature > 0 and not poorest > 0:
         raise UserError(
-            f"budget.public_spending: {config.budget.public_spending:g}; leaves the poorest {float(poorest):,.0f} $/year to consume "
-            "under the US federal schedule, and preferences.consumption_curvature > 0 needs more than 0"
+            f"budget.public_spending: {config.budget.public_spending:g}; leaves the poorest {float(poorest):,.0f} $/year "
+            "to consume under the US federal schedule, and preferences.consumption_curvature > 0 needs more than 0"
         )
     return economy
+
+
+@partial(jax.jit, static_argnames=("preferences", "welfare", "budget", "rules"))
+def _assemble(
+    skills: dict[str, Array],
+    weights: dict[str, Array],
+    parameters: dict[str, Any],
+    seed: Array,
+    *,
+    preferences: PreferencesConfig,
+    welfare: Welfare,
+    budget: Budget,
+    rules: tuple[tuple[str, WorkerRule], ...],
+) -> tuple[Economy, Array]:
+    """The economy, and the smallest reference consumption. One compiled program instead of a hundred small ones."""
+    skill, weight = jnp.concatenate(list(skills.values())), jnp.concatenate(list(weights.values()))
+    dtype, eta = skill.dtype, preferences.consumption_curvature
+    base = base_preferences(preferences.set, skill, preferences.disutility_exponent, preferences.max_hours)
+    reference = federal_reference(skill, base, weight, budget.public_spending)
+    everyones = with_curvature(base, reference.consumption, eta) if eta > 0 else base
+    federal = TaxSchedule.us_federal().astype(dtype)
+    at_reference = equilibrium(federal, skill, everyones, weight, budget.public_spending, budget.rebate_floor)
+    c = _cut(jnp.broadcast_to(everyones.disutility_weight, skill.shape).astype(dtype), skills)
+    x_ref = _cut(reference.consumption, skills)
+    d, most = jnp.asarray(preferences.disutility_exponent, dtype), jnp.asarray(preferences.max_hours, dtype)
+    social_welfare = _social_welfare(welfare, reference, weight, skills, weights)
+    economy = Economy(
+        cohorts={n: Cohort(s, weights[n], Preferences(c[n], d, eta, most), x_ref[n], n) for n, s in skills.items()},
+        parameters=parameters,
+        welfare=social_welfare,
+        public_spending=jnp.asarray(budget.public_spending, dtype),
+        penalty=jnp.asarray(welfare.penalty, dtype),
+        reference=at_reference,
+        reference_welfare=social_welfare(_cut(at_reference.utility, skills)),
+        seed=seed,
+        rules=rules,
+        rebate_floor=budget.rebate_floor,
+        counts_satisfaction=welfare.satisfaction == "counted",
+    )
+    return economy, jnp.min(reference.consumption)
 
 
 def _cut(x: Array, like: dict[str, Array]) -> dict[str, Array]:
@@ -135,15 +144,15 @@ def heard_sample(economy: Economy) -> float:
 
 
 def _social_welfare(
-    config: Config, reference: Outcome, weight: Array, skills: dict[str, Array], weights: dict[str, Array]
+    welfare: Welfare, reference: Outcome, weight: Array, skills: dict[str, Array], weights: dict[str, Array]
 ) -> SocialWelfare:
-    kind = config.welfare.function
+    kind = welfare.function
     if kind == "rawlsian" or kind == "atkinson":
         g = jnp.ones_like(weight)
     else:
         seen = jnp.maximum(reference.consumption, 0) if kind == "inverse_consumption" else reference.income
-        g = welfare_weights(kind, seen, weight, config.welfare.floor)
-    return SocialWelfare(_cut(g, skills), weights, kind, config.welfare.epsilon, config.welfare.floor)
+        g = welfare_weights(kind, seen, weight, welfare.floor)
+    return SocialWelfare(_cut(g, skills), weights, kind, welfare.epsilon, welfare.floor)
 
 
 def _rules(config: Config) -> tuple[tuple[tuple[str, WorkerRule], ...], dict[str, object]]:

@@ -4,6 +4,7 @@ import difflib
 import types
 import typing
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -52,7 +53,8 @@ class Population(Section):
     )
     file: str | None = Field(
         None,
-        description="Parquet or CSV with a column `skill` ($/year per weekly hour) or `income` ($/year at 40 h), and optionally `weight`.",
+        description="Parquet or CSV with a column `skill` ($/year per weekly hour) or `income` ($/year at 40 h), "
+        "and optionally `weight`.",
     )
     sampling: Literal["quantiles", "random"] = Field(
         "quantiles", description="Quantile midpoints, or draws that the seed decides."
@@ -178,17 +180,19 @@ class Config(Section):
         for i, cohort in enumerate(cohorts):
             if ":" not in cohort.rule and cohort.rule not in (*RULE_NAMES, LLM_RULE):
                 raise ValueError(
-                    f"population.cohorts.{i}.rule: {cohort.rule!r}; {_one_of((*RULE_NAMES, LLM_RULE), cohort.rule)}, or package.module:Class"
+                    f"population.cohorts.{i}.rule: {cohort.rule!r}; "
+                    f"{_one_of((*RULE_NAMES, LLM_RULE), cohort.rule)}, or package.module:Class"
                 )
         _shares(cohorts, self.population.shares)
         if (self.population.skills == "file") != (self.population.file is not None):
             raise ValueError(f"population.file: {self.population.file!r}; give it with population.skills=file, and only then")
         thresholds = self.schedule.brackets
         if not isinstance(thresholds, str):
-            increasing = all(a < b for a, b in zip(thresholds, thresholds[1:]))
+            increasing = all(a < b for a, b in pairwise(thresholds))
             if not thresholds or thresholds[0] != 0 or not increasing:
                 raise ValueError(
-                    f"schedule.brackets: {list(thresholds)}; {', '.join(NAMED_BRACKETS)}, or thresholds in $/year: the first 0, strictly increasing"
+                    f"schedule.brackets: {list(thresholds)}; {', '.join(NAMED_BRACKETS)}, "
+                    "or thresholds in $/year: the first 0, strictly increasing"
                 )
         rates = self.schedule.rates
         count = {"flat": 1, "three": 3, "us_federal": 7}[thresholds] if isinstance(thresholds, str) else len(thresholds)

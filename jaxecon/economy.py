@@ -22,8 +22,9 @@ ByCohort = dict[str, Any]
 class Economy:
     """What does not change in a run.
 
-    cohorts, parameters: by cohort name, in the order of the names (JAX keeps dictionaries sorted). rules: the mechanical cohorts' rules; cohorts without one get their hours from
-    outside (`external_hours`). public_spending: $/year per person. penalty: what dissatisfaction leaves of utility.
+    cohorts, parameters: by cohort name, in the order of the names (JAX keeps dictionaries sorted). rules: of the
+    mechanical cohorts; the others get their hours from outside. public_spending: $/year per person.
+    penalty: what dissatisfaction leaves of utility.
     reference: everybody's exact response to the US federal schedule, in cohort order; reference_welfare its welfare.
     """
 

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon.preferences import REFERENCE_HOURS, Preferences, disutility, power
+from jaxecon._pytree import floating
+from jaxecon.preferences import REFERENCE_HOURS, Preferences, curved_utility, disutility, power
 from jaxecon.taxation import US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule, tax_due
 
 Array = jax.Array
@@ -27,44 +28,46 @@ def best_response(schedule: TaxSchedule, skill: ArrayLike, preferences: Preferen
     the best of these is the best of all, whatever the rates do from bracket to bracket. Ties go to fewer hours.
     At curvature 0 the interior optimum is l = (s(1-t)/(c d))^(1/(d-1)) (Saez 2010, eq. 2).
     """
-    skill = jnp.asarray(skill)
-    cap = jnp.asarray(preferences.max_hours)
-    best_hours = jnp.zeros(jnp.broadcast_shapes(skill.shape, jnp.shape(preferences.disutility_weight)), schedule.rates.dtype)
-    best_value = jnp.full_like(best_hours, -jnp.inf)
-    tax_below = jnp.zeros((), schedule.rates.dtype)  # on all income below this bracket
-    for k in range(schedule.brackets):
-        rate, threshold = schedule.rates[k], schedule.thresholds[k]
-        low, high = threshold / skill, cap
-        if k + 1 < schedule.brackets:
-            high = jnp.minimum(schedule.thresholds[k + 1] / skill, cap)
-        # consumption in this bracket is net_wage*hours + virtual_income
+    skill = floating(skill)
+    cap = preferences.max_hours
+    full_time = REFERENCE_HOURS * skill
+    typical = jnp.maximum(full_time - tax_due(schedule, full_time) + jnp.maximum(rebate, 0), skill)
+    tops = jnp.append(schedule.thresholds[1:], jnp.inf)
+    full_brackets = jnp.cumsum(schedule.rates[:-1] * jnp.diff(schedule.thresholds))
+    tax_below = jnp.concatenate([jnp.zeros_like(schedule.rates[:1]), full_brackets])  # on all income below each bracket
+
+    def in_bracket(rate: Array, threshold: Array, top: Array, tax_below: Array) -> tuple[Array, Array]:
+        """The best hours within a bracket, and what they are worth; all (..., n)."""
+        low = threshold / skill
+        unbounded = jnp.isinf(top)
+        high = jnp.where(unbounded, cap, jnp.minimum(jnp.where(unbounded, 1, top) / skill, cap))
+        high = jnp.maximum(high, low)
         net_wage = skill * (1 - rate)
-        virtual_income = rate * threshold - tax_below
+        virtual_income = rate * threshold - tax_below  # consumption is net_wage*hours + virtual_income
         if preferences.consumption_curvature == 0:
             scale = preferences.disutility_weight * preferences.disutility_exponent
-            interior = power(net_wage / scale, 1 / (preferences.disutility_exponent - 1))
-            hours = jnp.clip(interior, low, jnp.maximum(high, low))
+            hours = jnp.clip(power(net_wage / scale, 1 / (preferences.disutility_exponent - 1)), low, high)
             value = net_wage * hours + virtual_income - disutility(preferences, hours)
         else:
-            hours = _interior_with_income_effect(preferences, net_wage, virtual_income + rebate, low, jnp.maximum(high, low))
-            value = _scaled_utility(preferences, skill, net_wage * hours + virtual_income + rebate, hours)
-        better = (low <= cap) & ((value > best_value) if k else True)
-        best_hours = jnp.where(better, hours, best_hours)
-        best_value = jnp.where(better, value, best_value)
-        if k + 1 < schedule.brackets:
-            tax_below = tax_below + rate * (schedule.thresholds[k + 1] - threshold)
+            hours = _interior_with_income_effect(preferences, net_wage, virtual_income + rebate, low, high)
+            value = _scaled_utility(preferences, typical, net_wage * hours + virtual_income + rebate, hours)
+        return hours, jnp.where(low <= cap, value, -jnp.inf)
+
+    hours, value = jax.vmap(in_bracket)(schedule.rates, schedule.thresholds, tops, tax_below)
+    best_hours, best_value = hours[0], value[0]
+    for k in range(1, schedule.brackets):  # unrolled: one fused pass; the first of equals wins
+        better = value[k] > best_value
+        best_hours, best_value = jnp.where(better, hours[k], best_hours), jnp.where(better, value[k], best_value)
     return best_hours
 
 
-def _scaled_utility(preferences: Preferences, skill: Array, consumption: ArrayLike, hours: ArrayLike) -> Array:
-    """An increasing affine transform of u~ that float32 resolves: (U(x) - U(s)) / (s*U'(s)), s the skill."""
+def _scaled_utility(preferences: Preferences, typical: Array, consumption: Array, hours: Array) -> Array:
+    """An increasing affine transform of u~ that float32 resolves: measured from, and in units of, a consumption m of the
+    worker's own size (`typical`: about what full-time work leaves), (u~ - U(m)) / (m*U'(m))."""
     eta = preferences.consumption_curvature
-    consumption = jnp.asarray(consumption)
     positive = consumption > 0
-    log_ratio = jnp.log(jnp.where(positive, consumption, 1) / skill)
-    utility = log_ratio if eta == 1 else jnp.expm1((1 - eta) * log_ratio) / (1 - eta)
-    scaled = utility - disutility(preferences, hours) * skill ** (eta - 1)
-    return jnp.where(positive, scaled, -jnp.inf)
+    utility = curved_utility(jnp.log(jnp.where(positive, consumption, 1) / typical), eta)
+    return jnp.where(positive, utility - disutility(preferences, hours) * typical ** (eta - 1), -jnp.inf)
 
 
 def _interior_with_income_effect(
@@ -79,7 +82,6 @@ def _interior_with_income_effect(
     log_scale = jnp.log(preferences.disutility_weight * d)
     takes_home = net_wage > 0
     wage = jnp.where(takes_home, net_wage, 1)
-    virtual_income = jnp.asarray(virtual_income)
 
     def slope_of_utility(hours: Array) -> tuple[Array, Array]:
         consumption = wage * hours + virtual_income
@@ -89,10 +91,6 @@ def _interior_with_income_effect(
         df = -eta * wage / x - (d - 1) / hours
         return jnp.where(positive, f, jnp.inf), jnp.where(positive, df, -1)
 
-    tiny = 1e-6  # h/week: keeps log(hours) finite in the first bracket
-    start_low = jnp.maximum(low, tiny)
-    start_high = jnp.maximum(high, start_low)
-
     def step(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         a, b, hours = carry
         f, df = slope_of_utility(hours)
@@ -101,16 +99,14 @@ def _interior_with_income_effect(
         inside = (newton > a) & (newton < b)
         return a, b, jnp.where(inside, newton, (a + b) / 2)
 
-    shape = jnp.broadcast_shapes(start_low.shape, jnp.shape(log_scale), virtual_income.shape, jnp.shape(net_wage))
-    dtype = jnp.result_type(start_low, log_scale, virtual_income, net_wage)
-    ends = (jnp.broadcast_to(start_low, shape).astype(dtype), jnp.broadcast_to(start_high, shape).astype(dtype))
-    ends = jax.lax.stop_gradient(ends)
-    root = jax.lax.fori_loop(0, _ROOT_ITERATIONS, step, (*ends, (ends[0] + ends[1]) / 2))[2]
-    root = jax.lax.stop_gradient(root)
+    start = jnp.maximum(low, 1e-6)  # h/week: keeps log(hours) finite in the first bracket
+    shape = jnp.broadcast_shapes(start.shape, high.shape, jnp.shape(log_scale), jnp.shape(virtual_income))
+    dtype = jnp.result_type(start, log_scale, virtual_income)
+    a, b = (jax.lax.stop_gradient(jnp.broadcast_to(x, shape).astype(dtype)) for x in (start, jnp.maximum(high, start)))
+    root = jax.lax.stop_gradient(jax.lax.fori_loop(0, _ROOT_ITERATIONS, step, (a, b, (a + b) / 2))[2])
     f, df = slope_of_utility(root)
     polished = root - jnp.where(jnp.isfinite(f), f, 0) / df
-    hours = jnp.clip(polished, low, high)
-    return jnp.where(takes_home, hours, low)
+    return jnp.where(takes_home, jnp.clip(polished, low, high), low)
 
 
 @jax.jit
@@ -131,6 +127,11 @@ def quantal_response(
     """
     payoff = choice_payoffs(schedule, skill, preferences, rebate, reference_consumption)
     possible = payoff > -jnp.inf  # 0 * -inf would be NaN
+    # where nothing can be lived on, whoever works most comes nearest to it
+    hours = jnp.broadcast_to(jnp.asarray(HOURS, payoff.dtype), payoff.shape)
+    allowed = hours <= _per_worker(preferences.max_hours)
+    stranded = ~jnp.any(possible, axis=-1, keepdims=True) & (jnp.cumsum(allowed[..., ::-1], -1)[..., ::-1] == 1) & allowed
+    possible, payoff = possible | stranded, jnp.where(stranded, 0, payoff)
     logits = jnp.where(possible, _per_worker(precision) * jnp.where(possible, payoff, 0), -jnp.inf)
     return jax.nn.softmax(logits, axis=-1)
 
@@ -147,7 +148,7 @@ def choice_payoffs(
     Arguments as `quantal_response`. Returns (..., n, 11), up to a constant per worker (which no choice depends on):
     measured from U(x_ref) when curvature > 0. -inf above max_hours and where consumption would not be positive.
     """
-    skill = jnp.asarray(skill)[..., None]
+    skill = floating(skill)[..., None]
     hours = jnp.broadcast_to(jnp.asarray(HOURS, skill.dtype), (*skill.shape[:-1], len(HOURS)))
     income = skill * hours
     consumption = income - tax_due(schedule, income) + rebate
@@ -174,8 +175,7 @@ def _in_full_time_income(consumption: Array, cost: Array, skill: Array, x_ref: A
     if eta == 0:
         return (consumption - cost) / (REFERENCE_HOURS * skill)
     positive = consumption > 0
-    log_ratio = jnp.log(jnp.where(positive, consumption, 1) / x_ref)
-    relative = log_ratio if eta == 1 else jnp.expm1((1 - eta) * log_ratio) / (1 - eta)
+    relative = curved_utility(jnp.log(jnp.where(positive, consumption, 1) / x_ref), eta)
     return jnp.where(positive, (x_ref * relative - cost * x_ref**eta) / (REFERENCE_HOURS * skill), -jnp.inf)
 
 

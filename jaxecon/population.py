@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import betainc, betaln
 
-from jaxecon._pytree import pytree, static
+from jaxecon._pytree import floating, pytree, static
 from jaxecon.equilibrium import Outcome, equilibrium
 from jaxecon.preferences import DISUTILITY_EXPONENT, REFERENCE_HOURS, Preferences
 from jaxecon.taxation import TaxSchedule
@@ -35,25 +35,24 @@ UNIFORM_WAGE = (1.24, 159.1)
 WEEKS_PER_YEAR = 52
 
 _NEWTON_STEPS = 10  # quadratic from the left; the slowest start needs seven
-_NODES = 4096  # more quantiles than this are interpolated between as many exact ones
+_NODES = 4096  # of the interpolation that populations are made by
+_SPAN = float(np.log(2.0**33))  # log(p/(1-p)) of the rarest 32-bit draw, and beyond the midpoints of 2^32 agents
 
 
 @partial(jax.jit, static_argnames="distribution")
 def gb2_quantile(p: ArrayLike, distribution: GB2 = ACS_2023) -> Array:
-    """The p-quantile of the GB2, p in (0, 1), any shape; $/year. Works under jit, vmap and grad."""
-    p = jnp.asarray(p)
-    return _gb2_from_tails(p, 1 - p, distribution)
+    """The p-quantile of the GB2, p in (0, 1), any shape; $/year. Works under jit, vmap and grad (in p)."""
+    p = floating(p)
+    return _income(_log_odds(p, 1 - p, distribution), distribution)
 
 
-@partial(jax.jit, static_argnames="distribution")
-def _gb2_from_tails(below: Array, above: Array, distribution: GB2) -> Array:
-    """Quantile from both tail probabilities: 1 - p loses the upper tail in float32 where `above` does not."""
-    log_odds = _log_odds if below.size <= _NODES else _interpolated_log_odds
-    return distribution.mu * jnp.exp(log_odds(below, above, distribution) / distribution.sigma)
+def _income(log_odds: Array, distribution: GB2) -> Array:
+    return distribution.mu * jnp.exp(log_odds / distribution.sigma)
 
 
 def _log_odds(below: Array, above: Array, distribution: GB2) -> Array:
-    """log(B/(1-B)) at the quantile B of Beta(nu, tau), from whichever tail is the smaller."""
+    """log(B/(1-B)) at the quantile B of Beta(nu, tau), from whichever tail probability is the smaller: 1 - p loses the
+    upper tail in float32 where `above` does not."""
     lower = below <= above
     a = jnp.where(lower, distribution.nu, distribution.tau).astype(below.dtype)
     b = jnp.where(lower, distribution.tau, distribution.nu).astype(below.dtype)
@@ -61,60 +60,73 @@ def _log_odds(below: Array, above: Array, distribution: GB2) -> Array:
     return jnp.where(lower, log_odds, -log_odds)
 
 
-def _interpolated_log_odds(below: Array, above: Array, distribution: GB2) -> Array:
-    """The same for many quantiles: cubic Hermite interpolation in log(p/(1-p)) between exact nodes with exact slopes.
-
-    The incomplete beta function costs a microsecond; a million agents would wait minutes. The error is of the order of
-    (spacing)^4/384, about 1e-12 for the midpoints of a million.
-    """
-    logit = jnp.log(below) - jnp.log(above)
-    spacing = (jnp.max(logit) - jnp.min(logit)) / (_NODES - 1)
-    spacing = jnp.maximum(spacing, np.finfo(logit.dtype).eps)  # all quantiles may be the same one
-    nodes = jnp.min(logit) + spacing * jnp.arange(_NODES)
-    node_below, node_above = jax.nn.sigmoid(nodes), jax.nn.sigmoid(-nodes)
-    value = _log_odds(node_below, node_above, distribution)
-    a, b = distribution.nu, distribution.tau
-    log_density = a * jax.nn.log_sigmoid(value) + b * jax.nn.log_sigmoid(-value) - betaln(jnp.asarray(a, value.dtype), b)
-    slope = jnp.exp(jnp.log(node_below) + jnp.log(node_above) - log_density)
-    position = (logit - nodes[0]) / spacing
-    left = jnp.clip(position.astype(jnp.int32), 0, _NODES - 2)
-    t = position - left
-    rise = value[left + 1] - value[left]
-    return value[left] + t**2 * (3 - 2 * t) * rise + spacing * t * (1 - t) * ((1 - t) * slope[left] - t * slope[left + 1])
-
-
 def _beta_log_odds(p: Array, a: Array, b: Array) -> Array:
-    """v = log(B/(1-B)) at the p-quantile B of Beta(a, b).
+    """v = log(B/(1-B)) at the p-quantile B of Beta(a, b), p <= 1/2.
 
     In v the distribution function F is log-concave and lies below its left asymptote log F = a*v - log(a*Beta(a,b)).
-    Newton on log F(v) = log p from the asymptote's root therefore rises monotonically to the quantile.
+    Newton on log F(v) = log p from the asymptote's root therefore rises monotonically to the quantile. Far to the left
+    the asymptote is exact to rounding, and the incomplete beta function would underflow.
     """
     log_p, log_beta = jnp.log(p), betaln(a, b)
 
     def log_density(v: Array) -> Array:
         return a * jax.nn.log_sigmoid(v) + b * jax.nn.log_sigmoid(-v) - log_beta
 
+    asymptotic = (log_p + log_beta + jnp.log(a)) / a
+    far = asymptotic < np.log(np.finfo(p.dtype).eps) - 1
+    start = jnp.where(far, 0, asymptotic)
+    target = jnp.where(far, jnp.log(jnp.asarray(0.5, p.dtype)), log_p)
+
     def newton(_: int, v: Array) -> Array:
         log_cdf = jnp.log(betainc(a, b, jax.nn.sigmoid(v)))
-        return v + (log_p - log_cdf) * jnp.exp(log_cdf - log_density(v))
+        return v + (target - log_cdf) * jnp.exp(log_cdf - log_density(v))
 
-    start = (log_p + log_beta + jnp.log(a)) / a
     root = jax.lax.stop_gradient(jax.lax.fori_loop(0, _NEWTON_STEPS, newton, jax.lax.stop_gradient(start)))
+    root = jnp.where(far, jax.lax.stop_gradient(asymptotic), root)
     # dv/dp = 1/f(v), carried by a term whose value is zero
     return root + (p - jax.lax.stop_gradient(p)) * jnp.exp(-log_density(root))
 
 
+@partial(jax.jit, static_argnames=("distribution", "dtype"))
+def _nodes(distribution: GB2, dtype: np.dtype) -> tuple[Array, Array]:
+    """Log odds, exact, at _NODES points even in log(p/(1-p)) over +-_SPAN, and their derivatives in it."""
+    logit = (2 * _SPAN / (_NODES - 1)) * jnp.arange(_NODES, dtype=dtype) - _SPAN
+    below, above = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
+    value = _log_odds(below, above, distribution)
+    a, b = distribution.nu, distribution.tau
+    log_density = a * jax.nn.log_sigmoid(value) + b * jax.nn.log_sigmoid(-value) - betaln(jnp.asarray(a, dtype), b)
+    return value, jnp.exp(jnp.log(below) + jnp.log(above) - log_density)
+
+
+@partial(jax.jit, static_argnames="distribution")
+def _interpolated_skill(nodes: tuple[Array, Array], below: Array, above: Array, distribution: GB2) -> Array:
+    """Skills at quantiles between `_nodes`, by cubic Hermite interpolation: each depends on its own quantile only.
+
+    The incomplete beta function costs a microsecond and a second of compilation for each shape; a million agents would
+    wait for minutes. The error is of the order of (spacing)^4/384, below 1e-11.
+    """
+    value, slope = nodes
+    spacing = 2 * _SPAN / (_NODES - 1)
+    position = (jnp.log(below) - jnp.log(above) + _SPAN) / spacing
+    left = jnp.clip(position.astype(jnp.int32), 0, _NODES - 2)
+    t = position - left
+    rise = value[left + 1] - value[left]
+    bend = spacing * t * (1 - t) * ((1 - t) * slope[left] - t * slope[left + 1])
+    return _income(value[left] + t**2 * (3 - 2 * t) * rise + bend, distribution) / REFERENCE_HOURS
+
+
 def _midpoints(n: int, dtype: jnp.dtype | type | None) -> tuple[Array, Array]:
     """Tail probabilities below and above the n quantile midpoints (i + 0.5)/n, both free of cancellation."""
+    if n < 1:
+        raise ValueError(f"n: {n}; at least 1 agent")
     i = jnp.arange(n, dtype=dtype or jnp.result_type(float))
     return (i + 0.5) / n, (n - i - 0.5) / n
 
 
 def gb2_skill(n: int, distribution: GB2 = ACS_2023, dtype: jnp.dtype | type | None = None) -> Array:
     """Skills of a deterministic population: the n quantile midpoints of income, over 40 h. (n,) $/year per weekly hour."""
-    if n < 1:
-        raise ValueError(f"n: {n}; at least 1 agent")
-    return _gb2_from_tails(*_midpoints(n, dtype), distribution) / REFERENCE_HOURS
+    below, above = _midpoints(n, dtype)
+    return _interpolated_skill(_nodes(distribution, below.dtype), below, above, distribution)
 
 
 def sample_gb2(key: Array, n: int, distribution: GB2 = ACS_2023, dtype: jnp.dtype | type | None = None) -> Array:
@@ -124,7 +136,7 @@ def sample_gb2(key: Array, n: int, distribution: GB2 = ACS_2023, dtype: jnp.dtyp
     dtype = dtype or jnp.result_type(float)
     bits = jax.random.bits(key, (n,), jnp.uint32)
     below, above = ((b.astype(dtype) + 0.5) / 2.0**32 for b in (bits, ~bits))
-    return _gb2_from_tails(below, above, distribution) / REFERENCE_HOURS
+    return _interpolated_skill(_nodes(distribution, below.dtype), below, above, distribution)
 
 
 def uniform_skill(n: int, dtype: jnp.dtype | type | None = None) -> Array:
@@ -194,5 +206,6 @@ def federal_reference(
     skill: ArrayLike, preferences: Preferences, weights: ArrayLike | None = None, public_spending: ArrayLike = 0.0
 ) -> Outcome:
     """The equilibrium under the US federal schedule, (n,): where welfare weights and x_ref are taken from."""
-    schedule = TaxSchedule.us_federal().astype(jnp.asarray(skill).dtype)
+    skill = floating(skill)
+    schedule = TaxSchedule.us_federal().astype(skill.dtype)
     return equilibrium(schedule, skill, preferences, weights, public_spending)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon._pytree import concrete, pytree, static
+from jaxecon._pytree import concrete, floating, pytree, shown, static
 from jaxecon.taxation import TaxSchedule, marginal_rate
 
 Array = jax.Array
@@ -36,9 +36,15 @@ class Preferences:
 
     def __post_init__(self) -> None:
         for name, low in (("disutility_weight", 0.0), ("disutility_exponent", 1.0), ("max_hours", 0.0)):
-            value = concrete(getattr(self, name))
-            if value is not None and not np.all(np.isfinite(value) & (value > low)):
-                raise ValueError(f"{name}: {value.tolist()}; must be finite and greater than {low:g}")
+            given = getattr(self, name)
+            if isinstance(given, list | tuple | np.ndarray):
+                object.__setattr__(self, name, floating(given))  # type: ignore[arg-type]
+            value = concrete(given)
+            if value is None:
+                continue
+            wrong = ~(np.isfinite(value) & (value > low))
+            if np.any(wrong):
+                raise ValueError(f"{name}: {shown(value, wrong)}; must be finite and greater than {low:g}")
         eta = float(self.consumption_curvature)
         if not (np.isfinite(eta) and eta >= 0):
             raise ValueError(f"consumption_curvature: {eta}; must be finite and at least 0")
@@ -52,7 +58,7 @@ class Preferences:
 
         skill: (n,) $/year per weekly hour. c_i = s_i * (1 - T'_US(40 s_i)) / (d * 40^(d-1)).
         """
-        skill = jnp.asarray(skill)
+        skill = floating(skill)
         schedule = TaxSchedule.us_federal().astype(skill.dtype)
         net_of_tax = 1 - marginal_rate(schedule, REFERENCE_HOURS * skill)
         weight = skill * net_of_tax / (disutility_exponent * REFERENCE_HOURS ** (disutility_exponent - 1))
@@ -70,14 +76,21 @@ class Preferences:
 
 
 def consumption_utility(consumption: ArrayLike, curvature: float) -> Array:
-    """U(x) at curvature eta, any shape. -inf where eta > 0 and consumption is not positive."""
+    """U(x) at curvature eta, any shape. -inf where eta > 0 and consumption is not positive.
+
+    At eta > 1 and incomes in dollars U is 1/(eta-1) less something tiny: take float64 to compare utilities.
+    """
     x = jnp.asarray(consumption)
     if curvature == 0:
         return x
     positive = x > 0
     x = jnp.where(positive, x, 1)  # keeps the branch not taken, and its gradient, finite
-    utility = jnp.log(x) if curvature == 1 else (x ** (1 - curvature) - 1) / (1 - curvature)
-    return jnp.where(positive, utility, -jnp.inf)
+    return jnp.where(positive, curved_utility(jnp.log(x), curvature), -jnp.inf)
+
+
+def curved_utility(log_x: Array, curvature: float) -> Array:
+    """U at eta > 0 of x given by its logarithm; expm1 keeps the digits near eta = 1."""
+    return log_x if curvature == 1 else jnp.expm1((1 - curvature) * log_x) / (1 - curvature)
 
 
 def consumption_equivalent(utility: ArrayLike, curvature: float) -> Array:
@@ -87,10 +100,10 @@ def consumption_equivalent(utility: ArrayLike, curvature: float) -> Array:
         return u
     if curvature == 1:
         return jnp.exp(u)
-    base = 1 + (1 - curvature) * u
-    reachable = base > 0
-    power = jnp.where(reachable, base, 1) ** (1 / (1 - curvature))
-    return jnp.where(reachable, power, 0 if curvature < 1 else jnp.inf)
+    excess = (1 - curvature) * u
+    reachable = excess > -1
+    worth = jnp.exp(jnp.log1p(jnp.where(reachable, excess, 0)) / (1 - curvature))
+    return jnp.where(reachable, worth, 0 if curvature < 1 else jnp.inf)
 
 
 def marginal_utility(consumption: ArrayLike, curvature: float) -> Array:
@@ -132,8 +145,7 @@ def satisfaction_adjusted(
         worth = consumption_equivalent(utility, consumption_curvature)
         usable = (worth > 0) & jnp.isfinite(worth)
         worth = jnp.where(usable, worth, 1)
-        difference = consumption_utility(worth, consumption_curvature) - consumption_utility(
-            penalty * worth, consumption_curvature
-        )
-        cut = jnp.where(usable, difference, 0)
+        nothing = -1 / (1 - consumption_curvature) if consumption_curvature < 1 else -jnp.inf  # U(0)
+        left = jnp.where(penalty * worth > 0, consumption_utility(penalty * worth, consumption_curvature), nothing)
+        cut = jnp.where(usable, consumption_utility(worth, consumption_curvature) - left, 0)
     return jnp.where(satisfied, utility, utility - cut)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon._pytree import concrete, pytree
+from jaxecon._pytree import concrete, pytree, shown
 
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
@@ -33,12 +33,13 @@ class TaxSchedule:
     rates: Array
 
     def __post_init__(self) -> None:
-        _check_schedule(concrete(self.thresholds), concrete(self.rates))
         dtype = jnp.result_type(float, *(x for x in (self.thresholds, self.rates) if hasattr(x, "dtype")))
         if not jnp.issubdtype(dtype, jnp.floating):
             dtype = jnp.result_type(float)
-        object.__setattr__(self, "thresholds", jnp.asarray(self.thresholds, dtype))
-        object.__setattr__(self, "rates", jnp.asarray(self.rates, dtype))
+        seen = [None if x is None else x.astype(dtype) for x in (concrete(self.thresholds), concrete(self.rates))]
+        _check_schedule(*seen)  # as they will be stored: rounding must not merge thresholds
+        for name in ("thresholds", "rates"):
+            object.__setattr__(self, name, jnp.asarray(getattr(self, name), dtype))
 
     @classmethod
     def us_federal(cls) -> "TaxSchedule":
@@ -69,11 +70,17 @@ def _check_schedule(thresholds: np.ndarray | None, rates: np.ndarray | None) -> 
     if thresholds is not None:
         if thresholds.ndim == 0 or thresholds.shape[-1] == 0:
             raise ValueError(f"thresholds: {thresholds}; at least one, beginning with 0")
-        ordered = np.all(np.isfinite(thresholds)) and np.all(thresholds[..., 0] == 0) and np.all(np.diff(thresholds) > 0)
-        if not ordered:
-            raise ValueError(f"thresholds: {thresholds.tolist()}; the first must be 0, then strictly increasing, finite ($/year)")
-    if rates is not None and not np.all((rates >= 0) & (rates <= 1)):
-        raise ValueError(f"rates: {rates.tolist()}; every rate must be a fraction in [0, 1]")
+        step = np.diff(thresholds, axis=-1, prepend=-1)
+        wrong = ~(np.isfinite(thresholds) & (step > 0))
+        wrong[..., 0] = thresholds[..., 0] != 0
+        if np.any(wrong):
+            raise ValueError(
+                f"thresholds: {shown(thresholds, wrong)}; the first must be 0, then strictly increasing, finite ($/year)"
+            )
+    if rates is not None:
+        wrong = ~((rates >= 0) & (rates <= 1))
+        if np.any(wrong):
+            raise ValueError(f"rates: {shown(rates, wrong)}; every rate must be a fraction in [0, 1]")
 
 
 def tax_due(schedule: TaxSchedule, income: ArrayLike) -> Array:

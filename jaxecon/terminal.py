@@ -53,7 +53,8 @@ class RunProgress:
         assert self._task is not None
         figures = f"welfare {day['swf_private']:,.0f}"
         if usage.calls:
-            figures += f"  {usage.calls / max(usage.seconds, 1e-9):.1f} requests/s  {_share(usage.cached_tokens, usage.prompt_tokens)} cached"
+            rate = usage.calls / max(usage.seconds, 1e-9)
+            figures += f"  {rate:.1f} requests/s  {_share(usage.cached_tokens, usage.prompt_tokens)} cached"
         self._bar.update(
             self._task,
             completed=year * self._days + days_done,
@@ -83,7 +84,8 @@ def print_summary(run: Run) -> None:
     console.print(table)
     console.print(
         f"Realised in the last year: welfare {realised['swf_window']:,.0f} ({_percent(realised['gain_realised'])}), "
-        f"{realised['mean_hours']:.1f} h/week, Gini {realised['gini_consumption']:.3f}, planner {summary['planner']}, one seed ({config.seed})."
+        f"{realised['mean_hours']:.1f} h/week, Gini {realised['gini_consumption']:.3f}, "
+        f"planner {summary['planner']}, one seed ({config.seed})."
     )
     console.print(f"Welfare weights {config.welfare.function}: effective sample {summary['effective_sample_size']:,.0f} agents.")
     if summary["llm"]:

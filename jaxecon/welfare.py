@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon._pytree import concrete, pytree, static
+from jaxecon._pytree import concrete, floating, pytree, static
 from jaxecon.taxation import pooled_mean, weighted_mean
 
 Array = jax.Array
@@ -37,7 +37,7 @@ def welfare_weights(
     seen = concrete(reference)
     if seen is not None and not np.all(seen >= 0):
         raise ValueError(f"reference: smallest value {np.min(seen)}; incomes must be at least 0 and not NaN")
-    reference = jnp.asarray(reference)
+    reference = floating(reference)
     if kind == "utilitarian":
         return jnp.ones_like(reference)
     inverse = 1 / jnp.maximum(reference, 1.0 if kind == "paper_fixed" else floor)
@@ -69,7 +69,8 @@ def atkinson_welfare(
     utility: (n,) in $/year; floor: > 0, same unit, which keeps the power defined.
     """
     u = jnp.maximum(jnp.asarray(utility), floor)
-    scale = jax.lax.stop_gradient(jnp.max(u))  # powers of ratios in (0, 1] do not overflow float32
+    # powers of ratios that stay within (0, 1] do not overflow float32
+    scale = jax.lax.stop_gradient(jnp.max(u) if epsilon <= 1 else jnp.min(u))
     ratio = u / scale
     if epsilon == 1:
         return scale * jnp.exp(weighted_mean(jnp.log(ratio), weights))
@@ -81,7 +82,7 @@ class SocialWelfare:
     """One social welfare function over people in several cohorts, ready to be applied to many utilities.
 
     weights: by cohort, (n,) welfare weights g, of mean 1 over everybody; ones for the kinds that have none.
-    survey_weights: by cohort, (n,).
+    survey_weights: by cohort, (n,). Raises ValueError for another kind, a negative epsilon, a floor that is not positive.
     """
 
     weights: dict[str, Array]
@@ -89,6 +90,14 @@ class SocialWelfare:
     kind: WelfareKind = static(default="inverse_income")
     epsilon: float = static(default=1.0)
     floor: float = static(default=DEFAULT_FLOOR)
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(WelfareKind):
+            raise ValueError(f"kind: {self.kind!r}; one of {', '.join(get_args(WelfareKind))}")
+        if not self.epsilon >= 0:
+            raise ValueError(f"epsilon: {self.epsilon}; must be at least 0")
+        if not self.floor > 0:
+            raise ValueError(f"floor: {self.floor}; must be greater than 0")
 
     def __call__(self, utility: dict[str, Array]) -> Array:
         """Welfare of utilities by cohort, (n,) each; a scalar in the unit of utility."""

@@ -123,11 +123,11 @@ def plan_messages(observation: PlanObservation) -> tuple[Message, ...]:
     """Chat for next year's schedule."""
     lines = ["Schedules so far, rates from the lowest bracket up, with the welfare they reached:"]
     lines += [f"Year {y.year + 1}: {_percents(y.rates)}: welfare {y.welfare:,.0f}" for y in observation.history]
+    best = observation.best
+    lines.append(f"Best so far: year {best.year + 1}: {_percents(best.rates)}: welfare {best.welfare:,.0f}")
     lines.append(
-        f"Best so far: year {observation.best.year + 1}: {_percents(observation.best.rates)}: welfare {observation.best.welfare:,.0f}"
-    )
-    lines.append(
-        f"Last year: {observation.mean_hours:.1f} hours a week, mean income {observation.mean_income:,.0f}, rebate {observation.rebate:,.0f}."
+        f"Last year: {observation.mean_hours:.1f} hours a week, mean income {observation.mean_income:,.0f}, "
+        f"rebate {observation.rebate:,.0f}."
     )
     lines.append("By bracket:")
     lines += [
