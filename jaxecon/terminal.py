@@ -17,7 +17,7 @@ from jaxecon.records import Run
 if TYPE_CHECKING:
     from jaxecon.simulation import LLMUsage
 
-_POLICIES = {"us_federal": "US federal", "best_flat": "best flat tax", "final": "planner, final schedule"}
+_POLICIES = {"us_federal": "US federal", "best_flat": "best flat", "final": "planner"}
 
 
 class RunProgress:
@@ -76,8 +76,9 @@ def print_summary(run: Run) -> None:
     console = Console()
     summary, config = run.summary, run.config
     realised = summary["realised"]
-    table = Table(box=box.SIMPLE_HEAD, title="Welfare once everybody has learnt the schedule", title_justify="left")
-    for name in ("", "rates, %", "welfare", "gain over US federal", "hours", "Gini", "rebate"):
+    console.print("Once everybody has learnt the schedule (gain over US federal):")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("", "rates, %", "welfare", "gain", "h/week", "Gini", "rebate"):  # fits 80 columns
         table.add_column(name, justify="left" if name in ("", "rates, %") else "right", overflow="fold")
     for row in summary["policies"]:
         table.add_row(*_policy_cells(row))
@@ -96,7 +97,7 @@ def print_summary(run: Run) -> None:
 def _policy_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         _POLICIES[row["policy"]],
-        "/".join(f"{100 * r:.4g}" for r in row["rates"]),
+        "/".join(f"{100 * r:.3g}" for r in row["rates"]),
         f"{row['welfare']:,.0f}",
         _percent(row["gain"]),
         f"{row['hours']:.1f}",
