@@ -1,6 +1,7 @@
 """Running and reading: wires configuration, economy and bridge together."""
 
 import importlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,14 +27,18 @@ def run(
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
     listener: "Listener | None" = None,
+    engine: "VLLMEngine | None" = None,
 ) -> Run:
     """Run an economy and return what it left on disk.
 
     config: a YAML file's path, a dict, a Config, or None for the defaults. overrides: `key=value` on top of it.
-    out: a new folder; by default runs/ and the time. Raises UserError, one line, before anything is written, where the
-    configuration, the folder or the model is not usable.
+    out: a new folder; by default runs/ and the time. engine: a running one to use, which stays open (starting one takes
+    half a minute); by default the configuration's is started and closed.
+
+    Raises UserError, one line, before anything is written, where the configuration, the folder or the model is not
+    usable; EngineError when the language model's engine cannot start or dies.
     """
-    return execute(configuration.load(config, overrides), Path(out) if out else default_folder(), listener)
+    return execute(configuration.load(config, overrides), Path(out) if out else default_folder(), listener, engine)
 
 
 def load(path: str | Path) -> Run:
@@ -58,12 +63,15 @@ def check(config: Config, out: Path) -> None:
         resolve(config.llm.model)
 
 
-def execute(config: Config, out: Path, listener: "Listener | None" = None) -> Run:
+def execute(config: Config, out: Path, listener: "Listener | None" = None, engine: "VLLMEngine | None" = None) -> Run:
     """`run` with everything resolved."""
     check(config, out)
     started = time.monotonic()
     with ExitStack() as stack:
-        engine = stack.enter_context(_engine(config)) if config.needs_engine else None
+        if not config.needs_engine:
+            engine = None
+        elif engine is None:
+            engine = stack.enter_context(_engine(config))
 
         from jaxecon.build import build_economy, heard_sample
         from jaxecon.simulation import Simulation, baselines, precision
@@ -108,6 +116,7 @@ def execute(config: Config, out: Path, listener: "Listener | None" = None) -> Ru
 def _engine(config: Config) -> "Iterator[VLLMEngine]":
     from llm.vllm_engine import VLLMEngine
 
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU JAX would take the memory the engine needs
     given = config.llm
     engine = VLLMEngine(
         model=given.model,

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
 _GIB = 2**30
 _SHUTDOWN_SECONDS = 15.0
-_DEAD = (
-    "the vLLM engine died (its own message is above; out of memory is the usual cause: lower llm.kv_cache_gib);"
-    " answers that came are kept, resume the run"
-)
+_DEAD = "the vLLM engine died; its own message is above (out of memory is the usual cause: lower llm.kv_cache_gib)"
 
 
 def engine_identity(model: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 
 
@@ -43,3 +44,17 @@ SINGLE = Precision(np.float32, 2e-5)
 PROPERTY = settings(
     max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+@pytest.fixture(params=[DOUBLE, SINGLE], ids=["float64", "float32"])
+def precision(request):
+    """Both precisions, one after the other; `x64` and `strict_numerics` follow it."""
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def strict_numerics(request):
+    """Kernel tests run strictly: in 64-bit unless they ask for `precision`."""
+    x64 = request.getfixturevalue("precision").x64 if "precision" in request.fixturenames else True
+    with strict(x64):
+        yield

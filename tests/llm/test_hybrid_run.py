@@ -1,0 +1,106 @@
+"""A whole hybrid run on the real engine and the real model."""
+
+import json
+
+import numpy as np
+import pytest
+
+import jaxecon as je
+from llm.replay import Transcript
+
+CONFIG = {
+    "years": 3,
+    "year": {"days": 2},
+    "population": {"mechanical": 40, "llm": 4, "shares": {"llm": 0.25}},
+    "llm": {"window": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def run(engine, tmp_path_factory):
+    return je.run(CONFIG, out=tmp_path_factory.mktemp("hybrid") / "run", engine=engine)
+
+
+@pytest.fixture(scope="module")
+def conversations(run):
+    transcript = Transcript(run.path / "transcript.sqlite", read_only=True)
+    yield list(transcript.conversations())
+    transcript.close()
+
+
+@pytest.mark.engine
+def test_everything_is_on_disk(run):
+    assert {p.name for p in run.path.iterdir() if not p.name.startswith("transcript.sqlite-")} == {
+        *("agents.parquet", "config.yaml", "manifest.json", "transcript.sqlite", "years.parquet")
+    }
+    assert run.manifest["status"] == "complete"
+    assert run.manifest["model"]["engine"] == "vllm"
+    assert len(run.manifest["model"]["weights"]) == 64
+    assert run.years.num_rows == 3
+    assert run.years["leader"].to_pylist() == ["llm"] * 3
+
+
+@pytest.mark.engine
+def test_the_counts_add_up(run, conversations):
+    """Every decision has a status, and every call is in the tables, the summary and the transcript."""
+    usage = run.summary["llm"]
+    assert sum(usage["by_kind"]["labor"].values()) == 4 * 2 * 3
+    assert sum(usage["by_kind"]["plan"].values()) == 2
+    assert sum(usage["statuses"].values()) == 26
+    assert usage["calls"] == len(conversations) == sum(run.years["llm_calls"].to_pylist())
+    for column in ("prompt_tokens", "completion_tokens"):
+        assert usage[column] == sum(c["usage"][column] for c in conversations) == sum(run.years[column].to_pylist())
+    assert sum(run.years["llm_fallbacks"].to_pylist()) == usage["statuses"].get("fallback", 0)
+    assert usage["cached_tokens"] > 0
+
+
+@pytest.mark.engine
+def test_what_the_model_said_is_what_was_done(run, conversations):
+    """Hours in agents.parquet are the means of the hours in the transcript, agent by agent; each schedule follows its plan."""
+    transcript = Transcript(run.path / "transcript.sqlite", read_only=True)
+    agents = run.agents.to_pylist()
+    for year in range(3):
+        days = [transcript.get_decisions(seed=0, kind="labor", year=year, day=day, cohort="llm") for day in range(2)]
+        said = [np.mean([json.loads(day[agent].decision) for day in days]) for agent in range(4)]
+        done = [row["hours"] for row in agents if row["year"] == year and row["cohort"] == "llm"]
+        np.testing.assert_allclose(done, said)
+    rates = np.array([[row[f"rate_{k}"] for k in range(7)] for row in run.years.to_pylist()])
+    for year in (1, 2):
+        plan = transcript.get_decisions(seed=0, kind="plan", year=year, day=0, cohort="planner")[0]
+        np.testing.assert_allclose(
+            rates[year], np.clip(rates[year - 1] + np.array(json.loads(plan.decision)) / 100, 0, 1), atol=1e-6
+        )
+    transcript.close()
+
+
+@pytest.mark.engine
+def test_survey_weights_of_a_hybrid_population(run):
+    first = [row for row in run.agents.to_pylist() if row["year"] == 0]
+    weights = np.array([row["weight"] for row in first])
+    voices = np.array([row["cohort"] == "llm" for row in first])
+    assert weights.mean() == pytest.approx(1)
+    assert weights[voices].sum() / weights.sum() == pytest.approx(0.25)
+
+
+@pytest.mark.engine
+def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
+    """The real engine, given too few tokens for any answer: every decision falls back, and says so."""
+    from llm.bridge import Bridge, Labor
+    from llm.engine import Sampling
+    from llm.prompts import Bracket, LaborObservation
+
+    class Terse(Labor):
+        def tokens(self, observation):
+            return 1
+
+    observations = [
+        LaborObservation(0, 0, "llm", i, (Bracket(0, 0.3),), 100.0 * i + 1, 0.0, (), last_hours=30, choices=(0, 10, 30))
+        for i in range(3)
+    ]
+    transcript = Transcript(tmp_path / "transcript.sqlite")
+    bridge = Bridge(engine, transcript, seed=0, sampling=Sampling(max_tokens=1), retries=1)
+    decisions = bridge.decide(Terse(), observations)
+    assert [(d.value, d.status, d.attempts) for d in decisions] == [(30, "fallback", 2)] * 3
+    assert bridge.usage.calls == transcript.counts().requests == 6
+    assert bridge.usage.fallbacks == 3
+    transcript.close()
