@@ -38,7 +38,9 @@ class RunProgress:
         self._task: TaskID | None = None
         self._began = time.monotonic()
         agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
-        self._console.print(f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days -> {folder}")
+        self._console.print(
+            f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days -> {folder}", soft_wrap=True
+        )
 
     def __enter__(self) -> "RunProgress":
         self._bar.__enter__()

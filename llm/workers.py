@@ -27,7 +27,7 @@ class LLMWorkers:
             name: tuple(int(h) for h in HOURS if h <= np.max(c.preferences.max_hours)) for name, c in cohorts.items()
         }
         self._memory = {name: WorkerMemory(cohort.size, window) for name, cohort in cohorts.items()}
-        self._hours = {name: np.full(cohort.size, REFERENCE_HOURS) for name, cohort in cohorts.items()}
+        self._hours = {name: np.full(c.size, min(REFERENCE_HOURS, self._choices[name][-1])) for name, c in cohorts.items()}
 
     def decide(self, year: int, day: int, schedule: TaxSchedule, rebate: float) -> dict[str, np.ndarray]:
         """Hours (n,) by cohort. An agent without a usable answer repeats yesterday's hours (40 at the start)."""
