@@ -17,6 +17,7 @@ from jaxecon.errors import UserError
 from jaxecon.records import TRANSCRIPT, Recorder, Run, configuration_hash, environment, refuse_existing
 
 if TYPE_CHECKING:
+    from jaxecon.economy import Economy
     from jaxecon.simulation import Listener
     from llm.vllm_engine import VLLMEngine
 
@@ -38,12 +39,14 @@ def run(
     Raises UserError, one line, before anything is written, where the configuration, the folder or the model is not
     usable; EngineError when the language model's engine cannot start or dies.
     """
-    return execute(configuration.load(config, overrides), Path(out) if out else default_folder(), listener, engine)
+    resolved = configuration.load(config, overrides)
+    folder = Path(out) if out else default_folder()
+    return execute(resolved, folder, prepare(resolved, folder), listener, engine)
 
 
 def load(path: str | Path) -> Run:
     """A run on disk. Raises UserError where there is none."""
-    return Run(Path(path))
+    return Run(path)
 
 
 def default_folder() -> Path:
@@ -53,31 +56,44 @@ def default_folder() -> Path:
     return next(path for path in taken if not path.exists())
 
 
-def check(config: Config, out: Path) -> None:
-    """Raise UserError where `execute` could not start: an unusable folder, somebody else's `llm`, a missing model."""
+def prepare(config: Config, out: Path) -> "Economy":
+    """The economy that `execute` will run, with everything checked that can be before an engine is started.
+
+    Raises UserError: an unusable folder, somebody else's `llm`, a missing model, a rule or microdata that do not work.
+    """
     refuse_existing(out)
     if config.needs_engine:
         check_bridge()
         from llm.models import resolve
 
         resolve(config.llm.model)
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU JAX would take the memory the engine needs
+    from jaxecon.build import build_economy, first_schedule
+    from jaxecon.simulation import precision
+
+    with precision(config):
+        first_schedule(config)
+        return build_economy(config)
 
 
-def execute(config: Config, out: Path, listener: "Listener | None" = None, engine: "VLLMEngine | None" = None) -> Run:
-    """`run` with everything resolved."""
-    check(config, out)
+def execute(
+    config: Config,
+    out: Path,
+    economy: "Economy",
+    listener: "Listener | None" = None,
+    engine: "VLLMEngine | None" = None,
+) -> Run:
+    """`run` with everything resolved; `economy` as `prepare` made it."""
+    from jaxecon.build import heard_sample
+    from jaxecon.simulation import Simulation, baselines, precision
+
     started = time.monotonic()
     with ExitStack() as stack:
         if not config.needs_engine:
             engine = None
         elif engine is None:
             engine = stack.enter_context(_engine(config))
-
-        from jaxecon.build import build_economy, heard_sample
-        from jaxecon.simulation import Simulation, baselines, precision
-
         with precision(config):
-            economy = build_economy(config)
             heard = heard_sample(economy)
         recorder = Recorder.create(
             out,
@@ -116,7 +132,6 @@ def execute(config: Config, out: Path, listener: "Listener | None" = None, engin
 def _engine(config: Config) -> "Iterator[VLLMEngine]":
     from llm.vllm_engine import VLLMEngine
 
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU JAX would take the memory the engine needs
     given = config.llm
     engine = VLLMEngine(
         model=given.model,
@@ -132,7 +147,7 @@ def _engine(config: Config) -> "Iterator[VLLMEngine]":
         engine.close()
 
 
-def _deciders(config: Config, economy: Any, engine: Any, out: Path, stack: ExitStack) -> tuple[Any, Any, Any]:
+def _deciders(config: Config, economy: "Economy", engine: Any, out: Path, stack: ExitStack) -> tuple[Any, Any, Any]:
     """The planner, the LLM cohorts' workers, and the bridge they share (None without a model)."""
     from jaxecon.planners import Fixed
 

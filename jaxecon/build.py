@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from jaxecon.config import LLM_RULE, Budget, Config, PreferencesConfig, Welfare
 from jaxecon.economy import Economy
-from jaxecon.equilibrium import Outcome, equilibrium
+from jaxecon.equilibrium import Outcome
 from jaxecon.errors import UserError
 from jaxecon.population import (
     UNIFORM_WAGE,
@@ -62,7 +62,10 @@ def first_schedule(config: Config) -> TaxSchedule:
     if not isinstance(rates, tuple):
         rates = (rates,) * len(thresholds)
     dtype = dtype_of(config)
-    return TaxSchedule(jnp.asarray(thresholds, dtype), jnp.asarray(rates, dtype))
+    try:
+        return TaxSchedule(jnp.asarray(thresholds, dtype), jnp.asarray(rates, dtype))
+    except ValueError as error:  # thresholds that are one and the same in float32
+        raise UserError(f"schedule.brackets: {list(thresholds)}; as {np.dtype(dtype).name}, {error}") from error
 
 
 def build_economy(config: Config) -> Economy:
@@ -107,10 +110,9 @@ def _assemble(
     skill, weight = jnp.concatenate(list(skills.values())), jnp.concatenate(list(weights.values()))
     dtype, eta = skill.dtype, preferences.consumption_curvature
     base = base_preferences(preferences.set, skill, preferences.disutility_exponent, preferences.max_hours)
-    reference = federal_reference(skill, base, weight, budget.public_spending)
+    reference = federal_reference(skill, base, weight, budget.public_spending, budget.rebate_floor)
     everyones = with_curvature(base, reference.consumption, eta) if eta > 0 else base
-    federal = TaxSchedule.us_federal().astype(dtype)
-    at_reference = equilibrium(federal, skill, everyones, weight, budget.public_spending, budget.rebate_floor)
+    at_reference = federal_reference(skill, everyones, weight, budget.public_spending, budget.rebate_floor)
     c = _cut(jnp.broadcast_to(everyones.disutility_weight, skill.shape).astype(dtype), skills)
     x_ref = _cut(reference.consumption, skills)
     d, most = jnp.asarray(preferences.disutility_exponent, dtype), jnp.asarray(preferences.max_hours, dtype)
@@ -168,7 +170,7 @@ def _rules(config: Config) -> tuple[tuple[tuple[str, WorkerRule], ...], dict[str
             parameters[cohort.name] = jax.tree.map(
                 lambda x: jnp.asarray(x, dtype_of(config)), rule.parameters(**cohort.parameters)
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"{where}.{error}") from error
         rules.append((cohort.name, rule))
     return tuple(rules), parameters
@@ -185,7 +187,7 @@ def _skill(config: Config, cohort: str, size: int, dtype: type) -> Array:
             return uniform_skill(size, dtype)
         low, high = UNIFORM_WAGE
         return WEEKS_PER_YEAR * (low + (high - low) * uniform(draw(key, 0, 0, size).first, dtype))
-    skill, weights = read_microdata(Path(population.file or ""))
+    skill, weights = read_microdata(Path(population.file or ""), dtype)
     if random:
         chosen = uniform(draw(key, 0, 0, size).first, np.float32)
         cumulated = np.cumsum(weights)
@@ -196,32 +198,35 @@ def _skill(config: Config, cohort: str, size: int, dtype: type) -> Array:
     return jnp.asarray(weighted_quantile_skill(skill, weights, size), dtype)
 
 
-def read_microdata(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Skills and weights of a Parquet or CSV file. Raises UserError: the file, the column, what is wrong."""
+def read_microdata(path: Path, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Skills and weights of a Parquet or CSV file, usable in `dtype`. Raises UserError: the file, the column, what is wrong."""
     setting = f"population.file: {path}"
+    kind = "CSV" if path.suffix == ".csv" else "Parquet"
+    if not path.is_file():
+        raise UserError(f"{setting}: no such file")
     try:
-        table = pa.csv.read_csv(path) if path.suffix == ".csv" else pa.parquet.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(
-            f"{setting}: cannot be read as {'CSV' if path.suffix == '.csv' else 'Parquet'} ({str(error).splitlines()[0]})"
-        ) from error
+        table = pa.csv.read_csv(path) if kind == "CSV" else pa.parquet.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{setting}: cannot be read as {kind} ({str(error).splitlines()[0]})") from error
     names = table.column_names
-    if "skill" not in names and "income" not in names:
-        raise UserError(f"{setting}: columns {', '.join(names)}; needs skill ($/year per weekly hour) or income ($/year at 40 h)")
     column = "skill" if "skill" in names else "income"
-    skill = _numbers(table, column, setting) / (1 if column == "skill" else REFERENCE_HOURS)
-    weights = _numbers(table, "weight", setting) if "weight" in names else np.ones_like(skill)
-    if len(skill) == 0:
+    if column not in names:
+        raise UserError(f"{setting}: columns {', '.join(names)}; needs skill ($/year per weekly hour) or income ($/year at 40 h)")
+    if table.num_rows == 0:
         raise UserError(f"{setting}: holds no rows")
-    for name, values in ((column, skill), ("weight", weights)):
-        wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-        if len(wrong):
-            raise UserError(f"{setting}: column {name}, row {wrong[0] + 1}: {values[wrong[0]]:g}; must be finite and above 0")
-    return skill, weights
+    values = _positive_numbers(table, column, setting, dtype)
+    weights = _positive_numbers(table, "weight", setting, dtype) if "weight" in names else np.ones_like(values)
+    return values / (1 if column == "skill" else REFERENCE_HOURS), weights
 
 
-def _numbers(table: pa.Table, column: str, setting: str) -> np.ndarray:
+def _positive_numbers(table: pa.Table, column: str, setting: str, dtype: type) -> np.ndarray:
     try:
-        return np.asarray(table[column].cast(pa.float64()).to_numpy())
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{setting}: column {column} is not numeric ({str(error).splitlines()[0]})") from error
+        values = np.asarray(table[column].cast(pa.float64()).to_numpy())
+    except (pa.ArrowException, KeyError) as error:
+        raise UserError(f"{setting}: column {column} is not one column of numbers ({str(error).splitlines()[0]})") from error
+    with np.errstate(over="ignore"):
+        stored: np.ndarray = values.astype(dtype)
+    wrong = np.flatnonzero(~(np.isfinite(stored) & (stored > 0)))
+    if len(wrong):
+        raise UserError(f"{setting}: column {column}, row {wrong[0] + 1}: {values[wrong[0]]:g}; must be finite and above 0")
+    return values

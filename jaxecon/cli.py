@@ -87,15 +87,24 @@ def run(
     overrides = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     resolved = configuration.load(config, overrides)
     folder = out or api.default_folder()
-    api.check(resolved, folder)
+    economy = api.prepare(resolved, folder)
     from jaxecon.terminal import RunProgress, print_summary
 
     with RunProgress(resolved, folder) as progress:
-        finished = api.execute(resolved, folder, progress)
+        finished = api.execute(resolved, folder, economy, progress)
     if as_json:
         print(json.dumps({"run": str(finished.path), **finished.summary}))
     else:
         print_summary(finished)
+
+
+@app.command()
+def settings() -> None:
+    """All settings: default, accepted range, meaning."""
+    from jaxecon import config as configuration
+
+    for line in configuration.describe():
+        print(line)
 
 
 @models_app.command("list")
@@ -134,7 +143,7 @@ def _model_store() -> Any:
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Versions, devices, engines and models found, and what is missing for what."""
+    """Versions, devices and models found; what is missing."""
     from jaxecon.doctor import examine, print_report
 
     report = examine()

@@ -1,9 +1,10 @@
 """The configuration of a run: pydantic models <-> YAML. Every field carries its range, unit and source."""
 
+import copy
 import difflib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -74,7 +75,10 @@ class Welfare(Section):
     )
     floor: Positive = Field(10_000.0, description="$/year; below it incomes (or utilities, for atkinson) count as equal.")
     epsilon: float = Field(1.0, ge=0, le=50, description="Inequality aversion of atkinson.")
-    satisfaction: Literal["private", "counted"] = Field("private", description="Whether welfare counts the satisfaction penalty.")
+    satisfaction: Literal["private", "counted"] = Field(
+        "private",
+        description="Whether welfare counts the satisfaction penalty. (Nobody is dissatisfied yet: a later version judges it.)",
+    )
     penalty: Bounded = Field(0.5, description="What dissatisfaction leaves of utility.")
 
 
@@ -107,7 +111,12 @@ class LLM(Section):
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(48, ge=8, le=4096, description="Tokens of one answer at most.")
     retries: int = Field(2, ge=0, le=10, description="Further attempts after an unusable answer, before the fallback.")
-    window: int = Field(4, ge=0, le=1000, description="Days of its own history that a worker is shown.")
+    window: int = Field(
+        4,
+        ge=0,
+        le=1000,
+        description="Days (a worker) or years (the planner) of its history that an agent is shown: so many to twice as many.",
+    )
     max_model_len: int = Field(2048, ge=256, le=1_048_576, description="Tokens of prompt and answer.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: what is fastest on this device.")
     kv_cache_gib: float = Field(2.0, gt=0, le=4096, description="Key-value cache on a CPU, GiB.")
@@ -184,6 +193,14 @@ class Config(Section):
                     f"{_one_of((*RULE_NAMES, LLM_RULE), cohort.rule)}, or package.module:Class"
                 )
         _shares(cohorts, self.population.shares)
+        curvature = self.preferences.consumption_curvature
+        if self.precision == "float32" and curvature > 1:
+            raise ValueError("precision: 'float32'; preferences.consumption_curvature above 1 needs float64 (auto takes it)")
+        if self.welfare.function == "atkinson" and curvature > 0:
+            raise ValueError(
+                "welfare.function: 'atkinson'; its floor is in $/year, "
+                f"so it needs preferences.consumption_curvature = 0, not {curvature:g}"
+            )
         if (self.population.skills == "file") != (self.population.file is not None):
             raise ValueError(f"population.file: {self.population.file!r}; give it with population.skills=file, and only then")
         thresholds = self.schedule.brackets
@@ -239,6 +256,26 @@ def _one_of(names: Sequence[str], wrong: str) -> str:
     return f"did you mean {near[0]!r}? {listed}" if near else listed
 
 
+def describe() -> Iterator[str]:
+    """Every setting in a line: name, default, accepted range, meaning."""
+
+    def walk(model: type[pydantic.BaseModel], path: tuple[str, ...]) -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            section = next((s for m in _annotation_members(field.annotation) if (s := _section_of(m))), None)
+            if section is not None and section is not CohortConfig:
+                yield from walk(section, (*path, name))
+                continue
+            default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+            range_ = _accepted((*path, name)).replace(f"a section with {', '.join(CohortConfig.model_fields)}", "cohorts")
+            yield f"{'.'.join((*path, name))} = {default}  ({range_})" + (
+                f"\n    {field.description}" if field.description else ""
+            )
+            if section is CohortConfig:
+                yield from walk(CohortConfig, (*path, name, "N"))
+
+    yield from walk(Config, ())
+
+
 # --- reading and writing -------------------------------------------------------------------------------------------
 
 
@@ -250,11 +287,15 @@ def load(source: "str | Path | dict[str, Any] | Config | None" = None, overrides
     if isinstance(source, Config):
         tree = source.model_dump(mode="json", exclude_unset=True)
     elif isinstance(source, dict):
-        tree = dict(source)
+        tree = copy.deepcopy(source)
     elif source is None:
         tree = {}
-    else:
+    elif isinstance(source, str | Path):
         tree = _read_yaml(Path(source))
+    else:
+        raise UserError(f"configuration: {source!r}; a path, a dict, a Config or None")
+    if isinstance(overrides, str):
+        raise UserError(f"overrides: {overrides!r}; a list of key=value")
     for override in overrides:
         _apply(tree, override)
     return _validate(tree)
@@ -265,9 +306,21 @@ def to_yaml(config: Config) -> str:
     return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key given twice is a mistake, and not its last value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep=True)
+        if len(mapping) != len(node.value):
+            names = [key.value for key, _ in node.value]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
+        return mapping
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
         raise UserError(f"configuration: {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -311,6 +364,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _validate(tree: dict[str, Any]) -> Config:
+    for key in tree:
+        if not isinstance(key, str):
+            raise UserError(f"{key!r}: no such setting; {_one_of(list(Config.model_fields), str(key))}")
     try:
         return Config.model_validate(tree)
     except pydantic.ValidationError as error:
@@ -355,7 +411,7 @@ def _annotation_members(annotation: Any) -> tuple[Any, ...]:
 def _fields_at(path: Sequence[str]) -> dict[str, Any]:
     model: type[pydantic.BaseModel] = Config
     for part in path:
-        if part.isdigit():
+        if part.isdigit() or part == "N":
             continue
         field = model.model_fields.get(part)
         if field is None:
@@ -378,7 +434,7 @@ def _section_of(annotation: Any) -> "type[pydantic.BaseModel] | None":
 
 def _accepted(path: Sequence[str]) -> str:
     """The accepted range of a setting in words, from the model's own annotations."""
-    named = [p for p in path if not p.isdigit()]
+    named = [p for p in path if not (p.isdigit() or p == "N")]
     field = _fields_at(named[:-1]).get(named[-1])
     if field is None:  # an entry of a mapping: the mapping says what its values may be
         return _accepted(named[:-1])

@@ -316,14 +316,14 @@ _GAIN_BISECTIONS = 60
 def welfare_gain(economy: Economy, welfare: Array) -> Array:
     """Gain over the exact response to the US federal schedule, a fraction.
 
-    At curvature 0 the ratio of welfares minus 1. Otherwise the consumption equivalent: by what fraction everybody's
-    consumption under the US federal schedule would have to rise, hours unchanged, to make its welfare equal to this
-    (Lucas 1987); found by bisection between -99.9 % and +99,900 %.
+    At curvature 0 the difference over the reference's size (where that is positive, the ratio minus 1). Otherwise the
+    consumption equivalent: by what fraction everybody's consumption under the US federal schedule would have to rise, hours
+    unchanged, to make its welfare equal to this (Lucas 1987); by bisection between -99.9 % and +99,900 %, NaN beyond.
     """
     everyone = economy.everyone
     eta = everyone.preferences.consumption_curvature
     if eta == 0:
-        return welfare / economy.reference_welfare - 1
+        return (welfare - economy.reference_welfare) / jnp.abs(economy.reference_welfare)
     cost = disutility(everyone.preferences, economy.reference.hours)
 
     def welfare_with(log_factor: Array) -> Array:
@@ -338,4 +338,5 @@ def welfare_gain(economy: Economy, welfare: Array) -> Array:
 
     limit = jnp.log(jnp.asarray(1000.0, welfare.dtype))
     low, high = jax.lax.fori_loop(0, _GAIN_BISECTIONS, halve, (-limit, limit))
-    return jnp.expm1((low + high) / 2)
+    within = (welfare_with(-limit) <= welfare) & (welfare <= welfare_with(limit))
+    return jnp.where(within, jnp.expm1((low + high) / 2), jnp.nan)

@@ -203,9 +203,13 @@ def with_curvature(preferences: Preferences, reference_consumption: ArrayLike, c
 
 
 def federal_reference(
-    skill: ArrayLike, preferences: Preferences, weights: ArrayLike | None = None, public_spending: ArrayLike = 0.0
+    skill: ArrayLike,
+    preferences: Preferences,
+    weights: ArrayLike | None = None,
+    public_spending: ArrayLike = 0.0,
+    rebate_floor: ArrayLike | None = None,
 ) -> Outcome:
     """The equilibrium under the US federal schedule, (n,): where welfare weights and x_ref are taken from."""
     skill = floating(skill)
     schedule = TaxSchedule.us_federal().astype(skill.dtype)
-    return equilibrium(schedule, skill, preferences, weights, public_spending)
+    return equilibrium(schedule, skill, preferences, weights, public_spending, rebate_floor)

@@ -94,15 +94,17 @@ class Recorder:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise UserError unless a new run can be put there."""
-    if path.is_dir() and any(path.iterdir()):
-        what = "already holds a run" if (path / MANIFEST).exists() else "is not empty"
-        raise UserError(f"--out: {path}: {what}; give a new folder")
-    if path.exists() and not path.is_dir():
-        raise UserError(f"--out: {path}: is a file; give a new folder")
-    parent = next(p for p in (path, *path.parents) if p.exists())
-    if not os.access(parent, os.W_OK | os.X_OK) or not parent.is_dir():
-        raise UserError(f"--out: {path}: {parent} is not a folder that can be written")
+    """Raise UserError unless a new run can be put there. Leaves nothing behind."""
+    try:
+        if path.is_dir() and any(path.iterdir()):
+            what = "already holds a run" if (path / MANIFEST).exists() else "is not empty"
+            raise UserError(f"--out: {path}: {what}; give a new folder")
+        if path.exists() and not path.is_dir():
+            raise UserError(f"--out: {path}: is a file; give a new folder")
+        parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+        tempfile.TemporaryDirectory(dir=parent).cleanup()  # only trying tells, whoever the user and the file system are
+    except OSError as error:
+        raise UserError(f"--out: {path}: is not a folder that can be written ({error.strerror})") from error
 
 
 def years_schema(row: Mapping[str, Any]) -> pa.Schema:
@@ -131,7 +133,9 @@ class Run:
     path: its directory. config: the resolved configuration. manifest: versions, hardware, status.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
+        if not isinstance(path, str | Path):
+            raise UserError(f"run: {path!r}; the path of a run directory")
         self.path = Path(path)
         try:
             self.manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())

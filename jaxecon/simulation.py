@@ -15,10 +15,11 @@ from jaxecon import economy as eco
 from jaxecon.build import dtype_of, first_schedule
 from jaxecon.config import Config
 from jaxecon.equilibrium import Outcome
+from jaxecon.errors import UserError
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
 from jaxecon.random import named_key
 from jaxecon.records import Recorder, agents_table
-from jaxecon.stackelberg import best_flat_tax
+from jaxecon.stackelberg import FlatOptimum, best_flat_tax
 from jaxecon.taxation import TaxSchedule
 from jaxecon.welfare import gini
 
@@ -173,6 +174,14 @@ class Simulation:
             self.listener.on_days(year, done, today, self.meter.usage)
         record = jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)
         figures, agents = _summarise(self.economy, self.schedule, state, sums, record)
+        for name, hours in agents.hours.items():  # no rule may poison the pool and let the run look complete
+            wrong = ~((hours >= 0) & (hours <= self.economy.cohorts[name].preferences.max_hours * (1 + 1e-5)))
+            if bool(jnp.any(wrong)):
+                agent = int(jnp.argmax(wrong))
+                raise UserError(
+                    f"cohort {name}, agent {agent}, year {year}: mean hours {float(hours[agent])}; "
+                    f"its rule must return hours in [0, {float(self.economy.cohorts[name].preferences.max_hours):g}]"
+                )
         self.state = eco.end_year(state)
         return figures, agents
 
@@ -252,11 +261,16 @@ def baselines(economy: eco.Economy, final: TaxSchedule) -> list[dict[str, Any]]:
     Rows: policy, rates, welfare, gain (a fraction), hours (h/week), income ($/year), gini_consumption, rebate ($/year).
     """
     federal = TaxSchedule.us_federal().astype(final.rates.dtype)
-    flat = jax.jit(lambda e: best_flat_tax(partial(eco.equilibrium_welfare, e), final.rates.dtype))(economy)
+    flat = _best_flat(economy, final)
     return [
         _policy_row(economy, name, schedule)
         for name, schedule in (("us_federal", federal), ("best_flat", flat.schedule), ("final", final))
     ]
+
+
+@jax.jit
+def _best_flat(economy: eco.Economy, like: TaxSchedule) -> FlatOptimum:
+    return best_flat_tax(partial(eco.equilibrium_welfare, economy), like.rates.dtype)
 
 
 @jax.jit

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from jaxecon.config import Config
 from jaxecon.records import Run
+from jaxecon.words import amount_text
 
 if TYPE_CHECKING:
     from jaxecon.simulation import LLMUsage
@@ -53,7 +54,7 @@ class RunProgress:
 
     def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage") -> None:
         assert self._task is not None
-        figures = f"welfare {day['swf_private']:,.0f}"
+        figures = f"welfare {amount_text(day['swf_private'])}"
         if usage.calls:
             rate = usage.calls / max(usage.seconds, 1e-9)
             figures += f"  {rate:.1f} requests/s  {_share(usage.cached_tokens, usage.prompt_tokens)} cached"
@@ -67,8 +68,9 @@ class RunProgress:
     def on_year(self, row: Mapping[str, Any], usage: "LLMUsage") -> None:
         if self._config.years <= 50 and self._console.is_terminal:
             rates = "/".join(f"{100 * v:.0f}" for k, v in row.items() if k.startswith("rate_"))
+            welfare = amount_text(row["swf_window"])
             self._bar.console.print(
-                f"year {row['year'] + 1}: {rates} %, welfare {row['swf_window']:,.0f}, gain {_percent(row['gain_realised'])} "
+                f"year {row['year'] + 1}: {rates} %, welfare {welfare}, gain {_percent(row['gain_realised'])} "
                 f"(all learnt: {_percent(row['gain_equilibrium'])})"
             )
 
@@ -85,12 +87,16 @@ def print_summary(run: Run) -> None:
     for row in summary["policies"]:
         table.add_row(*_policy_cells(row))
     console.print(table)
+    welfare = f"{amount_text(realised['swf_window'])} ({_percent(realised['gain_realised'])})"
     console.print(
-        f"Realised in the last year: welfare {realised['swf_window']:,.0f} ({_percent(realised['gain_realised'])}), "
-        f"{realised['mean_hours']:.1f} h/week, Gini {realised['gini_consumption']:.3f}, "
-        f"planner {summary['planner']}, one seed ({config.seed})."
+        f"Realised at the end of the last year: welfare {welfare}; "
+        f"over that year {realised['mean_hours']:.1f} h/week, Gini {realised['gini_consumption']:.3f}. "
+        f"Planner {summary['planner']}, one seed ({config.seed})."
     )
-    console.print(f"Welfare weights {config.welfare.function}: effective sample {summary['effective_sample_size']:,.0f} agents.")
+    if config.welfare.function not in ("rawlsian", "atkinson"):  # these have no weights
+        console.print(
+            f"Welfare weights {config.welfare.function}: effective sample {summary['effective_sample_size']:,.0f} agents."
+        )
     if summary["llm"]:
         console.print(_usage_line(summary["llm"]))
     console.print(f"Run directory: {run.path}  ({summary['seconds']:.0f} s)", soft_wrap=True)
@@ -100,7 +106,7 @@ def _policy_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         _POLICIES[row["policy"]],
         "/".join(f"{100 * r:.3g}" for r in row["rates"]),
-        f"{row['welfare']:,.0f}",
+        amount_text(row["welfare"]),
         _percent(row["gain"]),
         f"{row['hours']:.1f}",
         f"{row['gini_consumption']:.3f}",

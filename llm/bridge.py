@@ -123,8 +123,11 @@ class Bridge:
             replies = self._answers(requests)
             still_open = []
             for i, reply in zip(open_, replies, strict=True):
+                if reply.error is not None:  # the request itself cannot be answered (too long, say): asking again is no use
+                    decisions[i] = Decision(kind.fallback(observations[i]), "fallback", attempt + 1)
+                    continue
                 try:
-                    parsed = _read(kind, reply, observations[i])
+                    parsed = kind.parse(reply.text, observations[i])
                 except Unusable as problem:
                     chats[i] = try_again(kind.messages(observations[i]), reply.text, str(problem))
                     still_open.append(i)
@@ -184,9 +187,3 @@ class Bridge:
         for o, d in zip(observations, decisions, strict=True):
             draw = Draw(self._seed, kind.name, o.year, o.day, o.cohort, o.agent)
             self._transcript.put_decision(draw, d.status, json.dumps(d.value), d.attempts)
-
-
-def _read(kind: DecisionKind[Observation, Value], reply: Completion, observation: Observation) -> Parsed[Value]:
-    if reply.error is not None:
-        raise Unusable(reply.error)
-    return kind.parse(reply.text, observation)

@@ -165,10 +165,8 @@ def resolve(model: str) -> Path | str:
             raise ModelNotFound(f"llm.model: the folder {model!r} has no config.json, so it is not a Hugging Face model folder")
         return folder.resolve()
     if _HUB_ID.fullmatch(model):
-        if _hub_snapshot(model) is None and _hub_is_offline():
-            raise ModelNotFound(
-                f"llm.model: {model!r} is not in the Hugging Face cache and HF_HUB_OFFLINE is set; unset it to download"
-            )
+        if _hub_snapshot(model) is None:
+            _ask_hub(model)
         return model
     if "/" in model or model.startswith((".", "~")):
         raise ModelNotFound(f"llm.model: there is no folder {model!r}")
@@ -253,6 +251,25 @@ def _hub_snapshot(model: str) -> Path | None:
 
     config = try_to_load_from_cache(model, "config.json")
     return Path(config).parent if isinstance(config, str) else None
+
+
+def _ask_hub(model: str) -> None:
+    """Raise ModelNotFound unless the hub can be reached and has the model: before an engine is started for it."""
+    if _hub_is_offline():
+        raise ModelNotFound(
+            f"llm.model: {model!r} is not in the Hugging Face cache and HF_HUB_OFFLINE is set; unset it to download"
+        )
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ModelNotFound(f"llm.model: {model!r} needs the package huggingface_hub; see docs/install.md")
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(model, timeout=10)
+    except Exception as error:  # of the hub's client, of its HTTP library, of the network: all mean the same here
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelNotFound(
+            f"llm.model: {model!r} is neither in the Hugging Face cache nor to be had from the hub ({reason})"
+        ) from error
 
 
 def _hub_is_offline() -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxecon.planners.base import CHANGES
+from jaxecon.words import amount_text
 from llm.engine import Message
 
 
@@ -46,6 +47,7 @@ class LaborObservation:
     history: tuple[WorkerDay, ...]
     last_hours: int  # what the worker does if no answer can be used
     choices: tuple[int, ...]  # h/week
+    curvature: float = 0.0  # of the utility of consumption
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,12 @@ _LABOR_RULES = """\
 You are a worker in an economy with an income tax. Each day you choose how many hours a week you work.
 Income per year = your pay per weekly hour x hours. Tax is taken bracket by bracket. All taxes are paid back to everyone \
 as the same rebate.
-Your utility = income - tax + rebate - effort. Effort rises steeply with hours. Find the hours that give you the highest utility.
+"""
+
+_LINEAR = "Your utility = income - tax + rebate - effort."
+_CURVED = "Your utility rises with income - tax + rebate, each further dollar counting less, and falls with effort."
+
+_LABOR_TASK = """ Effort rises steeply with hours. Find the hours that give you the highest utility.
 Answer with JSON only: {"hours": H}, H one of """
 
 _PLAN_RULES = f"""\
@@ -106,15 +113,16 @@ def labor_messages(observation: LaborObservation) -> tuple[Message, ...]:
         lines.append("Your days so far:")
     lines += [
         f"Year {d.year + 1} day {d.day + 1}: {d.hours:.0f} hours, income {d.income:,.0f}, tax {d.tax:,.0f}, "
-        f"rebate {d.rebate:,.0f}, utility {d.utility:,.0f}"
+        f"rebate {d.rebate:,.0f}, utility {amount_text(d.utility)}"
         for d in observation.history
     ]
     tail = f"Today is year {observation.year + 1} day {observation.day + 1}. Yesterday's rebate: {observation.rebate:,.0f}."
     if observation.history:
         best = max(observation.history, key=lambda d: d.utility)
-        tail += f" Your best of these days: {best.hours:.0f} hours with utility {best.utility:,.0f}."
+        tail += f" Your best of these days: {best.hours:.0f} hours with utility {amount_text(best.utility)}."
     lines.append(tail + " How many hours a week do you work today?")
-    rules = _LABOR_RULES + ", ".join(map(str, observation.choices)) + "."
+    utility = _CURVED if observation.curvature > 0 else _LINEAR
+    rules = _LABOR_RULES + utility + _LABOR_TASK + ", ".join(map(str, observation.choices)) + "."
     system = "\n".join([rules, "This year's tax:", *_bracket_lines(observation.brackets)])
     return Message("system", system), Message("user", "\n".join(lines))
 
@@ -122,16 +130,16 @@ def labor_messages(observation: LaborObservation) -> tuple[Message, ...]:
 def plan_messages(observation: PlanObservation) -> tuple[Message, ...]:
     """Chat for next year's schedule."""
     lines = ["Schedules so far, rates from the lowest bracket up, with the welfare they reached:"]
-    lines += [f"Year {y.year + 1}: {_percents(y.rates)}: welfare {y.welfare:,.0f}" for y in observation.history]
+    lines += [f"Year {y.year + 1}: {_percents(y.rates)}: welfare {amount_text(y.welfare)}" for y in observation.history]
     best = observation.best
-    lines.append(f"Best so far: year {best.year + 1}: {_percents(best.rates)}: welfare {best.welfare:,.0f}")
+    lines.append(f"Best so far: year {best.year + 1}: {_percents(best.rates)}: welfare {amount_text(best.welfare)}")
     lines.append(
         f"Last year: {observation.mean_hours:.1f} hours a week, mean income {observation.mean_income:,.0f}, "
         f"rebate {observation.rebate:,.0f}."
     )
     lines.append("By bracket:")
     lines += [
-        f"{line}: {100 * g.people:.1f} % of the people, mean income {g.income:,.0f}, mean utility {g.utility:,.0f}"
+        f"{line}: {100 * g.people:.1f} % of the people, mean income {g.income:,.0f}, mean utility {amount_text(g.utility)}"
         for line, g in zip(_bracket_lines(observation.brackets), observation.groups, strict=True)
     ]
     count = len(observation.brackets)

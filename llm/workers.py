@@ -26,6 +26,7 @@ class LLMWorkers:
         self._choices = {
             name: tuple(int(h) for h in HOURS if h <= np.max(c.preferences.max_hours)) for name, c in cohorts.items()
         }
+        self._curvature = {name: c.preferences.consumption_curvature for name, c in cohorts.items()}
         self._memory = {name: WorkerMemory(cohort.size, window) for name, cohort in cohorts.items()}
         self._hours = {name: np.full(c.size, min(REFERENCE_HOURS, self._choices[name][-1])) for name, c in cohorts.items()}
 
@@ -44,6 +45,7 @@ class LLMWorkers:
                 history=self._memory[name].history(agent),
                 last_hours=int(self._hours[name][agent]),
                 choices=self._choices[name],
+                curvature=self._curvature[name],
             )
             for name, skills in self._skill.items()
             for agent, skill in enumerate(skills)

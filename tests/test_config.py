@@ -95,6 +95,14 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
         ("population.cohorts=[{name: a, rule: fixed, size: 1}, {name: a, rule: fixed, size: 1}]", "name 'a' is given 2 times"),
         ("population.cohorts=[]", "population: 0 agents"),
         ("population.skills=file", "population.file: None; give it with population.skills=file, and only then"),
+        (
+            "preferences={consumption_curvature: 2}\nprecision=float32",
+            "precision: 'float32'; preferences.consumption_curvature above 1",
+        ),
+        (
+            "welfare.function=atkinson\npreferences.consumption_curvature=1",
+            "welfare.function: 'atkinson'; its floor is in $/year",
+        ),
         ("precision=float16", "precision: 'float16'; one of auto, float32, float64"),
         ("years", "--set 'years': needs the form key=value"),
         ("years=[", "--set years: '[' is not a YAML value"),
@@ -103,7 +111,7 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
 )
 def test_a_mistake_gets_one_line(override, message):
     with pytest.raises(UserError) as caught:
-        configuration.load(None, [override])
+        configuration.load(None, override.split("\n"))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -115,7 +123,14 @@ def test_zero_agents():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("years: [", "line 1"), ("- 1\n- 2\n", "holds a list"), (b"\xff\xfe", "not a text file in UTF-8"), (None, "No such file")],
+    [
+        ("years: 2\nyears: 3", "line 1: years is given twice"),
+        ("1: 2", "1: no such setting"),
+        ("years: [", "line 1"),
+        ("- 1\n- 2\n", "holds a list"),
+        (b"\xff\xfe", "not a text file in UTF-8"),
+        (None, "No such file"),
+    ],
 )
 def test_unreadable_files(tmp_path, text, message):
     path = tmp_path / "broken.yaml"

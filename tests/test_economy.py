@@ -112,6 +112,31 @@ def test_consumption_equivalent_gain(curvature):
         assert float(eco.welfare_gain(economy, welfare)) == pytest.approx(0.07, abs=1e-8)
 
 
+def test_a_gain_is_positive_where_welfare_is_higher():
+    """Also where public spending makes the reference negative."""
+    config = config_of(budget={"public_spending": 60_000.0})
+    economy = build_economy(config)
+    assert float(economy.reference_welfare) < 0
+    for change in (-1000.0, 1000.0):
+        assert np.sign(float(eco.welfare_gain(economy, economy.reference_welfare + change))) == np.sign(change)
+
+
+def test_a_gain_out_of_reach_is_nan():
+    config = config_of(preferences={"consumption_curvature": 1.0})
+    with precision(config):
+        economy = build_economy(config)
+        for welfare in (np.nan, -np.inf, 1e6):
+            assert np.isnan(float(eco.welfare_gain(economy, jnp.asarray(welfare))))
+
+
+def test_the_reference_knows_the_rebate_floor():
+    config = config_of(preferences={"consumption_curvature": 1.0}, budget={"public_spending": 20_000.0, "rebate_floor": 0.0})
+    with precision(config):
+        economy = build_economy(config)
+        assert float(economy.reference.rebate) == 0
+        assert min(float(c.reference_consumption.min()) for c in economy.cohorts.values()) > 0
+
+
 def test_curvature_leaves_the_reference_response_unchanged():
     """c_i * x_ref^-eta keeps the trade-off: everybody still works 40 hours under the US federal schedule."""
     for curvature in (0.5, 1.0, 2.0):

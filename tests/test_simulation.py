@@ -1,6 +1,9 @@
 """Runs in memory and on disk, without a language model."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -157,13 +160,16 @@ def test_microdata(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("income\n-5\n", "column income, row 1: -"),
+        ("income\n-5\n", "column income, row 1: -5; must be finite and above 0"),
         ("skill\n1\nnan\n", "column skill, row 2: nan; must be finite and above 0"),
         ("skill,weight\n1,0\n", "column weight, row 1: 0"),
         ("wage\n5\n", "columns wage; needs skill"),
-        ("skill\nmany\n", "column skill is not numeric"),
+        ("skill\nmany\n", "column skill is not one column of numbers"),
         ("skill\n", "holds no rows"),
-        (None, "cannot be read as CSV"),
+        ("skill,skill\n1,2\n", "column skill is not one column of numbers"),
+        ("skill\n1e39\n", "column skill, row 1: 1e\\+39; must be finite"),
+        ('skill,"x\n1', "cannot be read as CSV"),
+        (None, "no such file"),
     ],
 )
 def test_bad_microdata(tmp_path, text, message):
@@ -233,6 +239,34 @@ def test_parameters_of_a_rule_are_checked_where_they_stand(tmp_path):
     ):
         je.run(config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_rule_that_returns_nonsense_stops_the_run(tmp_path, monkeypatch):
+    (tmp_path / "broken_rule.py").write_text(
+        "from jaxecon.workers.fixed import Fixed\n"
+        "class NaN(Fixed):\n"
+        "    def act(self, params, plan, state, draws, observation):\n"
+        "        return plan * float('nan'), state\n"
+    )
+    monkeypatch.chdir(tmp_path)  # found beside the configuration
+    config = {"years": 2, "population": {"cohorts": [{"name": "a", "rule": "broken_rule:NaN", "size": 3}]}}
+    with pytest.raises(UserError, match="cohort a, agent 0, year 0: mean hours nan; its rule must return hours"):
+        je.run(config, out=tmp_path / "run")
+    assert je.load(tmp_path / "run").manifest["status"] == "failed"
+
+
+def test_a_folder_of_somebody_else(tmp_path):
+    """Real permissions, as an ordinary user meets them."""
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    code = f"import os; import jaxecon as je; run = je.run; os.setuid(65534); run({SMALL!r}, out={str(locked / 'run')!r})"
+    if os.getuid() != 0:
+        code = code.replace("os.setuid(65534); ", "")
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):  # pytest's own folders, closed to others
+        folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "UserError: --out:" in done.stderr, done.stderr
+    assert "is not a folder that can be written (Permission denied)" in done.stderr
 
 
 def test_curvature_needs_consumption(tmp_path):

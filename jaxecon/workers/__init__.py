@@ -1,6 +1,8 @@
 """Decision rules of mechanical cohorts."""
 
 import importlib
+import os
+import sys
 from functools import cache
 
 from jaxecon.workers.adaptive import Adaptive
@@ -32,10 +34,13 @@ def rule_named(name: str) -> WorkerRule:
     module_name, colon, class_name = name.partition(":")
     if not colon:
         raise ValueError(f"rule: {name!r}; one of {', '.join(RULES)}, or package.module:Class")
+    sys.path.append(os.getcwd())  # a module beside the configuration, as `python -m` would find it
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"rule: {name!r}; {module_name} cannot be imported ({error})") from error
+    except Exception as error:  # whatever a user's module does on import
+        raise ValueError(f"rule: {name!r}; {module_name} cannot be imported ({type(error).__name__}: {error})") from error
+    finally:
+        sys.path.pop()
     found = getattr(module, class_name, None)
     missing = [m for m in ("parameters", "init", "start_year", "act", "learn") if not callable(getattr(found, m, None))]
     if not isinstance(found, type) or missing:
