@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -180,7 +182,28 @@ def test_folders(empty_store: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(models.importlib.util.find_spec("huggingface_hub") is None, reason="huggingface_hub is not installed")
+class _Hub(BaseHTTPRequestHandler):
+    """As much of a model hub, on loopback, as telling which models there are."""
+
+    def do_GET(self) -> None:
+        here = self.path.startswith("/api/models/org/present")
+        body = (
+            b'{"id": "org/present", "modelId": "org/present", "siblings": []}' if here else b'{"error": "Repository not found"}'
+        )
+        self.send_response(200 if here else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if not here:
+            self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
 def test_hugging_face_ids(tmp_path: Path) -> None:
+    """Cached ones need no hub; others are asked for there, and an id that it does not have is one line."""
     snapshot = tmp_path / "models--org--cached" / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
@@ -191,18 +214,25 @@ def test_hugging_face_ids(tmp_path: Path) -> None:
     program = (
         "from llm import models\n"
         "print(models.resolve('org/cached'), models.fingerprint('org/cached'), models.template_fingerprint('org/cached'))\n"
-        "try: print(models.resolve('org/absent'))\n"
-        "except models.ModelNotFound as error: print(error)\n"
+        "for name in ('org/present', 'org/absent'):\n"
+        "    try: print(models.resolve(name))\n"
+        "    except models.ModelNotFound as error: print(error)\n"
     )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     answers = {}
     for offline in ("0", "1"):
-        environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": offline}
-        done = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+        hub = {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": offline, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+        done = subprocess.run([sys.executable, "-c", program], env=os.environ | hub, check=True, capture_output=True, text=True)
         answers[offline] = done.stdout.splitlines()
+    server.shutdown()
+    server.server_close()
     expected = f"org/cached {'a' * 40} {hashlib.sha256(b'{{ messages }}').hexdigest()}"
-    assert answers["0"] == [expected, "org/absent"]
+    assert answers["0"][:2] == [expected, "org/present"]
+    assert answers["0"][2].startswith("llm.model: 'org/absent' is neither in the Hugging Face cache nor to be had from the hub (")
+    assert len(answers["0"]) == 3
     assert answers["1"][0] == expected
-    assert "HF_HUB_OFFLINE is set" in answers["1"][1]
+    assert all("HF_HUB_OFFLINE is set" in line for line in answers["1"][1:])
 
 
 def test_importing_the_store_is_cheap() -> None:
