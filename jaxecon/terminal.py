@@ -1,6 +1,5 @@
 """What a run shows on a terminal: progress while it lives, tables when it ends."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +36,6 @@ class RunProgress:
             transient=True,
         )
         self._task: TaskID | None = None
-        self._began = time.monotonic()
         agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
         self._console.print(
             f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days -> {folder}", soft_wrap=True
