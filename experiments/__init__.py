@@ -1,1 +1,3 @@
-"""Experiments and benchmarks on jaxecon; run with `python -m experiments.NAME`."""
+"""Experiments and benchmarks on jaxecon: `jaxecon experiment NAME`, `python -m experiments.NAME`."""
+
+SUITE_OF = "jaxecon"  # others may bring a top-level module `experiments` too; jaxecon.api.check_suite looks for this

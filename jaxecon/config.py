@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -19,8 +20,9 @@ Bounded = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 NAMED_BRACKETS = ("flat", "three", "us_federal")
-RULE_NAMES = ("rational", "quantal", "adaptive", "habit", "fixed")
+RULE_NAMES = ("rational", "quantal", "adaptive", "habit", "fixed", "altruistic", "adversarial")
 LLM_RULE = "llm"
+_NAME = r"^[a-z][a-z0-9_]{0,30}$"
 
 
 class Section(pydantic.BaseModel):
@@ -34,10 +36,26 @@ class Year(Section):
 class CohortConfig(Section):
     """One cohort in the full form of `population.cohorts`."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,30}$", description="Unique; seeds the cohort's random numbers.")
-    rule: str = Field(description="rational, quantal, adaptive, habit, fixed, llm, or package.module:Class.")
+    name: str = Field(pattern=_NAME, description="Unique; seeds the cohort's random numbers.")
+    rule: str = Field(description=f"{', '.join(RULE_NAMES)}, llm, or package.module:Class.")
     size: int = Field(ge=1, le=100_000_000, description="Agents.")
     parameters: dict[str, float] = Field(default_factory=dict, description="The rule's parameters, by name.")
+    objective: Literal["egotistical", "altruistic", "adversarial"] = Field(
+        "egotistical",
+        description="What an LLM cohort is told to want: its own utility, social welfare, or as little of it as possible.",
+    )
+    llm: str | None = Field(None, description="Of an LLM cohort: the name in llm.others of what answers it; unset: llm itself.")
+
+
+class Personas(Section):
+    source: Literal["none", "census", "model"] = Field(
+        "census",
+        description="Who LLM workers are told they are: nobody; people drawn from census tables, in a template's words; the "
+        "same people, written out once by the model.",
+    )
+    correlation: float = Field(
+        0.5, ge=-1, le=1, description="Rank correlation of an agent's skill with the median pay of its persona's occupation."
+    )
 
 
 class Population(Section):
@@ -60,6 +78,7 @@ class Population(Section):
     sampling: Literal["quantiles", "random"] = Field(
         "quantiles", description="Quantile midpoints, or draws that the seed decides."
     )
+    personas: Personas = Personas()
 
 
 class PreferencesConfig(Section):
@@ -76,10 +95,28 @@ class Welfare(Section):
     floor: Positive = Field(10_000.0, description="$/year; below it incomes (or utilities, for atkinson) count as equal.")
     epsilon: float = Field(1.0, ge=0, le=50, description="Inequality aversion of atkinson.")
     satisfaction: Literal["private", "counted"] = Field(
-        "private",
-        description="Whether welfare counts the satisfaction penalty. (Nobody is dissatisfied yet: a later version judges it.)",
+        "private", description="Whether the welfare that the planner sees counts the penalty of the dissatisfied."
     )
     penalty: Bounded = Field(0.5, description="What dissatisfaction leaves of utility.")
+
+
+class Satisfaction(Section):
+    """Whether workers are satisfied with what they pay and get back; docs/design.md, Satisfaction."""
+
+    judged: bool = Field(False, description="Whether anybody is asked; otherwise everybody is satisfied.")
+    every_days: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Days between judgements, counted in each tax year; 0: once a year, before the last days by which the "
+        "planner judges it.",
+    )
+    tolerance: tuple[float, float] = Field(
+        (0.05, 0.45),
+        description="Mechanical workers' tolerance is spread evenly between these: the net tax, as a share of income, at which "
+        "they are satisfied with probability one half.",
+    )
+    width: Positive = Field(0.05, description="Net tax beyond one's tolerance that makes dissatisfaction e times likelier.")
 
 
 class Budget(Section):
@@ -87,8 +124,167 @@ class Budget(Section):
     rebate_floor: float | None = Field(None, description="Lowest rebate, $/year; unset lets it be a lump-sum tax.")
 
 
+class SkillDynamicsConfig(Section):
+    """Learning by doing, shocks, retirement and entry; docs/dynamics.md."""
+
+    enabled: bool = Field(False, description="Whether skills change from year to year.")
+    persistence: Bounded = Field(
+        0.95, description="Of the deviation of log skill from its base, a year (Storesletten, Telmer and Yaron 2004: 0.952)."
+    )
+    learning: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="What a year at 80 h/week adds to log skill, and one at 0 h takes: a working value, no estimate; hours 1 % "
+        "longer for good raise skill by learning/(1-persistence) %.",
+    )
+    shock: float = Field(
+        0.165,
+        ge=0,
+        le=0.5,
+        description="Standard deviation of a year's innovation of log skill (the same source: 0.12 in booms to 0.21 in slumps).",
+    )
+    working_years: float | None = Field(
+        40.0,
+        ge=1,
+        le=1e9,
+        description="An agent retires at the end of a year with probability 1/working_years, and somebody new takes the place, "
+        "with its base skill and weights. Unset: nobody does.",
+    )
+
+
+OPTIMUM = "optimum"
+
+
+class SavingConfig(Section):
+    """A second action, with a return and a tax on it; docs/dynamics.md."""
+
+    enabled: bool = Field(False, description="Whether people save. Needs preferences.consumption_curvature 0.")
+    return_rate: float = Field(0.05, gt=0, le=0.5, description="Of wealth, a year.")
+    tax: Bounded | Literal["optimum"] = Field(
+        0.0,
+        description="Share of the return that is taxed away, and goes into the pool. optimum: what welfare with fixed weights is "
+        "highest with once wealth has settled (Saez and Stantcheva 2018).",
+    )
+    elasticity: float = Field(
+        0.5, ge=0.05, le=5, description="Of the wealth one wants to the return net of tax: a working value, no estimate."
+    )
+    adjustment: float = Field(
+        0.1, gt=0, le=1, description="Share of the gap to the wealth one wants that a year's saving closes."
+    )
+    wealth_income_ratio: float = Field(
+        5.0, gt=0, le=100, description="Mean wealth over mean income at the US federal schedule, where the return is not taxed."
+    )
+    concentration: float = Field(
+        1.5,
+        ge=0,
+        le=2,
+        description="Elasticity of that wealth to skill. Incomes whose upper tail has a Pareto exponent of 2.4 then come with "
+        "wealth whose tail has one of 1.6, near that of the United States (Vermeulen 2018: about 1.5).",
+    )
+
+
+class DynamicsConfig(Section):
+    """What the paper leaves open; all off unless set."""
+
+    skills: SkillDynamicsConfig = SkillDynamicsConfig()
+    hours_inertia: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Probability, each day and for each worker, mechanical or LLM, of yesterday's hours instead of those chosen.",
+    )
+
+    saving: SavingConfig = SavingConfig()
+
+    @property
+    def switches(self) -> tuple[bool, ...]:
+        """What is on, which decides what a run's state is made of."""
+        return self.skills.enabled, self.hours_inertia > 0, self.saving.enabled
+
+
+class Memory(Section):
+    """The ingredients of in-context learning; each has a switch."""
+
+    window: int = Field(
+        4, ge=0, le=1000, description="Days (a worker) or years (a planner) of recent history: so many to twice as many. 0: none."
+    )
+    best: int = Field(5, ge=0, le=50, description="Best distinct choices so far, each with what it brought. 0: none.")
+    statistics: bool = Field(True, description="Mean and spread of all that has been lived.")
+    direction_hint: bool = Field(True, description="Whether the last change raised or lowered the result.")
+    exploration: bool = Field(
+        True,
+        description="The cue to try something new; not in the last tenth of the run, nor, for workers, on a year's last day.",
+    )
+    exploitation: bool = Field(True, description="The cue of the best so far, and to take it where exploration ends.")
+
+
+class PlannerMemory(Memory):
+    window: int = Field(8, ge=0, le=1000, description=Memory.model_fields["window"].description)
+
+
 class Planner(Section):
-    kind: Literal["auto", "fixed", "llm"] = Field("auto", description="auto: llm where there is an LLM cohort, else fixed.")
+    kind: Literal[
+        "auto",
+        "fixed",
+        "in_context",
+        "llm",
+        "elected",
+        "us_federal",
+        "flat",
+        "saez",
+        "saez_self_consistent",
+        "optimum",
+        "uniform_50",
+    ] = Field(
+        "auto",
+        description="auto: llm where there is an LLM cohort, else in_context, which climbs by trial on its own history. fixed: "
+        "the first schedule. elected: each year the workers elect one of themselves (section elections). us_federal to "
+        "uniform_50: one schedule, worked out from everybody's exact responses, from the first year unless schedule.rates is "
+        "given.",
+    )
+    memory: PlannerMemory = PlannerMemory()
+    exploration_rate: Bounded = Field(0.3, description="Share of the years in which in_context tries a random change.")
+    max_change: int = Field(
+        20, ge=10, le=100, multiple_of=10, description="Percentage points that in_context and llm may move a rate in a year."
+    )
+    llm: str | None = Field(None, description="The name in llm.others of what answers an llm planner; unset: llm itself.")
+    elasticity: Positive | tuple[Positive, ...] | None = Field(
+        None,
+        description="Of income to the net-of-tax rate, for the saez planners: one, or one per bracket. Unset: the economy's own, "
+        "1/(d-1), with curvature the compensated 1/(d-1+eta).",
+    )
+    rate_bounds: tuple[Bounded, Bounded] = Field((0.0, 1.0), description="Lowest and highest rate of flat and optimum.")
+    compared_with: tuple[Literal["us_federal", "flat", "saez", "saez_self_consistent", "optimum", "uniform_50"], ...] = Field(
+        ("us_federal", "flat", "saez", "optimum"),
+        description="Planners whose schedules a run's closing table shows beside the final one (optimum compiles for seconds).",
+    )
+    monotone: bool = Field(False, description="Whether the optimum's rates may not fall from bracket to bracket.")
+
+
+class Elections(Section):
+    """Of the leader, with planner.kind elected; or whether a standing planner stays, with `retention`. docs/elections.md."""
+
+    retention: bool = Field(False, description="Whether the workers vote each year to keep the planner or to replace it.")
+    method: Literal["plurality", "approval", "instant_runoff", "borda"] = Field(
+        "plurality", description="How votes for a leader are cast and counted."
+    )
+    platforms: bool = Field(
+        True,
+        description="Whether those who are asked decide to stand and announce rates; otherwise all stand and announce none.",
+    )
+    candidates: int = Field(8, ge=1, le=127, description="Workers who are asked to stand, the leader and others drawn by lot.")
+    eligible: tuple[str, ...] | None = Field(None, description="Cohorts whose members may stand; unset: all.")
+    term_limit: int | None = Field(
+        None, ge=1, le=1_000_000, description="Years in a row after which a leader may not stand at the next election."
+    )
+    noise: float = Field(
+        0.01,
+        ge=0,
+        le=100,
+        description="Gumbel deviate in a mechanical voter's valuation of a candidate, as a share of its full-time income.",
+    )
+    cost: float = Field(0.0, ge=0, le=1e9, description="$/year of gain that standing must bring a mechanical worker.")
 
 
 class Schedule(Section):
@@ -102,25 +298,58 @@ class Schedule(Section):
     )
 
 
-class LLM(Section):
-    engine: Literal["vllm"] = Field("vllm", description="What serves the model.")
+class Price(Section):
+    """Dollars per million tokens."""
+
+    prompt: float = Field(0.0, ge=0)
+    cached: float | None = Field(None, ge=0, description="Of prompt tokens from the provider's cache; unset: as `prompt`.")
+    completion: float = Field(0.0, ge=0)
+
+
+class Serving(Section):
+    """One model and what serves it."""
+
+    engine: Literal["vllm", "openai", "simulated", "replay"] = Field(
+        "vllm",
+        description="vllm: in this process. openai: any server with OpenAI's interface. replay: an earlier run's transcript. "
+        "simulated: a documented stand-in that is no language model, for development.",
+    )
     model: str = Field(
-        "smollm2", min_length=1, description="A name of `jaxecon models list`, a Hugging Face name, or a local folder."
+        "smollm2",
+        min_length=1,
+        description="A name of `jaxecon models list`, a Hugging Face name, a local folder; for openai the server's name of it.",
     )
-    temperature: float = Field(0.7, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(48, ge=8, le=4096, description="Tokens of one answer at most.")
-    retries: int = Field(2, ge=0, le=10, description="Further attempts after an unusable answer, before the fallback.")
-    window: int = Field(
-        4,
-        ge=0,
-        le=1000,
-        description="Days (a worker) or years (the planner) of its history that an agent is shown: so many to twice as many.",
-    )
-    max_model_len: int = Field(2048, ge=256, le=1_048_576, description="Tokens of prompt and answer.")
+    max_model_len: int = Field(2048, ge=256, le=1_048_576, description="Tokens of prompt and answer; histories are cut to fit.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: what is fastest on this device.")
     kv_cache_gib: float = Field(2.0, gt=0, le=4096, description="Key-value cache on a CPU, GiB.")
     gpu_memory_share: float | None = Field(None, gt=0, le=1, description="Share of a GPU's memory for the engine.")
+    base_url: str | None = Field(None, description="Of openai, such as http://localhost:8000/v1; unset: OpenAI's own.")
+    api_key_env: str = Field(
+        "OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="The environment variable that holds the key."
+    )
+    max_connections: int = Field(64, ge=1, le=10_000)
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0, description="Of prompts and answers together.")
+    timeout_seconds: float = Field(120.0, gt=0, le=86_400, description="Of one request.")
+    transport_retries: int = Field(6, ge=0, le=100, description="After errors of the server or the network.")
+    patience_seconds: float = Field(120.0, ge=0, le=86_400, description="How long a server may be gone before the run stops.")
+    transcript: str | None = Field(None, description="Of replay: a run's folder, or its transcript.sqlite.")
+    price: Price = Price()
+
+
+class LLM(Serving):
+    temperature: float = Field(0.7, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(48, ge=8, le=4096, description="Tokens of one answer at most; more where its form needs them.")
+    style: Literal["io", "cot"] = Field("io", description="io: the answer alone. cot: a line of reasoning before it.")
+    retries: int = Field(2, ge=0, le=10, description="Further attempts after an unusable answer, before the fallback.")
+    decide_every: int = Field(1, ge=1, le=100_000, description="Days between an LLM worker's decisions; it holds in between.")
+    memory: Memory = Memory()
+    budget_tokens: int | None = Field(None, ge=0, description="Prompt and completion tokens after which the run stops.")
+    budget_usd: float | None = Field(None, ge=0, description="Dollars after which the run stops; needs prices.")
+    others: dict[str, Serving] = Field(
+        default_factory=dict, description="Further models by name, for cohorts and the planner to choose."
+    )
 
 
 class Record(Section):
@@ -128,23 +357,115 @@ class Record(Section):
     sample: int = Field(1000, ge=1, description="Agents of each cohort written with `sample`, evenly spaced.")
 
 
+class OscillatingRates(Section):
+    """A planner that keeps taking its moves back."""
+
+    watched: bool = Field(True, description="Whether this signature is looked for.")
+    years: int = Field(10, ge=2, le=10_000, description="So many years back are looked at.")
+    points: float = Field(
+        20.0,
+        gt=0,
+        le=100,
+        description="Percentage points of a change that counts: the largest step of planners who learn; smaller ones are "
+        "their trials.",
+    )
+    share: float = Field(
+        0.9, gt=0, le=1, description="Of these years, in which one rate turned back. A planner that explores gets to 0.8."
+    )
+
+
+class WelfareCollapse(Section):
+    """Welfare, as the planner sees it, far below what it was, or would be under the US federal schedule."""
+
+    watched: bool = Field(True, description="Whether this signature is looked for.")
+    drop: float = Field(
+        0.5, gt=0, lt=1, description="Share of welfare lost since the best year, or against US federal's where that is higher."
+    )
+    years: int = Field(3, ge=1, le=10_000, description="On end: a bad year or two may be a planner's trial.")
+
+
+class HomogeneousLabor(Section):
+    """Workers who learn, or are language models, and all work alike where they should not."""
+
+    watched: bool = Field(True, description="Whether this signature is looked for.")
+    share: float = Field(
+        0.25, gt=0, lt=1, description="Of the exact responses' standard deviation, to which that of hours has fallen."
+    )
+    spread: float = Field(
+        3.0,
+        gt=0,
+        le=100,
+        description="h/week, the least standard deviation of the exact responses that hours are judged by: choosing among 0, "
+        "10, .., 100 can hide 10/sqrt(12) = 2.9.",
+    )
+    years: int = Field(2, ge=1, le=10_000, description="On end: workers begin alike and part while they learn.")
+
+
+class FallbackRate(Section):
+    """Decisions that pass for a language model's and are none of its."""
+
+    watched: bool = Field(True, description="Whether this signature is looked for.")
+    limit: Bounded = Field(0.05, description="Share of a year's decisions, or of all so far, that may be fallbacks.")
+    decisions: int = Field(20, ge=1, le=1_000_000, description="Fewer are not judged: one fallback among 20 is still 5 %.")
+
+
+class Signatures(Section):
+    """Signs of failure that a run shows when it sees them; they change nothing in it. docs/failure-signatures.md."""
+
+    oscillating_rates: OscillatingRates = OscillatingRates()
+    welfare_collapse: WelfareCollapse = WelfareCollapse()
+    homogeneous_labor: HomogeneousLabor = HomogeneousLabor()
+    fallback_rate: FallbackRate = FallbackRate()
+
+
+class CheckpointPolicy(Section):
+    """When a run's whole state is written; also where it is interrupted, and at its end."""
+
+    every_years: int | None = Field(None, ge=1, le=10_000_000)
+    every_days: int | None = Field(None, ge=1, le=1_000_000_000, description="Days of the whole run, over years.")
+    every_minutes: float | None = Field(5.0, ge=0, le=1e6)
+    keep_last: int = Field(2, ge=1, le=1_000_000, description="The newest, which are kept.")
+    keep_every_years: int | None = Field(
+        None, ge=1, le=10_000_000, description="At the start of every so many years one is written and kept, to branch from."
+    )
+
+
 class Config(Section):
     """Everything that decides a run."""
 
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="Of the people, and of all draws unless draw_seed is given.")
+    draw_seed: int | None = Field(
+        None, ge=0, lt=2**32, description="Of what happens to the people: their draws, the planner's and the model's."
+    )
     years: int = Field(4, ge=1, le=10_000_000, description="Tax years.")
     precision: Literal["auto", "float32", "float64"] = Field(
         "auto", description="Of the economy's arrays. auto: float64 with preferences.consumption_curvature > 0, else float32."
+    )
+    device: Literal["auto", "cpu"] = Field(
+        "auto", description="Where the economy is computed: JAX's default device, or the CPU, which leaves a GPU to the engine."
+    )
+    devices: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
+        1, description="Over how many devices of that kind a run spreads the agents of its mechanical cohorts, in equal parts."
     )
     year: Year = Year()
     population: Population = Population()
     preferences: PreferencesConfig = PreferencesConfig()
     welfare: Welfare = Welfare()
+    satisfaction: Satisfaction = Satisfaction()
     budget: Budget = Budget()
+    dynamics: DynamicsConfig = DynamicsConfig()
     planner: Planner = Planner()
+    elections: Elections = Elections()
     schedule: Schedule = Schedule()
     llm: LLM = LLM()
     record: Record = Record()
+    signatures: Signatures = Signatures()
+    checkpoint: CheckpointPolicy = CheckpointPolicy()
+
+    @property
+    def seed_of_draws(self) -> int:
+        """draw_seed, or seed without one."""
+        return self.seed if self.draw_seed is None else self.draw_seed
 
     @property
     def cohorts(self) -> tuple[CohortConfig, ...]:
@@ -157,10 +478,10 @@ class Config(Section):
         return tuple(CohortConfig(name=name, rule=rule, size=size) for name, rule, size in sizes if size)
 
     @property
-    def planner_kind(self) -> Literal["fixed", "llm"]:
+    def planner_kind(self) -> str:
         if self.planner.kind != "auto":
             return self.planner.kind
-        return "llm" if self.has_llm_cohort else "fixed"
+        return "llm" if self.has_llm_cohort else "in_context"
 
     @property
     def has_llm_cohort(self) -> bool:
@@ -169,6 +490,16 @@ class Config(Section):
     @property
     def needs_engine(self) -> bool:
         return self.has_llm_cohort or self.planner_kind == "llm"
+
+    @property
+    def holds_elections(self) -> bool:
+        return self.planner_kind == "elected" or self.elections.retention
+
+    @property
+    def servings(self) -> dict[str | None, Serving]:
+        """The models that this run asks, by their name in llm.others; None is `llm` itself."""
+        asked = [c.llm for c in self.cohorts if c.rule == LLM_RULE] + ([self.planner.llm] if self.planner_kind == "llm" else [])
+        return {name: self.llm if name is None else self.llm.others[name] for name in dict.fromkeys(asked)}
 
     @property
     def shares(self) -> dict[str, float]:
@@ -192,10 +523,45 @@ class Config(Section):
                     f"population.cohorts.{i}.rule: {cohort.rule!r}; "
                     f"{_one_of((*RULE_NAMES, LLM_RULE), cohort.rule)}, or package.module:Class"
                 )
+            if cohort.rule != LLM_RULE and cohort.name == LLM_RULE:
+                raise ValueError(f"population.cohorts.{i}.name: 'llm'; stands for the LLM cohorts together, take another")
+            if cohort.rule == LLM_RULE and cohort.name == "planner":
+                raise ValueError(f"population.cohorts.{i}.name: 'planner'; the planner's own, take another")
+            if cohort.rule != LLM_RULE and cohort.objective != "egotistical":
+                raise ValueError(
+                    f"population.cohorts.{i}.objective: {cohort.objective!r}; of LLM cohorts, others have the rules altruistic "
+                    "and adversarial"
+                )
+            if cohort.rule != LLM_RULE and cohort.llm is not None:
+                raise ValueError(f"population.cohorts.{i}.llm: {cohort.llm!r}; of LLM cohorts (rule: llm)")
+        chosen = {f"population.cohorts.{i}.llm": c.llm for i, c in enumerate(cohorts)} | {"planner.llm": self.planner.llm}
+        for setting, model in chosen.items():
+            if model is not None and model not in self.llm.others:
+                raise ValueError(f"{setting}: {model!r}; a name in llm.others: {', '.join(self.llm.others) or '(none is given)'}")
+        for other, serving in self.servings.items():
+            where = "llm" if other is None else f"llm.others.{other}"
+            if self.llm.max_tokens > serving.max_model_len // 2:
+                raise ValueError(
+                    f"llm.max_tokens: {self.llm.max_tokens}; at most half of {where}.max_model_len ({serving.max_model_len})"
+                )
+            if (serving.engine == "replay") != (serving.transcript is not None):
+                raise ValueError(f"{where}.transcript: {serving.transcript!r}; give it with {where}.engine=replay, and only then")
+        priced = any(s.price.prompt + s.price.completion for s in self.servings.values())
+        if self.llm.budget_usd is not None and self.needs_engine and not priced:
+            raise ValueError(f"llm.budget_usd: {self.llm.budget_usd:g}; needs llm.price, dollars per million tokens")
+        if self.satisfaction.every_days > self.year.days:
+            raise ValueError(f"satisfaction.every_days: {self.satisfaction.every_days}; at most year.days = {self.year.days}")
+        if not self.satisfaction.tolerance[0] <= self.satisfaction.tolerance[1]:
+            raise ValueError(f"satisfaction.tolerance: {list(self.satisfaction.tolerance)}; two numbers, the first not larger")
         _shares(cohorts, self.population.shares)
         curvature = self.preferences.consumption_curvature
         if self.precision == "float32" and curvature > 1:
             raise ValueError("precision: 'float32'; preferences.consumption_curvature above 1 needs float64 (auto takes it)")
+        if curvature > 1 and self.needs_engine:
+            raise ValueError(
+                f"preferences.consumption_curvature: {curvature:g}; at most 1 with language models: utilities beyond differ in "
+                "digits that no prompt can show"
+            )
         if self.welfare.function == "atkinson" and curvature > 0:
             raise ValueError(
                 "welfare.function: 'atkinson'; its floor is in $/year, "
@@ -211,10 +577,35 @@ class Config(Section):
                     f"schedule.brackets: {list(thresholds)}; {', '.join(NAMED_BRACKETS)}, "
                     "or thresholds in $/year: the first 0, strictly increasing"
                 )
+        eligible = self.elections.eligible
+        for name in eligible or ():
+            if name not in names:
+                raise ValueError(f"elections.eligible: {name!r}; no such cohort; {_one_of(names, name)}")
+        if eligible == ():
+            raise ValueError("elections.eligible: []; one cohort at least, or unset for all")
+        if self.elections.retention and self.planner_kind == "elected":
+            raise ValueError("elections.retention: True; of a standing planner, and planner.kind elected has none")
+        if self.dynamics.saving.enabled and self.preferences.consumption_curvature > 0:
+            eta = self.preferences.consumption_curvature
+            raise ValueError(f"dynamics.saving.enabled: True; with preferences.consumption_curvature 0, not {eta:g}")
+        if self.dynamics.saving.tax == OPTIMUM and self.welfare.function in ("rawlsian", "atkinson"):
+            raise ValueError(
+                f"dynamics.saving.tax: {OPTIMUM!r}; for welfare with fixed weights, not {self.welfare.function} (give a number)"
+            )
+        if self.holds_elections and self.dynamics.skills.enabled:
+            raise ValueError("dynamics.skills.enabled: True; elections are held among people whose skills stay what they are")
+        if self.holds_elections and self.devices != 1:
+            raise ValueError(f"devices: {self.devices}; elections are held on one device")
+        low, high = self.planner.rate_bounds
+        if not low < high:
+            raise ValueError(f"planner.rate_bounds: {[low, high]}; two rates in [0, 1], the first smaller")
         rates = self.schedule.rates
         count = {"flat": 1, "three": 3, "us_federal": 7}[thresholds] if isinstance(thresholds, str) else len(thresholds)
         if isinstance(rates, tuple) and len(rates) != count:
             raise ValueError(f"schedule.rates: {len(rates)} rates for {count} brackets; one for all, or one per bracket")
+        elasticity = self.planner.elasticity
+        if isinstance(elasticity, tuple) and len(elasticity) != count:
+            raise ValueError(f"planner.elasticity: {len(elasticity)} for {count} brackets; one for all, or one per bracket")
         return self
 
 
@@ -256,17 +647,21 @@ def _one_of(names: Sequence[str], wrong: str) -> str:
     return f"did you mean {near[0]!r}? {listed}" if near else listed
 
 
+_MANY = {CohortConfig: "a list of cohorts or unset", Serving: "a mapping of names to settings of llm, from engine to price"}
+
+
 def describe() -> Iterator[str]:
     """Every setting in a line: name, default, accepted range, meaning."""
 
     def walk(model: type[pydantic.BaseModel], path: tuple[str, ...]) -> Iterator[str]:
         for name, field in model.model_fields.items():
             section = next((s for m in _annotation_members(field.annotation) if (s := _section_of(m))), None)
-            if section is not None and section is not CohortConfig:
+            many = next((word for of, word in _MANY.items() if section is of), None)
+            if section is not None and many is None:
                 yield from walk(section, (*path, name))
                 continue
             default = "required" if field.is_required() else field.get_default(call_default_factory=True)
-            range_ = _accepted((*path, name)).replace(f"a section with {', '.join(CohortConfig.model_fields)}", "cohorts")
+            range_ = many if many is not None else _accepted((*path, name))
             yield f"{'.'.join((*path, name))} = {default}  ({range_})" + (
                 f"\n    {field.description}" if field.description else ""
             )
@@ -291,13 +686,13 @@ def load(source: "str | Path | dict[str, Any] | Config | None" = None, overrides
     elif source is None:
         tree = {}
     elif isinstance(source, str | Path):
-        tree = _read_yaml(Path(source))
+        tree = read_yaml(Path(source))
     else:
         raise UserError(f"configuration: {source!r}; a path, a dict, a Config or None")
     if isinstance(overrides, str):
         raise UserError(f"overrides: {overrides!r}; a list of key=value")
     for override in overrides:
-        _apply(tree, override)
+        apply(tree, override)
     return _validate(tree)
 
 
@@ -306,8 +701,17 @@ def to_yaml(config: Config) -> str:
     return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key given twice is a mistake, and not its last value."""
+class _Numbers(yaml.SafeLoader):
+    """YAML in which 1e3 is a number, as it is in YAML 1.2."""
+
+
+_Numbers.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+class _UniqueKeys(_Numbers):
+    """And in which a key given twice is a mistake, and not its last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep=True)
@@ -318,7 +722,8 @@ class _UniqueKeys(yaml.SafeLoader):
         return mapping
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A mapping from a YAML file. Raises UserError: no such file, no mapping, keys given twice."""
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
@@ -336,15 +741,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def apply(tree: dict[str, Any], override: str) -> None:
+    """Set `key=value` in a tree of settings. Raises UserError where there is no such place."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--set {override!r}: needs the form key=value, for example year.days=16")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Numbers)
     except yaml.YAMLError:
         raise UserError(f"--set {key}: {text!r} is not a YAML value") from None
-    *parents, last = key.strip().split(".")
+    set_in(tree, key.strip(), value, "--set ")
+
+
+def set_in(tree: dict[str, Any], key: str, value: Any, option: str = "") -> None:
+    """Set a value in a tree of settings, by its dotted name. Raises UserError where there is no such place."""
+    *parents, last = key.split(".")
     node: Any = tree
     for parent in parents:
         if isinstance(node, dict):
@@ -352,15 +763,51 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         elif isinstance(node, list) and parent.isdigit() and int(parent) < len(node):
             node = node[int(parent)]
         else:
-            raise UserError(f"--set {key}: {parent!r} is not a section of settings")
+            raise UserError(f"{option}{key}: {parent!r} is not a section of settings")
         if node is None:
-            raise UserError(f"--set {key}: {parent!r} is unset; give the whole of it")
+            raise UserError(f"{option}{key}: {parent!r} is unset; give the whole of it")
     if isinstance(node, list) and last.isdigit() and int(last) < len(node):
         node[int(last)] = value
     elif isinstance(node, dict):
         node[last] = value
     else:
-        raise UserError(f"--set {key}: {'.'.join(parents)} has no setting {last!r}")
+        raise UserError(f"{option}{key}: {'.'.join(parents)} has no setting {last!r}")
+
+
+def check_name(name: str, tree: dict[str, Any]) -> None:
+    """Raise UserError unless there is a setting of that dotted name, in a tree that gives the lists it goes through."""
+    path = name.split(".")
+    node: Any = tree
+    for i, part in enumerate(path):
+        if part.isdigit():
+            if not isinstance(node, list) or int(part) >= len(node):
+                raise UserError(f"{name}: {'.'.join(path[:i])} has no part {part} here")
+            node = node[int(part)]
+            continue
+        node = node.get(part) if isinstance(node, dict) else None
+        fields, above = _fields_at(path[:i]), _field_at(path[:i])
+        if above is not None and typing.get_origin(above.annotation) is dict:
+            continue  # a name that the user gives
+        if part not in fields:
+            raise UserError(
+                f"{name}: no such setting; {_one_of(list(fields), part) if fields else f'{path[i - 1]} has no parts'}"
+            )
+
+
+def is_section(name: str) -> str | None:
+    """One of the settings in a section of that dotted name; None for a setting."""
+    field = _field_at(name.split("."))
+    if field is None or typing.get_origin(field.annotation) is dict:
+        return None
+    for member in _annotation_members(field.annotation):
+        if isinstance(member, type) and issubclass(member, pydantic.BaseModel):
+            return next(iter(member.model_fields))
+    return None
+
+
+def _field_at(path: Sequence[str]) -> Any:
+    named = [part for part in path if not part.isdigit()]
+    return _fields_at(path[: len(path) - 1]).get(path[-1]) if named and not path[-1].isdigit() else None
 
 
 def _validate(tree: dict[str, Any]) -> Config:
@@ -410,12 +857,15 @@ def _annotation_members(annotation: Any) -> tuple[Any, ...]:
 
 def _fields_at(path: Sequence[str]) -> dict[str, Any]:
     model: type[pydantic.BaseModel] = Config
+    named = False  # whether the next part is a name that the user gave
     for part in path:
-        if part.isdigit() or part == "N":
+        if part.isdigit() or part == "N" or named:
+            named = False
             continue
         field = model.model_fields.get(part)
         if field is None:
             return {}
+        named = typing.get_origin(field.annotation) is dict
         sections = [_section_of(m) for m in _annotation_members(field.annotation)]
         found = next((s for s in sections if s is not None), None)
         if found is None:
@@ -429,6 +879,8 @@ def _section_of(annotation: Any) -> "type[pydantic.BaseModel] | None":
         return annotation
     if typing.get_origin(annotation) is tuple:
         return _section_of(get_args(annotation)[0])
+    if typing.get_origin(annotation) is dict:
+        return _section_of(get_args(annotation)[1])
     return None
 
 
@@ -441,13 +893,14 @@ def _accepted(path: Sequence[str]) -> str:
     kinds = []
     for member in _annotation_members(field.annotation):
         if typing.get_origin(member) is Literal:
-            kinds.append("one of " + ", ".join(map(str, get_args(member))))
+            choices = get_args(member)
+            kinds.append(("one of " if len(choices) > 1 else "") + ", ".join(map(str, choices)))
         elif member is type(None):
             kinds.append("unset")
         elif typing.get_origin(member) is tuple:
             kinds.append("a list")
         elif typing.get_origin(member) is dict:
-            kinds.append("a mapping of names to numbers")
+            kinds.append("a mapping of names to " + ("sections" if _section_of(member) else "numbers"))
         elif isinstance(member, type) and issubclass(member, pydantic.BaseModel):
             kinds.append(f"a section with {', '.join(member.model_fields)}")
         else:

@@ -1,10 +1,12 @@
 """How many hours a worker wants: the exact best response, and the quantal response over eleven choices."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon._pytree import floating
+from jaxecon._pytree import floating, pytree
 from jaxecon.preferences import REFERENCE_HOURS, Preferences, curved_utility, disutility, power
 from jaxecon.taxation import US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule, tax_due
 
@@ -14,51 +16,134 @@ ArrayLike = jax.typing.ArrayLike
 HOURS = np.arange(0.0, 101.0, 10.0)  # h/week; what an agent with discrete choices can choose from
 HOURS.setflags(write=False)
 
-_ROOT_ITERATIONS = 40  # of a safeguarded Newton search: a bracket of 100 h falls below float64 spacing by bisection alone in 53
+_NEWTON_STEPS = 6  # of `_interior_with_income_effect`: its worst start is within 2*log(2) of the root, and errors square
+
+
+@pytree
+class ResponseTable:
+    """What no rate changes in the responses to all schedules with the same k thresholds. (..., n) and (k+1, ..., n).
+
+    ends: h/week at the brackets' ends, the cap last. cost_at_ends: disutility there; untaxed_hours: the interior optimum
+    without a tax, h/week; both zero, and not used, with curvature > 0.
+    """
+
+    ends: Array
+    cost_at_ends: Array
+    untaxed_hours: Array
+
+    @classmethod
+    def of(cls, thresholds: Array, skill: ArrayLike, preferences: Preferences) -> "ResponseTable":
+        """thresholds: (k,) $/year; skill: (..., n); preferences against it."""
+        skill, c, d = floating(skill), preferences.disutility_weight, preferences.disutility_exponent
+        skill = jnp.broadcast_to(skill, jnp.broadcast_shapes(*map(jnp.shape, (skill, c, d, preferences.max_hours))))
+        cap = jnp.broadcast_to(preferences.max_hours, skill.shape).astype(skill.dtype)
+        ends = jnp.stack([*(jnp.minimum(t / skill, cap) for t in thresholds), cap])
+        if preferences.consumption_curvature > 0:
+            return cls(ends, jnp.zeros_like(ends), jnp.zeros_like(skill))
+        return cls(ends, jax.vmap(partial(disutility, preferences))(ends), power(skill / (c * d), 1 / (d - 1)))
 
 
 @jax.jit
-def best_response(schedule: TaxSchedule, skill: ArrayLike, preferences: Preferences, rebate: ArrayLike = 0.0) -> Array:
+def best_response(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    rebate: ArrayLike = 0.0,
+    table: ResponseTable | None = None,
+) -> Array:
     """Hours that maximise utility on the piecewise-linear budget, exactly, kinks and falling rates included.
 
     skill: (..., n) $/year per weekly hour, > 0; preferences against it; rebate: scalar $/year (matters only with
-    consumption_curvature > 0). Returns (..., n) h/week.
+    consumption_curvature > 0). table: made once for many schedules with the same thresholds, and then five times faster.
+    Returns (..., n) h/week.
 
     In each bracket the best point is the interior optimum clipped to the bracket's ends (utility is concave there);
     the best of these is the best of all, whatever the rates do from bracket to bracket. Ties go to fewer hours.
     At curvature 0 the interior optimum is l = (s(1-t)/(c d))^(1/(d-1)) (Saez 2010, eq. 2).
     """
+    return best_choice(schedule, skill, preferences, rebate, table)[0]
+
+
+def best_choice(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    rebate: ArrayLike = 0.0,
+    table: ResponseTable | None = None,
+) -> tuple[Array, Array, Array]:
+    """The hours of `best_response`, the tax on their income ($/year), and what they are worth, (..., n) each.
+
+    worth: utility before the rebate at curvature 0 ($/year); otherwise utility up to a constant and a unit per worker.
+    """
     skill = floating(skill)
-    cap = preferences.max_hours
+    hours, tax, worth = _bracket_candidates(schedule, skill, preferences, rebate, table)
+    best = hours[0], tax[0], worth[0]
+    for k in range(1, schedule.brackets):  # unrolled: one fused pass; the first of equals wins
+        better = worth[k] > best[2]
+        best = jax.tree.map(lambda new, old, better=better: jnp.where(better, new, old), (hours[k], tax[k], worth[k]), best)
+    return best
+
+
+def smoothed_response(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    temperature: ArrayLike,
+    rebate: ArrayLike = 0.0,
+    table: ResponseTable | None = None,
+) -> tuple[Array, Array]:
+    """The best hours of each bracket and logit probabilities of choosing them, (k, ..., n) both.
+
+    Arguments as `best_response`; temperature: > 0, in full-time incomes (in typical consumption, with curvature). The
+    best response jumps from bracket to bracket as rates move; this does not, so its gradient sees the jumps.
+    """
+    skill = floating(skill)
+    hours, _, value = _bracket_candidates(schedule, skill, preferences, rebate, table)
+    unit = REFERENCE_HOURS * skill[None] if preferences.consumption_curvature == 0 else 1.0
+    possible = value > -jnp.inf
+    logits = jnp.where(possible, jnp.where(possible, value, 0) / unit / temperature, -jnp.inf)
+    return hours, jax.nn.softmax(logits, axis=0)
+
+
+def _bracket_candidates(
+    schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike, table: ResponseTable | None
+) -> tuple[Array, Array, Array]:
+    """The best hours within each bracket, the tax there, and what they are worth (as `best_choice`), (k, ..., n)."""
+    table = ResponseTable.of(schedule.thresholds, skill, preferences) if table is None else table
+    d, eta, ends, costs = preferences.disutility_exponent, preferences.consumption_curvature, table.ends, table.cost_at_ends
     full_time = REFERENCE_HOURS * skill
     typical = jnp.maximum(full_time - tax_due(schedule, full_time) + jnp.maximum(rebate, 0), skill)
-    tops = jnp.append(schedule.thresholds[1:], jnp.inf)
     full_brackets = jnp.cumsum(schedule.rates[:-1] * jnp.diff(schedule.thresholds))
     tax_below = jnp.concatenate([jnp.zeros_like(schedule.rates[:1]), full_brackets])  # on all income below each bracket
 
-    def in_bracket(rate: Array, threshold: Array, top: Array, tax_below: Array) -> tuple[Array, Array]:
-        """The best hours within a bracket, and what they are worth; all (..., n)."""
-        low = threshold / skill
-        unbounded = jnp.isinf(top)
-        high = jnp.where(unbounded, cap, jnp.minimum(jnp.where(unbounded, 1, top) / skill, cap))
-        high = jnp.maximum(high, low)
+    def in_bracket(
+        rate: Array,
+        kept: Array,
+        threshold: Array,
+        tax_below: Array,
+        low: Array,
+        high: Array,
+        cost_low: Array,
+        cost_high: Array,
+    ) -> tuple[Array, Array, Array]:
+        """The best hours within a bracket, the tax there and what they are worth; all (..., n)."""
         net_wage = skill * (1 - rate)
         virtual_income = rate * threshold - tax_below  # consumption is net_wage*hours + virtual_income
-        if preferences.consumption_curvature == 0:
-            scale = preferences.disutility_weight * preferences.disutility_exponent
-            hours = jnp.clip(power(net_wage / scale, 1 / (preferences.disutility_exponent - 1)), low, high)
-            value = net_wage * hours + virtual_income - disutility(preferences, hours)
+        if eta == 0:
+            interior = table.untaxed_hours * kept
+            hours = jnp.clip(interior, low, high)
+            cost = jnp.where(interior < low, cost_low, jnp.minimum(net_wage * interior / d, cost_high))
+            value = net_wage * hours + virtual_income - cost
         else:
             hours = _interior_with_income_effect(preferences, net_wage, virtual_income + rebate, low, high)
             value = _scaled_utility(preferences, typical, net_wage * hours + virtual_income + rebate, hours)
-        return hours, jnp.where(low <= cap, value, -jnp.inf)
+        tax = tax_below + rate * (skill * hours - threshold)
+        return hours, tax, jnp.where(threshold <= preferences.max_hours * skill, value, -jnp.inf)
 
-    hours, value = jax.vmap(in_bracket)(schedule.rates, schedule.thresholds, tops, tax_below)
-    best_hours, best_value = hours[0], value[0]
-    for k in range(1, schedule.brackets):  # unrolled: one fused pass; the first of equals wins
-        better = value[k] > best_value
-        best_hours, best_value = jnp.where(better, hours[k], best_hours), jnp.where(better, value[k], best_value)
-    return best_hours
+    # what a rate leaves of hours: powers of rates apart from those of skills are fewer, and the loop keeps XLA from
+    # computing them anew for every worker
+    kept = jax.lax.map(lambda rate: power(1 - rate, 1 / (d - 1)), schedule.rates)
+    return jax.vmap(in_bracket)(schedule.rates, kept, schedule.thresholds, tax_below, ends[:-1], ends[1:], costs[:-1], costs[1:])
 
 
 def _scaled_utility(preferences: Preferences, typical: Array, consumption: Array, hours: Array) -> Array:
@@ -75,38 +160,31 @@ def _interior_with_income_effect(
 ) -> Array:
     """Hours in [low, high] where a budget line of slope net_wage has its optimum with curvature eta > 0.
 
-    Solves f(l) = log(w) - eta*log(w*l + v) - log(c d) - (d-1)*log(l) = 0, decreasing in l, by Newton steps kept inside a
-    shrinking bracket. One last Newton step from the found root carries the implicit derivatives.
+    The first-order condition w * x^-eta = c*d*l^(d-1), x = w*l + v, reads in logarithms B = p*y + q*log(e^y + m) with
+    B = d*log(w) - log(c*d), and (y, p, q, m) = (log(w*l), d-1, eta, v) where v >= 0, (log(x), eta, d-1, -v) where v < 0.
+    The right side is convex and rises; Newton from the smaller root of its two asymptotes, which lies at or right of the
+    root, falls monotonically to it. One last step from the found root carries the implicit derivatives.
     """
     eta, d = preferences.consumption_curvature, preferences.disutility_exponent
-    log_scale = jnp.log(preferences.disutility_weight * d)
     takes_home = net_wage > 0
     wage = jnp.where(takes_home, net_wage, 1)
+    owing = jnp.asarray(virtual_income) < 0
+    m = jnp.abs(virtual_income)
+    p, q = jnp.where(owing, eta, d - 1), jnp.where(owing, d - 1, eta)
+    target = d * jnp.log(wage) - jnp.log(preferences.disutility_weight * d)
 
-    def slope_of_utility(hours: Array) -> tuple[Array, Array]:
-        consumption = wage * hours + virtual_income
-        positive = consumption > 0
-        x = jnp.where(positive, consumption, 1)
-        f = jnp.log(wage) - eta * jnp.log(x) - log_scale - (d - 1) * jnp.log(hours)
-        df = -eta * wage / x - (d - 1) / hours
-        return jnp.where(positive, f, jnp.inf), jnp.where(positive, df, -1)
+    def newton_step(y: Array) -> Array:
+        total = jnp.exp(y) + m
+        slope = p + q * jax.lax.stop_gradient(jnp.exp(y) / total)
+        return y - (p * y + q * jnp.log(total) - target) / jax.lax.stop_gradient(slope)
 
-    def step(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        a, b, hours = carry
-        f, df = slope_of_utility(hours)
-        a, b = jnp.where(f > 0, hours, a), jnp.where(f > 0, b, hours)
-        newton = hours - f / df
-        inside = (newton > a) & (newton < b)
-        return a, b, jnp.where(inside, newton, (a + b) / 2)
-
-    start = jnp.maximum(low, 1e-6)  # h/week: keeps log(hours) finite in the first bracket
-    shape = jnp.broadcast_shapes(start.shape, high.shape, jnp.shape(log_scale), jnp.shape(virtual_income))
-    dtype = jnp.result_type(start, log_scale, virtual_income)
-    a, b = (jax.lax.stop_gradient(jnp.broadcast_to(x, shape).astype(dtype)) for x in (start, jnp.maximum(high, start)))
-    root = jax.lax.stop_gradient(jax.lax.fori_loop(0, _ROOT_ITERATIONS, step, (a, b, (a + b) / 2))[2])
-    f, df = slope_of_utility(root)
-    polished = root - jnp.where(jnp.isfinite(f), f, 0) / df
-    return jnp.where(takes_home, jnp.clip(polished, low, high), low)
+    without_m = target / (p + q)
+    y = jnp.where(m > 0, jnp.minimum(without_m, (target - q * jnp.log(jnp.where(m > 0, m, 1))) / p), without_m)
+    for _ in range(_NEWTON_STEPS):  # unrolled: one fused pass
+        y = newton_step(y)
+    y = newton_step(jax.lax.stop_gradient(y))
+    hours = (jnp.exp(y) + jnp.where(owing, m, 0)) / wage
+    return jnp.where(takes_home, jnp.clip(hours, low, high), low)
 
 
 @jax.jit
@@ -150,15 +228,73 @@ def choice_payoffs(
     """
     skill = floating(skill)[..., None]
     hours = jnp.broadcast_to(jnp.asarray(HOURS, skill.dtype), (*skill.shape[:-1], len(HOURS)))
+    if reference_consumption is None:
+        reference_consumption = _federal_consumption(skill[..., 0])
+    weight, exponent = _per_worker(preferences.disutility_weight), _per_worker(preferences.disutility_exponent)
+    cap, eta = _per_worker(preferences.max_hours), preferences.consumption_curvature
+    per_worker = Preferences(weight, exponent, eta, cap)
+    return _payoffs_at(schedule, skill, per_worker, hours, rebate, _per_worker(reference_consumption))
+
+
+def _federal_consumption(skill: Array) -> Array:
+    """What 40 hours leave after US federal tax, without a rebate."""
+    full_time = REFERENCE_HOURS * skill
+    federal = TaxSchedule(US_FEDERAL_THRESHOLDS, US_FEDERAL_RATES).astype(skill.dtype)  # type: ignore[arg-type]
+    return full_time - tax_due(federal, full_time)
+
+
+def _payoffs_at(
+    schedule: TaxSchedule, skill: Array, preferences: Preferences, hours: Array, rebate: ArrayLike, x_ref: Array
+) -> Array:
+    """`choice_payoffs` of given hours; all shapes broadcast."""
     income = skill * hours
     consumption = income - tax_due(schedule, income) + rebate
-    if reference_consumption is None:
-        full_time = REFERENCE_HOURS * skill[..., 0]
-        federal = TaxSchedule(US_FEDERAL_THRESHOLDS, US_FEDERAL_RATES).astype(skill.dtype)  # type: ignore[arg-type]
-        reference_consumption = full_time - tax_due(federal, full_time)
-    cost = _per_worker(preferences.disutility_weight) * power(hours, _per_worker(preferences.disutility_exponent))
-    payoff = _in_full_time_income(consumption, cost, skill, _per_worker(reference_consumption), preferences.consumption_curvature)
-    return jnp.where(hours <= _per_worker(preferences.max_hours), payoff, -jnp.inf)
+    cost = disutility(preferences, hours)
+    payoff = _in_full_time_income(consumption, cost, skill, x_ref, preferences.consumption_curvature)
+    return jnp.where(hours <= preferences.max_hours, payoff, -jnp.inf)
+
+
+def cumulated_response(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    precision: ArrayLike,
+    rebate: ArrayLike = 0.0,
+    reference_consumption: ArrayLike | None = None,
+) -> Array:
+    """`quantal_response`, cumulated: (10, n) probabilities of at most the choices 0..9, exactly 1 from the highest choice that
+    has any. skill: (n,); precision: scalar. One choice after another, so that it takes no memory beside the result.
+    """
+    skill = floating(skill)
+    x_ref = _federal_consumption(skill) if reference_consumption is None else jnp.asarray(reference_consumption)
+    choices = jnp.asarray(HOURS, skill.dtype)
+    precision = jnp.asarray(precision, skill.dtype)
+
+    def payoff(hours: Array) -> Array:
+        return _payoffs_at(schedule, skill, preferences, hours, rebate, x_ref)
+
+    def better(most: Array, hours: Array) -> tuple[Array, None]:
+        return jnp.maximum(most, payoff(hours)), None
+
+    most, _ = jax.lax.scan(better, jnp.full_like(skill, -jnp.inf), choices)
+    stranded = most == -jnp.inf  # whoever works most comes nearest to a living
+    scale = precision * jnp.where(stranded, 0, most)
+    longest = jnp.asarray(HOURS[1], skill.dtype) * jnp.floor(jnp.asarray(preferences.max_hours, skill.dtype) / HOURS[1])
+    longest = jnp.minimum(longest, choices[-1])
+
+    def add(carry: tuple[Array, Array], hours: Array) -> tuple[tuple[Array, Array], Array]:
+        total, highest = carry
+        value = payoff(hours)
+        possible = value > -jnp.inf
+        chance = jnp.where(possible, jnp.exp(precision * jnp.where(possible, value, 0) - scale), 0)
+        chance = jnp.where(stranded, (hours == longest).astype(skill.dtype), chance)
+        total = total + chance
+        return (total, jnp.where(chance > 0, hours, highest)), total
+
+    (total, highest), cumulated = jax.lax.scan(add, (jnp.zeros_like(skill), jnp.zeros_like(skill)), choices[:-1])
+    (total, highest), _ = add((total, highest), choices[-1])
+    # rounding must not leave a sliver above choices that have probability 0
+    return jnp.where(choices[:-1, None] < highest[None], cumulated / total[None], 1)
 
 
 def realised_payoff(

@@ -87,9 +87,9 @@ def _beta_log_odds(p: Array, a: Array, b: Array) -> Array:
     return root + (p - jax.lax.stop_gradient(p)) * jnp.exp(-log_density(root))
 
 
-@partial(jax.jit, static_argnames=("distribution", "dtype"))
-def _nodes(distribution: GB2, dtype: np.dtype) -> tuple[Array, Array]:
-    """Log odds, exact, at _NODES points even in log(p/(1-p)) over +-_SPAN, and their derivatives in it."""
+@partial(jax.jit, static_argnames=("dtype", "distribution"))
+def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Array, Array]:
+    """What skills are interpolated between: log odds, exact, at points even in log(p/(1-p)), and their derivatives."""
     logit = (2 * _SPAN / (_NODES - 1)) * jnp.arange(_NODES, dtype=dtype) - _SPAN
     below, above = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
     value = _log_odds(below, above, distribution)
@@ -100,7 +100,7 @@ def _nodes(distribution: GB2, dtype: np.dtype) -> tuple[Array, Array]:
 
 @partial(jax.jit, static_argnames="distribution")
 def _interpolated_skill(nodes: tuple[Array, Array], below: Array, above: Array, distribution: GB2) -> Array:
-    """Skills at quantiles between `_nodes`, by cubic Hermite interpolation: each depends on its own quantile only.
+    """Skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation: each depends on its own quantile only.
 
     The incomplete beta function costs a microsecond and a second of compilation for each shape; a million agents would
     wait for minutes. The error is of the order of (spacing)^4/384, below 1e-11.
@@ -123,20 +123,37 @@ def _midpoints(n: int, dtype: jnp.dtype | type | None) -> tuple[Array, Array]:
     return (i + 0.5) / n, (n - i - 0.5) / n
 
 
-def gb2_skill(n: int, distribution: GB2 = ACS_2023, dtype: jnp.dtype | type | None = None) -> Array:
-    """Skills of a deterministic population: the n quantile midpoints of income, over 40 h. (n,) $/year per weekly hour."""
+def gb2_skill(
+    n: int,
+    distribution: GB2 = ACS_2023,
+    dtype: jnp.dtype | type | None = None,
+    nodes: tuple[Array, Array] | None = None,
+) -> Array:
+    """Skills of a deterministic population: the n quantile midpoints of income, over 40 h. (n,) $/year per weekly hour.
+
+    nodes: `gb2_nodes` of the distribution, for a caller under a trace, who need not compile them again.
+    """
     below, above = _midpoints(n, dtype)
-    return _interpolated_skill(_nodes(distribution, below.dtype), below, above, distribution)
+    return _interpolated_skill(nodes or gb2_nodes(below.dtype, distribution), below, above, distribution)
 
 
-def sample_gb2(key: Array, n: int, distribution: GB2 = ACS_2023, dtype: jnp.dtype | type | None = None) -> Array:
-    """Skills of n independent draws, (n,) $/year per weekly hour, by inversion: draw i depends on (key, i) only."""
+def sample_gb2(
+    key: Array,
+    n: int,
+    distribution: GB2 = ACS_2023,
+    dtype: jnp.dtype | type | None = None,
+    nodes: tuple[Array, Array] | None = None,
+) -> Array:
+    """Skills of n independent draws, (n,) $/year per weekly hour, by inversion: draw i depends on (key, i) only.
+
+    nodes: as for `gb2_skill`.
+    """
     if n < 1:
         raise ValueError(f"n: {n}; at least 1 agent")
     dtype = dtype or jnp.result_type(float)
     bits = jax.random.bits(key, (n,), jnp.uint32)
     below, above = ((b.astype(dtype) + 0.5) / 2.0**32 for b in (bits, ~bits))
-    return _interpolated_skill(_nodes(distribution, below.dtype), below, above, distribution)
+    return _interpolated_skill(nodes or gb2_nodes(below.dtype, distribution), below, above, distribution)
 
 
 def uniform_skill(n: int, dtype: jnp.dtype | type | None = None) -> Array:
@@ -160,12 +177,15 @@ class Cohort:
 
     weight: survey weights, how many people each agent stands for (mean 1 over the whole economy).
     reference_consumption: x_ref, $/year, at the exact response to the US federal schedule with curvature 0.
+    welfare_weight: g, what welfare gains from a dollar more of consumption for each, at that response; mean 1 under the
+        survey weights over the whole economy. The fixed weights at curvature 0, where the welfare function has them.
     """
 
     skill: Array
     weight: Array
     preferences: Preferences
     reference_consumption: Array
+    welfare_weight: Array
     name: str = static(default="")
 
     @property
@@ -183,7 +203,7 @@ def survey_weights(sizes: dict[str, int], shares: dict[str, float]) -> dict[str,
 
 
 def base_preferences(
-    kind: PreferenceSet, skill: ArrayLike, exponent: float = DISUTILITY_EXPONENT, max_hours: float = 100.0
+    kind: PreferenceSet, skill: ArrayLike, exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
 ) -> Preferences:
     """One of the three parameter sets at curvature 0."""
     if kind == "calibrated":

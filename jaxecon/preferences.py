@@ -52,7 +52,7 @@ class Preferences:
 
     @classmethod
     def calibrated(
-        cls, skill: ArrayLike, disutility_exponent: float = DISUTILITY_EXPONENT, max_hours: float = 100.0
+        cls, skill: ArrayLike, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
     ) -> "Preferences":
         """Under the US federal schedule everyone works 40 hours (constant elasticity form, Saez 2010, eq. 2).
 
@@ -65,12 +65,12 @@ class Preferences:
         return cls(weight, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
     @classmethod
-    def annualised(cls, disutility_exponent: float = DISUTILITY_EXPONENT, max_hours: float = 100.0) -> "Preferences":
+    def annualised(cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0) -> "Preferences":
         """The paper's disutility in annual dollars: c = 52 * 0.0005, common to all."""
         return cls(ANNUALISED_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
     @classmethod
-    def paper(cls, disutility_exponent: float = DISUTILITY_EXPONENT, max_hours: float = 100.0) -> "Preferences":
+    def paper(cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0) -> "Preferences":
         """As published, c = 0.0005: weekly dollars against annual income, so 88 % of workers sit at the cap."""
         return cls(PAPER_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 

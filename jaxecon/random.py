@@ -57,6 +57,12 @@ def threefry_2x32(key: Array, first: Array, second: Array) -> tuple[Array, Array
     return x, y
 
 
+def normal(draws: Draws, dtype: np.dtype | type) -> Array:
+    """Standard normal (n,), from both words (Box and Muller 1958); never beyond 6.7."""
+    distance = jnp.sqrt(-2 * jnp.log((draws.first.astype(dtype) + 0.5) * 2.0**-32))
+    return distance * jnp.cos(2 * np.pi * uniform(draws.second, dtype))
+
+
 def uniform(word: Array, dtype: np.dtype | type) -> Array:
     """Uniform on [0, 1) from a word, as fine as the dtype (at most 32 bits) holds."""
     if np.finfo(dtype).nmant >= 32:

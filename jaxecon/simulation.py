@@ -1,10 +1,10 @@
 """The outer loop of a run: years, planner, language-model workers, recorder."""
 
+import dataclasses
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -12,17 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxecon import economy as eco
-from jaxecon.build import dtype_of, first_schedule
+from jaxecon import hosts
+from jaxecon._pytree import pytree
+from jaxecon.build import dtype_of
+from jaxecon.checkpoint import Checkpoint, Checkpoints, Position, check_form, restore
+from jaxecon.compilation import WIDE_VECTORS
 from jaxecon.config import Config
 from jaxecon.equilibrium import Outcome
-from jaxecon.errors import UserError
+from jaxecon.errors import Interrupted, UserError
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
 from jaxecon.random import named_key
-from jaxecon.records import Recorder, agents_table
-from jaxecon.stackelberg import FlatOptimum, best_flat_tax
+from jaxecon.records import AGENTS, BALLOTS, ELECTIONS, Recorder, agents_table, ballots_table, elections_table
+from jaxecon.sharding import compiled, layout_of, on_host, unplaced
+from jaxecon.signatures import Signature, learning_cohorts
+from jaxecon.spread import HoursSpread
 from jaxecon.taxation import TaxSchedule
-from jaxecon.welfare import gini
+from jaxecon.voting import Election
 
+_LIVED = ("hours", "income", "tax", "rebate", "utility")  # of a year, for planners that ask
 SEGMENT_DAYS = 32  # of a mechanical year compiled as one call: where signals and progress have a place to act
 
 
@@ -35,7 +42,12 @@ class LLMUsage:
     cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    dollars: float = 0.0
     statuses: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def decisions(self) -> int:
+        return sum(self.statuses.values())
 
     @property
     def fallbacks(self) -> int:
@@ -48,6 +60,7 @@ class LLMUsage:
             self.cached_tokens - earlier.cached_tokens,
             self.completion_tokens - earlier.completion_tokens,
             self.seconds - earlier.seconds,
+            self.dollars - earlier.dollars,
             {k: v - earlier.statuses.get(k, 0) for k, v in self.statuses.items()},
         )
 
@@ -59,8 +72,29 @@ class ExternalWorkers(Protocol):
         """Hours (n,) by cohort name, for one day."""
         ...
 
-    def observe(self, year: int, day: int, outcomes: dict[str, Outcome]) -> None:
-        """What the day brought these cohorts."""
+    def begin_year(self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]) -> None:
+        """Who they are this year, (n,) by cohort name, where skills change: skill, $/year per weekly hour; entered (bool): who
+        is new in a retired worker's place and remembers nothing. Also called, with nobody new, where a run goes on within a
+        year. Twice the same is as once."""
+        ...
+
+    def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
+        """What the day brought these cohorts, and the day's social welfare."""
+        ...
+
+    def judge(
+        self, year: int, day: int, schedule: TaxSchedule, means: Mapping[str, Mapping[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Who is satisfied, (n,) bool by cohort name, looking back on means of the year so far: hours, income, tax, rebate."""
+        ...
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What they remember, a pytree of NumPy arrays and Python numbers, which `observe` may change in place."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Remember what `state` was."""
         ...
 
 
@@ -78,6 +112,10 @@ class Listener(Protocol):
 
     def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None: ...
 
+    def on_signature(self, found: Signature) -> None:
+        """The first year in which a sign of failure is seen has just been told."""
+        ...
+
 
 class Silent:
     def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: LLMUsage) -> None:
@@ -86,94 +124,325 @@ class Silent:
     def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None:
         return
 
+    def on_signature(self, found: Signature) -> None:
+        return
+
+
+def _joined(record: tuple[eco.Day, ...]) -> eco.Day:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *record)
+
 
 class NoModel:
     usage = LLMUsage()
 
 
 # Compiled once per process and shape, not once per simulation.
-_initial_state = jax.jit(eco.initial_state)
-_start_year = jax.jit(eco.start_year)
-_act = jax.jit(eco.act)
-_settle = jax.jit(eco.settle_and_learn, donate_argnums=(3,))
-_live_days = jax.jit(eco.live_days, static_argnames="days", donate_argnums=(2, 3))
-_summarise = jax.jit(eco.summarise_year)
+_initial_state = compiled(eco.initial_state)
+_start_year = compiled(eco.start_year, compiler_options=WIDE_VECTORS)
+_act = compiled(eco.act, compiler_options=WIDE_VECTORS)
+_settle = compiled(eco.settle_and_learn, donate_argnums=(3,), compiler_options=WIDE_VECTORS)
+_live_days = compiled(eco.live_days, static_argnums=(4,), donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
+_judge = compiled(eco.judge)
+_summarise = compiled(eco.summarise_year)
+_end_year = compiled(eco.end_year)
+_skill_of_year = compiled(eco.skill_of_year)
 
 
 @contextmanager
-def precision(config: Config) -> Iterator[None]:
-    """64-bit arrays where the configuration asks for them, in this thread only."""
-    with jax.enable_x64(dtype_of(config) is np.float64):
+def computing(config: Config) -> Iterator[None]:
+    """Arrays as precise, and on the device, that the configuration asks for; in this thread only."""
+    device = jax.local_devices(backend="cpu")[0] if config.device == "cpu" else None
+    with jax.enable_x64(dtype_of(config) is np.float64), jax.default_device(device):
         yield
 
 
+def judged_after(config: Config) -> range:
+    """After how many days of a year everybody is asked."""
+    satisfaction, days = config.satisfaction, config.year.days
+    if not satisfaction.judged:
+        return range(0)
+    if satisfaction.every_days:
+        return range(satisfaction.every_days, days + 1, satisfaction.every_days)
+    once = max(1, days - max(1, days // 8))  # before the window that the planner sees: a schedule bears its own penalty
+    return range(once, once + 1)
+
+
+@pytree
+class RunState:
+    """Everything that a run carries from one day to the next; what a checkpoint holds.
+
+    schedule: in force. planner: its state. observation: of the year before, until the planner has seen it; None in the
+    first year and within a year. sums, record: of the year's days so far; None and () between years. workers: what LLM
+    workers remember.
+    """
+
+    economy: eco.EconomyState
+    schedule: TaxSchedule
+    planner: Any
+    observation: YearObservation | None
+    sums: eco.AgentSums | None
+    record: tuple[eco.Day, ...]
+    workers: dict[str, Any]
+
+
 class Simulation:
-    """One run in memory, and on disk as far as `recorder` goes.
+    """One run in memory, and on disk as far as `recorder` and `checkpoints` go.
 
     economy: what build_economy made of the configuration.
-    planner: called at the start of each year but the first. workers: who answers for LLM cohorts, needed if there are any.
+    schedule: of the first year. planner: called at the start of each other.
+    workers: who answers for LLM cohorts, needed if there are any.
+    describe: what checkpoints hold besides the state, as JSON.
     """
 
     def __init__(
         self,
         config: Config,
         economy: eco.Economy,
+        schedule: TaxSchedule,
         planner: Planner,
         *,
         workers: ExternalWorkers | None = None,
         meter: Meter | None = None,
         recorder: Recorder | None = None,
+        checkpoints: Checkpoints | None = None,
+        describe: Callable[[], dict[str, Any]] = dict,
         listener: Listener | None = None,
     ) -> None:
         self.config, self.economy, self.planner, self.workers = config, economy, planner, workers
+        self._layout = layout_of(economy)
         self.recorder, self.listener, self.meter = recorder, listener or Silent(), meter or NoModel()
-        with precision(config):
-            self.schedule = first_schedule(config)
-            self.state = _initial_state(self.economy, self.schedule)
-        outside = [name for name in self.economy.cohorts if name not in dict(self.economy.rules)]
-        if outside and workers is None:
-            raise ValueError(f"cohorts {', '.join(outside)} have no rule and no workers to decide for them")
-        self._has_outside = bool(outside)
-        self._static_agents = self._agent_columns()
+        self._checkpoints, self._describe = checkpoints, describe
+        self._first_schedule = schedule
+        self._outside = [name for name in self.economy.cohorts if name not in dict(self.economy.rules)]
+        if self._outside and workers is None:
+            raise ValueError(f"cohorts {', '.join(self._outside)} have no rule and no workers to decide for them")
+        self._people = self._agent_columns()  # as they are this year
+        self._spread = HoursSpread(economy, learning_cohorts(config))
+        self.position = Position(0, 0)
+        self._state: RunState | None = None  # at the position, from the moment the run begins
+        self._usage_before = LLMUsage()  # of the year that the position is in
+        self._stop: int | None = None
+        self._interruptible = False  # while others decide
+        self._whole = True  # whether the state can be saved
 
-    def run(self) -> list[dict[str, Any]]:
-        """Live all years. Returns the rows of years.parquet."""
-        with precision(self.config):
-            key = named_key(self.config.seed, "planner")
-            context = PlannerContext(self.schedule, self.config.years, self.config.seed)
-            planner_state = self.planner.init(context, key)
-            rows = []
-            observation: YearObservation | None = None
-            for year in range(self.config.years):
-                started, before = time.monotonic(), self.meter.usage
-                if observation is not None:
-                    self.schedule, planner_state = self.planner.propose(planner_state, observation, jax.random.fold_in(key, year))
-                figures, agents = self._live_year(year)
-                row = self._row(year, figures, self.meter.usage.since(before), time.monotonic() - started)
-                self._record(year, row, agents)
-                rows.append(row)
-                observation = self._observe(year, figures, agents)
-                self.listener.on_year(row, self.meter.usage)
-        return rows
+    @property
+    def state(self) -> RunState:
+        """At the position."""
+        if self._state is None:
+            self._state = self._initial_state()
+        return self._state
 
-    def _live_year(self, year: int) -> tuple[eco.YearFigures, eco.AgentYear]:
-        days = self.config.year.days
-        state, plan, sums = _start_year(self.economy, self.state, self.schedule, days)
-        records = []
-        done = 0
-        while done < days:
-            if self._has_outside:
-                state, sums, record = self._hybrid_day(year, done, plan, state, sums)
+    @property
+    def schedule(self) -> TaxSchedule:
+        """In force, or about to be in the first year."""
+        return self._first_schedule if self._state is None else self._state.schedule
+
+    def begin_at(self, position: Position, state: RunState) -> None:
+        """Go on from a state that another run was in. Raises UserError where it is not one of this configuration."""
+        with computing(self.config):
+            check_form("the state to go on from", self._form(position, state.observation is not None), state)
+            economy, sums = self._placed((state.economy, state.sums))
+            schedule, planner, observation = unplaced((state.schedule, state.planner, state.observation))
+            state = RunState(economy, schedule, planner, observation, sums, state.record, state.workers)
+        if state.observation is not None:
+            state = dataclasses.replace(state, observation=dataclasses.replace(state.observation, years=self.config.years))
+        self.position, self._state, self._usage_before = position, state, self.meter.usage
+        if self.workers is not None:
+            self.workers.restore(state.workers)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of this configuration. The meter must be where it was.
+
+        Raises UserError: the state of another configuration.
+        """
+        with computing(self.config):
+            seen = any(name.startswith("observation.") for name in checkpoint.meta["leaves"])
+            state, meta = restore(checkpoint, self._form(checkpoint.position, seen))
+        self.begin_at(checkpoint.position, state)
+        self._usage_before = LLMUsage(**meta["usage_before"])
+        if self._checkpoints is not None:
+            self._checkpoints.latest = checkpoint.position
+
+    def stop(self, signal: int) -> None:
+        """Raise Interrupted between two days, or at once where the run waits for others' decisions; with the state saved."""
+        self._stop = signal
+        if self._interruptible and not hosts.several():  # of several processes the others must hear of it first
+            raise Interrupted(signal)
+
+    def run(self, until: Position | None = None) -> None:
+        """Live all years, or until a position, which ends with a checkpoint.
+
+        Raises:
+            Interrupted: `stop` was called.
+            UserError: the disk cannot be written, or a rule returned what are no hours.
+            What planner and workers raise. In all these cases the state is saved where it is whole.
+        """
+        with computing(self.config):
+            end = until or Position(self.config.years, 0)
+            try:
+                while self.position < end:
+                    self._live_year(end)
+            except BaseException as error:
+                if self._whole and (isinstance(error, Interrupted) or not hosts.several()):  # which others may not have met with
+                    with suppress(UserError):  # the first error is the one to hear
+                        self.save()
+                raise
+            self.save()
+
+    def _initial_state(self) -> RunState:
+        with computing(self.config):
+            economy = _initial_state(self._layout, self.economy, self._first_schedule)
+            planner = self.planner.init(self._context(self._first_schedule), self._planner_key)
+            workers = {} if self.workers is None else self.workers.state
+            return RunState(economy, self._first_schedule, planner, None, None, (), workers)
+
+    def _context(self, schedule: TaxSchedule) -> PlannerContext:
+        return PlannerContext(schedule, self.config.years, self.config.seed_of_draws)
+
+    @property
+    def _planner_key(self) -> jax.Array:
+        return named_key(self.config.seed_of_draws, "planner")
+
+    def planner_state(self, schedule: TaxSchedule) -> Any:
+        """Of a planner that takes over under a schedule."""
+        with computing(self.config):
+            return self.planner.init(self._context(schedule), self._planner_key)
+
+    def _form(self, position: Position, observed: bool) -> RunState:
+        """What the state at a position is made of. observed: whether the planner has the year before still to see."""
+        form = self._parts(position, observed)
+        return form if self._layout is None else self._layout.described(form)
+
+    def _parts(self, position: Position, observed: bool) -> RunState:
+        economy = jax.eval_shape(eco.initial_state, self.economy, self._first_schedule)
+        schedule = jax.eval_shape(lambda: self._first_schedule)
+        planner = self.planner_state(self._first_schedule)
+        workers = {} if self.workers is None else self.workers.state
+        if position.day == 0:
+            by_bracket = np.zeros(self._first_schedule.brackets)
+            lived = {name: {column: np.zeros(self.economy.cohorts[name].size) for column in _LIVED} for name in self.planner.asks}
+            seen = YearObservation(0, 0, schedule, 0.0, 0.0, 0.0, 0.0, by_bracket, by_bracket, by_bracket, lived)
+            return RunState(economy, schedule, planner, seen if observed else None, None, (), workers)
+        economy, _, sums = jax.eval_shape(eco.start_year, self.economy, economy, schedule, self.config.year.days)
+        days = np.zeros(position.day, economy.rebate.dtype)
+        record = eco.Day(*(days for _ in dataclasses.fields(eco.Day)))  # type: ignore[arg-type]
+        return RunState(economy, schedule, planner, None, sums, (record,), workers)
+
+    def _placed(self, tree: Any) -> Any:
+        """On this run's devices what may lie on others."""
+        return unplaced(tree) if self._layout is None else self._layout.placed(tree)
+
+    def _live_year(self, end: Position) -> None:
+        year, days, started = self.position.year, self.config.year.days, time.monotonic()
+        state, plan = self._begun(self.state)
+        done = self.position.day
+        while True:
+            economy = state.economy
+            if done in self._judged_after:
+                economy = self._judge(year, done, state)
+            if done == days:
+                break
+            assert state.sums is not None
+            self._whole = bool(self._outside)
+            if self._outside:
+                now, sums, record = self._hybrid_day(year, done, plan, state, economy)
                 count = 1
             else:
-                count = min(SEGMENT_DAYS, days - done)
-                state, sums, record = _live_days(self.economy, plan, state, sums, count)
+                count = min(n for n in (SEGMENT_DAYS, days - done, *self._boundaries(done, end)) if n > 0)
+                now, sums, record = _live_days(self._layout, self.economy, plan, economy, state.sums, count)
             done += count
-            records.append(record)
+            record = jax.tree.map(np.atleast_1d, jax.device_get(record))  # on the host, where years of any length are joined
+            memories = {} if self.workers is None else self.workers.state
+            state = RunState(now, state.schedule, state.planner, None, sums, (*state.record, record), memories)
+            self._state, self.position, self._whole = state, Position(year, done), True
             today = {name: float(value[-1]) for name, value in vars(record).items()}
             self.listener.on_days(year, done, today, self.meter.usage)
-        record = jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)
-        figures, agents = _summarise(self.economy, self.schedule, state, sums, record)
+            if self.position >= end:
+                return
+            if done < days:
+                self._pause()
+        self._end_year(state, economy, time.monotonic() - started)
+        self._pause()
+
+    def _boundaries(self, done: int, end: Position) -> Iterator[int]:
+        """Days from `done` to where a segment must end: the same ones in a resumed run."""
+        year = self.position.year
+        yield from (day - done for day in self._judged_after)
+        if end.year == year:
+            yield end.day - done
+        every = self.config.checkpoint.every_days
+        if every:
+            yield every - (year * self.config.year.days + done) % every
+
+    def _begun(self, state: RunState) -> tuple[RunState, eco.YearPlan]:
+        """The state on the year's first day, or as it is later in the year; and what its days share."""
+        days = self.config.year.days
+        if self.position.day:
+            _, plan, _ = _start_year(self._layout, self.economy, state.economy, state.schedule, days)
+            self._meet(state.economy, first_day=False)
+            return state, plan
+        self._usage_before = self.meter.usage
+        schedule, planner = state.schedule, state.planner
+        if state.observation is not None:
+            key = jax.random.fold_in(self._planner_key, self.position.year)
+            with self._waiting():
+                schedule, planner = self.planner.propose(planner, state.observation, key)
+        economy, plan, sums = _start_year(self._layout, self.economy, state.economy, schedule, days)
+        self._meet(economy, first_day=True)
+        return RunState(economy, schedule, planner, None, sums, (), state.workers), plan
+
+    def _meet(self, state: eco.EconomyState, *, first_day: bool) -> None:
+        """This year's people, where they are others than the last one's."""
+        careers = state.dynamics.careers
+        if careers is None:
+            return
+        skill = {name: on_host(s) for name, s in _skill_of_year(self._layout, self.economy, state).items()}
+        self._people = {name: columns | {"skill": skill[name]} for name, columns in self._people.items()}
+        if self.workers is not None:
+            entered = {name: first_day & (on_host(careers.years[name]) == 0) for name in self._outside}
+            self.workers.begin_year({name: skill[name] for name in self._outside}, entered)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """While others decide, a signal need not wait for them: the state is that before."""
+        self._interruptible = True
+        try:
+            if self._stop is not None and not hosts.several():
+                raise Interrupted(self._stop)
+            yield
+        finally:
+            self._interruptible = False
+
+    def _pause(self) -> None:
+        """Between two days: where checkpoints are made and signals are heard."""
+        due = self._checkpoints is not None and self._checkpoints.due(self.position, self.config.year.days)
+        said = hosts.everybody_says(due, self._stop or 0)  # clocks differ, and signals come to some sooner
+        if said[0, 0]:
+            self.save(wait=False)
+        if said[:, 1].any():
+            raise Interrupted(int(said[:, 1].max()))
+
+    def save(self, *, wait: bool = True) -> None:
+        """Write a checkpoint, where there is a place for it. Raises UserError where it cannot be written."""
+        if self._checkpoints is None:
+            return
+        if self._checkpoints.latest == self.position:
+            self._checkpoints.wait()
+            return
+        state = self.state
+        if state.record:
+            state = dataclasses.replace(state, record=(_joined(state.record),))
+        if self._layout is not None:
+            state = self._layout.placed(state)
+        self._checkpoints.save(self.position, state, {"usage_before": vars(self._usage_before), **self._describe()})
+        if wait:
+            self._checkpoints.wait()
+
+    def _end_year(self, state: RunState, economy: eco.EconomyState, seconds: float) -> None:
+        year, schedule = self.position.year, state.schedule
+        assert state.sums is not None
+        self._whole = False
+        figures, agents = _summarise(self._layout, self.economy, schedule, economy, state.sums, _joined(state.record))
         for name, hours in agents.hours.items():  # no rule may poison the pool and let the run look complete
             wrong = ~((hours >= 0) & (hours <= self.economy.cohorts[name].preferences.max_hours * (1 + 1e-5)))
             if bool(jnp.any(wrong)):
@@ -182,69 +451,124 @@ class Simulation:
                     f"cohort {name}, agent {agent}, year {year}: mean hours {float(hours[agent])}; "
                     f"its rule must return hours in [0, {float(self.economy.cohorts[name].preferences.max_hours):g}]"
                 )
-        self.state = eco.end_year(state)
-        return figures, agents
+        row = self._row(year, state, figures, agents, self.meter.usage.since(self._usage_before), seconds)
+        self._record(year, row, agents, economy.satisfied, self.planner.election(state.planner))
+        observation = self._observe(year, schedule, figures, agents)
+        workers = {} if self.workers is None else self.workers.state  # judged since the year's last day
+        ended = _end_year(self._layout, self.economy, economy, state.sums)
+        self._state = RunState(ended, schedule, state.planner, observation, None, (), workers)
+        self.position, self._usage_before, self._whole = Position(year + 1, 0), self.meter.usage, True
+        self.listener.on_year(row, self.meter.usage)
+
+    @property
+    def _judged_after(self) -> range:
+        return judged_after(self.config)
+
+    def _judge(self, year: int, done: int, state: RunState) -> eco.EconomyState:
+        """Everybody says whether they are satisfied with the year so far, `done` days of it."""
+        answered = {}
+        sums = state.sums
+        assert sums is not None
+        if self._outside:
+            assert self.workers is not None
+            means = {}
+            for name in self._outside:
+                hours, tax = np.asarray(sums.hours[name]) / done, np.asarray(sums.tax[name]) / done
+                rebate = np.asarray(sums.rebate) / done
+                means[name] = {"hours": hours, "income": self._people[name]["skill"] * hours, "tax": tax, "rebate": rebate}
+            with self._waiting():
+                answered = self.workers.judge(year, done - 1, state.schedule, means)
+        return _judge(self._layout, self.economy, state.economy, sums, {name: jnp.asarray(x) for name, x in answered.items()})
 
     def _hybrid_day(
-        self, year: int, day: int, plan: eco.YearPlan, state: eco.EconomyState, sums: eco.AgentSums
+        self, year: int, day: int, plan: eco.YearPlan, state: RunState, economy: eco.EconomyState
     ) -> tuple[eco.EconomyState, eco.AgentSums, eco.Day]:
         assert self.workers is not None
-        rebate = float(state.rebate)
-        hours, state = _act(self.economy, plan, state)  # dispatched, not awaited: it runs while the engine works
-        external = self.workers.decide(year, day, self.schedule, rebate)
+        rebate = float(economy.rebate)
+        hours, economy = _act(
+            self._layout, self.economy, plan, economy
+        )  # dispatched, not awaited: it runs while the engine works
+        with self._waiting():
+            external = self.workers.decide(year, day, state.schedule, rebate)
+        self._whole = False
         dtype = dtype_of(self.config)
         hours = hours | {name: jnp.asarray(h, dtype) for name, h in external.items()}
-        state, sums, record, outcomes = _settle(self.economy, plan, state, sums, hours)
-        self.workers.observe(year, day, {name: outcomes[name] for name in external})
-        return state, sums, jax.tree.map(lambda x: x[None], record)
+        economy, sums, record, outcomes = _settle(self._layout, self.economy, plan, economy, state.sums, hours)
+        self.workers.observe(year, day, {name: outcomes[name] for name in external}, float(record.swf_private))
+        return economy, sums, record
 
-    def _row(self, year: int, figures: eco.YearFigures, usage: LLMUsage, seconds: float) -> dict[str, Any]:
+    def _row(
+        self,
+        year: int,
+        state: RunState,
+        figures: eco.YearFigures,
+        agents: eco.AgentYear,
+        usage: LLMUsage,
+        seconds: float,
+    ) -> dict[str, Any]:
+        skills = {name: people["skill"] for name, people in self._people.items()}
         return {
             "year": year,
-            **{name: float(value) for name, value in vars(figures).items()},
-            **{f"rate_{k}": round(float(rate), 7) for k, rate in enumerate(self.schedule.rates)},
-            "leader": self.planner.name,
+            **{name: float(value) for name, value in vars(figures).items() if value is not None},
+            **{f"rate_{k}": round(float(rate), 7) for k, rate in enumerate(state.schedule.rates)},
+            "leader": self.planner.leader(state.planner),
             "llm_calls": usage.calls,
             "llm_fallbacks": usage.fallbacks,
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
             "seconds": seconds,
+            "llm_decisions": usage.decisions,
+            **self._spread.of_year(state.schedule, float(figures.rebate), skills, agents.hours),
         }
 
     def _agent_columns(self) -> dict[str, dict[str, np.ndarray]]:
         return {
-            name: {"skill": np.asarray(cohort.skill), "weight": np.asarray(cohort.weight)}
+            name: {"skill": on_host(cohort.skill), "weight": on_host(cohort.weight)}
             for name, cohort in self.economy.cohorts.items()
         }
 
-    def _record(self, year: int, row: Mapping[str, Any], agents: eco.AgentYear) -> None:
+    def _record(
+        self,
+        year: int,
+        row: Mapping[str, Any],
+        agents: eco.AgentYear,
+        satisfied: Mapping[str, jax.Array],
+        election: Election | None,
+    ) -> None:
         if self.recorder is None:
             return
-        table = None
-        record = self.config.record
+        tables, record = {}, self.config.record
+        kept = {}
+        for name, cohort in self.economy.cohorts.items():
+            most = {"every": cohort.size, "sample": min(record.sample, cohort.size), "none": 0}[record.agents]
+            kept[name] = np.linspace(0, cohort.size - 1, most).round().astype(np.int64)
         if record.agents != "none":
-            cohorts, kept = {}, {}
-            for name, cohort in self.economy.cohorts.items():
-                most = cohort.size if record.agents == "every" else min(record.sample, cohort.size)
-                kept[name] = np.linspace(0, cohort.size - 1, most).round().astype(np.int64)
-                moving = {column: np.asarray(values[name]) for column, values in vars(agents).items()}
-                cohorts[name] = self._static_agents[name] | moving | {"satisfied": np.asarray(self.state.satisfied[name])}
-            table = agents_table(year, cohorts, kept)
-        self.recorder.year(row, table)
+            cohorts = {}
+            for name in self.economy.cohorts:
+                moving = {column: on_host(values[name]) for column, values in vars(agents).items() if values is not None}
+                cohorts[name] = self._people[name] | moving | {"satisfied": on_host(satisfied[name])}
+            tables[AGENTS] = agents_table(year, cohorts, kept)
+        if election is not None and int(election.year) == year:
+            sizes = {name: cohort.size for name, cohort in self.economy.cohorts.items()}
+            tables[ELECTIONS] = elections_table(election, sizes)
+            tables[BALLOTS] = ballots_table(election, sizes, kept)
+        recorder = self.recorder
+        hosts.together(lambda: recorder.year(row, tables))
 
-    def _observe(self, year: int, figures: eco.YearFigures, agents: eco.AgentYear) -> YearObservation:
+    def _observe(self, year: int, schedule: TaxSchedule, figures: eco.YearFigures, agents: eco.AgentYear) -> YearObservation:
         def everyone(x: Mapping[str, jax.Array]) -> np.ndarray:
-            return np.concatenate([np.asarray(x[name], np.float64) for name in self.economy.cohorts])
+            return np.concatenate([on_host(x[name]).astype(np.float64) for name in self.economy.cohorts])
 
         weight, income, utility = (everyone(x) for x in (self.economy.weights, agents.income, agents.utility))
-        bracket = np.searchsorted(np.asarray(self.schedule.thresholds), income, side="right") - 1
+        bracket = np.searchsorted(np.asarray(schedule.thresholds), income, side="right") - 1
         people, incomes, utilities = (
-            np.bincount(bracket, weight * x, minlength=self.schedule.brackets) for x in (np.ones_like(income), income, utility)
+            np.bincount(bracket, weight * x, minlength=schedule.brackets) for x in (np.ones_like(income), income, utility)
         )
         held = np.maximum(people, np.finfo(float).tiny)
         return YearObservation(
             year=year,
-            schedule=self.schedule,
+            years=self.config.years,
+            schedule=schedule,
             welfare=float(figures.swf_window),
             mean_hours=float(figures.mean_hours),
             mean_income=float(figures.mean_income),
@@ -252,48 +576,10 @@ class Simulation:
             people=people / weight.sum(),
             income=incomes / held,
             utility=utilities / held,
+            lived={name: self._lived(name, figures, agents) for name in self.planner.asks},
         )
 
-
-def baselines(economy: eco.Economy, final: TaxSchedule) -> list[dict[str, Any]]:
-    """The final schedule beside US federal and the exact best flat tax, each at everybody's exact response.
-
-    Rows: policy, rates, welfare, gain (a fraction), hours (h/week), income ($/year), gini_consumption, rebate ($/year).
-    """
-    federal = TaxSchedule.us_federal().astype(final.rates.dtype)
-    flat = _best_flat(economy, final)
-    return [
-        _policy_row(economy, name, schedule)
-        for name, schedule in (("us_federal", federal), ("best_flat", flat.schedule), ("final", final))
-    ]
-
-
-@jax.jit
-def _best_flat(economy: eco.Economy, like: TaxSchedule) -> FlatOptimum:
-    return best_flat_tax(partial(eco.equilibrium_welfare, economy), like.rates.dtype)
-
-
-@jax.jit
-def _at_equilibrium(economy: eco.Economy, schedule: TaxSchedule) -> dict[str, jax.Array]:
-    outcome = eco.equilibrium_outcome(economy, schedule)
-    everyone = economy.everyone
-    welfare = economy.welfare(eco.by_cohort(economy, outcome.utility))
-    weights = everyone.weight
-
-    def mean(x: jax.Array) -> jax.Array:
-        return jnp.sum(x * weights) / jnp.sum(weights)
-
-    return {
-        "welfare": welfare,
-        "gain": eco.welfare_gain(economy, welfare),
-        "hours": mean(outcome.hours),
-        "income": mean(outcome.income),
-        "gini_consumption": gini(jnp.maximum(outcome.consumption, 0), weights),
-        "rebate": outcome.rebate,
-    }
-
-
-def _policy_row(economy: eco.Economy, name: str, schedule: TaxSchedule) -> dict[str, Any]:
-    figures = {k: float(v) for k, v in _at_equilibrium(economy, schedule).items()}
-    rates = [round(float(r), 6) for r in schedule.rates]
-    return {"policy": name, "thresholds": [float(t) for t in schedule.thresholds], "rates": rates, **figures}
+    def _lived(self, name: str, figures: eco.YearFigures, agents: eco.AgentYear) -> dict[str, np.ndarray]:
+        """A cohort's year, for a planner that asks about it."""
+        rebate = np.full(self.economy.cohorts[name].size, float(figures.rebate))
+        return {column: rebate if column == "rebate" else np.asarray(getattr(agents, column)[name], float) for column in _LIVED}

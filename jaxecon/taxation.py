@@ -132,3 +132,10 @@ def lump_sum_rebate(
     """
     rebate = weighted_mean(tax, weights) - public_spending
     return rebate if rebate_floor is None else jnp.maximum(rebate, rebate_floor)
+
+
+def fill_empty(rates: Array, empty: Array) -> Array:
+    """Rates (k,) with those of empty brackets taken from the nearest bracket below that is not (above, where none is)."""
+    index = jnp.arange(rates.shape[0])
+    below = jax.lax.cummax(jnp.where(empty, -1, index))
+    return rates[jnp.where(below >= 0, below, jnp.argmin(empty))]

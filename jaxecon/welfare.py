@@ -1,5 +1,6 @@
 """Social welfare functions, welfare weights, and inequality."""
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxecon._pytree import concrete, floating, pytree, static
+from jaxecon.preferences import Preferences, consumption_utility, disutility
 from jaxecon.taxation import pooled_mean, weighted_mean
 
 Array = jax.Array
@@ -42,6 +44,16 @@ def welfare_weights(
         return jnp.ones_like(reference)
     inverse = 1 / jnp.maximum(reference, 1.0 if kind == "paper_fixed" else floor)
     return inverse / weighted_mean(inverse, weights)
+
+
+def check_mean_one(welfare_weights: ArrayLike, weights: ArrayLike | None) -> None:
+    """Raise ValueError unless welfare weights (n,) are at least 0 with a mean of 1 under the survey weights."""
+    g, w = concrete(welfare_weights), None if weights is None else concrete(weights)
+    if g is None or (weights is not None and w is None):
+        return
+    mean = float(np.average(g, weights=w)) if g.ndim else float(g)
+    if not (np.all(g >= 0) and abs(mean - 1) < 1e-3):
+        raise ValueError(f"welfare_weights: mean {mean:g}, smallest {np.min(g):g}; at least 0 with a weighted mean of 1")
 
 
 def social_welfare(utility: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None = None) -> Array:
@@ -107,6 +119,44 @@ class SocialWelfare:
             everyone = jnp.concatenate([utility[name] for name in self.survey_weights])
             return atkinson_welfare(everyone, self.epsilon, jnp.concatenate(list(self.survey_weights.values())), self.floor)
         return pooled_mean({name: u * self.weights[name] for name, u in utility.items()}, self.survey_weights)
+
+
+_GAIN_BISECTIONS = 60
+
+
+def gain_over(
+    welfare_of: Callable[[Array], Array],
+    preferences: Preferences,
+    consumption: Array,
+    hours: Array,
+    reference_welfare: Array,
+    welfare: Array,
+) -> Array:
+    """Gain of a welfare over that of a reference economy, a fraction.
+
+    welfare_of: from utilities (n,) to a scalar; consumption, hours: (n,) in the reference economy.
+    At curvature 0 the difference over the reference's size (where that is positive, the ratio minus 1). Otherwise the
+    consumption equivalent: by what fraction everybody's consumption in the reference economy would have to rise, hours
+    unchanged, to make its welfare equal to this (Lucas 1987); by bisection between -99.9 % and +99,900 %, NaN beyond.
+    """
+    eta = preferences.consumption_curvature
+    if eta == 0:
+        return (welfare - reference_welfare) / jnp.abs(reference_welfare)
+    cost = disutility(preferences, hours)
+
+    def welfare_with(log_factor: Array) -> Array:
+        return welfare_of(consumption_utility(jnp.exp(log_factor) * consumption, eta) - cost)
+
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        up = welfare_with(middle) < welfare
+        return jnp.where(up, middle, low), jnp.where(up, high, middle)
+
+    limit = jnp.log(jnp.asarray(1000.0, welfare.dtype))
+    low, high = jax.lax.fori_loop(0, _GAIN_BISECTIONS, halve, (-limit, limit))
+    within = jnp.isfinite(welfare) & (welfare_with(-limit) <= welfare) & (welfare <= welfare_with(limit))
+    return jnp.where(within, jnp.expm1((low + high) / 2), jnp.nan)
 
 
 def effective_sample_size(welfare_weights: ArrayLike, weights: ArrayLike | None = None) -> Array:

@@ -3,32 +3,22 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from typing import Any, Generic
 
+from jaxecon.config import Price
+from jaxecon.errors import BudgetSpent
 from jaxecon.simulation import LLMUsage
-from llm.engine import Completion, DecisionKindName, Draw, Engine, Message, Request, Sampling, request_key
-from llm.prompts import LaborObservation, PlanObservation, labor_messages, plan_messages, try_again
-from llm.replay import Transcript
-from llm.schemas import Parsed, Unusable, labor_schema, parse_labor, parse_plan, plan_schema
+from llm.engine import Completion, Draw, Engine, EngineError, Message, Request, Sampling, request_key
+from llm.kinds import DecisionKind, Observation, Value
+from llm.prompts import try_again
+from llm.replay import Status, StoredDecision, Transcript
+from llm.schemas import Unusable
 
-Status = Literal["ok", "repaired", "retried", "fallback"]
-Value = TypeVar("Value")
-Observation = TypeVar("Observation", bound="Addressed", contravariant=True)
-
-
-class Addressed(Protocol):
-    """Every observation says whose decision it is, and when."""
-
-    @property
-    def year(self) -> int: ...
-    @property
-    def day(self) -> int: ...
-    @property
-    def cohort(self) -> str: ...
-    @property
-    def agent(self) -> int: ...
+_REPLY_ROOM = 150  # tokens that an unusable reply and the complaint about it add to a prompt
 
 
 @dataclass(frozen=True)
@@ -40,82 +30,121 @@ class Decision(Generic[Value]):
     attempts: int
 
 
-class DecisionKind(Protocol[Observation, Value]):
-    """What the bridge needs to know of one kind of decision."""
+@dataclass
+class Served:
+    """An engine, and what the bridge knows of it.
 
-    name: DecisionKindName
+    restart: starts another of its kind where it has died; used once. max_model_len: tokens of prompt and answer.
+    """
 
-    def messages(self, observation: Observation) -> tuple[Message, ...]: ...
-    def schema(self, observation: Observation) -> dict[str, Any]: ...
-    def parse(self, text: str, observation: Observation) -> Parsed[Value]: ...
-    def fallback(self, observation: Observation) -> Value: ...
-    def tokens(self, observation: Observation) -> int:
-        """What the longest allowed answer needs."""
-        ...
+    engine: Engine
+    restart: Callable[[], Engine] | None = None
+    max_model_len: int = 1_048_576
+    price: Price = field(default_factory=Price)
+    restarts: int = field(default=0, init=False)
 
-
-class Labor:
-    """Hours a week. Falls back on the hours of the day before."""
-
-    name: DecisionKindName = "labor"
-
-    def messages(self, observation: LaborObservation) -> tuple[Message, ...]:
-        return labor_messages(observation)
-
-    def schema(self, observation: LaborObservation) -> dict[str, Any]:
-        return labor_schema(observation.choices)
-
-    def parse(self, text: str, observation: LaborObservation) -> Parsed[int]:
-        return parse_labor(text, observation.choices)
-
-    def fallback(self, observation: LaborObservation) -> int:
-        return observation.last_hours
-
-    def tokens(self, observation: LaborObservation) -> int:
-        return 16
+    def dollars(self, reply: Completion) -> float:
+        """What one completion cost."""
+        used, price = reply.usage, self.price
+        cached = price.prompt if price.cached is None else price.cached
+        fresh = used.prompt_tokens - used.cached_tokens
+        return (fresh * price.prompt + used.cached_tokens * cached + used.completion_tokens * price.completion) / 1e6
 
 
-class Plan:
-    """Changes of the rates in percentage points. Falls back on no change."""
+@dataclass
+class Account:
+    """What one cohort's decisions of one kind took. dollars by the configured prices."""
 
-    name: DecisionKindName = "plan"
+    calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
 
-    def messages(self, observation: PlanObservation) -> tuple[Message, ...]:
-        return plan_messages(observation)
-
-    def schema(self, observation: PlanObservation) -> dict[str, Any]:
-        return plan_schema(len(observation.brackets))
-
-    def parse(self, text: str, observation: PlanObservation) -> Parsed[tuple[int, ...]]:
-        return parse_plan(text, len(observation.brackets))
-
-    def fallback(self, observation: PlanObservation) -> tuple[int, ...]:
-        return (0,) * len(observation.brackets)
-
-    def tokens(self, observation: PlanObservation) -> int:
-        return 16 + 6 * len(observation.brackets)
+    def add(self, reply: Completion, dollars: float) -> None:
+        self.calls += 1
+        self.prompt_tokens += reply.usage.prompt_tokens
+        self.cached_tokens += reply.usage.cached_tokens
+        self.completion_tokens += reply.usage.completion_tokens
+        self.dollars += dollars
 
 
 class Bridge:
-    """Asks one engine on behalf of many agents. Every request and response goes through the transcript.
+    """Asks language models on behalf of many agents. Every request and response goes through the transcript.
 
-    retries: further attempts after an unusable reply. A response that the transcript holds is not asked for again.
+    served: by cohort, what answers it (the planner's cohort is "planner"). retries: further attempts after an unusable
+    reply. budget_tokens, budget_usd: after which `decide` raises BudgetSpent before it asks.
+    A response that the transcript holds, or the one inherited from another run, is not asked for again.
     """
 
-    def __init__(self, engine: Engine, transcript: Transcript, *, seed: int, sampling: Sampling, retries: int) -> None:
-        self._engine, self._transcript = engine, transcript
+    def __init__(
+        self,
+        served: Mapping[str, Served],
+        transcript: Transcript,
+        *,
+        seed: int,
+        sampling: Sampling,
+        retries: int,
+        budget_tokens: int | None = None,
+        budget_usd: float | None = None,
+        inherited: Transcript | None = None,
+    ) -> None:
+        self._served, self._transcript, self._inherited = served, transcript, inherited
         self._seed, self._sampling, self._retries = seed, sampling, retries
-        self._usage = LLMUsage()
-        self.statuses: dict[str, Counter[str]] = {}
+        self._budget_tokens, self._budget_usd = budget_tokens, budget_usd
+        self._seconds: dict[str, float] = {}
+        self.accounts: dict[tuple[str, str], Account] = {}
 
     @property
     def usage(self) -> LLMUsage:
         """Everything so far."""
-        return self._usage
+        accounts = self.accounts.values()
+        return LLMUsage(
+            calls=sum(a.calls for a in accounts),
+            prompt_tokens=sum(a.prompt_tokens for a in accounts),
+            cached_tokens=sum(a.cached_tokens for a in accounts),
+            completion_tokens=sum(a.completion_tokens for a in accounts),
+            seconds=sum(self._seconds.values()),
+            dollars=sum(a.dollars for a in accounts),
+            statuses=dict(sum((a.statuses for a in accounts), Counter())),
+        )
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Waiting for engines, by kind of decision."""
+        return dict(self._seconds)
+
+    def accounted(self) -> list[dict[str, Any]]:
+        """The accounts, as JSON."""
+        return [
+            {"cohort": cohort, "kind": kind, **vars(account), "statuses": dict(account.statuses)}
+            for (cohort, kind), account in self.accounts.items()
+        ]
+
+    def restore_accounts(self, accounted: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]) -> None:
+        """Go on counting from what `accounted` and `seconds` were."""
+        self._seconds = dict(seconds)
+        self.accounts = {
+            (given["cohort"], given["kind"]): Account(
+                **{f.name: given[f.name] for f in fields(Account) if f.name != "statuses"}, statuses=Counter(given["statuses"])
+            )
+            for given in accounted
+        }
 
     def decide(self, kind: DecisionKind[Observation, Value], observations: Sequence[Observation]) -> list[Decision[Value]]:
-        """One decision per observation, in order. Raises EngineError when the engine is gone; nothing less stops it."""
-        chats = [kind.messages(o) for o in observations]
+        """One decision per observation, in order.
+
+        Raises:
+            EngineError: an engine is gone, and starting it again has not helped.
+            BudgetSpent: a budget is used up; nothing was asked.
+        """
+        if not observations:
+            return []
+        self._check_budget()
+        fitting = [self._fitting(kind, o) for o in observations]
+        observations, first = [o for o, _ in fitting], [messages for _, messages in fitting]
+        chats = list(first)
         decisions: list[Decision[Value] | None] = [None] * len(observations)
         open_ = list(range(len(observations)))
         for attempt in range(self._retries + 1):
@@ -129,7 +158,7 @@ class Bridge:
                 try:
                     parsed = kind.parse(reply.text, observations[i])
                 except Unusable as problem:
-                    chats[i] = try_again(kind.messages(observations[i]), reply.text, str(problem))
+                    chats[i] = try_again(first[i], reply.text, str(problem))
                     still_open.append(i)
                     continue
                 status: Status = "retried" if attempt else "repaired" if parsed.repaired else "ok"
@@ -141,49 +170,129 @@ class Bridge:
             d if d is not None else Decision(kind.fallback(o), "fallback", self._retries + 1)
             for d, o in zip(decisions, observations, strict=True)
         ]
-        self._account(kind, observations, final)
+        self._record(kind, observations, final)
         return final
+
+    def _check_budget(self) -> None:
+        used = self.usage
+        tokens = used.prompt_tokens + used.completion_tokens
+        if self._budget_tokens is not None and tokens >= self._budget_tokens:
+            raise BudgetSpent(f"llm.budget_tokens: {self._budget_tokens:,} are spent ({tokens:,} used)")
+        if self._budget_usd is not None and used.dollars >= self._budget_usd:
+            raise BudgetSpent(f"llm.budget_usd: {self._budget_usd:g} are spent ({used.dollars:.4f} used)")
+
+    def _fitting(
+        self, kind: DecisionKind[Observation, Value], observation: Observation
+    ) -> tuple[Observation, tuple[Message, ...]]:
+        """The observation with so much of its history that prompt and answer fit the model, and its chat."""
+        served = self._served[observation.cohort]
+        room = served.max_model_len - max(self._sampling.max_tokens, kind.tokens(observation)) - _REPLY_ROOM * bool(self._retries)
+        while True:
+            messages = kind.messages(observation)
+            # a token has a byte or more: most prompts need not be counted
+            if sum(len(m.content.encode()) + 16 for m in messages) <= room:
+                return observation, messages
+            if served.engine.prompt_tokens(self._request(kind, observation, messages, 0)) <= room:
+                return observation, messages
+            shorter = kind.shorter(observation)
+            if shorter is None:
+                return observation, messages  # the engine says of this one that it is too long
+            observation = shorter
 
     def _request(
         self, kind: DecisionKind[Observation, Value], observation: Observation, messages: tuple[Message, ...], attempt: int
     ) -> Request:
         draw = Draw(self._seed, kind.name, observation.year, observation.day, observation.cohort, observation.agent, attempt)
-        sampling = replace(self._sampling, max_tokens=max(self._sampling.max_tokens, kind.tokens(observation)))
-        return Request(messages, kind.schema(observation), sampling, draw)
+        sampling = _with_room(self._sampling, kind.tokens(observation))
+        return Request(messages, kind.schema(observation), sampling, draw, observation)
 
     def _answers(self, requests: Sequence[Request]) -> list[Completion]:
-        """From the transcript where it holds them, else from the engine, which commits each as it comes."""
-        identity = self._engine.identity
-        keys = [request_key(identity, request) for request in requests]
-        found = self._transcript.get_many(keys)
-        missing = [i for i, key in enumerate(keys) if key not in found]
+        """From the transcript where it holds them, else from the engines, which commit each as it comes."""
+        by_served: dict[int, list[int]] = {}
+        for i, request in enumerate(requests):
+            by_served.setdefault(id(self._served[request.draw.cohort]), []).append(i)
+        replies: dict[int, Completion] = {}
 
-        def keep(position: int, completion: Completion) -> None:
-            i = missing[position]
-            self._transcript.put(keys[i], identity, requests[i], completion)
-            found[keys[i]] = completion
+        def ask(indices: list[int]) -> None:
+            served = self._served[requests[indices[0]].draw.cohort]
+            replies.update(zip(indices, self._answers_of(served, [requests[i] for i in indices]), strict=True))
 
         started = time.monotonic()
-        if missing:
-            self._engine.complete([requests[i] for i in missing], on_completion=keep)
-        replies = [found[key] for key in keys]
-        self._usage = replace(
-            self._usage,
-            calls=self._usage.calls + len(replies),
-            prompt_tokens=self._usage.prompt_tokens + sum(r.usage.prompt_tokens for r in replies),
-            cached_tokens=self._usage.cached_tokens + sum(r.usage.cached_tokens for r in replies),
-            completion_tokens=self._usage.completion_tokens + sum(r.usage.completion_tokens for r in replies),
-            seconds=self._usage.seconds + time.monotonic() - started,
-        )
-        return replies
+        first, *others = by_served.values()
+        with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:  # engines work at the same time
+            waiting = [beside.submit(ask, indices) for indices in others]
+            ask(first)
+            for one in waiting:
+                one.result()
+        name = requests[0].draw.kind
+        self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
+        in_order = [replies[i] for i in range(len(requests))]
+        for request, reply in zip(requests, in_order, strict=True):
+            cohort = request.draw.cohort
+            self._account(cohort, name).add(reply, self._served[cohort].dollars(reply))
+        return in_order
 
-    def _account(
+    def _answers_of(self, served: Served, requests: Sequence[Request]) -> list[Completion]:
+        identity = served.engine.identity
+        keys = [request_key(identity, request) for request in requests]
+        found = self._transcript.get_many(keys)
+        if self._inherited is not None:
+            position = {key: i for i, key in enumerate(keys) if key not in found}
+            for key, completion in self._inherited.get_many(list(position)).items():
+                self._transcript.put_soon(key, identity, requests[position[key]], completion)
+                found[key] = completion
+            self._transcript.flush()
+
+        def ask_for_missing() -> None:
+            missing = [i for i, key in enumerate(keys) if key not in found]
+
+            def keep(position: int, completion: Completion) -> None:
+                i = missing[position]
+                self._transcript.put_soon(keys[i], identity, requests[i], completion)
+                found[keys[i]] = completion
+
+            if missing:
+                try:
+                    served.engine.complete([requests[i] for i in missing], on_completion=keep)
+                finally:
+                    self._transcript.flush()
+
+        try:
+            ask_for_missing()
+        except EngineError:
+            if served.restart is None or served.restarts:
+                raise
+            served.restarts += 1
+            served.engine.close()
+            served.engine = served.restart()
+            ask_for_missing()
+        return [found[key] for key in keys]
+
+    def _account(self, cohort: str, kind: str) -> Account:
+        found = self.accounts.get((cohort, kind))
+        if found is None:
+            found = self.accounts[cohort, kind] = Account()
+        return found
+
+    def _record(
         self, kind: DecisionKind[Observation, Value], observations: Sequence[Observation], decisions: Sequence[Decision[Value]]
     ) -> None:
-        counts = self.statuses.setdefault(kind.name, Counter())
-        counts.update(d.status for d in decisions)
-        total = sum(self.statuses.values(), Counter())
-        self._usage = replace(self._usage, statuses=dict(total))
         for o, d in zip(observations, decisions, strict=True):
-            draw = Draw(self._seed, kind.name, o.year, o.day, o.cohort, o.agent)
-            self._transcript.put_decision(draw, d.status, json.dumps(d.value), d.attempts)
+            self._account(o.cohort, kind.name).statuses[d.status] += 1
+        self._transcript.put_decisions(
+            [
+                (
+                    Draw(self._seed, kind.name, o.year, o.day, o.cohort, o.agent),
+                    StoredDecision(d.status, _as_json(d.value), d.attempts),
+                )
+                for o, d in zip(observations, decisions, strict=True)
+            ]
+        )
+
+
+_as_json = lru_cache(maxsize=4096, typed=True)(json.dumps)  # of numbers, truths, tuples of numbers and texts
+
+
+@lru_cache(maxsize=256)
+def _with_room(sampling: Sampling, tokens: int) -> Sampling:
+    return replace(sampling, max_tokens=max(sampling.max_tokens, tokens))

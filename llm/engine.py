@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, Protocol, runtime_checkable
 
 DecisionKindName = Literal["labor", "satisfaction", "plan", "candidacy", "vote", "persona"]
@@ -44,12 +45,16 @@ class Draw:
 
 @dataclass(frozen=True)
 class Request:
-    """One chat to complete. `schema` is a bounded JSON schema that the engine enforces where it can."""
+    """One chat to complete. `schema` is a bounded JSON schema that the engine enforces where it can.
+
+    observation: what the messages were written from. Only the simulated engine reads it; it is no part of the key.
+    """
 
     messages: tuple[Message, ...]
     schema: dict[str, Any] | None
     sampling: Sampling
     draw: Draw
+    observation: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,22 +96,70 @@ class Engine(Protocol):
         """
         ...
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a run's manifest says of it besides its identity."""
+        ...
+
+    def prompt_tokens(self, request: Request) -> int:
+        """Tokens of the request's prompt, by the model's own tokenizer where there is one."""
+        ...
+
     def close(self) -> None:
         """Free the engine's memory and processes. Safe to call twice."""
         ...
 
 
+def estimated_tokens(messages: Sequence[Message]) -> int:
+    """For engines without a tokenizer at hand: a token per three bytes, which English rarely exceeds."""
+    return sum(-(-len(m.content.encode()) // 3) + 8 for m in messages)
+
+
 def request_key(identity: dict[str, str], request: Request) -> str:
     """SHA-256 over content and draw: what a stored response is found by.
 
-    Content: engine identity, sampling, messages, schema. Timings, cached tokens and transport retries stay outside.
+    Content: engine identity, sampling, messages, schema. Timings, cached tokens and transport retries stay outside. The text
+    is that of one JSON object with sorted keys; put together from parts, because most are the same for thousands of requests.
     """
-    content = {
-        "identity": identity,
-        "sampling": vars(request.sampling),
-        "messages": [[m.role, m.content] for m in request.messages],
-        "schema": request.schema,
-        "draw": vars(request.draw),
-    }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    d = request.draw
+    draw = (
+        f'{{"agent":{d.agent},"attempt":{d.attempt},"cohort":{_quoted(d.cohort)},"day":{d.day},"kind":{_quoted(d.kind)},'
+        f'"seed":{d.seed},"year":{d.year}}}'
+    )
+    messages = ",".join(f"[{_quoted(m.role)},{_quoted(m.content)}]" for m in request.messages)
+    text = (
+        f'{{"draw":{draw},"identity":{_identity_text(tuple(identity.items()))},"messages":[{messages}],'
+        f'"sampling":{_sampling_text(request.sampling)},"schema":{_schema_text(request.schema)}}}'
+    )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+_quoted = json.encoder.encode_basestring  # a JSON string, without escapes for what is not ASCII
+
+
+def compact_json(value: object) -> str:
+    """JSON with sorted keys and nothing to spare: the same text for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@lru_cache(maxsize=256)
+def _identity_text(identity: tuple[tuple[str, str], ...]) -> str:
+    return compact_json(dict(identity))
+
+
+@lru_cache(maxsize=256)
+def _sampling_text(sampling: Sampling) -> str:
+    return compact_json(vars(sampling))
+
+
+_SCHEMAS: dict[int, tuple[object, str]] = {}  # by id, with the schema itself, which keeps the id its own
+
+
+def _schema_text(schema: dict[str, Any] | None) -> str:
+    """Schemas are shared objects that nobody changes."""
+    known = _SCHEMAS.get(id(schema))
+    if known is None:
+        if len(_SCHEMAS) >= 256:
+            _SCHEMAS.clear()
+        known = _SCHEMAS[id(schema)] = schema, compact_json(schema)
+    return known[1]

@@ -19,7 +19,7 @@ from typing import TypedDict
 
 from platformdirs import user_cache_path
 
-from jaxecon.errors import UserError
+from jaxecon.errors import UserError, first_line
 
 _CARD = "jaxecon.json"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
@@ -266,9 +266,8 @@ def _ask_hub(model: str) -> None:
     try:
         HfApi().model_info(model, timeout=10)
     except Exception as error:  # of the hub's client, of its HTTP library, of the network: all mean the same here
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelNotFound(
-            f"llm.model: {model!r} is neither in the Hugging Face cache nor to be had from the hub ({reason})"
+            f"llm.model: {model!r} is neither in the Hugging Face cache nor to be had from the hub ({first_line(error)})"
         ) from error
 
 

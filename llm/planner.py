@@ -3,38 +3,64 @@
 import jax
 import numpy as np
 
-from jaxecon.planners.base import PlannerContext, YearObservation, changed_schedule
+from jaxecon._pytree import pytree
+from jaxecon.config import Config
+from jaxecon.planners.base import Planner, PlannerContext, YearObservation, changed_schedule, last_tenth
+from jaxecon.planners.memory import PlannerMemory
 from jaxecon.taxation import TaxSchedule
-from llm.bridge import Bridge, Plan
-from llm.memory import PlannerMemory
-from llm.prompts import BracketGroup, PlanObservation
+from llm.bridge import Bridge
+from llm.kinds import Plan
+from llm.prompts import BracketGroup, Cues, PlannerYear, PlanObservation, Statistics
 from llm.workers import brackets_of
 
+_appended = jax.jit(PlannerMemory.appended)
+PLANNER = "planner"  # the cohort that its decisions go by
 
-class LLMPlanner:
-    """Shows the model what its schedules achieved and moves each rate by what it answers. Implements planners.Planner.
 
-    window: years of history the model is shown, at least.
-    """
+@pytree
+class LLMPlannerState:
+    """memory: of the years lived."""
+
+    memory: PlannerMemory
+
+
+class LLMPlanner(Planner):
+    """Shows the model what its schedules achieved and moves each rate by what it answers. Implements planners.Planner."""
 
     name = "llm"
 
-    def __init__(self, bridge: Bridge, window: int) -> None:
-        self._bridge, self._window = bridge, window
+    def __init__(self, bridge: Bridge, config: Config) -> None:
+        self._bridge, self._given, self._style = bridge, config.planner, config.llm.style
 
-    def init(self, context: PlannerContext, key: jax.Array) -> PlannerMemory:
-        return PlannerMemory.empty(context.initial.brackets, self._window)
+    def init(self, context: PlannerContext, key: jax.Array) -> LLMPlannerState:
+        kept, initial = self._given.memory, context.initial
+        memory = PlannerMemory.empty(initial.brackets, kept.window, kept.best, initial.rates.dtype.type)
+        return LLMPlannerState(memory)
 
-    def propose(self, state: PlannerMemory, observation: YearObservation, key: jax.Array) -> tuple[TaxSchedule, PlannerMemory]:
-        rates = np.round(np.asarray(observation.schedule.rates, float), 6)
-        state = state.append(observation.year, rates, observation.welfare)
-        seen = PlanObservation(
-            year=observation.year + 1,
-            cohort="planner",
+    def propose(
+        self, state: LLMPlannerState, observation: YearObservation, key: jax.Array
+    ) -> tuple[TaxSchedule, LLMPlannerState]:
+        memory = _appended(state.memory, observation.year, observation.schedule.rates, observation.welfare)
+        (decision,) = self._bridge.decide(Plan(), [self._seen(jax.tree.map(np.asarray, memory), observation)])
+        schedule = changed_schedule(observation.schedule, decision.value, self._given.max_change)
+        return schedule, LLMPlannerState(memory)
+
+    def _seen(self, memory: PlannerMemory, observation: YearObservation) -> PlanObservation:
+        given, planned = self._given.memory, observation.year + 1
+        recent = [
+            _year(*entry)
+            for entry in zip(memory.years[: memory.count], memory.rates, memory.welfare, strict=False)  # filled places
+        ]
+        kept = max(given.best, 1 if given.exploitation else 0)
+        best = [_year(*entry) for entry in zip(memory.best_years, memory.best_rates, memory.best_welfare, strict=True)]
+        final = bool(last_tenth(planned, observation.years))
+        return PlanObservation(
+            year=planned,
+            cohort=PLANNER,
             agent=0,
             brackets=brackets_of(observation.schedule),
-            history=state.history(),
-            best=state.best,
+            history=tuple(recent) if given.window else (),
+            best=tuple(y for y in best if y.year >= 0)[:kept],
             groups=tuple(
                 BracketGroup(float(p), float(z), float(u))
                 for p, z, u in zip(observation.people, observation.income, observation.utility, strict=True)
@@ -42,6 +68,13 @@ class LLMPlanner:
             mean_hours=observation.mean_hours,
             mean_income=observation.mean_income,
             rebate=observation.rebate,
+            statistics=Statistics(int(memory.lived), float(memory.mean), float(memory.deviation)) if given.statistics else None,
+            trend=(recent[-2], recent[-1]) if given.direction_hint and len(recent) > 1 else None,
+            cues=Cues(given.exploration and not final, given.exploitation, final),
+            max_change=self._given.max_change,
+            style=self._style,
         )
-        (decision,) = self._bridge.decide(Plan(), [seen])
-        return changed_schedule(observation.schedule, decision.value), state
+
+
+def _year(year: np.ndarray, rates: np.ndarray, welfare: np.ndarray) -> PlannerYear:
+    return PlannerYear(int(year), tuple(round(float(r), 6) for r in rates), float(welfare))

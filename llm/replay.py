@@ -1,41 +1,32 @@
-"""The transcript: every request and response of a run in one SQLite file, each text once."""
+"""The transcript: every request and response of a run in one SQLite file, each line of text once; and its replay."""
 
 import hashlib
 import json
-import os
 import sqlite3
+import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
 from jaxecon.errors import UserError
-from llm.engine import Completion, Draw, Request, Usage
+from jaxecon.locks import lock_for_writing
+from jaxecon.records import TRANSCRIPT
+from llm import transcript_file
+from llm.engine import Completion, Draw, EngineError, OnCompletion, Request, Usage, compact_json, request_key
 
+_Entry = tuple[str, dict[str, str], Request, Completion]  # key, the engine's identity, what was asked and answered
 Status = Literal["ok", "repaired", "retried", "fallback"]
 
-_APPLICATION = 0x6A784563  # "jxEc", SQLite's own field for telling one program's files from another's
-_VERSION = 1
-_CHUNK = 10_000
-_SCHEMA = """
-CREATE TABLE texts(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text TEXT NOT NULL);
-CREATE TABLE settings(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, json TEXT NOT NULL);
-CREATE TABLE requests(
-    key TEXT PRIMARY KEY, seed INTEGER NOT NULL, kind TEXT NOT NULL, year INTEGER NOT NULL, day INTEGER NOT NULL,
-    cohort TEXT NOT NULL, agent INTEGER NOT NULL, attempt INTEGER NOT NULL,
-    messages TEXT NOT NULL, settings INTEGER NOT NULL REFERENCES settings(id),
-    response TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL, seconds REAL NOT NULL, error TEXT
-);
-CREATE INDEX requests_by_day ON requests(kind, year, day);
-CREATE TABLE decisions(
-    seed INTEGER, kind TEXT, year INTEGER, day INTEGER, cohort TEXT, agent INTEGER,
-    status TEXT NOT NULL, decision TEXT NOT NULL, attempts INTEGER NOT NULL,
-    PRIMARY KEY (seed, kind, year, day, cohort, agent)
-) WITHOUT ROWID;
-"""
+_GATHERED = 0.005  # seconds in which the writer waits for company
+_CHUNK = 10_000  # SQLite takes 32,766 parameters
+_REQUEST = (
+    "key, seed, kind, year, day, cohort, agent, attempt, messages, settings,"
+    " response, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error"
+)
 _ANSWER = "response, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error"
 
 
@@ -50,7 +41,7 @@ class StoredDecision:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a transcript holds; `decisions` by status, `errors` are requests that came back without text."""
+    """What a transcript holds; `decisions` by status, `errors` are requests that came back without text, `texts` stored lines."""
 
     requests: int
     errors: int
@@ -61,8 +52,23 @@ class Counts:
     decisions: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Total:
+    """What one cohort's decisions of one kind cost. seconds: summed over requests, which overlap. statuses: of decisions."""
+
+    cohort: str
+    kind: str
+    requests: int
+    errors: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+    statuses: dict[str, int]
+
+
 class Conversation(TypedDict):
-    """One request and its response, as a person reads it."""
+    """One request and its response, as a person reads it; status and decision (None before it is made) of all its attempts."""
 
     key: str
     seed: int
@@ -81,72 +87,119 @@ class Conversation(TypedDict):
     error: str | None
     usage: dict[str, int]
     seconds: float
+    status: str | None
+    decision: Any
 
 
 class Transcript:
-    """A transcript file; made where there is none, unless read_only.
+    """A transcript file; made where there is none, unless read_only. One process writes, others may read meanwhile.
 
     Every `put` is one commit to the write-ahead log, so what was put survives the death of this process at any
     moment; after a power cut the last commits may be missing, and the file is sound. Methods may be called from any thread.
+    A file of format 1 is converted when it is opened for writing, and read by way of a converted copy.
 
     Raises:
-        UserError: the file is not a transcript, is from a newer jaxecon, is not there (read_only), cannot be written.
+        UserError: the file is not a transcript, is from a newer jaxecon, is not there (read_only), cannot be written, is
+            being written by another process. All methods raise it where the file cannot be used or is damaged.
     """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
-        self.path = Path(path)
+        self.path = self._file = Path(path)
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # of those who write what is pending
+        self._pending: list[_Entry] = []
+        self._arrived = threading.Event()
+        self._closing = threading.Event()
+        self._writer: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._heard = False  # whether somebody was told of it
+        self._setting_ids: dict[tuple[object, ...], tuple[int, object]] = {}
         if read_only and not self.path.is_file():
             raise UserError(f"transcript: there is no file {self.path}")
-        with self._explained():
-            self._db = self._connect(read_only=read_only)
-            try:
-                self._prepare(read_only=read_only)
-            except BaseException:
-                self._db.close()
-                raise
+        with ExitStack() as opened, self._explained():
+            self._db = self._open_for_reading(opened) if read_only else self._open_for_writing(opened)
+            self._pieces = transcript_file.PieceWriter(self._db)
+            self._resources = opened.pop_all()
+        if not read_only:
+            self._writer = threading.Thread(target=self._write_as_it_comes, name="jaxecon-transcript", daemon=True)
+            self._writer.start()
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The stored completions among these keys."""
         found = {}
         for start in range(0, len(keys), _CHUNK):
-            chunk = json.dumps(keys[start : start + _CHUNK])
-            query = f"SELECT key, {_ANSWER} FROM requests WHERE key IN (SELECT value FROM json_each(?))"
+            chunk = [transcript_file.stored_key(key) for key in keys[start : start + _CHUNK]]
+            query = f"SELECT key, {_ANSWER} FROM requests WHERE key IN ({', '.join('?' * len(chunk))})"
             with self._lock, self._explained():
-                rows = self._db.execute(query, (chunk,)).fetchall()
-            found.update({key: _completion(answer) for key, *answer in rows})
+                rows = self._db.execute(query, chunk).fetchall()
+            found.update({transcript_file.shown_key(key): _completion(answer) for key, *answer in rows})
         return found
 
     def put(self, key: str, identity: dict[str, str], request: Request, completion: Completion) -> None:
         """Store a response and commit. A key that is there keeps its first response, which the run has acted on."""
-        setting = {"identity": identity, "sampling": vars(request.sampling), "schema": request.schema}
-        draw, usage = request.draw, completion.usage
         with self._commit():
-            messages = [[m.role, self._intern("texts", "text", m.content)] for m in request.messages]
-            settings = self._intern("settings", "json", _compact(setting))
-            row = (
-                *(
-                    key,
-                    draw.seed,
-                    draw.kind,
-                    draw.year,
-                    draw.day,
-                    draw.cohort,
-                    draw.agent,
-                    draw.attempt,
-                    _compact(messages),
-                    settings,
-                ),
-                *(completion.text, completion.finish_reason, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens),
-                *(completion.seconds, completion.error),
+            self._insert([(key, identity, request, completion)])
+
+    def put_soon(self, key: str, identity: dict[str, str], request: Request, completion: Completion) -> None:
+        """`put` by a thread that commits what comes within a few milliseconds in one go. `flush` does not wait for it."""
+        self._pending.append((key, identity, request, completion))
+        self._arrived.set()
+
+    def flush(self) -> None:
+        """Commit what `put_soon` took. Raises what kept it, or the thread, from that."""
+        self._write_pending()
+        if self._failure is not None:
+            self._heard = True
+            raise self._failure
+
+    def _write_as_it_comes(self) -> None:
+        while not self._closing.is_set():
+            self._arrived.wait()
+            self._closing.wait(_GATHERED)
+            self._arrived.clear()
+            self._write_pending()
+
+    def _write_pending(self) -> None:
+        """An interruption at any moment leaves entries pending: they go once they are committed, and twice is no harm."""
+        with self._turn:
+            try:
+                while self._pending and self._failure is None:  # after a failure nothing is written, and every flush says so
+                    batch = self._pending[:]
+                    with self._commit():
+                        self._insert(batch)
+                    del self._pending[: len(batch)]
+            except Exception as error:
+                self._failure = error
+
+    def _insert(self, entries: Sequence[_Entry]) -> None:
+        packed = self._pieces.pack([request.messages for _, _, request, _ in entries])
+        rows = []
+        for (key, identity, request, completion), messages in zip(entries, packed, strict=True):
+            draw, usage = request.draw, completion.usage
+            rows.append(
+                (
+                    transcript_file.stored_key(key),
+                    *(draw.seed, draw.kind, draw.year, draw.day, draw.cohort, draw.agent, draw.attempt),
+                    *(messages, self._setting_id(identity, request), completion.text, completion.finish_reason),
+                    *(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, completion.seconds, completion.error),
+                )
             )
-            self._db.execute(f"INSERT INTO requests VALUES ({', '.join('?' * len(row))}) ON CONFLICT DO NOTHING", row)
+        transcript_file.insert_rows(self._db, f"INSERT INTO requests({_REQUEST}) VALUES", rows, "ON CONFLICT DO NOTHING")
 
     def put_decision(self, draw: Draw, status: Status, decision: str, attempts: int) -> None:
-        """Store what an agent did (JSON) and commit; draw.attempt plays no part. A fallback is stored like any other."""
-        row = (draw.seed, draw.kind, draw.year, draw.day, draw.cohort, draw.agent, status, decision, attempts)
-        with self._commit():
-            self._db.execute("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        """`put_decisions` for one."""
+        self.put_decisions([(draw, StoredDecision(status, decision, attempts))])
+
+    def put_decisions(self, decisions: Sequence[tuple[Draw, StoredDecision]]) -> None:
+        """Store what agents did (JSON), in one commit; draw.attempt plays no part. A fallback is stored like any other."""
+        rows = [(d.seed, d.kind, d.year, d.day, d.cohort, d.agent, s.status, s.decision, s.attempts) for d, s in decisions]
+        query = (
+            "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET status = excluded.status, decision = excluded.decision, attempts = excluded.attempts"
+        )
+        if rows:
+            with self._commit():
+                self._db.executemany(query, rows)
 
     def get_decisions(self, *, seed: int, kind: str, year: int, day: int, cohort: str) -> dict[int, StoredDecision]:
         """One cohort's decisions of one kind and day, by agent."""
@@ -155,14 +208,65 @@ class Transcript:
             rows = self._db.execute(query, (seed, kind, year, day, cohort)).fetchall()
         return {agent: StoredDecision(status, decision, attempts) for agent, status, decision, attempts in rows}
 
+    def decisions(self) -> Iterator[tuple[Draw, StoredDecision]]:
+        """All of them, by time and agent; one state of the file."""
+        query = (
+            "SELECT seed, kind, year, day, cohort, agent, status, decision, attempts FROM decisions"
+            " ORDER BY year, day, kind, cohort, agent, seed"
+        )
+        with self._explained(), closing(transcript_file.connect(self._file, read_only=True)) as db:
+            for *draw, status, decision, attempts in db.execute(query):
+                yield Draw(*draw), StoredDecision(status, decision, attempts)
+
     def counts(self) -> Counts:
         """Totals over the whole file."""
-        sums = "SELECT count(*), count(error), total(prompt_tokens), total(cached_tokens), total(completion_tokens) FROM requests"
-        with self._lock, self._explained():
-            requests, errors, prompt, cached, completion = map(int, self._db.execute(sums).fetchone())
-            (texts,) = self._db.execute("SELECT count(*) FROM texts").fetchone()
-            decisions = dict(self._db.execute("SELECT status, count(*) FROM decisions GROUP BY status").fetchall())
+        columns = ("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens")
+        sums = f"SELECT {', '.join(f'coalesce(sum({column}), 0)' for column in columns)} FROM sums"
+        with self._snapshot():
+            requests, errors, prompt, cached, completion = self._db.execute(sums).fetchone()
+            (texts,) = self._db.execute("SELECT coalesce(max(id), 0) FROM pieces").fetchone()  # none is ever deleted
+            decisions = dict(
+                self._db.execute("SELECT status, sum(decisions) FROM statuses GROUP BY status HAVING sum(decisions)")
+            )
         return Counts(requests, errors, texts, prompt, cached, completion, decisions)
+
+    def totals(
+        self,
+        *,
+        kind: str | None = None,
+        year: int | None = None,
+        day: int | None = None,
+        cohort: str | None = None,
+        agent: int | None = None,
+        status: str | None = None,
+    ) -> list[Total]:
+        """Totals per cohort and kind, by name. Of part of the file (year, day, agent, status) they are added up anew."""
+        where, given = _where(kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status)
+        tokens = "sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(seconds)"
+        if given.keys() <= {"kind", "cohort"}:
+            sums = f"SELECT cohort, kind, sum(requests), sum(errors), {tokens} FROM sums WHERE {where}"
+            counts = f"SELECT cohort, kind, status, decisions FROM statuses WHERE decisions AND {where}"
+        else:
+            joined = f"requests {_JOIN}" if status is not None else "requests"
+            sums = f"SELECT cohort, kind, count(*), count(error), {tokens} FROM {joined} WHERE {where}"
+            counts = f"SELECT cohort, kind, status, count(*) FROM decisions WHERE {where} GROUP BY cohort, kind, status"
+        with self._snapshot():
+            rows = self._db.execute(f"{sums} GROUP BY cohort, kind ORDER BY cohort, kind", given).fetchall()
+            statuses: dict[tuple[str, str], dict[str, int]] = {}
+            for its_cohort, its_kind, its_status, count in self._db.execute(counts, given):
+                statuses.setdefault((its_cohort, its_kind), {})[its_status] = count
+        return [
+            Total(c, k, requests, errors, prompt, cached, completion, spent, statuses.get((c, k), {}))
+            for c, k, requests, errors, prompt, cached, completion, spent in rows
+        ]
+
+    def identities(self, cohorts: Sequence[str] | None = None) -> list[dict[str, str]]:
+        """What answered the requests of these cohorts (of all without), each once."""
+        query = "SELECT DISTINCT json FROM settings WHERE id IN (SELECT settings FROM sums WHERE TRUE"
+        query += f" AND cohort IN ({', '.join('?' * len(cohorts))}))" if cohorts is not None else ")"
+        with self._lock, self._explained(), self._decoded():
+            found = [json.loads(text)["identity"] for (text,) in self._db.execute(query, tuple(cohorts or ()))]
+        return [identity for i, identity in enumerate(found) if identity not in found[:i]]
 
     def conversations(
         self,
@@ -172,56 +276,63 @@ class Transcript:
         day: int | None = None,
         cohort: str | None = None,
         agent: int | None = None,
+        status: str | None = None,
     ) -> Iterator[Conversation]:
         """Requests with their responses, by time and agent; one state of the file, also while a run adds to it."""
-        wanted = {"kind": kind, "year": year, "day": day, "cohort": cohort, "agent": agent}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{name} = :{name}" for name in given) or "TRUE"
-        query = (
-            f"SELECT key, seed, kind, year, day, cohort, agent, attempt, messages, settings, {_ANSWER} FROM requests"
-            f" WHERE {where} ORDER BY year, day, kind, cohort, agent, attempt"
-        )
+        where, given = _where(kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status)
         settings: dict[int, dict[str, Any]] = {}
-        with self._explained(), closing(self._connect(read_only=True)) as db:
+        with self._explained(), closing(transcript_file.connect(self._file, read_only=True)) as db:
             db.execute("BEGIN")
-            for row in db.execute(query, given):
-                if row[9] not in settings:
-                    (text,) = db.execute("SELECT json FROM settings WHERE id = ?", (row[9],)).fetchone()
-                    settings[row[9]] = json.loads(text)
-                yield _conversation(db, row, settings[row[9]])
+            for row in db.execute(_CONVERSATIONS.format(where=where), given):
+                with self._decoded():
+                    conversation = _conversation(db, row, settings)
+                yield conversation
+
+    def sync(self) -> int:
+        """Make what was put survive a power cut too. Returns how many requests the file holds."""
+        self.flush()
+        with self._lock, self._explained():
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return cast(int, self._db.execute("SELECT coalesce(sum(requests), 0) FROM sums").fetchone()[0])
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file. Safe to call twice."""
+        """Fold the write-ahead log into the file and let others write. Safe to call twice."""
+        if self._writer is not None:
+            self._closing.set()
+            self._arrived.set()
+            self._writer.join()
+            self._writer = None
+            self._write_pending()
         with self._lock, self._explained():
-            self._db.close()
+            self._resources.close()
+        if self._failure is not None and not self._heard:
+            self.flush()
 
-    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
-        uri = self.path.absolute().as_uri()
-        if read_only:
-            # SQLite reads a WAL file with the help of another beside it. On read-only media there is none, and no writer.
-            wal = self.path.with_name(self.path.name + "-wal")
-            alone = not os.access(self.path.parent, os.W_OK) and not wal.exists()
-            uri += "?immutable=1" if alone else "?mode=ro"
-        return sqlite3.connect(uri, uri=True, timeout=30.0, isolation_level=None, check_same_thread=False)
+    def _open_for_writing(self, opened: ExitStack) -> sqlite3.Connection:
+        # Beside the transcript: closing any handle of the transcript itself would drop SQLite's own locks.
+        beside = Path(f"{self.path.resolve()}-lock")
+        opened.callback(lock_for_writing(beside, f"transcript: {self.path}"))
+        db = opened.enter_context(closing(transcript_file.connect(self.path)))
+        version = transcript_file.stored_format(db, self.path)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        with self._decoded():
+            transcript_file.bring_up_to_date(db, version)
+        return db
 
-    def _prepare(self, *, read_only: bool) -> None:
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != _APPLICATION and (read_only or application or tables):
+    def _open_for_reading(self, opened: ExitStack) -> sqlite3.Connection:
+        db = opened.enter_context(closing(transcript_file.connect(self.path, read_only=True)))
+        version = transcript_file.stored_format(db, self.path)
+        if version == 0:
             raise UserError(f"transcript: {self.path} is not a jaxecon transcript")
-        if version > _VERSION:
-            raise UserError(
-                f"transcript: {self.path} has format {version}, this jaxecon reads up to {_VERSION}; install a newer jaxecon"
-            )
-        if read_only:
-            return
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        if not tables:
-            # One transaction, so that a crash leaves an empty file or a whole schema.
-            fields = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {fields} COMMIT;")
+        if version < transcript_file.FORMAT:
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-transcript-"))
+            self._file = Path(folder) / self.path.name
+            with closing(transcript_file.connect(self._file)) as copy, self._decoded():
+                db.backup(copy)
+                transcript_file.bring_up_to_date(copy, version)
+            db = opened.enter_context(closing(transcript_file.connect(self._file, read_only=True)))
+        return db
 
     @contextmanager
     def _commit(self) -> Iterator[None]:
@@ -229,24 +340,47 @@ class Transcript:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                self._pieces.forget()
+                self._setting_ids.clear()
+                if self._db.in_transaction:  # a full disk ends a transaction by itself
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
-    def _intern(self, table: str, column: str, text: str) -> int:
-        """The id of a text that is stored once."""
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """One state of the file over several queries."""
+        with self._lock, self._explained(), self._decoded():
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _setting_id(self, identity: dict[str, str], request: Request) -> int:
+        """The id of what the request was asked with, which is stored once. Schemas are shared objects, known by themselves."""
+        known = (tuple(identity.items()), request.sampling, id(request.schema))
+        if known not in self._setting_ids:
+            text = compact_json({"identity": identity, "sampling": vars(request.sampling), "schema": request.schema})
+            self._setting_ids[known] = self._intern_setting(text), request.schema  # which keeps its id from another's use
+        return self._setting_ids[known][0]
+
+    def _intern_setting(self, text: str) -> int:
         sha256 = hashlib.sha256(text.encode()).digest()
-        row = self._db.execute(f"SELECT id FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()
+        row = self._db.execute("SELECT id FROM settings WHERE sha256 = ?", (sha256,)).fetchone()
         if row is None:
-            row = self._db.execute(f"INSERT INTO {table}(sha256, {column}) VALUES (?, ?) RETURNING id", (sha256, text)).fetchone()
+            row = (self._db.execute("INSERT INTO settings(sha256, json) VALUES (?, ?)", (sha256, text)).lastrowid,)
         return cast(int, row[0])
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """SQLite's errors as one line for the user."""
+        """The disk's and SQLite's errors as one line for the user."""
         try:
             yield
+        except OSError as error:
+            raise UserError(f"transcript: cannot use {self.path}: {error.strerror or error}") from error
         except sqlite3.OperationalError as error:
             raise UserError(f"transcript: cannot use {self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -254,17 +388,127 @@ class Transcript:
                 raise
             raise UserError(f"transcript: {self.path} is not a jaxecon transcript, or is damaged: {error}") from error
 
+    @contextmanager
+    def _decoded(self) -> Iterator[None]:
+        """What comes of stored values that jaxecon never stored, as one line for the user."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError) as error:
+            raise UserError(f"transcript: {self.path} is damaged: {error!r}") from error
+
+
+def transcript_path(run: str) -> Path:
+    """The transcript of a run's folder, or the file itself. Raises UserError where there is none."""
+    path = Path(run).expanduser()
+    path = path / TRANSCRIPT if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"llm.transcript: {run!r}; a run's folder, or its {TRANSCRIPT}: there is no {path}")
+    return path
+
+
+class ReplayEngine:
+    """The Engine protocol on a transcript: it answers what was answered there, and nothing else. The file stays as it is.
+
+    cohorts: whose requests say which model was recorded; all without. identity: that model, where it is known.
+
+    Raises:
+        UserError: no such transcript, nothing recorded for these cohorts, or by several models.
+    """
+
+    def __init__(
+        self, path: Path | str, cohorts: Sequence[str] | None = None, *, identity: Mapping[str, str] | None = None
+    ) -> None:
+        self._transcript: Transcript | None = Transcript(path, read_only=True)
+        try:
+            self._identity = dict(identity) if identity is not None else _only_identity(self._transcript, cohorts)
+        except BaseException:
+            self._transcript.close()
+            raise
+        self._path = self._transcript.path
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The recorded engine's: what its requests' keys were made with."""
+        return dict(self._identity)
+
+    @property
+    def description(self) -> dict[str, str | int | float]:
+        """What the manifest records beside the identity: which transcript answers."""
+        return {"replay_of": str(self._path)}
+
+    def prompt_tokens(self, request: Request) -> int:
+        """None for a prompt that was recorded, and too many for any other: the bridge then cuts a history as it did."""
+        if self._transcript is None:
+            raise EngineError("the replay engine is closed")
+        key = request_key(self._identity, request)
+        return 0 if self._transcript.get_many([key]) else sys.maxsize
+
+    def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
+        """Answer all, or none where one was never recorded.
+
+        Raises:
+            EngineError: the transcript lacks an answer, or the engine is closed.
+            UserError: the file cannot be read any more.
+        """
+        if self._transcript is None:
+            raise EngineError("the replay engine is closed")
+        keys = [request_key(self._identity, request) for request in requests]
+        found = self._transcript.get_many(keys)
+        for key, request in zip(keys, requests, strict=True):
+            if key not in found:
+                draw = request.draw
+                raise EngineError(
+                    f"replay: {self._path} has no answer for {draw.kind} of {draw.cohort} agent {draw.agent}, year {draw.year}, "
+                    f"day {draw.day}, attempt {draw.attempt} (the configuration, code or model differs from the recorded run)"
+                )
+        for index, key in enumerate(keys):
+            on_completion(index, found[key])
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        if self._transcript is not None:
+            self._transcript.close()
+            self._transcript = None
+
+
+def _only_identity(transcript: Transcript, cohorts: Sequence[str] | None) -> dict[str, str]:
+    found = transcript.identities(cohorts)
+    whose = f" for {', '.join(cohorts)}" if cohorts is not None else ""
+    if not found:
+        raise UserError(f"replay: {transcript.path} holds no answers{whose}")
+    if len(found) > 1:
+        names = "; ".join(" ".join(f"{name} {value[:12]}" for name, value in identity.items()) for identity in found)
+        raise UserError(f"replay: {transcript.path} holds answers of {len(found)} models{whose}: {names}")
+    return found[0]
+
+
+_JOIN = "LEFT JOIN decisions USING (seed, kind, year, day, cohort, agent)"
+_CONVERSATIONS = (
+    f"SELECT requests.key, seed, kind, year, day, cohort, agent, attempt, messages, settings, status, decision, {_ANSWER}"
+    f" FROM requests {_JOIN} WHERE {{where}} ORDER BY year, day, kind, cohort, agent, attempt"
+)
+
+
+def _where(**wanted: str | int | None) -> tuple[str, dict[str, str | int]]:
+    """An SQL condition and its parameters."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return " AND ".join(f"{name} = :{name}" for name in given) or "TRUE", given
+
 
 def _completion(answer: Sequence[Any]) -> Completion:
     text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error = answer
     return Completion(text, finish_reason, Usage(prompt_tokens, cached_tokens, completion_tokens), seconds, error)
 
 
-def _conversation(db: sqlite3.Connection, row: Sequence[Any], setting: dict[str, Any]) -> Conversation:
-    key, seed, kind, year, day, cohort, agent, attempt, messages, _, *answer = row
+def _conversation(db: sqlite3.Connection, row: Sequence[Any], settings: dict[int, dict[str, Any]]) -> Conversation:
+    """settings: those seen so far, by id."""
+    key, seed, kind, year, day, cohort, agent, attempt, messages, setting, status, decision, *answer = row
+    if setting not in settings:
+        (text,) = db.execute("SELECT json FROM settings WHERE id = ?", (setting,)).fetchone()
+        settings[setting] = json.loads(text)
     completion = _completion(answer)
     return {
-        "key": key,
+        "key": transcript_file.shown_key(key),
         "seed": seed,
         "kind": kind,
         "year": year,
@@ -272,22 +516,15 @@ def _conversation(db: sqlite3.Connection, row: Sequence[Any], setting: dict[str,
         "cohort": cohort,
         "agent": agent,
         "attempt": attempt,
-        "messages": [{"role": role, "content": _text(db, id_)} for role, id_ in json.loads(messages)],
-        "identity": setting["identity"],
-        "sampling": setting["sampling"],
-        "schema": setting["schema"],
+        "messages": [{"role": m.role, "content": m.content} for m in transcript_file.unpack(db, messages)],
+        "identity": settings[setting]["identity"],
+        "sampling": settings[setting]["sampling"],
+        "schema": settings[setting]["schema"],
         "response": completion.text,
         "finish_reason": completion.finish_reason,
         "error": completion.error,
         "usage": dict(vars(completion.usage)),
         "seconds": completion.seconds,
+        "status": status,
+        "decision": None if decision is None else json.loads(decision),
     }
-
-
-def _text(db: sqlite3.Connection, id_: int) -> str:
-    (text,) = db.execute("SELECT text FROM texts WHERE id = ?", (id_,)).fetchone()
-    return cast(str, text)
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

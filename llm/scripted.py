@@ -4,8 +4,9 @@ It is no configuration of a run: nothing it says is a language model's.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from llm.engine import Completion, OnCompletion, Request
+from llm.engine import Completion, OnCompletion, Request, estimated_tokens
 
 
 class ScriptedEngine:
@@ -23,6 +24,13 @@ class ScriptedEngine:
         for i, request in enumerate(requests):
             self.asked.append(request)
             on_completion(i, self._reply(request))
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {}
+
+    def prompt_tokens(self, request: Request) -> int:
+        return estimated_tokens(request.messages)
 
     def close(self) -> None:
         return

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 _GIB = 2**30
 _SHUTDOWN_SECONDS = 15.0
-_DEAD = "the vLLM engine died; its own message is above (out of memory is the usual cause: lower llm.kv_cache_gib)"
+_CPU_BLOCK = 32  # tokens, the unit of the prefix cache; vLLM's own 128 computes more of each prompt's end anew
+_DEAD = (
+    "the vLLM engine died; its own message is above (out of memory is the usual cause: lower llm.kv_cache_gib; "
+    "on a GPU lower llm.gpu_memory_share, or set device=cpu)"
+)
 
 
 def engine_identity(model: str) -> dict[str, str]:
@@ -99,6 +103,7 @@ class VLLMEngine:
                     gpu_memory_utilization=share,
                     kv_cache_memory_bytes=int(kv_cache_gib * _GIB) if on_cpu else None,
                     enable_prefix_caching=True,
+                    block_size=_CPU_BLOCK if on_cpu else None,
                     structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
                     use_tqdm_on_load=False,
                 )
@@ -131,9 +136,9 @@ class VLLMEngine:
         """What the manifest records beside the identity: versions, device, dtype and sizes."""
         return dict(self._description)
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt that these messages become, template included."""
-        return len(self._tokens(messages))
+    def prompt_tokens(self, request: Request) -> int:
+        """Tokens of the prompt that the messages become, template included."""
+        return len(self._tokens(request.messages))
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
         """Answer one batch. Whatever ends it early (an interrupt, an error in on_completion) leaves nothing queued.

@@ -1,13 +1,51 @@
 """Shared fixtures."""
 
+import gc
 import importlib.util
+import os
+import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import platformdirs
 import pytest
+
+from jaxecon.records import cpu_features_hash
 
 if TYPE_CHECKING:
     from llm.vllm_engine import VLLMEngine
+
+# Most of the time of a test goes into compiling: this process, other workers and what tests start share compiled programs.
+# For all of them before JAX is imported, so by the environment.
+_COMPILED = Path(platformdirs.user_cache_dir("jaxecon")) / "xla-tests" / cpu_features_hash()
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In every process of the tests."""
+    # A shell starts what runs in the background with Ctrl-C ignored, which Python and all that the tests start would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Entries that a killed process left empty would be compiled every time.
+    if not hasattr(session.config, "workerinput") and _COMPILED.exists():
+        for entry in _COMPILED.iterdir():
+            if entry.stat().st_size == 0:
+                entry.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_programs() -> Iterator[None]:
+    """Each compiled program takes some of a process's memory maps, of which Linux gives 65,530: all tests together take more,
+    and XLA dies of it."""
+    yield
+    if "jax" in sys.modules:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ import jaxecon as je
 from jaxecon import config as configuration
 from jaxecon import economy as eco
 from jaxecon.build import build_economy, first_schedule
-from jaxecon.simulation import precision
+from jaxecon.simulation import computing
+from jaxecon.stackelberg import solve
 
 COHORTS = [
     {"name": rule, "rule": rule, "size": size}
@@ -44,7 +45,7 @@ CASES = [
 def test_the_pool_balances_every_day(sections):
     """Revenue per person equals rebate plus spending; income less tax plus rebate is consumption; both to rounding."""
     config = config_of(**sections)
-    with precision(config):
+    with computing(config):
         economy, schedule, _, state, sums, record = a_year(config)
         spending = config.budget.public_spending
         np.testing.assert_allclose(record.revenue, record.rebate + spending, rtol=1e-6)
@@ -79,11 +80,11 @@ def test_reference_is_the_equilibrium_under_us_federal():
     config = configuration.load(
         {"precision": "float64", "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 1000}]}}
     )
-    with precision(config):
+    with computing(config):
         economy = build_economy(config)
         assert float(economy.reference_welfare) == pytest.approx(25306.512, abs=6e-4)
-        flat = je.best_flat_tax(lambda s: eco.equilibrium_welfare(economy, s))
-        assert float(flat.rate) == pytest.approx(0.604, abs=6e-4)
+        flat = solve(eco.leader_problem(economy), (0.0,))
+        assert float(flat.schedule.rates[0]) == pytest.approx(0.604, abs=6e-4)
         assert 100 * float(eco.welfare_gain(economy, flat.welfare)) == pytest.approx(27.857, abs=6e-4)
 
 
@@ -104,7 +105,7 @@ def test_rational_workers_realise_the_equilibrium():
 def test_consumption_equivalent_gain(curvature):
     """Welfare of the reference with everybody's consumption 7 % higher is a gain of 7 %."""
     config = config_of(preferences={"consumption_curvature": curvature})
-    with precision(config):
+    with computing(config):
         economy = build_economy(config)
         everyone, reference = economy.everyone, economy.reference
         richer = je.isoelastic_utility(everyone.preferences, 1.07 * reference.consumption, reference.hours)
@@ -123,7 +124,7 @@ def test_a_gain_is_positive_where_welfare_is_higher():
 
 def test_a_gain_out_of_reach_is_nan():
     config = config_of(preferences={"consumption_curvature": 1.0})
-    with precision(config):
+    with computing(config):
         economy = build_economy(config)
         for welfare in (np.nan, -np.inf, 1e6):
             assert np.isnan(float(eco.welfare_gain(economy, jnp.asarray(welfare))))
@@ -131,7 +132,7 @@ def test_a_gain_out_of_reach_is_nan():
 
 def test_the_reference_knows_the_rebate_floor():
     config = config_of(preferences={"consumption_curvature": 1.0}, budget={"public_spending": 20_000.0, "rebate_floor": 0.0})
-    with precision(config):
+    with computing(config):
         economy = build_economy(config)
         assert float(economy.reference.rebate) == 0
         assert min(float(c.reference_consumption.min()) for c in economy.cohorts.values()) > 0
@@ -141,7 +142,7 @@ def test_curvature_leaves_the_reference_response_unchanged():
     """c_i * x_ref^-eta keeps the trade-off: everybody still works 40 hours under the US federal schedule."""
     for curvature in (0.5, 1.0, 2.0):
         config = config_of(preferences={"consumption_curvature": curvature})
-        with precision(config):
+        with computing(config):
             np.testing.assert_allclose(build_economy(config).reference.hours, 40, rtol=1e-6)
 
 

@@ -12,24 +12,41 @@ import pytest
 
 import jaxecon as je
 from jaxecon import config as configuration
-from jaxecon.build import build_economy, read_microdata
+from jaxecon.build import build_economy, first_schedule, read_microdata
 from jaxecon.errors import UserError
-from jaxecon.planners import Fixed, changed_schedule
+from jaxecon.planners import Fixed, Planner, changed_schedule
 from jaxecon.records import Recorder, write_atomically
-from jaxecon.simulation import Simulation, precision
+from jaxecon.simulation import Silent, Simulation, computing
 
-SMALL = {"years": 3, "year": {"days": 40}, "population": {"mechanical": 60, "llm": 0}}
+SMALL = {
+    "years": 3,
+    "year": {"days": 40},
+    "population": {"mechanical": 60, "llm": 0},
+    "planner": {"compared_with": ["us_federal"]},
+}
 
 YEAR_COLUMNS = [
-    *("year", "swf", "swf_window", "swf_counted", "swf_equilibrium", "swf_paper", "gain_realised", "gain_equilibrium"),
+    *(
+        "year",
+        "swf",
+        "swf_window",
+        "swf_private",
+        "swf_counted",
+        "swf_equilibrium",
+        "swf_paper",
+        "gain_realised",
+        "gain_equilibrium",
+    ),
     *("utilitarian", "gini_income", "gini_consumption", "revenue", "rebate", "mean_hours", "mean_income", "satisfied_share"),
+    "settling_days",
     *(f"rate_{k}" for k in range(7)),
     *("leader", "llm_calls", "llm_fallbacks", "prompt_tokens", "completion_tokens", "seconds"),
+    *("llm_decisions", "spread_adaptive", "exact_spread_adaptive"),
 ]
 AGENT_COLUMNS = ["year", "cohort", "agent", "skill", "weight", "hours", "income", "tax", "consumption", "utility", "satisfied"]
 
 
-class Raise:
+class Raise(Planner):
     """A planner that adds ten points a year, and remembers what it was shown."""
 
     name = "raise"
@@ -46,9 +63,27 @@ class Raise:
         return changed_schedule(observation.schedule, [10] * observation.schedule.brackets), state + 1
 
 
+class Rows(Silent):
+    """A listener that keeps the rows of years.parquet."""
+
+    def __init__(self):
+        self.rows = []
+
+    def on_year(self, row, usage):
+        self.rows.append(row)
+
+
+def lived(simulation):
+    simulation.listener = listener = Rows()
+    simulation.run()
+    return listener.rows
+
+
 def test_run_directory(tmp_path):
     run = je.run(SMALL, out=tmp_path / "run")
-    assert sorted(p.name for p in run.path.iterdir()) == ["agents.parquet", "config.yaml", "manifest.json", "years.parquet"]
+    assert sorted(p.name for p in run.path.iterdir()) == [
+        *("agents.parquet", "checkpoints", "config.yaml", "manifest.json", "years.parquet")
+    ]
     assert run.years.column_names == YEAR_COLUMNS
     assert run.agents.column_names == AGENT_COLUMNS
     assert run.agents.num_rows == 3 * 60
@@ -91,9 +126,9 @@ def test_same_seed_same_run_and_another_seed_another(tmp_path):
 def test_the_planner_is_shown_the_year_and_obeyed(tmp_path):
     config = configuration.load(SMALL, ["schedule.brackets=three"])
     planner = Raise()
-    with precision(config):
+    with computing(config):
         economy = build_economy(config)
-    rows = Simulation(config, economy, planner).run()
+    rows = lived(Simulation(config, economy, first_schedule(config), planner))
     assert [row["rate_0"] for row in rows] == pytest.approx([0.5, 0.6, 0.7])
     assert [o.year for o in planner.seen] == [0, 1]
     first = planner.seen[0]
@@ -112,9 +147,9 @@ def test_workers_learn_over_years():
             "population": {"cohorts": [{"name": "h", "rule": "habit", "size": 300, "parameters": {"speed": 0.02}}]},
         }
     )
-    with precision(config):
+    with computing(config):
         economy = build_economy(config)
-    rows = Simulation(config, economy, Raise2()).run()
+    rows = lived(Simulation(config, economy, first_schedule(config), Raise2()))
     after = [row["swf_window"] - row["swf_equilibrium"] for row in rows[1:]]
     assert after[0] > 2 * after[1] > 4 * after[2] > 0
 
@@ -199,10 +234,10 @@ def test_a_failed_run_says_so(tmp_path):
     from jaxecon import api
 
     recorder = Recorder.create(tmp_path / "run", config, {})
-    with precision(config):
+    with computing(config):
         economy = build_economy(config)
     with pytest.raises(RuntimeError, match="the planner broke"), api._status(recorder):
-        Simulation(config, economy, Broken(), recorder=recorder).run()
+        Simulation(config, economy, first_schedule(config), Broken(), recorder=recorder).run()
     run = je.load(tmp_path / "run")
     assert (run.manifest["status"], run.manifest["error"]) == ("failed", "the planner broke")
     assert run.years.num_rows == 1  # what was lived is there

@@ -11,7 +11,7 @@ from jaxecon.population import Cohort
 from jaxecon.random import draw, named_key
 from jaxecon.taxation import tax_due
 from jaxecon.workers import RULES, rule_named
-from jaxecon.workers.base import Observation
+from jaxecon.workers.base import Observation, Turning
 
 N = 64
 
@@ -22,7 +22,7 @@ def cohort(n=N, curvature=0.0, max_hours=100.0):
     x_ref = 40 * skill - tax_due(je.TaxSchedule.us_federal(), 40 * skill) + 10_000.0
     if curvature:
         preferences = je.Preferences(preferences.disutility_weight * x_ref**-curvature, 3.5, curvature, max_hours)
-    return Cohort(skill, jnp.ones(n), preferences, x_ref, "workers")
+    return Cohort(skill, jnp.ones(n), preferences, x_ref, je.welfare_weights("inverse_income", 40 * skill), "workers")
 
 
 def live(rule, params, people, schedules, days, seed=0, rebate=10_000.0):
@@ -37,9 +37,12 @@ def live(rule, params, people, schedules, days, seed=0, rebate=10_000.0):
         @jax.jit
         def one_day(plan, state, rebate, year, day, schedule):
             seen = Observation(rebate, day / max(days - 1, 1))
+            turns = isinstance(rule, Turning)
+            state = rule.enter(state) if turns else state
             hours, state = rule.act(params, plan, state, draw(key, year, day, people.size), seen)
             outcome = settle(schedule, hours, people.skill, people.preferences, people.weight)
-            return hours, rule.learn(params, plan, state, hours, outcome), outcome.rebate
+            state = rule.learn(params, plan, state, hours, outcome)
+            return hours, rule.leave(state) if turns else state, outcome.rebate
 
         for day in range(days):
             hours, state, rebate = one_day(plan, state, rebate, year, day, schedule)
@@ -151,7 +154,7 @@ def test_learning_is_not_moved_by_the_rebate():
         hours = jnp.full(50, 40.0)
         spending = settle(US, hours, people.skill, people.preferences).rebate - rebate
         outcome = settle(US, hours, people.skill, people.preferences, public_spending=spending)
-        states.append(rule.learn(params, people, state, hours, outcome))
+        states.append(rule.learn(params, people, rule.enter(state), hours, outcome))
     np.testing.assert_allclose(states[0], states[1], atol=2e-5)
 
 

@@ -17,7 +17,7 @@ from jaxecon import config as configuration
 from jaxecon import economy as eco
 from jaxecon.build import build_economy, first_schedule
 from jaxecon.config import Config
-from jaxecon.simulation import precision
+from jaxecon.simulation import computing
 
 CHOICES = np.arange(0, 101, 10)
 
@@ -35,7 +35,7 @@ def main() -> None:
             config = configuration.load(
                 {"precision": given.precision, "year": {"days": given.days}, "population": {"cohorts": cohorts}}
             )
-            with precision(config):
+            with computing(config):
                 measure(config, rule, agents)
 
 

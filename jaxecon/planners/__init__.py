@@ -1,6 +1,26 @@
 """Rules that set schedules. The language model's planner lives in llm/planner.py and implements the same protocol."""
 
-from jaxecon.planners.base import CHANGES, Planner, PlannerContext, YearObservation, changed_schedule
+from jaxecon.planners.announced import SCHEDULES, Announced, Knowledge, announced
+from jaxecon.planners.base import Planner, PlannerContext, YearObservation, changed_schedule, changes
+from jaxecon.planners.elected import Elected, Retained
 from jaxecon.planners.fixed import Fixed
+from jaxecon.planners.in_context import InContext, Ingredients
+from jaxecon.planners.memory import PlannerMemory
 
-__all__ = ["CHANGES", "Fixed", "Planner", "PlannerContext", "YearObservation", "changed_schedule"]
+__all__ = [
+    "SCHEDULES",
+    "Announced",
+    "Elected",
+    "Fixed",
+    "InContext",
+    "Ingredients",
+    "Knowledge",
+    "Planner",
+    "PlannerContext",
+    "PlannerMemory",
+    "Retained",
+    "YearObservation",
+    "announced",
+    "changed_schedule",
+    "changes",
+]

@@ -2,11 +2,11 @@
 
 import jax
 
-from jaxecon.planners.base import PlannerContext, YearObservation
+from jaxecon.planners.base import Planner, PlannerContext, YearObservation
 from jaxecon.taxation import TaxSchedule
 
 
-class Fixed:
+class Fixed(Planner):
     name = "fixed"
 
     def init(self, context: PlannerContext, key: jax.Array) -> tuple[()]:

@@ -11,8 +11,21 @@ from jaxecon.workers.fixed import Fixed
 from jaxecon.workers.habit import Habit
 from jaxecon.workers.quantal import Quantal
 from jaxecon.workers.rational import Rational
+from jaxecon.workers.social import Adversarial, Altruistic
 
-__all__ = ["RULES", "Adaptive", "Fixed", "Habit", "Observation", "Quantal", "Rational", "WorkerRule", "rule_named"]
+__all__ = [
+    "RULES",
+    "Adaptive",
+    "Adversarial",
+    "Altruistic",
+    "Fixed",
+    "Habit",
+    "Observation",
+    "Quantal",
+    "Rational",
+    "WorkerRule",
+    "rule_named",
+]
 
 RULES: dict[str, WorkerRule] = {
     "rational": Rational(),
@@ -20,6 +33,8 @@ RULES: dict[str, WorkerRule] = {
     "adaptive": Adaptive(),
     "habit": Habit(),
     "fixed": Fixed(),
+    "altruistic": Altruistic(),
+    "adversarial": Adversarial(),
 }
 
 

@@ -46,6 +46,13 @@ class Adaptive:
     def start_year(self, params: AdaptiveParameters, cohort: Cohort, state: Array, schedule: TaxSchedule) -> tuple[Array, Cohort]:
         return state, cohort
 
+    def enter(self, state: Array) -> Array:
+        """(11, n): the days pass over all agents once a choice, and one instruction takes sixteen agents."""
+        return state.T
+
+    def leave(self, state: Array) -> Array:
+        return state.T
+
     def act(
         self, params: AdaptiveParameters, plan: Cohort, state: Array, draws: Draws, observation: Observation
     ) -> tuple[Array, Array]:
@@ -54,17 +61,20 @@ class Adaptive:
         explore = uniform(draws.first, state.dtype) < chance
         step = jnp.where(draws.second & 1, 1, -1)
         # from an end, the only neighbour; choices above max_hours have value -inf and are never entered
-        top = jnp.sum(HOURS[:, None] <= jnp.broadcast_to(plan.preferences.max_hours, (1, plan.size)), axis=0) - 1
-        best = jnp.argmax(state, axis=1)
+        top = sum((HOURS[k] <= jnp.asarray(plan.preferences.max_hours)).astype(jnp.int32) for k in range(1, len(HOURS)))
+        best, most = jnp.zeros(state.shape[1:], jnp.int32), state[0]
+        for k in range(1, len(HOURS)):  # unrolled: one fused pass; the first of equals wins
+            best, most = jnp.where(state[k] > most, k, best), jnp.maximum(state[k], most)
         moved = best + step
         moved = jnp.where(moved < 0, jnp.minimum(1, top), jnp.where(moved > top, jnp.maximum(top - 1, 0), moved))
-        choice = jnp.where(explore, moved, best)
-        return choice.astype(state.dtype) * (HOURS[1] - HOURS[0]), state
+        step = HOURS[1] - HOURS[0]
+        # the choice between two arrays comes last: XLA repeats what is cheaper for each thing that depends on hours, with
+        # all that led to it
+        return jnp.where(explore, moved.astype(state.dtype) * step, best.astype(state.dtype) * step), state
 
     def learn(self, params: AdaptiveParameters, plan: Cohort, state: Array, hours: Array, outcome: Outcome) -> Array:
         payoff = realised_payoff(plan.skill, plan.preferences, outcome.consumption, hours, plan.reference_consumption)
         payoff = payoff - outcome.rebate / (REFERENCE_HOURS * plan.skill)
         payoff = jnp.maximum(payoff, -1e6)  # ruin (no consumption at curvature > 0) is learnt, and can be unlearnt
-        chosen = hours[:, None] == jnp.asarray(HOURS, hours.dtype)[None, :]
-        step = jnp.asarray(params.recency, state.dtype) * (payoff[:, None] - state)
-        return jnp.where(chosen, state + step, state)
+        chosen = hours[None] == jnp.asarray(HOURS, hours.dtype)[:, None]
+        return jnp.where(chosen, state + jnp.asarray(params.recency, state.dtype) * (payoff[None] - state), state)

@@ -1,6 +1,6 @@
 """What a cohort's behaviour is made of."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -37,7 +37,10 @@ class WorkerRule(Protocol):
         ...
 
     def start_year(self, params: Parameters, cohort: Cohort, state: State, schedule: TaxSchedule) -> tuple[State, Plan]:
-        """Tables that the days of a year under this schedule reuse."""
+        """The state on the year's first day, and tables that the days of a year under this schedule reuse.
+
+        The tables follow from params, cohort and schedule alone: a run that is resumed within a year makes them again.
+        """
         ...
 
     def act(self, params: Parameters, plan: Plan, state: State, draws: Draws, observation: Observation) -> tuple[Array, State]:
@@ -47,6 +50,18 @@ class WorkerRule(Protocol):
     def learn(self, params: Parameters, plan: Plan, state: State, hours: Array, outcome: Outcome) -> State:
         """The state after the day's outcome (this cohort's part of it) is known."""
         ...
+
+
+@runtime_checkable
+class Turning(Protocol):
+    """A rule whose `act` and `learn` take its state in another layout than it is kept in. Rules need not have this.
+
+    `enter` is called before the days of a segment, `leave` after them; neither changes a value.
+    """
+
+    def enter(self, state: State) -> State: ...
+
+    def leave(self, state: State) -> State: ...
 
 
 def checked(rule: str, given: dict[str, float], **ranges: tuple[float, float, float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ class HabitParameters:
 
 
 class Habit:
-    """Partial adjustment, l_t = l_(t-1) + speed*(l* - l_(t-1)), from the best response to the first schedule.
+    """Partial adjustment, l_t = l_(t-1) + speed*(l* - l_(t-1)), from the best response to the first schedule; l_(t-1) as lived.
 
     speed: share per day in [0, 1], default 0.1.
     """
@@ -40,8 +40,7 @@ class Habit:
     def act(
         self, params: HabitParameters, plan: BestResponsePlan, state: Array, draws: Draws, observation: Observation
     ) -> tuple[Array, Array]:
-        hours = state + jnp.asarray(params.speed, state.dtype) * (plan.response(observation.rebate) - state)
-        return hours, hours
+        return state + jnp.asarray(params.speed, state.dtype) * (plan.response(observation.rebate) - state), state
 
     def learn(self, params: HabitParameters, plan: BestResponsePlan, state: Array, hours: Array, outcome: Outcome) -> Array:
-        return state
+        return hours

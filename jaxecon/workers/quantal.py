@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxecon._pytree import pytree
 from jaxecon.equilibrium import Outcome
-from jaxecon.labor import HOURS, quantal_response
+from jaxecon.labor import HOURS, cumulated_response
 from jaxecon.population import Cohort
 from jaxecon.random import Draws, uniform
 from jaxecon.taxation import TaxSchedule
@@ -63,7 +63,4 @@ class Quantal:
 
 def _cumulated(params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> Array:
     precision = jnp.asarray(params.precision, cohort.skill.dtype)
-    chances = quantal_response(schedule, cohort.skill, cohort.preferences, precision, rebate, cohort.reference_consumption)
-    # rounding must not leave a sliver above choices that have probability 0
-    reachable = jnp.cumsum(chances[:, ::-1], axis=1)[:, ::-1][:, 1:] > 0
-    return jnp.where(reachable, jnp.cumsum(chances, axis=1)[:, :-1], 1).T
+    return cumulated_response(schedule, cohort.skill, cohort.preferences, precision, rebate, cohort.reference_consumption)

@@ -11,7 +11,7 @@ from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon.labor import choice_payoffs
+from jaxecon.labor import choice_payoffs, cumulated_response
 
 ETAS = [0.0, 0.5, 1.0, 2.0]
 SKILLS = np.concatenate([np.geomspace(0.05, 2e5, 25), oracle.skills(25)])
@@ -422,3 +422,21 @@ def test_the_grid_of_hours_cannot_be_changed():
     np.testing.assert_array_equal(je.HOURS, oracle.CHOICES)
     with pytest.raises(ValueError, match="read-only"):
         je.HOURS[0] = 5
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("noise", [0.0, 20.0, 1e4])
+@pytest.mark.parametrize("cap", [100.0, 45.0, np.array([7.0, 40.0, 59.9, 100.0])])
+@pytest.mark.parametrize("rebate", [8_000.0, -40_000.0])
+def test_cumulated_response_is_the_cumulated_quantal_response(precision, eta, noise, cap, rebate):
+    """In the second case of the rebate the poor cannot live on any choice."""
+    skill = precision.array([150.0, 900.0, 2_500.0, 20_000.0])
+    c = precision.array(0.026 * (40 * np.asarray(skill, float)) ** -eta)
+    preferences = je.Preferences(c, 3.5, eta, precision.array(cap))
+    schedule = je.TaxSchedule.us_federal().astype(precision.dtype)
+    cumulated = cumulated_response(schedule, skill, preferences, noise, rebate)
+    assert (cumulated.shape, cumulated.dtype) == ((10, 4), precision.dtype)
+    chances = np.asarray(je.quantal_response(schedule, skill, preferences, noise, rebate), float)
+    np.testing.assert_allclose(cumulated.T, np.cumsum(chances, axis=1)[:, :-1], atol=10 * precision.rtol * max(1, noise / 20))
+    nothing_above = np.cumsum(chances[:, ::-1], axis=1)[:, ::-1][:, 1:] == 0
+    np.testing.assert_array_equal(cumulated.T[nothing_above], 1)

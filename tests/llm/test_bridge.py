@@ -1,16 +1,21 @@
 """The bridge: order, isolation, statuses that add up, and a transcript that is never asked twice."""
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import jaxecon as je
+from jaxecon.config import load
 from jaxecon.planners import PlannerContext, YearObservation
 from jaxecon.population import Cohort
-from llm.bridge import Bridge, Labor
-from llm.engine import Completion, EngineError, Sampling, Usage
+from llm.bridge import Bridge, Served
+from llm.engine import Completion, Draw, EngineError, Message, Request, Sampling, Usage, request_key
+from llm.kinds import Labor
 from llm.planner import LLMPlanner
 from llm.prompts import Bracket, LaborObservation
 from llm.replay import Transcript
@@ -53,8 +58,13 @@ def transcript(tmp_path):
     opened.close()
 
 
-def bridge(engine, transcript, retries=2, seed=0):
-    return Bridge(engine, transcript, seed=seed, sampling=Sampling(), retries=retries)
+def bridge(engine, transcript, retries=2, seed=0, **options):
+    served = Served(engine)
+    return Bridge({"llm": served, "planner": served}, transcript, seed=seed, sampling=Sampling(), retries=retries, **options)
+
+
+def settings(**llm):
+    return load({"years": 3, "population": {"personas": {"source": "none"}}, "llm": llm})
 
 
 def test_decisions_come_in_order(transcript):
@@ -87,7 +97,7 @@ def test_one_agents_failure_never_touches_another(transcript):
         (70, "repaired", 1),
         (50, "ok", 1),
     ]
-    assert b.statuses["labor"] == {"ok": 2, "fallback": 2, "retried": 1, "repaired": 1}
+    assert b.accounts["llm", "labor"].statuses == {"ok": 2, "fallback": 2, "retried": 1, "repaired": 1}
     # only the unusable were asked again: 6, then 2, then 1
     assert [r.draw.attempt for r in engine.asked] == [0] * 6 + [1] * 2 + [2]
     assert b.usage.calls == 9
@@ -177,12 +187,12 @@ class DayOutcome:
 
 def test_llm_workers_decide_remember_and_fall_back(transcript):
     skill = np.array([100.0, 200.0])
-    cohort = Cohort(skill, np.ones(2), je.Preferences.annualised(max_hours=60.0), skill * 30, "llm")
+    cohort = Cohort(skill, np.ones(2), je.Preferences.annualised(max_hours=60.0), skill * 30, np.ones(2), "llm")
     engine = by_agent(lambda agent, attempt: '{"hours":50}' if agent == 0 else "no")
-    workers = LLMWorkers(bridge(engine, transcript, retries=0), {"llm": cohort}, window=4)
+    workers = LLMWorkers(bridge(engine, transcript, retries=0), {"llm": cohort}, settings())
     schedule = je.TaxSchedule.flat(0.3)
     np.testing.assert_array_equal(workers.decide(0, 0, schedule, 0.0)["llm"], [50, 40])  # 40 until a first answer
-    workers.observe(0, 0, {"llm": DayOutcome(np.array([50.0, 40.0]), skill * 50, skill, 5.0, skill)})
+    workers.observe(0, 0, {"llm": DayOutcome(np.array([50.0, 40.0]), skill * 50, skill, 5.0, skill)}, 0.0)
     workers.decide(0, 1, schedule, 5.0)
     assert "Year 1 day 1: 50 hours, income 5,000, tax 100, rebate 5, utility 100" in engine.asked[-2].messages[1].content
     assert engine.asked[-2].schema["properties"]["hours"]["enum"] == [0, 10, 20, 30, 40, 50, 60]
@@ -191,13 +201,36 @@ def test_llm_workers_decide_remember_and_fall_back(transcript):
 def test_llm_planner_moves_rates_and_keeps_them_on_failure(transcript):
     schedule = je.TaxSchedule.three_bracket([0.1, 0.5, 0.95])
     answers = iter(['{"changes":[-20,10,20]}', "no", "no", "no"])
-    planner = LLMPlanner(bridge(ScriptedEngine(lambda request: Completion(next(answers))), transcript), window=3)
+    planner = LLMPlanner(bridge(ScriptedEngine(lambda request: Completion(next(answers))), transcript), settings())
     state = planner.init(PlannerContext(schedule, 3), None)
     three = np.array([0.5, 0.3, 0.2])
-    seen = YearObservation(0, schedule, 10.0, 40.0, 50_000.0, 9_000.0, three, three * 1e5, three * 1e5)
+    seen = YearObservation(0, 3, schedule, 10.0, 40.0, 50_000.0, 9_000.0, three, three * 1e5, three * 1e5)
     moved, state = planner.propose(state, seen, None)
     np.testing.assert_allclose(moved.rates, [0.0, 0.6, 1.0])
     kept, state = planner.propose(state, replace(seen, year=1, schedule=moved, welfare=5.0), None)
     np.testing.assert_array_equal(kept.rates, moved.rates)
-    assert state.best.year == 0
-    assert [y.welfare for y in state.history()] == [10.0, 5.0]
+    assert state.memory.best_years[0] == 0
+    assert state.memory.welfare[:2].tolist() == [10.0, 5.0]
+
+
+@given(
+    st.text(max_size=30),
+    st.integers(0, 2**32 - 1),
+    st.floats(0, 2),
+    st.sampled_from([None, {"type": "object", "properties": {"ü": {"enum": [1, 2]}}}]),
+)
+def test_keys_are_of_one_json_object(text, number, temperature, schema):
+    """Put together from parts, the hashed text is still what the json module writes of the whole."""
+    text = text.encode(errors="ignore").decode()
+    draw = Draw(number, "labor", number, 3, text, number)
+    request = Request((Message("system", text), Message("user", text * 2)), schema, Sampling(temperature), draw)
+    identity = {"model": text, "engine": "x"}
+    content = {
+        "identity": identity,
+        "sampling": vars(request.sampling),
+        "messages": [[m.role, m.content] for m in request.messages],
+        "schema": schema,
+        "draw": vars(draw),
+    }
+    whole = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert request_key(identity, request) == hashlib.sha256(whole.encode()).hexdigest()

@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxecon.planners import CHANGES
-from llm.schemas import Parsed, Unusable, labor_schema, parse_labor, parse_plan, plan_schema
+from jaxecon.planners import changes
+from llm.schemas import (
+    Parsed,
+    Unusable,
+    candidacy_schema,
+    labor_schema,
+    parse_candidacy,
+    parse_labor,
+    parse_plan,
+    parse_vote,
+    plan_schema,
+    vote_schema,
+)
 
 CHOICES = tuple(range(0, 101, 10))
 
@@ -101,7 +112,7 @@ def test_labor_schema_and_parser_agree(hours):
     assert parse_labor(json.dumps(answer), CHOICES) == Parsed(hours)
 
 
-@given(st.lists(st.sampled_from(CHANGES), min_size=1, max_size=9))
+@given(st.lists(st.sampled_from(changes()), min_size=1, max_size=9))
 def test_plan_schema_and_parser_agree(changes):
     answer = {"changes": changes}
     jsonschema.validate(answer, plan_schema(len(changes)))
@@ -126,7 +137,7 @@ def test_any_text_is_a_bounded_decision_or_unusable(text):
             value = parse(text).value
         except Unusable:
             continue
-        assert value in CHOICES if isinstance(value, int) else all(c in CHANGES for c in value)
+        assert value in CHOICES if isinstance(value, int) else all(c in changes() for c in value)
 
 
 @given(st.binary(max_size=12), st.integers(0, 30))
@@ -138,4 +149,80 @@ def test_mutated_answers(noise, at):
     except Unusable:
         return
     assert len(value) == 3
-    assert all(c in CHANGES for c in value)
+    assert all(c in changes() for c in value)
+
+
+# --- elections
+
+
+VOTES = [
+    ("plurality", '{"vote": 2}', (2,), False),
+    ("plurality", '{"vote": 0}', (), False),
+    ("plurality", '{"vote": null}', (), True),
+    ("plurality", 'I choose {"vote": "3"}.', (3,), True),
+    ("approval", '{"approve": [3, 1]}', (3, 1), False),
+    ("approval", '{"approve": []}', (), False),
+    ("borda", '{"ranking": [2, 2, 1]}', (2, 1), True),
+    ("instant_runoff", '{"ranking": [1, 3, 2]}', (1, 3, 2), False),
+]
+
+
+@pytest.mark.parametrize(("method", "text", "value", "repaired"), VOTES)
+def test_votes_are_read(method, text, value, repaired):
+    assert parse_vote(text, method, 3) == Parsed(value, repaired)
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "problem"),
+    [
+        ("plurality", '{"vote": 4}', "vote takes candidates' numbers, 1 to 3, or 0"),
+        ("plurality", '{"vote": 1.5}', "vote takes candidates' numbers"),
+        ("plurality", '{"vote": "worker_3"}', "vote must be a number"),
+        ("plurality", '{"vote": [1]}', "vote must be a number"),
+        ("approval", '{"approve": 2}', "approve must be a list"),
+        ("borda", '{"ranking": [1, 0]}', "ranking takes candidates' numbers, 1 to 3"),
+        ("borda", "nobody", "answer with a JSON object"),
+    ],
+)
+def test_what_is_no_vote_is_told(method, text, problem):
+    with pytest.raises(Unusable, match=problem):
+        parse_vote(text, method, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "repaired"),
+    [
+        ('{"stand": true, "changes": [10, -20]}', (10, -20), False),
+        ('{"stand": "yes", "changes": ["10", 0]}', (10, 0), True),
+        ('{"stand": false, "changes": [999]}', None, False),  # who does not stand has nothing to announce
+        ('{"stand": false}', None, False),
+    ],
+)
+def test_candidacies_are_read(text, value, repaired):
+    assert parse_candidacy(text, 2) == Parsed(value, repaired)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"stand": true}', '{"stand": true, "changes": [5, 0]}', '{"stand": 1, "changes": [0, 0]}', "[]"]
+)
+def test_what_is_no_candidacy_is_unusable(text):
+    with pytest.raises(Unusable):
+        parse_candidacy(text, 2)
+
+
+@given(st.text(max_size=200), st.sampled_from(["plurality", "approval", "borda"]))
+def test_whatever_is_said_is_a_ballot_or_unusable(text, method):
+    for said in (text, f'{{"vote": {text}, "approve": {text}, "ranking": [{text}]}}'):
+        try:
+            found = parse_vote(said, method, 3).value
+        except Unusable:
+            continue
+        assert len(set(found)) == len(found)
+        assert set(found) <= {1, 2, 3}
+
+
+def test_forms_of_ballots_hold_the_numbers_on_them():
+    assert vote_schema("plurality", 2)["properties"]["vote"]["enum"] == [0, 1, 2]
+    approve = vote_schema("approval", 2)["properties"]["approve"]
+    assert (approve["items"]["enum"], approve["maxItems"]) == ([1, 2], 2)
+    assert list(candidacy_schema(3, "cot")["properties"]) == ["reasoning", "stand", "changes"]

@@ -1,0 +1,213 @@
+"""The bridge beside its engine: its own decisions per second, and what batches and prompt layout are worth.
+
+    python -m experiments.benchmarks.bridge [--workers 100] [--days 10] [--compared-days 3] [--null-only]
+
+1. With a null engine, whose reply is always the same: decisions/s of the bridge, prompts, keys, transcript and parsing
+   included.
+2. With the real engine, a cohort with personas over some days: requests/s, the share of prompt tokens from the prefix
+   cache, beside the share that whole blocks of earlier prompts would allow, and the bridge's own time as a share of the engine's.
+3. The first of those days' prompts again, on an emptied cache: as the bridge sends them, one request at a time, and with the
+   agent's own part before the rules.
+"""
+
+import argparse
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.benchmarks.timing import describe_machine, report
+from jaxecon import config as configuration
+from jaxecon.build import build_economy
+from jaxecon.config import Config
+from jaxecon.equilibrium import settle
+from jaxecon.population import Cohort
+from jaxecon.taxation import TaxSchedule
+from llm.bridge import Bridge, Served
+from llm.engine import Completion, Engine, Message, OnCompletion, Request, Sampling, Usage
+from llm.replay import Transcript
+from llm.scripted import ScriptedEngine
+from llm.workers import LLMWorkers
+
+if TYPE_CHECKING:
+    from llm.vllm_engine import VLLMEngine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=100)
+    parser.add_argument("--days", type=int, default=10)
+    parser.add_argument("--compared-days", type=int, default=3)
+    parser.add_argument("--null-only", action="store_true")
+    given = parser.parse_args()
+    describe_machine()
+    config = configuration.load({"year": {"days": given.days}, "population": {"mechanical": 0, "llm": given.workers}})
+    null_engine(config)
+    if not given.null_only:
+        real_engine(config, given.compared_days)
+
+
+def null_engine(config: Config) -> None:
+    reply = Completion('{"hours":40}', usage=Usage(300, 200, 6))
+    rates = []
+    gc.collect()
+    gc.freeze()  # as a run does
+    for _ in range(8):
+        engine = Watched(ScriptedEngine(lambda request: reply), keep=False)
+        decisions, seconds, _ = live(config, engine)
+        rates.append(decisions / seconds)
+    report(
+        benchmark="bridge", part="null engine", workers=config.population.llm, days=config.year.days, decisions_per_s=rates[1:]
+    )
+
+
+def real_engine(config: Config, compared_days: int) -> None:
+    from llm.vllm_engine import VLLMEngine
+
+    engine = VLLMEngine(model=config.llm.model, kv_cache_gib=config.llm.kv_cache_gib)
+    try:
+        watched = Watched(engine)
+        decisions, seconds, bridge = live(config, watched)
+        used = bridge.usage
+        report(
+            benchmark="bridge",
+            part="real engine",
+            model=engine.identity["model"],
+            dtype=engine.description["dtype"],
+            workers=config.population.llm,
+            days=config.year.days,
+            requests=used.calls,
+            fallbacks=used.fallbacks,
+            requests_per_s=used.calls / watched.seconds,
+            prompt_tokens_each=used.prompt_tokens / used.calls,
+            cached_share=used.cached_tokens / used.prompt_tokens,
+            cachable_share=cachable_share(engine, watched.batches),
+            own_share_of_engine_time=(seconds - watched.seconds) / watched.seconds,
+            decisions=decisions,
+        )
+        compare(engine, watched.batches[:compared_days])
+    finally:
+        engine.close()
+
+
+def compare(engine: "VLLMEngine", days: Sequence[list[Request]]) -> None:
+    count = sum(map(len, days))
+
+    def timed(ask: Callable[[], list[Completion]]) -> tuple[float, float]:
+        engine._llm.reset_prefix_cache()
+        begun = time.perf_counter()
+        replies = ask()
+        rate = count / (time.perf_counter() - begun)
+        cached = sum(r.usage.cached_tokens for r in replies) / sum(r.usage.prompt_tokens for r in replies)
+        return rate, cached
+
+    batched, cached = timed(lambda: [c for day in days for c in complete(engine, day)])
+    alone, cached_alone = timed(lambda: [c for day in days for request in day for c in complete(engine, [request])])
+    turned, cached_turned = timed(lambda: [c for day in days for c in complete(engine, [agent_first(r) for r in day])])
+    report(
+        benchmark="bridge",
+        part="layout and batches",
+        requests=count,
+        requests_per_s=batched,
+        one_at_a_time_per_s=alone,
+        agent_first_per_s=turned,
+        cached_share=cached,
+        one_at_a_time_cached_share=cached_alone,
+        agent_first_cached_share=cached_turned,
+        times_the_slower=batched / min(alone, turned),
+    )
+
+
+def live(config: Config, engine: "Watched") -> tuple[int, float, Bridge]:
+    """A cohort of LLM workers alone lives a year: how many decisions that took, and the seconds spent deciding."""
+    economy = build_economy(config)
+    (name,) = economy.cohorts
+    cohort: Cohort = economy.cohorts[name]
+    schedule = TaxSchedule.us_federal()
+    spent = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        transcript = Transcript(Path(folder) / "transcript.sqlite")
+        sampling = Sampling(config.llm.temperature, config.llm.top_p, config.llm.max_tokens)
+        served = {name: Served(engine, max_model_len=config.llm.max_model_len)}
+        bridge = Bridge(served, transcript, seed=config.seed, sampling=sampling, retries=config.llm.retries)
+        workers = LLMWorkers(bridge, {name: cohort}, config)
+        rebate = float(economy.reference.rebate)
+        for day in range(config.year.days):
+            begun = time.perf_counter()
+            hours = workers.decide(0, day, schedule, rebate)
+            spent += time.perf_counter() - begun
+            outcome = settle(schedule, hours[name].astype(np.float32), cohort.skill, cohort.preferences)
+            rebate = float(outcome.rebate)
+            workers.observe(0, day, {name: outcome}, 0.0)
+        transcript.close()
+    return config.year.days * cohort.size, spent, bridge
+
+
+class Watched:
+    """An engine, the seconds spent in it, and what it was asked."""
+
+    def __init__(self, engine: Engine, *, keep: bool = True) -> None:
+        self._engine, self._keep = engine, keep
+        self.seconds = 0.0
+        self.batches: list[list[Request]] = []
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return self._engine.identity
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return self._engine.description
+
+    def prompt_tokens(self, request: Request) -> int:
+        return self._engine.prompt_tokens(request)
+
+    def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
+        if self._keep:
+            self.batches.append(list(requests))
+        begun = time.perf_counter()
+        self._engine.complete(requests, on_completion=on_completion)
+        self.seconds += time.perf_counter() - begun
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def complete(engine: Engine, requests: list[Request]) -> list[Completion]:
+    got: dict[int, Completion] = {}
+    engine.complete(requests, on_completion=got.__setitem__)
+    return [got[i] for i in range(len(requests))]
+
+
+def agent_first(request: Request) -> Request:
+    """The same words, with what is the agent's own before what is everybody's."""
+    rules, own = request.messages
+    return replace(request, messages=(Message("user", f"{own.content}\n{rules.content}"),))
+
+
+def cachable_share(engine: "VLLMEngine", batches: Sequence[list[Request]]) -> float:
+    """Of all prompt tokens, those in whole blocks with which an earlier prompt began too."""
+    size = engine._llm.llm_engine.vllm_config.cache_config.block_size
+    seen: set[tuple[int, ...]] = set()
+    total = allowed = 0
+    for request in (r for batch in batches for r in batch):
+        tokens = engine._tokens(request.messages)
+        total += len(tokens)
+        prefixes = list(_prefixes(tokens, size))
+        allowed += size * sum(prefix in seen for prefix in prefixes)
+        seen.update(prefixes)
+    return allowed / total
+
+
+def _prefixes(tokens: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
+    for end in range(size, len(tokens), size):  # the last token is always computed
+        yield tuple(tokens[:end])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""Agent-days per second of mechanical years, beside parallel Numba, and the memory they take.
+
+    python -m experiments.benchmarks.scale [--agents 10000 ...] [--rules quantal adaptive rational] [--repeats 3] [--no-numba]
+                                          [--economies 10000]
+
+One line a rule and size. The tables of a year and its days are timed apart (`start_s`, `days_s`), through the functions that
+a run uses (economy.start_year, economy.live_days, donated); agent-days/s are those of a tax year of 128 days, tables
+included, from as many days as fit the time. Numba lives the same year on the same draws (numba_year.py), taking turns, and
+`figures_apart` is the largest relative difference between any of the days' eight figures. Best of the repeats; medians beside.
+
+At the end, a sweep of so many economies of 1,000 agents beside one economy as large (sweeps.py).
+
+Memory: `state_bytes` are all arrays that a run holds from day to day (people, year's tables, rules' states, sums);
+`peak_over_state` is the peak of a fresh process that builds the economy and lives a year, less what it held after a small
+one, over that; `days_peak_over_state` what the compiled days take by XLA's account. The last columns are shares of a measured
+copy and of measured multiply-adds, from the counts below; on a GPU the copy is one from device to device.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks import sweeps
+from experiments.benchmarks.timing import describe_machine, report
+from jaxecon import config as configuration
+from jaxecon import economy as eco
+from jaxecon.build import build_economy, first_schedule
+from jaxecon.compilation import WIDE_VECTORS
+from jaxecon.config import Config
+from jaxecon.labor import best_response
+from jaxecon.random import named_key
+from jaxecon.simulation import computing
+from jaxecon.taxation import TaxSchedule
+
+YEAR = 128  # days
+RULES = ("quantal", "adaptive", "rational")
+AGENT_DAYS = 1.6e8  # of one repeat at most, if that is at least MIN_DAYS
+MIN_DAYS = 8
+LEAST_WATCHED = 1_000_000  # agents: with fewer, a process's memory is that of compiling
+
+# An agent and day in float32 with the US federal schedule's seven brackets. Operations: each integer or floating operation one.
+#   a block of threefry 118 (20 rounds of add, rotate as 3, xor; 5 key additions of 2; the draw from a word 3; the counter)
+#   choosing: quantal 10 comparisons, selections, additions; adaptive 10 of the same and 10 for the step
+#   settling 103: income 1, tax 7*5, the power 28 (log2, exp2), utility 4, penalty 4, welfare and means 28, sums 3
+#   learning: the payoff 8, eleven rows of compare, subtract, multiply, add
+# Bytes: each array once before the pool and once after it, which is the least that one day at a time can do.
+#   quantal: table 40; skill, weight in, hours, tax out 16; hours, tax, skill, c, w, g in 24, satisfied 1, sums 24
+#   adaptive: values 44 to choose, 88 to learn in the place of the table
+#   rational: nothing moves: the sums 24, and hours, tax, utility 12
+OPERATIONS = {"quantal": 118 + 30 + 103, "adaptive": 118 + 40 + 103 + 52, "rational": 3}
+LEAST_BYTES = {"quantal": 105, "adaptive": 197, "rational": 36}
+
+_start = jax.jit(eco.start_year, compiler_options=WIDE_VECTORS)
+_live = jax.jit(eco.live_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-numba", action="store_true")
+    parser.add_argument("--economies", type=int, default=10_000, help="of a sweep beside one economy as large; 0: no sweep")
+    parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)  # in the fresh process
+    given = parser.parse_args()
+    if given.peak:
+        print(json.dumps(peak(given.rules[0], given.agents[0])))
+        return
+    describe_machine()
+    copy, arithmetic = copy_bandwidth(), multiply_adds()
+    report(benchmark="scale", part="machine", copy_bytes_per_s=copy, operations_per_s=arithmetic)
+    for rule in given.rules:
+        for agents in given.agents:
+            config = config_of(rule, agents)
+            with computing(config):
+                measured = measure(config, rule, agents, given.repeats, numba=not given.no_numba)
+            days_rate = agents / measured.pop("day_s")
+            report(
+                benchmark="scale",
+                rule=rule,
+                agents=agents,
+                **measured,
+                share_of_copy=LEAST_BYTES[rule] * days_rate / copy,
+                share_of_arithmetic=OPERATIONS[rule] * days_rate / arithmetic,
+                **(fresh_peak(rule, agents) if agents >= LEAST_WATCHED else {}),
+            )
+    if given.economies:
+        sweeps.measure(given.economies, agents=1_000, days=128, lanes=None)
+
+
+def config_of(rule: str, agents: int) -> Config:
+    return configuration.load({"population": {"cohorts": [{"name": "workers", "rule": rule, "size": agents}]}})
+
+
+def days_of(agents: int) -> int:
+    return int(min(YEAR, max(MIN_DAYS, AGENT_DAYS // agents)))
+
+
+def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool) -> dict[str, Any]:
+    """The figures of one line, all but the shares and the fresh process."""
+    days = days_of(agents)
+    economy, schedule = build_economy(config), first_schedule(config)
+    first = jax.jit(eco.initial_state)(economy, schedule)
+
+    def begin() -> tuple[eco.EconomyState, eco.YearPlan, eco.AgentSums]:
+        begun: tuple[eco.EconomyState, eco.YearPlan, eco.AgentSums] = _start(economy, first, schedule, YEAR)
+        return jax.block_until_ready(begun)
+
+    begun = time.perf_counter()
+    state, plan, sums = begin()
+    compiled = _live.lower(economy, plan, state, sums, days).compile()
+    compile_s = time.perf_counter() - begun
+    held = state_bytes(economy, plan, state, sums)
+    needs = compiled.memory_analysis()
+    figures: dict[str, Any] = {"days": days, "compile_s": compile_s, "state_bytes": held}
+    if needs is not None:
+        unused = held - needs.argument_size_in_bytes  # arrays of the economy that the days do not touch
+        taken = needs.argument_size_in_bytes + needs.temp_size_in_bytes
+        taken += needs.output_size_in_bytes - needs.alias_size_in_bytes
+        figures["days_peak_over_state"] = (max(unused, 0) + taken) / held
+    theirs = numba_year(economy, schedule, rule, days) if numba else None
+    if theirs is not None:
+        theirs.start()
+        theirs.live()  # compiled
+    times: dict[str, list[float]] = {"start_s": [], "days_s": [], "numba_start_s": [], "numba_days_s": []}
+    record: eco.Day | None = None
+    for repeat in range(repeats + 1):  # the first warms up
+        del state, plan, sums
+        start_s, (state, plan, sums) = timed(begin)
+        # donated below: `first` must survive, whether or not what start_year leaves alone is still its own
+        state = jax.block_until_ready(jax.tree.map(jnp.copy, state))
+        days_s, (state, sums, record) = timed(partial(lived_days, economy, plan, state, sums, days))
+        if repeat:
+            times["start_s"].append(start_s)
+            times["days_s"].append(days_s)
+        if theirs is not None and repeat:
+            times["numba_start_s"].append(timed(theirs.start)[0])
+            seconds, lived = timed(theirs.live)
+            times["numba_days_s"].append(seconds)
+    assert record is not None
+    figures |= {name: [*taken] for name, taken in times.items() if taken}
+    best = {name: min(taken) for name, taken in times.items() if taken}
+    figures["agent_days_per_s"] = agents * YEAR / (best["start_s"] + best["days_s"] / days * YEAR)
+    figures["agent_days_per_s_days_alone"] = agents * days / best["days_s"]
+    median = {name: statistics.median(taken) for name, taken in times.items() if taken}
+    figures["agent_days_per_s_median"] = agents * YEAR / (median["start_s"] + median["days_s"] / days * YEAR)
+    figures["swf"] = float(np.asarray(record.swf_private, np.float64).mean())
+    if theirs is not None:
+        figures["numba_agent_days_per_s"] = agents * YEAR / (best["numba_start_s"] + best["numba_days_s"] / days * YEAR)
+        figures["numba_agent_days_per_s_days_alone"] = agents * days / best["numba_days_s"]
+        figures["over_numba"] = figures["agent_days_per_s"] / figures["numba_agent_days_per_s"]
+        figures["swf_numba"] = float(lived["swf_private"].mean())
+        figures["figures_apart"] = max(
+            float(np.max(np.abs(value / np.asarray(getattr(record, name), np.float64) - 1))) for name, value in lived.items()
+        )
+    figures["day_s"] = best["days_s"] / days
+    return figures
+
+
+def lived_days(
+    economy: eco.Economy, plan: eco.YearPlan, state: eco.EconomyState, sums: eco.AgentSums, days: int
+) -> tuple[eco.EconomyState, eco.AgentSums, eco.Day]:
+    lived: tuple[eco.EconomyState, eco.AgentSums, eco.Day] = _live(economy, plan, state, sums, days)
+    return jax.block_until_ready(lived)
+
+
+def numba_year(economy: eco.Economy, schedule: TaxSchedule, rule: str, days: int) -> Any:
+    """The economy of one cohort, `workers`, as a NumbaYear."""
+    from experiments.benchmarks.numba_year import NumbaYear, People
+
+    cohort = economy.cohorts["workers"]
+    arrays = (cohort.skill, cohort.preferences.disutility_weight, cohort.weight, economy.welfare.weights["workers"])
+    satisfied = np.ones(cohort.size, bool)
+    skill, c, w, g = map(np.asarray, arrays)
+    people = People(skill, c, w, g, satisfied, float(cohort.preferences.disutility_exponent))
+    key = np.asarray(jax.random.key_data(named_key(economy.seed, "workers", "labor")))
+    hours = np.asarray(best_response(schedule, cohort.skill, cohort.preferences))
+    return NumbaYear(people, np.asarray(schedule.thresholds), np.asarray(schedule.rates), key, rule, days, YEAR, hours)
+
+
+def state_bytes(*held: Any) -> int:
+    """Bytes of all arrays, each once."""
+    return sum({id(x): x.nbytes for x in jax.tree.leaves(held) if isinstance(x, jax.Array)}.values())
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begun, result
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written per second, best of ten: 256 MiB copied; on a CPU in place, where pages are not new."""
+    x = jnp.zeros(2**26, jnp.float32)
+    on_cpu = jax.default_backend() == "cpu"
+    step = jax.jit(lambda x: x + 1, donate_argnums=0, compiler_options=WIDE_VECTORS) if on_cpu else jax.jit(jnp.copy)
+    best = np.inf
+    for _ in range(11):
+        seconds, x = timed(lambda: jax.block_until_ready(step(x)))  # noqa: B023
+        best = min(best, seconds)
+    return 2 * x.nbytes / best
+
+
+def multiply_adds() -> float:
+    """Operations per second of chains of multiply-adds in float32 (two operations each), best of ten."""
+    n, length, chains = 2**20, 64, 8  # chains, so that none waits for itself
+    x = jnp.linspace(0, 1, n, dtype=jnp.float32)
+
+    def chain(x: jax.Array, a: jax.Array) -> jax.Array:
+        several = [x + k for k in range(chains)]
+        for _ in range(length):
+            several = [y * a + a for y in several]
+        return sum(several[1:], several[0])
+
+    a = jnp.asarray(0.5, jnp.float32)
+    fast = jax.jit(chain, compiler_options=WIDE_VECTORS)
+    best = min(timed(lambda: jax.block_until_ready(fast(x, a)))[0] for _ in range(11))
+    return 2 * n * length * chains / best
+
+
+def fresh_peak(rule: str, agents: int) -> dict[str, Any]:
+    """`peak` in a process of its own."""
+    command = [sys.executable, "-m", "experiments.benchmarks.scale", "--peak", "--rules", rule, "--agents", str(agents)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def peak(rule: str, agents: int) -> dict[str, Any]:
+    """Build an economy and live two segments of a year; the most memory that took, over what is held from day to day.
+
+    On a CPU the process's largest resident size less that after a year of 1,000 agents; on a GPU the device's account.
+    """
+
+    def year(n: int) -> int:
+        config = config_of(rule, n)
+        with computing(config):
+            economy, schedule = build_economy(config), first_schedule(config)
+            state = jax.jit(eco.initial_state)(economy, schedule)
+            state, plan, sums = _start(economy, state, schedule, YEAR)
+            for _ in range(2):
+                state, sums, record = _live(economy, plan, state, sums, MIN_DAYS)
+            jax.block_until_ready(record)
+            return state_bytes(economy, plan, state, sums)
+
+    year(1_000)
+    before = most_memory()
+    held = year(agents)
+    return {"peak_bytes": most_memory() - before, "peak_over_state": (most_memory() - before) / held}
+
+
+def most_memory() -> int:
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        status = Path("/proc/self/status")
+        if not status.exists():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+        # a child's ru_maxrss begins at its parent's on Linux
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return int(device.memory_stats()["peak_bytes_in_use"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Throughput of a sweep beside one economy of as many agents.
+
+    python -m experiments.benchmarks.sweeps [--economies 10000] [--agents 1000] [--days 128] [--chunk N]
+
+Half the agents are adaptive, half quantal; every economy has its own random people and draws, one year, a fixed schedule.
+The one economy lives the same year with all agents, through the same functions. Both are compiled before. `overhead` is the
+share of the sweep's time that is not spent in the compiled program: configurations, arrays, tables, files.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.benchmarks.timing import describe_machine, report
+from jaxecon import batch
+from jaxecon import config as configuration
+from jaxecon.build import skill_nodes
+from jaxecon.simulation import computing
+from jaxecon.sweep import Silent, sweep
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--economies", type=int, default=10_000)
+    parser.add_argument("--agents", type=int, default=1_000)
+    parser.add_argument("--days", type=int, default=128)
+    parser.add_argument("--chunk", type=int)
+    given = parser.parse_args()
+    describe_machine()
+    measure(given.economies, given.agents, given.days, given.chunk)
+
+
+def measure(economies: int, agents: int, days: int, lanes: int | None) -> None:
+    """One line."""
+    run = {
+        "years": 1,
+        "year": {"days": days},
+        "planner": {"kind": "fixed"},
+        "population": {"mechanical": agents, "llm": 0, "sampling": "random"},
+    }
+    folder = Path(tempfile.mkdtemp(prefix="jaxecon-sweeps-"))
+    inside = _Timed()
+    heard = _Chunks()
+    with suppress(_Enough):
+        sweep({"run": run, "seeds": economies}, out=folder / "first", lanes=lanes, listener=_Once(heard))
+    try:
+        inside.live = live = batch.live
+        batch.live = inside  # type: ignore[assignment]
+        begun = time.perf_counter()
+        found = sweep({"run": run, "seeds": economies}, out=folder / "whole", lanes=lanes, listener=heard)
+        swept = time.perf_counter() - begun
+        batch.live = live
+        assert found.manifest["failed"] == 0
+        one = whole(run | {"population": run["population"] | {"mechanical": economies * agents}})  # type: ignore[operator]
+    finally:
+        shutil.rmtree(folder)
+    agent_days = economies * agents * days
+    report(
+        benchmark="sweeps",
+        economies=economies,
+        agents=agents,
+        days=days,
+        chunk=heard.most,
+        sweep_s=swept,
+        compiled_s=inside.seconds,
+        overhead=1 - inside.seconds / swept,
+        one_economy_s=one,
+        agent_days_per_s=agent_days / swept,
+        one_economy_agent_days_per_s=agent_days / one,
+        ratio=one / swept,
+    )
+
+
+class _Enough(Exception):
+    pass
+
+
+class _Chunks(Silent):
+    """The largest chunk."""
+
+    def __init__(self) -> None:
+        self.most = 0
+
+    def lived(self, points: int, failed: int) -> None:
+        self.most = max(self.most, points)
+
+
+class _Once(Silent):
+    """Stops after a chunk: what is compiled by then."""
+
+    def __init__(self, chunks: _Chunks) -> None:
+        self._chunks = chunks
+
+    def lived(self, points: int, failed: int) -> None:
+        self._chunks.lived(points, failed)
+        raise _Enough
+
+
+class _Timed:
+    """The compiled program, with the seconds spent in it."""
+
+    live: Any = None
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, *given: Any) -> Any:
+        begun = time.perf_counter()
+        outcomes = jax.block_until_ready(self.live(*given))
+        self.seconds += time.perf_counter() - begun
+        return outcomes
+
+
+def whole(run: dict[str, Any]) -> float:
+    """Seconds of one economy, compiled."""
+    config = configuration.load(run)
+    with computing(config):
+        case, nodes = jax.tree.map(lambda x: np.asarray(x)[None], batch.case(config)), skill_nodes(config)
+        taken = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            jax.block_until_ready(batch.live(case, nodes))
+            taken.append(time.perf_counter() - begun)
+    return min(taken[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The transcript: bytes and time per request beside naive storage, and lookups among a million entries.
+
+    python -m experiments.benchmarks.transcript [--agents 100] [--days 200] [--window 4 32] [--entries 1000000]
+
+Requests are a hybrid run's: labor prompts with the worker's memory, one commit each. "whole messages" stores each request's
+messages and answer as JSON beside its key, in SQLite with the same journal; "distinct messages" stores each message once.
+"""
+
+import argparse
+import hashlib
+import json
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from experiments.benchmarks.timing import describe_machine, report, seconds
+from llm import transcript_file
+from llm.engine import Completion, Draw, Message, Request, Sampling, Usage, request_key
+from llm.memory import WorkerMemory
+from llm.prompts import Bracket, LaborObservation, labor_messages
+from llm.replay import Transcript
+from llm.schemas import labor_schema
+
+IDENTITY = {"engine": "vllm", "model": "smollm2", "weights": "0" * 64, "template": "1" * 64}
+HOURS = tuple(range(0, 101, 10))
+DAYS_A_YEAR = 50
+Put = Callable[[str, Request, Completion], None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", type=int, default=100)
+    parser.add_argument("--days", type=int, default=200)
+    parser.add_argument("--window", type=int, nargs="+", default=[4, 32])
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    given = parser.parse_args()
+    describe_machine()
+    for window in given.window:
+        for storage in (measure_format_2, partial(measure_naive, distinct=True), partial(measure_naive, distinct=False)):
+            with tempfile.TemporaryDirectory() as folder:
+                storage(Path(folder) / "t.sqlite", given, window)
+    with tempfile.TemporaryDirectory() as folder:
+        measure_lookups(Path(folder) / "t.sqlite", given)
+
+
+def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Request]]:
+    """What a cohort asks, day by day; pay, hours and what follows from them are random."""
+    rng = np.random.default_rng(0)
+    memory = WorkerMemory(agents, window)
+    skill = rng.lognormal(7.0, 0.7, agents)
+    for total in range(days):
+        year, day = divmod(total, DAYS_A_YEAR)
+        if day == 0:
+            brackets = tuple(
+                Bracket(t, round(rng.uniform(), 1)) for t in (0.0, 11_600.0, 47_150.0, 100_525.0, 191_950.0, 243_725.0, 609_350.0)
+            )
+        rebate = rng.uniform(9_000, 11_000)
+        recalled = memory.recall()
+        yield [
+            Request(
+                labor_messages(
+                    LaborObservation(year, day, "llm", agent, brackets, skill[agent], rebate, recalled[agent].history, 40, HOURS)
+                ),
+                labor_schema(HOURS),
+                Sampling(),
+                Draw(0, "labor", year, day, "llm", agent),
+            )
+            for agent in rng.permutation(agents).tolist()  # as answers arrive
+        ]
+        hours = rng.choice(HOURS, agents).astype(float)
+        income = skill * hours
+        memory.append(
+            year, day, hours=hours, income=income, tax=0.3 * income, rebate=np.full(agents, rebate), metric=0.6 * income
+        )
+
+
+def measure(storage: str, path: Path, put: Put, close: Callable[[], None], given: argparse.Namespace, window: int) -> None:
+    """One line: what storing a run's requests one by one takes. Keys are made outside the time."""
+    spent, computing, characters = 0.0, 0.0, 0
+    answer = Completion('{"hours":40}', "stop", Usage(640, 512, 8), 1.25)
+    for requests in days_of_requests(given.agents, given.days, window):
+        keys = [request_key(IDENTITY, request) for request in requests]
+        characters += sum(len(m.content) for request in requests for m in request.messages)
+        begun, computing_begun = time.perf_counter(), time.process_time()
+        for key, request in zip(keys, requests, strict=True):
+            put(key, request, answer)
+        spent += time.perf_counter() - begun
+        computing += time.process_time() - computing_begun
+    close()
+    count = given.agents * given.days
+    report(
+        benchmark="storage",
+        storage=storage,
+        agents=given.agents,
+        days=given.days,
+        window=window,
+        prompt_characters=characters / count,
+        bytes_per_request=path.stat().st_size / count,
+        puts_per_s=count / spent,
+        puts_per_cpu_s=count / computing,
+    )
+
+
+def measure_format_2(path: Path, given: argparse.Namespace, window: int) -> None:
+    transcript = Transcript(path)
+
+    def put(key: str, request: Request, answer: Completion) -> None:
+        transcript.put(key, IDENTITY, request, answer)
+
+    measure("format 2", path, put, transcript.close, given, window)
+
+
+def measure_naive(path: Path, given: argparse.Namespace, window: int, *, distinct: bool) -> None:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("CREATE TABLE texts(sha256 BLOB PRIMARY KEY, text TEXT) WITHOUT ROWID")
+    db.execute("CREATE TABLE requests(key TEXT PRIMARY KEY, draw TEXT, messages TEXT, sampling TEXT, answer TEXT)")
+
+    def put(key: str, request: Request, answer: Completion) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        messages = [[m.role, m.content] for m in request.messages]
+        if distinct:
+            hashes = [hashlib.sha256(m.content.encode()).digest() for m in request.messages]
+            texts = [(hash_, m.content) for hash_, m in zip(hashes, request.messages, strict=True)]
+            db.executemany("INSERT INTO texts VALUES (?, ?) ON CONFLICT DO NOTHING", texts)
+            messages = [[m.role, hash_.hex()] for hash_, m in zip(hashes, request.messages, strict=True)]
+        row = (vars(request.draw), messages, vars(request.sampling), {**vars(answer), "usage": vars(answer.usage)})
+        db.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", (key, *map(json.dumps, row)))
+        db.execute("COMMIT")
+
+    measure("distinct messages" if distinct else "whole messages", path, put, db.close, given, window)
+
+
+def measure_lookups(path: Path, given: argparse.Namespace) -> None:
+    """One line: what is looked up among many entries of one line each, by agents x days, 50 days a year."""
+    agents, entries = given.agents, given.entries
+    transcript = Transcript(path)
+    draw = Draw(0, "labor", 0, 0, "llm", 0)
+    transcript.put("", IDENTITY, Request((Message("user", "h?"),), None, Sampling(), draw), Completion('{"hours":40}'))
+    transcript.close()
+    begun = time.perf_counter()
+    with closing(transcript_file.connect(path)) as db:
+        (settings,) = db.execute("SELECT id FROM settings").fetchone()
+        writer = transcript_file.PieceWriter(db)
+
+        def rows() -> Iterator[tuple[object, ...]]:
+            for i in range(entries):
+                total, agent = divmod(i, agents)
+                year, day = divmod(total, DAYS_A_YEAR)
+                (messages,) = writer.pack([[Message("user", f"year {year} day {day} agent {agent}")]])
+                when = (0, "labor", year, day, "llm", agent, 0)
+                yield _key(i), *when, messages, settings, '{"hours":40}', "stop", 640, 512, 8, 1.25, None
+
+        db.execute("BEGIN")
+        db.executemany(f"INSERT INTO requests VALUES (NULL, {', '.join('?' * 17)})", rows())
+        made = ((*divmod(i // agents, DAYS_A_YEAR), i % agents) for i in range(entries))
+        db.executemany("INSERT INTO decisions VALUES (0, 'labor', ?, ?, 'llm', ?, 'ok', '40', 1)", made)
+        db.execute("COMMIT")
+    filled = time.perf_counter() - begun
+    transcript = Transcript(path, read_only=True)
+    keys = [_key(int(i)).hex() for i in np.random.default_rng(0).integers(entries, size=100)]
+    years = entries // agents // DAYS_A_YEAR
+    assert len(transcript.get_many(keys)) == len(set(keys))
+    assert transcript.counts().requests == entries + 1
+    assert len(list(transcript.conversations(agent=agents // 2, year=years // 2))) == DAYS_A_YEAR
+    report(
+        benchmark="lookups",
+        entries=entries,
+        bytes_per_entry=path.stat().st_size / entries,
+        fill_s=filled,
+        open_ms=_milliseconds(lambda: Transcript(path, read_only=True).close()),
+        get_100_ms=_milliseconds(lambda: transcript.get_many(keys)),
+        conversations_agent_year_ms=_milliseconds(lambda: list(transcript.conversations(agent=agents // 2, year=years // 2))),
+        conversations_day_ms=_milliseconds(lambda: list(transcript.conversations(year=years // 2, day=DAYS_A_YEAR // 2))),
+        decisions_of_a_day_ms=_milliseconds(
+            lambda: transcript.get_decisions(seed=0, kind="labor", year=years // 2, day=1, cohort="llm")
+        ),
+        counts_ms=_milliseconds(transcript.counts),
+        totals_ms=_milliseconds(transcript.totals),
+        totals_of_a_year_ms=_milliseconds(lambda: transcript.totals(year=years // 2)),
+    )
+    transcript.close()
+
+
+def _key(i: int) -> bytes:
+    return hashlib.sha256(str(i).encode()).digest()
+
+
+def _milliseconds(call: Callable[[], object]) -> list[float]:
+    return [1000 * s for s in seconds(call)]
+
+
+if __name__ == "__main__":
+    main()

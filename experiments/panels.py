@@ -1,0 +1,75 @@
+"""The same people under a series of reforms, and the elasticity that an econometrician would find in their incomes."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon import economy as eco
+from jaxecon.build import Blueprint, assemble, blueprint, build_economy, dtype_of, first_brackets, skill_nodes
+from jaxecon.config import Config
+from jaxecon.economy import equilibrium_welfare, welfare_gain
+from jaxecon.elasticity import estimate_elasticity
+from jaxecon.simulation import computing
+from jaxecon.taxation import TaxSchedule
+
+REFORM = 0.1  # by how much a bracket's rate lies from today's in a year, at most
+
+
+def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[dict[str, Any]]:
+    """For each population, from its incomes in a panel of years with reforms drawn anew each year, by two-stage least squares.
+
+    people: settings that go into the rows, and configurations of mechanical workers; the first schedule is reformed, and
+    `years` and `year.days` are the panel's.
+    """
+    for settings, config in people:
+        thresholds, rates = first_brackets(config)
+        drawn = np.random.default_rng((config.seed, 0x5AE2)).uniform(-REFORM, REFORM, (config.years, len(rates)))
+        reformed: np.ndarray = np.clip(rates + drawn, 0, 0.9).astype(dtype_of(config))
+        with computing(config):
+            panel = _lived(blueprint(config), skill_nodes(config), thresholds, reformed, config.year.days)
+            income, hours, weight = (np.asarray(x, np.float64) for x in panel)
+        found = estimate_elasticity(
+            income,
+            [TaxSchedule(jnp.asarray(thresholds), jnp.asarray(row)) for row in reformed],
+            weight,
+            usable=hours < 0.99 * config.preferences.max_hours,
+        )
+        yield {**settings, **vars(found)}
+
+
+@partial(jax.jit, static_argnames="days")
+def _lived(made_of: Blueprint, nodes: Any, thresholds: Any, rates: Any, days: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Income and hours (years, n), means of each year, and survey weights (n,)."""
+    economy, _ = assemble(made_of, nodes)
+    first = TaxSchedule(thresholds, rates[0])
+
+    def year(state: eco.EconomyState, rates: jax.Array) -> tuple[eco.EconomyState, tuple[jax.Array, jax.Array]]:
+        schedule = TaxSchedule(thresholds, rates)
+        state, plan, sums = eco.start_year(economy, state, schedule, days)
+        state, sums, record = eco.live_days(economy, plan, state, sums, days)
+        _, agents = eco.summarise_year(economy, schedule, state, sums, record)
+        income, hours = (jnp.concatenate([x[name] for name in economy.cohorts]) for x in (agents.income, agents.hours))
+        return eco.end_year(economy, state, sums), (income, hours)
+
+    _, (income, hours) = jax.lax.scan(year, eco.initial_state(economy, first), rates)
+    return income, hours, economy.everyone.weight
+
+
+def gains_in(config: Config, rates: np.ndarray) -> np.ndarray:
+    """Gain over US federal, a fraction, of schedules in one economy at everybody's exact response. rates: (m, k)."""
+    thresholds, _ = first_brackets(config)
+    with computing(config):
+        economy = build_economy(config)
+
+        @jax.jit
+        def gains(economy: eco.Economy, rates: jax.Array) -> jax.Array:
+            def gain(one: jax.Array) -> jax.Array:
+                return welfare_gain(economy, equilibrium_welfare(economy, TaxSchedule(jnp.asarray(thresholds), one)))
+
+            return jax.lax.map(gain, rates, batch_size=16)
+
+        return np.asarray(gains(economy, jnp.asarray(rates, dtype_of(config))), np.float64)

@@ -1,0 +1,292 @@
+"""A chunk of a sweep: runs that are lived together, and the rows that come of them."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+from jax.sharding import Mesh
+
+from jaxecon import api, batch
+from jaxecon.build import skill_nodes, too_poor
+from jaxecon.config import Config, Serving
+from jaxecon.continuing import resume
+from jaxecon.designs import SEEDS, Point, Points
+from jaxecon.economy import YearFigures
+from jaxecon.errors import UserError, first_line, is_out_of_memory
+from jaxecon.planners.elected import worker_name
+from jaxecon.records import MANIFEST, Run
+from jaxecon.simulation import computing
+
+RUNS = "runs"
+OF_WEALTH = tuple(field.name for field in fields(YearFigures) if field.default is None)  # where people save
+FIGURES = tuple(field.name for field in fields(YearFigures) if field.name not in OF_WEALTH)
+_CALLS = ("llm_calls", "llm_fallbacks")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Points that are lived together.
+
+    kind: batch, one program of `lanes` runs; run, one with a language model; refused, configurations that are none, with
+    their errors. form: chunks of the same are the same program.
+    """
+
+    number: int
+    kind: str
+    points: tuple[int, ...]
+    lanes: int = 1
+    form: int = 0
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lived:
+    """What came of a chunk: rows of the two tables."""
+
+    points: pa.Table
+    years: pa.Table
+
+
+class TooLarge(Exception):
+    """A chunk for which memory is not enough."""
+
+
+class Engines(ExitStack):
+    """The language models that were started for a point, kept as long as the next ones ask the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._key, self._served = "", dict[str, Any]()
+
+    def for_run(self, config: Config) -> Mapping[str, Any]:
+        """What answers a configuration's cohorts. Raises UserError and EngineError as starting them does."""
+        asked = [(c.name, c.llm) for c in config.cohorts if c.rule == "llm"]
+        models = {str(n): {name: getattr(s, name) for name in Serving.model_fields} for n, s in config.servings.items()}
+        key = json.dumps([models, asked, config.planner_kind, config.planner.llm, config.device], default=str)
+        if key != self._key:
+            self.close()
+            self._key, self._served = key, self.enter_context(api.start_engines(config, None))
+        return self._served
+
+
+class Stop(Exception):
+    """What ends a sweep because it is no single point's: the disk, a model that is missing. error: what was raised."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that living a chunk takes; can be sent to other machines.
+
+    folder: of the sweep, absolute. brackets: the most of any point. force: go on with runs of another jaxecon.
+    """
+
+    points: Points
+    folder: Path
+    brackets: int
+    force: bool = False
+
+    def live(self, chunk: Chunk, engines: Engines) -> Lived | TooLarge:
+        """What points are and do is in their rows. Raises Stop. engines: stay until it closes."""
+        if chunk.kind == "refused":
+            return self.failed(chunk, chunk.errors)
+        points, failed = [self.points[i] for i in chunk.points], dict[int, str]()
+        try:
+            alone = chunk.kind == "run"
+            years = _run_alone(self, points[0], engines) if alone else _run_batch(self, points, chunk.lanes, failed)
+        except Stop:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                return TooLarge() if chunk.lanes > 1 else self.failed(chunk, "out of memory: lower the cohorts' sizes")
+            return self.failed(chunk, reason(error))
+        return Lived(_point_rows(self, points, years, failed), years)
+
+    def failed(self, chunk: Chunk, why: str | Sequence[str]) -> Lived:
+        """What is known of a chunk that could not be lived. why: of all its points, or of each."""
+        points, years = [self.points[i] for i in chunk.points], self.schemas[1].empty_table()
+        each = [why] * len(points) if isinstance(why, str) else why
+        return Lived(_point_rows(self, points, years, dict(zip(chunk.points, each, strict=True))), years)
+
+    @cached_property
+    def figures(self) -> tuple[str, ...]:
+        """Of a year."""
+        return (*FIGURES, *(OF_WEALTH if self.points.save else ()))
+
+    @cached_property
+    def schemas(self) -> tuple[pa.Schema, pa.Schema]:
+        """Of the two tables."""
+        index = pa.field("point", pa.int64())
+        settings = [pa.field(name, _column_type(self.points.values(name))) for name in self.points.names]
+        ends = [pa.field("status", pa.string()), pa.field("error", pa.string())]
+        figures = [pa.field(name, pa.float64()) for name in (*self.figures, *(f"rate_{k}" for k in range(self.brackets)))]
+        figures = [pa.field("year", pa.int64()), *figures, pa.field("leader", pa.string())]
+        figures += [pa.field(name, pa.int64()) for name in _CALLS]
+        return pa.schema([index, *settings, *ends, *figures]), pa.schema([index, *figures])
+
+
+def reason(error: Exception) -> str:
+    """One line for a row."""
+    text, kind = first_line(error), type(error).__name__
+    return text if isinstance(error, UserError) or text == kind else f"{kind}: {text}"
+
+
+def _run_batch(task: Task, points: Sequence[Point], lanes: int, failed: dict[int, str]) -> pa.Table:
+    """Rows of the points' years. failed: gets what is wrong with the others, by index."""
+    cases: dict[int, batch.Case] = {}
+    leaders: dict[int, str] = {}
+    config = None
+    make = _Cases()
+    for point in points:
+        try:
+            found = task.points.config(point)
+            cases[point.index], leaders[point.index] = make(found), found.planner_kind
+            config = found
+        except Exception as error:  # a user's rule may do anything
+            failed[point.index] = reason(error)
+    if config is None:
+        return task.schemas[1].empty_table()
+    indices = list(cases)
+    with computing(config):
+        devices = devices_here()
+        width = -(-lanes // len(devices)) * len(devices)
+        filled = [*cases.values(), *[cases[indices[-1]]] * (width - len(cases))]  # a last chunk is as wide as the others
+        stacked = jax.tree.map(lambda *x: np.stack(x), *filled)
+        mesh = Mesh(np.array(devices), ("runs",)) if len(devices) > 1 else None
+        # memory that is not enough is heard of here: looking at an array that could not be made can wait for ever
+        outcomes = jax.device_get(jax.block_until_ready(batch.live(stacked, skill_nodes(config), mesh)))
+    outcomes = jax.tree.map(lambda x: x[: len(indices)], outcomes)
+    for lane, index in enumerate(indices):
+        problem = _problem(cases[index], outcomes, lane)
+        if problem is not None:
+            failed[index] = problem
+    lived = [lane for lane, index in enumerate(indices) if index not in failed]
+    kept = {indices[lane]: leaders[indices[lane]] for lane in lived}
+    return _year_rows(task, filled[0], kept, jax.tree.map(lambda x: x[lived], outcomes))
+
+
+class _Cases:
+    """Cases of configurations; those that differ in nothing but seeds share the work, where nothing else depends on them."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Config, batch.Case] | None = None
+
+    def __call__(self, config: Config) -> batch.Case:
+        """Raises UserError."""
+        alike = config.model_copy(update=dict.fromkeys(SEEDS))
+        if self._known is None or self._known[0] != alike or not batch.only_drawn(config):
+            with computing(config):
+                self._known = alike, batch.case(config)
+        return batch.reseeded(self._known[1], config)
+
+
+def _problem(case: batch.Case, outcomes: batch.Outcomes, lane: int) -> str | None:
+    """What is wrong with one of many runs."""
+    if case.economy.curvature > 0 and not outcomes.poorest[lane] > 0:
+        return too_poor(float(case.economy.public_spending), float(outcomes.poorest[lane]))
+    if not outcomes.right_hours[lane]:
+        return "a rule returned hours outside [0, max_hours]"
+    return None if np.all(np.isfinite(outcomes.figures.swf[lane])) else "welfare is not finite"
+
+
+def _year_rows(task: Task, case: batch.Case, leaders: Mapping[int, str], outcomes: batch.Outcomes) -> pa.Table:
+    """case: any one of them. leaders: the planner's name, by the point's index."""
+    count = len(leaders) * case.years
+    columns: dict[str, Any] = {
+        "point": np.repeat(np.array(list(leaders), np.int64), case.years),
+        "year": np.tile(np.arange(case.years), len(leaders)),
+        **{name: _flat(getattr(outcomes.figures, name), count) for name in task.figures},
+        "leader": _elected(case, outcomes) or [name for name in leaders.values() for _ in range(case.years)],
+        **{name: np.zeros(count, np.int64) for name in _CALLS},
+    }
+    rates: np.ndarray = np.asarray(outcomes.rates, np.float64).reshape(count, len(case.rates)).round(7)
+    for k in range(task.brackets):
+        columns[f"rate_{k}"] = rates[:, k] if k < rates.shape[1] else pa.nulls(count, pa.float64())
+    schema = task.schemas[1]
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _flat(values: Any, count: int) -> np.ndarray | pa.Array:
+    """Of each run and year; nulls where the runs have none."""
+    return pa.nulls(count, pa.float64()) if values is None else np.asarray(values, np.float64).ravel()
+
+
+def _elected(case: batch.Case, outcomes: batch.Outcomes) -> list[str]:
+    """Whom the workers elected, by run and year; nothing where they elect nobody."""
+    sizes = dict(case.economy.sizes)
+    return [] if outcomes.leaders is None else [worker_name(worker, sizes) for worker in np.ravel(outcomes.leaders).tolist()]
+
+
+def _run_alone(task: Task, point: Point, engines: Engines) -> pa.Table:
+    """Rows of the years of a run of its own. Raises UserError: of this point, or a budget stopped it; Stop."""
+    config, folder = task.points.config(point), task.folder / RUNS / f"{point.index:08d}"
+    begun = (folder / MANIFEST).exists()
+    if not begun:
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed while it made it
+        prepared = api.assembled(config, folder)
+    try:
+        api.check_engines(config)
+        if begun:
+            resume(folder, force=task.force)
+        else:
+            served = engines.for_run(config)
+            recorder = api.create(prepared, served)
+            try:
+                api.live(prepared, recorder, served)
+            finally:
+                recorder.close()
+    except Exception as error:
+        raise Stop(error) from error
+    run = Run(folder)
+    if "stopped" in run.manifest:
+        raise UserError(run.manifest["stopped"])
+    return pa.Table.from_pylist([row | {"point": point.index} for row in run.years.to_pylist()], task.schemas[1])
+
+
+def _point_rows(task: Task, points: Sequence[Point], years: pa.Table, failed: Mapping[int, str]) -> pa.Table:
+    """A row for each point: settings, how it ended, its last year."""
+    last = {index: row for row, index in enumerate(years["point"].to_pylist())}
+    found = years.take(pa.array([last.get(point.index) for point in points], pa.int64()))
+    schema = task.schemas[0]
+    errors = [failed.get(point.index) for point in points]
+    columns = {
+        "point": [point.index for point in points],
+        "status": ["ok" if error is None else "failed" for error in errors],
+        "error": errors,
+    }
+    for name in task.points.names:
+        values = [point.settings[name] for point in points]
+        text = schema.field(name).type == pa.string()
+        columns[name] = [json.dumps(v) if text and not isinstance(v, str | None) else v for v in values]
+    return pa.table(
+        [pa.array(columns[f.name], f.type) if f.name in columns else found[f.name] for f in schema],
+        schema=schema,
+    )
+
+
+def _column_type(values: Sequence[Any]) -> pa.DataType:
+    """Of a setting's column; what is neither number nor truth value is text, lists as JSON."""
+    kinds = {int} if isinstance(values, range) else {type(value) for value in values if value is not None}
+    if kinds <= {bool} and kinds:
+        return pa.bool_()
+    if kinds <= {int} and kinds and (isinstance(values, range) or max(map(abs, filter(None, values)), default=0) < 2**63):
+        return pa.int64()
+    return pa.float64() if kinds <= {int, float} and kinds else pa.string()
+
+
+def devices_here() -> list[Any]:
+    """Those of this machine that runs are spread over: all of the default device's kind."""
+    default = next(iter(jnp.zeros(()).devices()))
+    return [device for device in jax.local_devices(backend=default.platform) if device.platform == default.platform]

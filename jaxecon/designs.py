@@ -1,0 +1,274 @@
+"""Which configurations a sweep runs: grids, lists, random and Latin-hypercube designs over any settings."""
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+import yaml
+from pydantic import Field
+
+from jaxecon import config as configuration
+from jaxecon.config import Config, Section
+from jaxecon.errors import UserError
+
+SEEDS = ("seed", "draw_seed")  # over which results are averaged
+_Scalar = bool | int | float | str | None
+_Value = _Scalar | list[Any] | dict[str, Any]
+_Name = Annotated[str, Field(pattern=r"^[a-z][A-Za-z0-9_.]*$")]
+
+
+class Range(Section):
+    """Where a sampled setting lies. Whole numbers where both ends are, the upper one included."""
+
+    low: int | float
+    high: int | float
+    scale: Literal["linear", "log"] = "linear"
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"[{self.low}, {self.high}]; two numbers, the first smaller")
+        if self.scale == "log" and not self.low > 0:
+            raise ValueError(f"low: {self.low}; above 0 on a log scale")
+        return self
+
+    def at(self, u: np.ndarray) -> list[int | float]:
+        """Values at u (n,) in [0, 1)."""
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        low, high = self.low, self.high + 1 if whole else self.high
+        x = np.exp(np.log(low) + u * (np.log(high) - np.log(low))) if self.scale == "log" else low + u * (high - low)
+        return [int(v) for v in np.clip(np.floor(x), self.low, self.high)] if whole else [float(v) for v in x]
+
+
+class Sample(Section):
+    """Points drawn from a box. Values of a list are equally likely."""
+
+    points: int = Field(ge=1, le=100_000_000)
+    seed: int = Field(0, ge=0)
+    settings: dict[_Name, Range | list[_Value]] = Field(min_length=1)
+
+
+class Design(Section):
+    """A sweep's file. Every point has the settings of `run` and, on top, one of each of the others: they are crossed."""
+
+    run: dict[str, Any] = Field(default_factory=dict, description="What all points share, as in a run's configuration.")
+    list_: list[dict[_Name, _Value]] | None = Field(None, alias="list", description="Points one by one.")
+    random: Sample | None = Field(None, description="Independent draws.")
+    latin_hypercube: Sample | None = Field(None, description="Each setting's range covered evenly (McKay et al. 1979).")
+    grid: dict[_Name, list[_Value]] = Field(default_factory=dict, description="Every combination, the last setting fastest.")
+    seeds: int | None = Field(None, ge=1, description="As a last setting of the grid, `seed` from run.seed on, so many.")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One configuration. settings: what distinguishes it, by name."""
+
+    index: int
+    settings: dict[str, Any]
+
+
+class Points(Sequence[Point]):
+    """The points of a design, each made when it is asked for. Raises UserError: a name twice, or one that does not exist."""
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        self._axes = list(_axes(design))
+        names = [name for axis in self._axes for name in axis.names]
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(f"{name}: varied {names.count(name)} times")
+            whole = next((other for other in names if name.startswith(f"{other}.")), None)
+            if whole is not None:
+                raise UserError(f"{name}: varied, and so is all of {whole}")
+            configuration.check_name(name, design.run)
+            if configuration.is_section(name):
+                raise UserError(f"{name}: a section; vary its settings, such as {name}.{configuration.is_section(name)}")
+        _check_names(design.run, "", design.run)
+        self.names = tuple(names)
+        self._known: tuple[str, Config] | None = None
+
+    def __len__(self) -> int:
+        return math.prod(len(axis.rows) for axis in self._axes)
+
+    def __getitem__(self, index: Any) -> Any:
+        settings: dict[str, Any] = {}
+        rest = range(len(self))[index]
+        for axis in reversed(self._axes):
+            rest, at = divmod(rest, len(axis.rows))
+            settings = dict(zip(axis.names, axis.rows[at], strict=True)) | settings
+        return Point(range(len(self))[index], settings)
+
+    @property
+    def save(self) -> bool:
+        """Whether people save at any point."""
+        saving = (self.design.run.get("dynamics") or {}).get("saving") or {}
+        return "dynamics.saving.enabled" in self.names or bool(saving.get("enabled"))
+
+    def values(self, name: str) -> Sequence[Any]:
+        """All values that a setting takes."""
+        axis = next(axis for axis in self._axes if name in axis.names)
+        if isinstance(axis.rows, _Singles):
+            return axis.rows.values
+        return [row[axis.names.index(name)] for row in axis.rows]
+
+    def config(self, point: Point) -> Config:
+        """Raises UserError: values that a setting does not accept."""
+        seeds = {name: point.settings[name] for name in SEEDS if name in point.settings}
+        if not all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds.values()):
+            return self._loaded(point.settings)
+        config = self._validated({name: value for name, value in point.settings.items() if name not in seeds})
+        return config.model_copy(update=seeds) if seeds else config
+
+    def _validated(self, settings: Mapping[str, Any]) -> Config:
+        """Points that differ in their seeds alone share what is made of the rest; the last one is remembered."""
+        key = json.dumps(settings)
+        if self._known is None or self._known[0] != key:
+            self._known = key, self._loaded(settings)
+        return self._known[1]
+
+    def _loaded(self, settings: Mapping[str, Any]) -> Config:
+        tree = copy.deepcopy(self.design.run)
+        for name, value in settings.items():
+            configuration.set_in(tree, name, copy.deepcopy(value))
+        return configuration.load(tree)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Settings that vary together: rows of values."""
+
+    names: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+
+class _Singles(Sequence[tuple[Any]]):
+    """Rows of one value each."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return (self.values[index],)
+
+
+def count(design: Design) -> int:
+    """How many points a design has, without making any."""
+    sampled = [sample.points for sample in (design.random, design.latin_hypercube) if sample is not None]
+    listed = [len(design.list_)] if design.list_ is not None else []
+    return math.prod([*listed, *sampled, *(len(values) for values in design.grid.values()), design.seeds or 1])
+
+
+def _axes(design: Design) -> Iterator[_Axis]:
+    if design.list_ is not None:
+        names = tuple(dict.fromkeys(name for row in design.list_ for name in row))
+        for i, row in enumerate(design.list_):
+            for name in names:
+                if name not in row:
+                    raise UserError(f"list.{i}: has no {name}, which other points have")
+        if not names:
+            raise UserError("list: empty; one mapping of settings for each point")
+        yield _Axis(names, [[row[name] for name in names] for row in design.list_])
+    for kind in ("random", "latin_hypercube"):
+        sample: Sample | None = getattr(design, kind)
+        if sample is not None:
+            yield _sampled(kind, sample)
+    for name, values in design.grid.items():
+        if not values:
+            raise UserError(f"grid.{name}: no values; one or more")
+        keys = [(isinstance(value, bool), value) for value in values]  # in Python True == 1
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise UserError(f"grid.{name}: {values[i]!r} is given twice")
+        yield _Axis((name,), _Singles(values))
+    if design.seeds is not None:
+        first = design.run.get("seed", 0)
+        if type(first) is not int or not 0 <= first < 2**32:
+            raise UserError(f"run.seed: {first!r}; a whole number in [0, 4294967295], from which the seeds count")
+        yield _Axis(("seed",), _Singles(range(first, first + design.seeds)))
+
+
+def _sampled(kind: str, sample: Sample) -> _Axis:
+    settings, rng = sample.settings, np.random.default_rng(sample.seed)
+    if kind == "latin_hypercube":
+        from scipy.stats import qmc
+
+        u = qmc.LatinHypercube(len(settings), rng=rng).random(sample.points)
+    else:
+        u = rng.random((sample.points, len(settings)))
+    columns: list[list[Any]] = []
+    for (name, given), share in zip(settings.items(), u.T, strict=True):
+        if isinstance(given, list) and not given:
+            raise UserError(f"{kind}.settings.{name}: no values; one or more")
+        columns.append([given[int(i)] for i in share * len(given)] if isinstance(given, list) else given.at(share))
+    return _Axis(tuple(settings), list(zip(*columns, strict=True)))
+
+
+def _check_names(tree: Any, path: str, run: dict[str, Any]) -> None:
+    """Raise UserError for a name in what all points share that is no setting."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            configuration.check_name(f"{path}{name}", run)
+            _check_names(value, f"{path}{name}.", run)
+
+
+def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Design:
+    """A design from a YAML file or a mapping. overrides: `key=value` on top of what all points share (`run`).
+
+    Raises UserError: one line with the place, the value and what is accepted.
+    """
+    tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else configuration.read_yaml(Path(source))
+    if overrides:
+        if not isinstance(tree.get("run") or {}, dict):
+            raise UserError(f"run: {tree['run']!r}; a mapping of settings")
+        tree["run"] = dict(tree.get("run") or {})
+        for override in overrides:
+            configuration.apply(tree["run"], override)
+    try:
+        design = Design.model_validate(tree)
+    except pydantic.ValidationError as error:
+        raise UserError(_explained(error)) from None
+    if not any((design.list_, design.random, design.latin_hypercube, design.grid, design.seeds)):
+        raise UserError("nothing varies: a sweep needs list, random, latin_hypercube, grid or seeds")
+    return design
+
+
+def _explained(error: pydantic.ValidationError) -> str:
+    problem = error.errors()[0]
+    tags = ("Range", "bool", "int", "float", "str")  # pydantic's names of what a value may be, no part of the user's file
+    place = ".".join(str(part) for part in problem["loc"] if part not in tags and "[" not in str(part))
+    if problem["type"] == "extra_forbidden":
+        known = [field.alias or name for name, field in Design.model_fields.items()]
+        return f"{place}: not a part of a sweep; {', '.join(known)}"
+    value = json.dumps(problem["input"], default=str)
+    shown = value if len(value) < 80 else value[:77] + "..."
+    if problem["type"] == "missing":
+        return f"{place}: missing"
+    if problem["type"] in ("value_error", "greater_than_equal", "less_than_equal"):
+        return f"{place}: {shown}; {problem['msg'].removeprefix('Value error, ')}"
+    accepted = next((words for part, words in _ACCEPTED.items() if place.startswith(part)), "see docs/scaling.md")
+    return f"{place}: {shown}; {accepted}"
+
+
+_VALUES = "a list of values: numbers, text, true or false, null, lists, mappings"
+_ACCEPTED = {
+    "run": "a mapping of settings",
+    "list": "a list of mappings of settings to values",
+    "grid": f"a mapping of settings, each to {_VALUES}",
+    "random": f"points, seed, and settings: each {{low, high, scale}} or {_VALUES}",
+    "latin_hypercube": f"points, seed, and settings: each {{low, high, scale}} or {_VALUES}",
+    "seeds": "a whole number of at least 1",
+}
+
+
+def to_yaml(design: Design) -> str:
+    """The design as a file that `read` reads."""
+    return str(yaml.safe_dump(design.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=False))

@@ -1,0 +1,123 @@
+"""Planners that know the economy, work out one schedule before the first year and announce it every year."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.economy import Economy, leader_problem
+from jaxecon.leader import LeaderProblem, thinned
+from jaxecon.planners.base import Planner, PlannerContext, YearObservation
+from jaxecon.saez import saez_schedule, saez_self_consistent
+from jaxecon.stackelberg import solve
+from jaxecon.taxation import US_FEDERAL_THRESHOLDS, TaxSchedule
+
+MOST_FOLLOWERS = 5000  # that schedules are worked out on: as many quantiles of a larger population
+MOST_WITH_CURVATURE = 400  # a response takes a hundred times longer there
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What these planners work from besides the economy.
+
+    thresholds: (k,) $/year. elasticity: of income to the net-of-tax rate, one or by bracket; by default the economy's own,
+    1/(d-1), with curvature the compensated 1/(d-1+eta) of who lives on net wages alone. bounds: of the rates of flat and
+    optimum; monotone: of the optimum's.
+    """
+
+    thresholds: jax.Array
+    elasticity: float | tuple[float, ...] | None = None
+    bounds: tuple[float, float] = (0.0, 1.0)
+    monotone: bool = False
+
+
+class Announced(Planner):
+    """Announces one schedule from the first year to the last."""
+
+    def __init__(self, name: str, schedule: TaxSchedule) -> None:
+        self.name, self.schedule = name, schedule
+
+    def init(self, context: PlannerContext, key: jax.Array) -> tuple[()]:
+        return ()
+
+    def propose(self, state: tuple[()], observation: YearObservation, key: jax.Array) -> tuple[TaxSchedule, tuple[()]]:
+        return self.schedule, state
+
+
+def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
+    """The planner of that name. Raises ValueError where it has no schedule for this economy or these brackets."""
+    return Announced(kind, SCHEDULES[kind](economy, knowledge))
+
+
+def _us_federal(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
+    if knowledge.thresholds.tolist() != list(US_FEDERAL_THRESHOLDS):
+        raise ValueError("us_federal has the US federal brackets")
+    return TaxSchedule.us_federal().astype(knowledge.thresholds.dtype)
+
+
+def _uniform_50(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
+    return TaxSchedule(knowledge.thresholds, jnp.full_like(knowledge.thresholds, 0.5))
+
+
+def _flat(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
+    """The optimal rate where all brackets have the same."""
+    best = solve(followers(economy), knowledge.thresholds[:1], bounds=knowledge.bounds)
+    return TaxSchedule(knowledge.thresholds, jnp.broadcast_to(best.schedule.rates, knowledge.thresholds.shape))
+
+
+def _saez(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
+    """The formula at the incomes that people have under the US federal schedule."""
+    problem = leader_problem(economy)
+    g = _marginal_weights(problem, economy.reference)
+    return saez_schedule(
+        economy.reference.income, knowledge.thresholds, _elasticity(economy, knowledge), g, problem.weights
+    ).schedule
+
+
+def _saez_self_consistent(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
+    """The formula at the incomes that its own schedule brings about."""
+    problem = followers(economy)
+    at_reference = problem.outcome(TaxSchedule.us_federal().astype(problem.skill.dtype))
+    g = _marginal_weights(problem, at_reference)
+    return saez_self_consistent(
+        problem.skill,
+        problem.preferences,
+        knowledge.thresholds,
+        _elasticity(economy, knowledge),
+        g,
+        problem.weights,
+        public_spending=problem.public_spending,
+    ).schedule
+
+
+_marginal_weights = jax.jit(LeaderProblem.marginal_weights)
+
+
+def _optimum(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
+    return solve(followers(economy), knowledge.thresholds, bounds=knowledge.bounds, monotone=knowledge.monotone).schedule
+
+
+def followers(economy: Economy) -> LeaderProblem:
+    """The leader's problem, on quantiles of the people where there are very many."""
+    problem = leader_problem(economy)
+    most = MOST_FOLLOWERS if problem.preferences.consumption_curvature == 0 else MOST_WITH_CURVATURE
+    return problem if problem.skill.shape[0] <= most else thinned(problem, most)
+
+
+def _elasticity(economy: Economy, knowledge: Knowledge) -> np.ndarray:
+    if knowledge.elasticity is not None:
+        return np.asarray(knowledge.elasticity)
+    preferences = next(iter(economy.cohorts.values())).preferences
+    return np.asarray(1 / (np.ravel(preferences.disutility_exponent)[0] - 1 + preferences.consumption_curvature))
+
+
+SCHEDULES: dict[str, Callable[[Economy, Knowledge], TaxSchedule]] = {
+    "us_federal": _us_federal,
+    "flat": _flat,
+    "saez": _saez,
+    "saez_self_consistent": _saez_self_consistent,
+    "optimum": _optimum,
+    "uniform_50": _uniform_50,
+}

@@ -1,0 +1,94 @@
+"""The mechanical in-context planner: epsilon-greedy hill climbing on the memory that the language model's planner is shown.
+
+It has the same observation, the same actions and the same switches, so that what an ingredient does can be measured
+without a language model.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon._pytree import pytree, static
+from jaxecon.planners.base import STEP, Planner, PlannerContext, YearObservation, last_tenth
+from jaxecon.planners.memory import PlannerMemory
+from jaxecon.taxation import TaxSchedule
+
+Array = jax.Array
+Switch = bool | Array
+
+
+@pytree
+class Ingredients:
+    """Of in-context learning, each with a switch: numbers, or arrays where many planners are one program.
+
+    window: years of history kept, at least; best: distinct schedules kept.
+
+    direction_hint: whether the last change is repeated while it raised welfare. exploration: whether random schedules are
+    tried, in a share `exploration_rate` of the years, until the last tenth of the run. exploitation: whether the planner
+    climbs from the best schedule so far, and in the last tenth stays there; otherwise it climbs from where it is.
+    max_change: percentage points that a rate may move in a year.
+    """
+
+    window: int = static(default=8)
+    best: int = static(default=5)
+    direction_hint: Switch = True
+    exploration: Switch = True
+    exploitation: Switch = True
+    exploration_rate: float | Array = 0.3
+    max_change: int | Array = 20
+
+
+@pytree
+class InContextState:
+    """memory: of the years lived."""
+
+    memory: PlannerMemory
+
+
+class InContext(Planner):
+    """Implements planners.Planner; `propose` is pure and works under jit and vmap."""
+
+    name = "in_context"
+
+    def __init__(self, ingredients: Ingredients | None = None) -> None:
+        self.ingredients = ingredients or Ingredients()
+
+    def init(self, context: PlannerContext, key: Array) -> InContextState:
+        kept, initial = self.ingredients, context.initial
+        memory = PlannerMemory.empty(initial.brackets, kept.window, kept.best, initial.rates.dtype.type)
+        return InContextState(memory)
+
+    def propose(self, state: InContextState, observation: YearObservation, key: Array) -> tuple[TaxSchedule, InContextState]:
+        year, years = (jnp.asarray(x, jnp.int32) for x in (observation.year, observation.years))
+        welfare = jnp.asarray(observation.welfare, state.memory.mean.dtype)
+        rates, memory = _propose(self.ingredients, state.memory, year, years, observation.schedule.rates, welfare, key)
+        return TaxSchedule(observation.schedule.thresholds, rates), InContextState(memory)
+
+
+@jax.jit
+def _propose(
+    given: Ingredients, memory: PlannerMemory, year: Array, years: Array, rates: Array, welfare: Array, key: Array
+) -> tuple[Array, PlannerMemory]:
+    memory = memory.appended(year, rates, welfare)
+    k = rates.shape[0]
+    whether, one, direction, anywhere = jax.random.split(key, 4)
+    steps = given.max_change // STEP
+
+    # one bracket moved a step, or the last change again while it raised welfare
+    sign = jnp.where(jax.random.bernoulli(direction), 1, -1)
+    single = jnp.zeros(k, rates.dtype).at[jax.random.randint(one, (), 0, k)].set(sign * STEP / 100)
+    last, before = memory.count - 1, jnp.maximum(memory.count - 2, 0)
+    change = memory.rates[last] - memory.rates[before]
+    improved = (memory.welfare[last] > memory.welfare[before]) & jnp.any(change != 0)
+    climbing = jnp.where(improved & given.direction_hint, change, single)
+
+    final = last_tenth(year + 1, years)
+    base = jnp.where(given.exploitation, memory.best_rates[0], rates)
+    at_base = jnp.all(jnp.abs(rates - base) < STEP / 200)
+    # the last change belongs to where it was made: away from there only a single step says where the hill goes up
+    target = base + jnp.where(at_base, climbing, single)
+    target = jnp.where(final & given.exploitation, base, target)
+    random = rates + jax.random.randint(anywhere, (k,), -steps, steps + 1) * (STEP / 100)
+    explores = jax.random.bernoulli(whether, given.exploration_rate) & ~final & given.exploration
+    target = jnp.where(explores, random, target)
+    moved = jnp.clip(jnp.round((target - rates) * 100 / STEP), -steps, steps) * (STEP / 100)
+    return jnp.round(jnp.clip(rates + moved, 0, 1), 6), memory

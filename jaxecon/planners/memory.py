@@ -1,0 +1,94 @@
+"""What a planner remembers of its years: a recent window, the best distinct schedules, running statistics. Pure JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon._pytree import pytree
+
+Array = jax.Array
+ArrayLike = jax.typing.ArrayLike
+
+_SAME = 5e-7  # rates closer than this are one schedule
+
+
+@pytree
+class PlannerMemory:
+    """Years lived under which rates, with what welfare. k brackets; fixed shapes, so it lives in jit, vmap and checkpoints.
+
+    years, rates, welfare: (m,), (m, k), (m,), the recent ones, oldest first, `count` places filled. It grows from an
+    anchor: when all places are taken the older half is dropped at once, so that a prompt which shows it begins alike from
+    year to year.
+    best_years, best_rates, best_welfare: (b,), (b, k), (b,), the best distinct schedules of all years, best first, each
+    with the best welfare it had; -inf where there is none yet.
+    lived, mean, squares: number of all years, mean of their welfare and sum of squared deviations from it (Welford 1962).
+    """
+
+    years: Array
+    rates: Array
+    welfare: Array
+    count: Array
+    best_years: Array
+    best_rates: Array
+    best_welfare: Array
+    lived: Array
+    mean: Array
+    squares: Array
+
+    @classmethod
+    def empty(cls, brackets: int, window: int, best: int, dtype: type = np.float32) -> "PlannerMemory":
+        """window: years kept, at least (twice as many at most); two are kept in any case, for the last change's effect.
+        best: schedules kept; one in any case."""
+        recent, kept = max(2 * window, 2), max(best, 1)
+        zero = jnp.zeros((), jnp.int32)
+        nothing = jnp.zeros((), dtype)
+        return cls(
+            jnp.zeros(recent, jnp.int32),
+            jnp.zeros((recent, brackets), dtype),
+            jnp.zeros(recent, dtype),
+            zero,
+            jnp.full(kept, -1, jnp.int32),
+            jnp.zeros((kept, brackets), dtype),
+            jnp.full(kept, -jnp.inf, dtype),
+            zero,
+            nothing,
+            nothing,
+        )
+
+    def appended(self, year: ArrayLike, rates: Array, welfare: ArrayLike) -> "PlannerMemory":
+        """With one more year. rates: (k,) fractions."""
+        welfare = jnp.asarray(welfare, self.welfare.dtype)
+        rates = jnp.asarray(rates, self.rates.dtype)
+        year = jnp.asarray(year, jnp.int32)
+        places = self.years.shape[0]
+        full = self.count == places
+
+        def moved(x: Array) -> Array:
+            return jnp.where(full, jnp.roll(x, -(places // 2), axis=0), x)
+
+        at = jnp.where(full, places - places // 2, self.count)
+        recent = (
+            moved(self.years).at[at].set(year),
+            moved(self.rates).at[at].set(rates),
+            moved(self.welfare).at[at].set(welfare),
+        )
+        lived = self.lived + 1
+        mean = self.mean + (welfare - self.mean) / lived.astype(welfare.dtype)
+        squares = self.squares + (welfare - self.mean) * (welfare - mean)
+        return PlannerMemory(*recent, at + 1, *self._ranked(year, rates, welfare), lived, mean, squares)
+
+    def _ranked(self, year: Array, rates: Array, welfare: Array) -> tuple[Array, Array, Array]:
+        known = (self.best_years >= 0) & jnp.all(jnp.abs(self.best_rates - rates) < _SAME, axis=1)
+        place = jnp.where(jnp.any(known), jnp.argmax(known), len(known) - 1)  # its own, or the worst one's
+        better = welfare > self.best_welfare[place]
+        years = jnp.where(better, self.best_years.at[place].set(year), self.best_years)
+        values = jnp.where(better, self.best_welfare.at[place].set(welfare), self.best_welfare)
+        all_rates = jnp.where(better, self.best_rates.at[place].set(rates), self.best_rates)
+        order = jnp.argsort(-values)
+        return years[order], all_rates[order], values[order]
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviation of all years' welfare; 0 before the second."""
+        spread = jnp.sqrt(self.squares / jnp.maximum(self.lived - 1, 1).astype(self.mean.dtype))
+        return jnp.where(self.lived > 1, spread, 0)

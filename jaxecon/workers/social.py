@@ -1,0 +1,192 @@
+"""Workers who weigh what their hours do to social welfare: altruists maximise it, adversaries minimise it.
+
+A worker's own hours move welfare, per survey weight and with everybody else's hours given, by
+
+    W(l) = psi * (U(x) - c*l^d) + T(z),  x = z - T(z) + R,  z = s*l,  psi = g / U'(x_ref):
+
+own utility in dollars of welfare, and the tax, which everybody gets back, a dollar to people whose g has mean 1. With
+curvature 0 and fixed weights that is exact. Otherwise it is the first-order effect at the US federal reference, where g
+is the marginal welfare weight of a worker's consumption, with yesterday's rebate for R.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon._pytree import pytree
+from jaxecon.equilibrium import Outcome
+from jaxecon.labor import ResponseTable
+from jaxecon.population import Cohort
+from jaxecon.preferences import curved_utility, disutility, power
+from jaxecon.random import Draws
+from jaxecon.taxation import TaxSchedule, tax_due
+from jaxecon.workers.base import Observation, checked
+
+Array = jax.Array
+ArrayLike = jax.typing.ArrayLike
+
+_LEAST_WEIGHT = 1e-30  # stands for g = 0 where g divides: t/g still fits in float32, and no own utility counts beside tax
+_NEWTONS, _MOST_STEPS = 20, 80  # the 60 bisections after the last Newton step are beyond float64's resolution of hours
+
+
+def welfare_effect(schedule: TaxSchedule, cohort: Cohort, hours: Array, rebate: ArrayLike = 0.0) -> Array:
+    """W of the module's docstring at hours (n,), $/year up to a constant per worker. rebate: scalar, $/year.
+
+    -inf where consumption would not be positive at curvature > 0.
+    """
+    eta, x_ref = cohort.preferences.consumption_curvature, cohort.reference_consumption
+    income = cohort.skill * hours
+    tax = tax_due(schedule, income)
+    cost = disutility(cohort.preferences, hours)
+    if eta == 0:
+        own = income - tax - cost
+    else:  # (U(x) - U(x_ref) - cost) / U'(x_ref), which float32 resolves
+        consumption = income - tax + rebate
+        positive = consumption > 0
+        relative = curved_utility(jnp.log(jnp.where(positive, consumption, 1) / x_ref), eta)
+        own = jnp.where(positive, x_ref * relative - cost * x_ref**eta, -jnp.inf)
+    return _weight(cohort) * own + tax
+
+
+@jax.jit
+def altruistic_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
+    """Hours (n,) that maximise `welfare_effect`, exactly; ties go to fewer hours. rebate matters at curvature > 0 only.
+
+    W is concave within a bracket, so the best point of each is its interior optimum clipped to its ends: at curvature 0
+    l = (s((1-t) + t/g)/(c d))^(1/(d-1)), the best response at the rate t(1 - 1/g), below zero where g < 1.
+    """
+    table = ResponseTable.of(schedule.thresholds, cohort.skill, cohort.preferences)
+    low, high = table.ends[:-1], table.ends[1:]
+    if cohort.preferences.consumption_curvature == 0:
+        d = cohort.preferences.disutility_exponent
+        interior = jax.vmap(lambda t: table.untaxed_hours * power(1 - t + t / _weight(cohort), 1 / (d - 1)))(schedule.rates)
+        candidates = jnp.clip(interior, low, high)
+    else:
+        tax_at_threshold = tax_due(schedule, schedule.thresholds)
+        virtual_income = schedule.rates * schedule.thresholds - tax_at_threshold + rebate
+        candidates = jax.vmap(lambda *bracket: _interior(cohort, *bracket))(schedule.rates, virtual_income, low, high)
+    return _first_best(candidates, jax.vmap(lambda hours: welfare_effect(schedule, cohort, hours, rebate))(candidates))
+
+
+@jax.jit
+def adversarial_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
+    """Hours (n,) that minimise `welfare_effect`, exactly; ties go to fewer hours. rebate matters at curvature > 0 only.
+
+    W is concave within a bracket, so its minimum lies at an end: at 0 hours, at a threshold, or at max_hours.
+    """
+    ends = ResponseTable.of(schedule.thresholds, cohort.skill, cohort.preferences).ends
+    return _first_best(ends, -jax.vmap(lambda hours: welfare_effect(schedule, cohort, hours, rebate))(ends))
+
+
+def _weight(cohort: Cohort) -> Array:
+    return jnp.maximum(cohort.welfare_weight, _LEAST_WEIGHT)
+
+
+def _first_best(candidates: Array, values: Array) -> Array:
+    """Of candidates (k, n), rising along k, the one of the highest value, (n,)."""
+    return jnp.take_along_axis(candidates, jnp.argmax(values, axis=0)[None], axis=0)[0]
+
+
+def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, high: Array) -> Array:
+    """Hours in [low, high] that maximise W on the line x = (1-rate)*s*l + virtual_income with curvature eta > 0.
+
+    The first-order condition, in dollars at x_ref, is w*(x/x_ref)^-eta + t*s/g = c*x_ref^eta * d*l^(d-1) with
+    w = (1-t)s. Its left side falls in l and its right side rises. Newton on the logarithm of their ratio in log l, which
+    is nearly linear, kept within a bracket of signs; whoever has not arrived after _NEWTONS steps bisects it.
+    """
+    preferences, x_ref = cohort.preferences, cohort.reference_consumption
+    eta, d = preferences.consumption_curvature, preferences.disutility_exponent
+    net_wage = cohort.skill * (1 - rate)
+    log_own_wage, log_tax = jnp.log(net_wage), jnp.log(rate * cohort.skill / _weight(cohort))  # either may be -inf
+    log_cost = jnp.log(preferences.disutility_weight * d) + eta * jnp.log(x_ref)
+
+    def excess(hours: Array) -> tuple[Array, Array]:
+        """Log of the ratio, positive where more hours are better, and its slope in log hours, at most -(d-1)."""
+        x = net_wage * hours + virtual_income
+        positive = x > 0
+        x = jnp.where(positive, x, 1)
+        log_own = log_own_wage - eta * jnp.log(x / x_ref)
+        log_gain = jnp.logaddexp(log_own, log_tax)
+        ratio = log_gain - log_cost - (d - 1) * jnp.log(hours)
+        slope = -(d - 1) - eta * jnp.exp(log_own - log_gain) * net_wage * hours / x
+        return jnp.where(positive, ratio, jnp.inf), slope
+
+    eps = np.finfo(low.dtype).eps
+    more_at_low, more_at_high = excess(low)[0] > 0, excess(high)[0] > 0
+    inside = more_at_low & ~more_at_high
+    at_end = jnp.where(more_at_low, high, low)
+
+    def step(carry: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
+        hours, left, right, moving, count = carry
+        ratio, slope = excess(hours)
+        left, right = jnp.where(ratio > 0, hours, left), jnp.where(ratio > 0, right, hours)
+        newton = jnp.clip(hours * jnp.exp(-ratio / slope), left, right)
+        new = jnp.where(count < _NEWTONS, newton, (left + right) / 2)
+        # a Newton step squares the error: after one this small, rounding is all that is left
+        still = jnp.abs(new - hours) > jnp.where(count < _NEWTONS, eps**0.5, 4 * eps) * hours
+        return jnp.where(moving, new, hours), left, right, moving & still, count + 1
+
+    start = jnp.where(inside, (low + high) / 2, at_end)
+    searched = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[3]) & (carry[4] < _MOST_STEPS), step, (start, low, high, inside, jnp.zeros((), jnp.int32))
+    )
+    return searched[0]
+
+
+@pytree
+class SocialPlan:
+    """The response to a year's schedule: a table where the rebate does not matter, else what it takes to solve."""
+
+    cohort: Cohort
+    schedule: TaxSchedule
+    hours: Array | None  # (n,) h/week, at curvature 0
+
+
+class _Social:
+    """What altruists and adversaries share. They respond exactly, to the schedule and yesterday's rebate."""
+
+    name: str
+
+    def response(self, schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
+        raise NotImplementedError
+
+    def parameters(self, **given: float) -> tuple[()]:
+        checked(self.name, given)
+        return ()
+
+    def init(self, params: tuple[()], cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> tuple[()]:
+        return ()
+
+    def start_year(
+        self, params: tuple[()], cohort: Cohort, state: tuple[()], schedule: TaxSchedule
+    ) -> tuple[tuple[()], SocialPlan]:
+        settled = cohort.preferences.consumption_curvature == 0
+        return state, SocialPlan(cohort, schedule, self.response(schedule, cohort) if settled else None)
+
+    def act(
+        self, params: tuple[()], plan: SocialPlan, state: tuple[()], draws: Draws, observation: Observation
+    ) -> tuple[Array, tuple[()]]:
+        if plan.hours is not None:
+            return plan.hours, state
+        return self.response(plan.schedule, plan.cohort, observation.rebate), state
+
+    def learn(self, params: tuple[()], plan: SocialPlan, state: tuple[()], hours: Array, outcome: Outcome) -> tuple[()]:
+        return state
+
+
+class Altruistic(_Social):
+    """The hours that maximise social welfare, everybody else's given."""
+
+    name = "altruistic"
+
+    def response(self, schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
+        return altruistic_response(schedule, cohort, rebate)
+
+
+class Adversarial(_Social):
+    """The hours that minimise social welfare, everybody else's given."""
+
+    name = "adversarial"
+
+    def response(self, schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
+        return adversarial_response(schedule, cohort, rebate)

@@ -1,0 +1,315 @@
+"""The suite: what an experiment finds and leaves, that it goes on where it was interrupted, and what a user is told."""
+
+import copy
+import importlib
+import importlib.util
+import json
+import sys
+import types
+from contextlib import nullcontext
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from experiments import reproduction, suite
+from jaxecon import api, designs
+from jaxecon.cli import USER_ERROR, app
+from jaxecon.designs import Points
+from jaxecon.economy import SETTLED_WITHIN, settling_days
+from jaxecon.errors import UserError
+from jaxecon.sweep import Silent
+
+RUNNER = CliRunner()
+WORKED_OUT = {("baselines", "announced"), ("empirical_saez", "planners")}  # designs whose points an experiment works out
+
+
+def small(name, *, llm=False, seeds=5, **run):
+    """An experiment's quick designs with few and small economies."""
+    tree = suite.load(name, "quick")
+    for design in tree["mechanical"].values():
+        given = design["run"]
+        given |= {"years": 3, "year": {"days": 4}, **copy.deepcopy(run)}
+        for cohort in given["population"]["cohorts"]:
+            cohort["size"] = min(cohort["size"], 30)
+        if "seeds" in design:
+            design["seeds"] = seeds
+    if not llm:
+        tree["llm"] = {}
+    return tree
+
+
+def conduct(name, out, given, **more):
+    return suite.conduct(name, out=out, given=given, **more)
+
+
+# --- the designs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", suite.SIZES)
+@pytest.mark.parametrize("name", suite.NAMES)
+def test_designs_are_sound(name, size):
+    """Names and values that exist; at least 30 populations in each mechanical arm, the same in all of a study."""
+    tree = suite.load(name, size)
+    counts = set()
+    for kind, of_kind in tree.items():
+        for where, design in of_kind.items():
+            if (name, where) in WORKED_OUT:
+                continue
+            points = Points(designs.read(design))
+            for i in {0, len(points) - 1}:
+                assert points.config(points[i]).needs_engine == (kind == "llm")
+            if kind == "mechanical":
+                counts.add(design["seeds"])
+                assert design["run"].get("seed", 0) == 0
+    assert min(counts) >= suite.LEAST_POPULATIONS
+    if name != "scale":  # whose two studies share no table
+        assert len(counts) == 1
+    module = importlib.import_module(f"experiments.{name}")
+    assert module.QUESTION.count("?") >= 1
+
+
+# --- what is found -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def factorial(tmp_path_factory):
+    """The factorial on small economies: a planner that has an ingredient taken away is the planted effect."""
+    folder = tmp_path_factory.mktemp("factorial") / "out"
+    given = small("planner_prompt", seeds=30, years=24, year={"days": 12})
+    return conduct("planner_prompt", folder, given), given
+
+
+def table_of(report, name):
+    return next(table for table in report.tables if table.name == name)
+
+
+def row_of(table, **keys):
+    (found,) = (row for row in table.rows if all(row[key] == value for key, value in keys.items()))
+    return found
+
+
+def test_a_planner_without_exploitation_is_found(factorial):
+    report, _ = factorial
+    main = row_of(table_of(report, "effects"), figure="gain_equilibrium", effect="exploitation")
+    assert main["n"] == 30
+    assert main["p"] < 0.01
+    assert main["difference_low"] > 0
+    assert main["effect_size"] > 0.5
+    without = row_of(table_of(report, "ablations"), figure="gain_equilibrium", planner="without exploitation")
+    assert without["difference"] < 0
+    assert without["p"] < 0.05
+
+
+def test_effects_are_those_of_the_points(factorial):
+    """The main effect from the sweep's table in NumPy, without the suite."""
+    report, _ = factorial
+    points = pq.read_table(report.folder / "mechanical/factorial/points.parquet")
+    exploits = np.array(points["planner.memory.exploitation"].to_pylist())
+    gains, seeds = (np.array(points[name].to_pylist()) for name in ("gain_equilibrium", "seed"))
+    by_population = [gains[exploits & (seeds == s)].mean() - gains[~exploits & (seeds == s)].mean() for s in range(30)]
+    found = row_of(table_of(report, "effects"), figure="gain_equilibrium", effect="exploitation")
+    assert found["difference"] == pytest.approx(np.mean(by_population), rel=1e-9)
+    assert found["effect_size"] == pytest.approx(np.mean(by_population) / np.std(by_population, ddof=1), rel=1e-9)
+
+
+def test_what_an_experiment_leaves(factorial):
+    report, _ = factorial
+    manifest = json.loads((report.folder / "manifest.json").read_text())
+    assert (manifest["status"], manifest["name"], manifest["llm"]) == ("complete", "planner_prompt", "none")
+    account = manifest["designs"]["mechanical.factorial"]
+    assert (account["points"], account["failed"], account["populations"], account["seeds"]) == (480, 0, 30, [0, 29])
+    assert {"versions", "hardware", "git_revision", "seconds"} <= manifest.keys()
+    text = (report.folder / "report.md").read_text()
+    for table in report.tables:
+        kept = json.loads((report.folder / f"tables/{table.name}.json").read_text())
+        assert len(kept["rows"]) == len(table.rows) == pq.read_table(report.folder / f"tables/{table.name}.parquet").num_rows
+        assert table.title in text
+    for path in report.figures:
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert f"figures/{path.name}" in text
+
+
+def test_one_program_for_each_shape_of_memory(factorial):
+    """Switches are arrays: sixteen planners compile twice, for the two lengths of history."""
+    report, _ = factorial
+    plan = json.loads((report.folder / "mechanical/factorial/plan.json").read_text())
+    assert len({chunk["form"] for chunk in plan["chunks"]}) == 2
+
+
+class Interrupting(Silent):
+    def lived(self, points, failed):
+        raise KeyboardInterrupt
+
+
+def test_it_goes_on_where_it_was_interrupted(factorial, tmp_path):
+    whole, given = factorial
+    with pytest.raises(KeyboardInterrupt):
+        conduct("planner_prompt", tmp_path / "out", given, watch=lambda _: nullcontext(Interrupting()))
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["status"] == "running"
+    (part,) = (tmp_path / "out/mechanical/factorial/points.parquet").glob("part-*")
+    before = part.stat().st_mtime_ns
+    again = conduct("planner_prompt", tmp_path / "out", given)
+    assert part.stat().st_mtime_ns == before
+    for table in whole.tables:
+        assert table_of(again, table.name) == table
+    with pytest.raises(UserError, match="holds another experiment"):
+        conduct("planner_prompt", tmp_path / "out", small("planner_prompt"))
+
+
+def test_language_models_are_described(tmp_path):
+    """The simulated engine in a model's place: runs that are told about, not tested, and not lived twice."""
+    given = small("tax_year", llm=True)
+    given["mechanical"]["arms"]["grid"]["year.days"] = [4, 8]
+    design = given["llm"]["workers"]
+    design["run"] |= {"population": {"mechanical": 0, "llm": 3, "sampling": "random"}, "llm": {"engine": "simulated"}}
+    design["grid"]["year.days"] = [2, 3]
+    report = conduct("tax_year", tmp_path / "out", given)
+    table = table_of(report, "llm_workers")
+    assert [row["answers"] for row in table.rows] == [2 * 3 * 2, 2 * 3 * 3]
+    assert not any(key.startswith("p_") or key == "p" for row in table.rows for key in row)
+    assert any("simulated engine is rules, no language model" in note for note in report.notes)
+    transcripts = sorted((tmp_path / "out/llm/workers/runs").glob("*/transcript.sqlite"))
+    before = [path.stat().st_mtime_ns for path in transcripts]
+    assert len(before) == 2
+    conduct("tax_year", tmp_path / "out", given)
+    assert [path.stat().st_mtime_ns for path in transcripts] == before
+    settled = row_of(table_of(report, "settling"), figure="settling", days="8")
+    assert 0 <= settled["mean"] <= 8
+
+
+@pytest.mark.parametrize("name", ["baselines", "scale", "population_mix", "satisfaction", "empirical_saez", "units"])
+def test_every_experiment_runs(name, tmp_path):
+    given = small(name)
+    mechanical = given["mechanical"]
+    match name:
+        case "scale":
+            mechanical["people"]["grid"]["population.cohorts.0.size"] = [10, 20]
+            mechanical["panels"]["grid"] = {"population.cohorts.0.size": [4], "population.shares.panel": [0.05, 0.5]}
+        case "empirical_saez":
+            mechanical["panel"]["grid"]["population.cohorts.0.rule"] = ["rational", "adaptive"]
+            mechanical["panel"]["run"] |= {"years": 8}
+        case "baselines":
+            mechanical["panel"]["run"] |= {"years": 8}
+        case "units":
+            mechanical["learning"]["grid"] = {"preferences.set": ["calibrated"], "welfare.floor": [10_000]}
+            mechanical["federal"]["grid"] = {"preferences.set": ["calibrated"]}
+    report = conduct(name, tmp_path / "out", given)
+    assert report.failed == 0
+    assert report.figures
+    for table in report.tables:
+        assert table.rows
+        assert all(len(row) == len(table.heads) for row in table.cells)
+        assert all(row["n"] == 5 for row in table.rows)
+    if name == "empirical_saez":  # who responds exactly shows the elasticity that there is
+        found = row_of(table_of(report, "elasticities"), workers="rational")
+        assert found["mean"] == pytest.approx(0.4, abs=0.02)
+    if name == "baselines":  # nobody gains more than the optimum once all have learnt it
+        gains = {row["planner"]: row["mean"] for row in table_of(report, "gains").rows if row["figure"] == "gain_equilibrium"}
+        assert gains["US federal"] == pytest.approx(0, abs=1e-4)
+        assert max(gains, key=gains.get) == "optimum"
+
+
+# --- settling ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("days", [1, 5, 8, 40])
+def test_settling_days_against_numpy(days):
+    """From its definition, day by day."""
+    rng = np.random.default_rng(days)
+    for _ in range(20):
+        hours = 30 + 8 * np.exp(-np.arange(days) / 5) * rng.choice([0, 1]) + rng.normal(0, 0.7, days)
+        closing = hours[-max(1, days // 8) :].mean()
+        expected = next(d for d in range(days + 1) if np.all(np.abs(hours[d:] - closing) <= SETTLED_WITHIN))
+        assert float(settling_days(hours.astype(np.float32))) == expected
+
+
+def test_a_path_with_a_known_settling_day():
+    hours = np.r_[np.full(7, 40.0), np.full(25, 28.0)].astype(np.float32)
+    assert float(settling_days(hours)) == 7
+    assert float(settling_days(np.full(10, 28.0, np.float32))) == 0
+
+
+# --- the command -------------------------------------------------------------------------------------------------------
+
+
+def assert_one_line(result, message):
+    assert result.exit_code == USER_ERROR
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")  # so that no heading of the table is folded
+    given = small("population_mix")
+    monkeypatch.setattr(suite, "load", lambda name, size: copy.deepcopy(given) | {"llm": {"objectives": {"run": {}, "seeds": 1}}})
+    done = RUNNER.invoke(app, ["experiment", "population_mix", "--quick", "--no-llm", "--out", "out", "--set", "years=2"])
+    assert done.exit_code == 0, done.output
+    for expected in ("egotists alone", "gain once learnt", "Figure: out/figures/mixes.png", "left out (--no-llm)", "report.md"):
+        assert expected in done.stdout
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["llm"] == "left out (--no-llm)"
+    years = pq.read_table(tmp_path / "out/mechanical/mixes/years.parquet")
+    assert set(years["year"].to_pylist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tax_yeer"], "jaxecon: experiment: 'tax_yeer'; one of tax_year, planner_prompt,"),
+        (["tax_year", "--quick", "--full"], "--quick and --full: give one of them"),
+        (["tax_year", "--no-llm", "--set", "yeers=3"], "yeers: no such setting; did you mean 'years'?"),
+        (["tax_year", "--no-llm", "--out", "taken"], "--out: taken: is not empty; give a new folder"),
+        (["tax_year", "--no-llm", "--out", "file"], "--out: file: is a file; give a new folder"),
+    ],
+)
+def test_mistakes(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/something").touch()
+    (tmp_path / "file").touch()
+    assert_one_line(RUNNER.invoke(app, ["experiment", *arguments]), message)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_vllm_the_line_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "vllm" else found(name, *more))
+    monkeypatch.setattr(api, "check_engines", lambda config: None)
+    result = RUNNER.invoke(app, ["experiment", "planner_prompt", "--out", "out"])
+    assert_one_line(result, "planner_prompt.llm.planner: needs vLLM: pip install 'jaxecon[vllm]'")
+    assert "--no-llm" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_missing(tmp_path):
+    given = suite.load("tax_year", "quick")
+    given["llm"]["workers"]["run"]["llm"] = {"model": "./nowhere"}
+    with pytest.raises(UserError, match=r"nowhere.*\(or --no-llm\)"):
+        conduct("tax_year", tmp_path / "out", given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_somebody_elses_experiments(tmp_path, monkeypatch):
+    other = types.ModuleType("experiments")
+    other.__file__ = str(tmp_path / "experiments/__init__.py")
+    monkeypatch.setitem(sys.modules, "experiments", other)
+    assert_one_line(RUNNER.invoke(app, ["experiment", "tax_year"]), "is not jaxecon's")
+    monkeypatch.setitem(sys.modules, "experiments", None)
+    assert_one_line(RUNNER.invoke(app, ["experiment", "tax_year"]), "experiments: this installation of jaxecon")
+
+
+# --- the page ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_committed_page_is_what_the_committed_tables_give():
+    assert reproduction.PAGE.read_text() == reproduction.page()
+
+
+def test_a_setting_that_an_experiment_varies_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"--set year.days=16: the experiment varies it"):
+        suite.conduct("tax_year", out=tmp_path / "out", llm=False, overrides=["year.days=16"])
+    assert not (tmp_path / "out").exists()

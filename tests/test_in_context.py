@@ -1,0 +1,164 @@
+"""The planners' memory against plain Python, and the mechanical in-context planner: what it may do and what it achieves."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxecon as je
+from jaxecon.planners import InContext, Ingredients, PlannerContext, PlannerMemory, YearObservation
+from jaxecon.planners.base import last_tenth
+
+THREE = je.TaxSchedule.three_bracket([0.5, 0.5, 0.5])
+appended = jax.jit(PlannerMemory.appended)
+
+
+def lived(years, window, best):
+    """years: [(rates, welfare)]."""
+    memory = PlannerMemory.empty(2, window, best)
+    for year, (rates, welfare) in enumerate(years):
+        memory = appended(memory, year, jnp.asarray(rates, jnp.float32), welfare)
+    return jax.tree.map(np.asarray, memory)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.tuples(st.sampled_from([0.1, 0.2]), st.sampled_from([0.3, 0.4, 0.5])), st.integers(-50, 50)), max_size=30
+    ),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+def test_memory_is_what_a_list_would_hold(years, window, best):
+    memory = lived(years, window, best)
+    recent = []
+    for year in range(len(years)):
+        if len(recent) == max(2 * window, 2):
+            recent = recent[len(recent) // 2 :]
+        recent.append(year)
+    assert memory.count == len(recent)
+    assert memory.years[: memory.count].tolist() == recent
+    np.testing.assert_allclose(memory.welfare[: memory.count], [years[y][1] for y in recent])
+    top = {}
+    for rates, welfare in years:
+        top[rates] = max(welfare, top.get(rates, -np.inf))
+    values = sorted(top.values(), reverse=True)[: max(best, 1)]
+    if years:
+        assert memory.best_welfare[0] == max(w for _, w in years)  # the true best, whatever is forgotten
+    if max(best, 1) >= len(top):
+        assert memory.best_welfare[: len(values)].tolist() == values
+        assert {tuple(np.round(r, 6).tolist()) for r in memory.best_rates[: len(values)].astype(float)} == set(top)
+    assert (np.diff(memory.best_welfare[memory.best_years >= 0]) <= 0).all()
+    welfares = [w for _, w in years]
+    assert memory.lived == len(years)
+    assert memory.mean == pytest.approx(np.mean(welfares) if years else 0, abs=1e-3)
+    assert memory.deviation == pytest.approx(np.std(welfares, ddof=1) if len(years) > 1 else 0, abs=1e-3)
+
+
+def test_a_schedule_keeps_its_best_year():
+    memory = lived([((0.1, 0.2), 5.0), ((0.3, 0.2), 9.0), ((0.1, 0.2), 7.0), ((0.1, 0.2), 6.0)], 2, 5)
+    assert memory.best_years.tolist() == [1, 2, -1, -1, -1]
+    assert memory.best_welfare[:2].tolist() == [9.0, 7.0]
+
+
+def seen(year, rates, welfare, years=40):
+    three = np.full(3, 1 / 3)
+    schedule = je.TaxSchedule(THREE.thresholds, jnp.asarray(rates, jnp.float32))
+    return YearObservation(year, years, schedule, welfare, 40.0, 5e4, 9e3, three, three, three)
+
+
+def path(welfare, years=40, seed=0, **ingredients):
+    """Rates of every year of a planner whose welfare is a function of its rates."""
+    planner = InContext(Ingredients(**ingredients))
+    key = jax.random.key(seed)
+    state = planner.init(PlannerContext(THREE, years, seed), key)
+    rates = [np.asarray(THREE.rates)]
+    for year in range(years - 1):
+        schedule, state = planner.propose(
+            state, seen(year, rates[-1], float(welfare(rates[-1])), years), jax.random.fold_in(key, year)
+        )
+        rates.append(np.asarray(schedule.rates))
+    return np.array(rates)
+
+
+def hill(rates):
+    return 1000 - 4000 * np.sum((np.asarray(rates) - np.array([0.8, 0.3, 0.6])) ** 2)
+
+
+@pytest.mark.parametrize("max_change", [20, 50])
+def test_it_moves_as_planners_may(max_change):
+    rates = path(hill, max_change=max_change, exploration_rate=0.9)
+    moves = np.diff(rates, axis=0)
+    assert (rates >= 0).all()
+    assert (rates <= 1).all()
+    assert np.abs(moves).max() <= max_change / 100 + 1e-6
+    np.testing.assert_allclose(rates * 10, np.round(rates * 10), atol=1e-4)
+    assert np.abs(moves).max() > 0.1  # and it does use its room
+
+
+def test_it_climbs_to_the_top_and_stays_there():
+    ends = np.array([path(hill, seed=seed)[-1] for seed in range(8)])
+    assert (np.abs(ends - [0.8, 0.3, 0.6]) < 0.15).all(1).mean() >= 0.75
+    for seed in range(4):
+        rates = path(hill, seed=seed)
+        assert hill(rates[-1]) == pytest.approx(max(map(hill, rates)), abs=0.1)  # the last tenth is for the best
+
+
+def test_ingredients_matter():
+    """Each switch changes what is done; without the best to return to, the climb ends lower."""
+
+    def end(**ingredients):
+        return np.mean([hill(path(hill, seed=seed, **ingredients)[-1]) for seed in range(8)])
+
+    full = end()
+    assert full > end(exploitation=False)
+    assert not np.array_equal(path(hill), path(hill, exploration=False))
+    assert not np.array_equal(path(hill), path(hill, direction_hint=False))
+    still = path(lambda rates: 0.0, exploration=False, exploitation=False)
+    assert (np.count_nonzero(np.diff(still, axis=0), axis=1) <= 1).all()  # one bracket at a time
+
+
+def test_it_is_pure_and_maps_over_economies():
+    planner = InContext()
+    keys = jax.random.split(jax.random.key(3), 5)
+    state = planner.init(PlannerContext(THREE, 10), keys[0])
+    observed = seen(0, [0.5, 0.4, 0.3], 10.0, years=10)
+
+    def propose(key, welfare):
+        return planner.propose(state, replace(observed, welfare=welfare), key)
+
+    welfare = jnp.arange(5.0)
+    together, states = jax.jit(jax.vmap(propose))(keys, welfare)
+    for i in range(5):
+        alone, memory = propose(keys[i], welfare[i])
+        np.testing.assert_array_equal(together.rates[i], alone.rates)
+        np.testing.assert_array_equal(states.memory.best_welfare[i], memory.memory.best_welfare)
+
+
+def test_the_last_tenth():
+    assert [year for year in range(40) if last_tenth(year, 40)] == [36, 37, 38, 39]
+    assert not any(last_tenth(year, 9) for year in range(9))
+
+
+def test_a_run_without_language_models_has_it(tmp_path):
+    """Welfare at equilibrium rises from year to year as it learns, and two runs are the same."""
+    config = {
+        "years": 30,
+        "year": {"days": 16},
+        "population": {"cohorts": [{"name": "all", "rule": "rational", "size": 100}]},
+        "schedule": {"brackets": "three"},
+        "planner": {"compared_with": ["us_federal"]},
+    }
+    runs = [je.run(config, out=tmp_path / name) for name in "ab"]
+    years = runs[0].years.to_pydict()
+    assert set(years["leader"]) == {"in_context"}
+    gains = years["gain_equilibrium"]
+    assert gains[-1] > gains[0]
+    assert gains[-1] > 0.27  # the exact optimum of three brackets gains 28.75 %
+    assert gains[-1] == max(gains)
+    for column in ("swf", "rate_0", "rate_1", "rate_2"):
+        assert years[column] == runs[1].years.to_pydict()[column]
