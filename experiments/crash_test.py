@@ -3,8 +3,8 @@
     python -m experiments.crash_test [--kills 25] [--signal KILL] [--kinds mechanical,simulated,replay] [--seed 0] [--keep DIR]
 
 Every kind of run is first lived without interruption. Then it is started again as a process, killed at a moment drawn
-uniformly from the time that took (from the time after its folder appears, in seven of eight cases), resumed, killed again
-while it goes on in every third case, and resumed to its end; digests
+uniformly from the time that took (from the time after its folder appears, in seven of eight cases; a run that ends before
+its moment is started anew), resumed, killed again while it goes on in every third case, and resumed to its end; digests
 and, with a model, stored decisions must be the first run's. `real` uses the real model, whose sampling no seed fixes: there
 the killed run must equal a `jaxecon replay` of its own transcript.
 Exit status 1 where anything differs.
@@ -55,9 +55,10 @@ class Trial:
     problem: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Uninterrupted:
-    """A run to compare with. before, after: seconds until its folder appeared, and from then to its end."""
+    """A run to compare with. before, after: seconds until its folder appeared, and from then to its end; the fewest seen, since
+    the first run compiles for those after it."""
 
     path: Path
     before: float
@@ -122,7 +123,8 @@ def run_command(kind: str, out: Path) -> list[str]:
 def one_trial(folder: Path, kind: str, i: int, name: str, rng: random.Random, whole: Uninterrupted) -> Trial:
     trial, path = Trial(kind), folder / f"killed-{i}"
     again = rng.random() < 1 / 3
-    killed(trial, run_command(kind, path), whole, rng, name, path)
+    while not killed(trial, run_command(kind, path), whole, rng, name, path):
+        shutil.rmtree(path)
     resume = [sys.executable, "-m", "jaxecon", "resume", str(path)]
     if again and (path / "manifest.json").exists():
         killed(trial, resume, whole, rng, name, path)
@@ -146,8 +148,8 @@ def one_trial(folder: Path, kind: str, i: int, name: str, rng: random.Random, wh
     return trial
 
 
-def killed(trial: Trial, command: list[str], whole: Uninterrupted, rng: random.Random, name: str, path: Path) -> None:
-    """Start, wait, kill; what had been lived beyond the last checkpoint is lost."""
+def killed(trial: Trial, command: list[str], whole: Uninterrupted, rng: random.Random, name: str, path: Path) -> bool:
+    """Start, wait, kill; what had been lived beyond the last checkpoint is lost. False where it ended before."""
     begun = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     early = rng.random() < 1 / 8
@@ -155,21 +157,28 @@ def killed(trial: Trial, command: list[str], whole: Uninterrupted, rng: random.R
         started = started_again(path)
         while process.poll() is None and started_again(path) == started:
             time.sleep(0.01)
+    waiting = time.monotonic()
     try:
-        process.wait(rng.uniform(0, whole.before if early else whole.after))
-        return  # it was faster this time
+        _, stderr = process.communicate(timeout=rng.uniform(0, whole.before if early else whole.after))
     except subprocess.TimeoutExpired:
         process.send_signal(getattr(signal, f"SIG{name}"))
-    process.wait()
+        process.communicate()
+    else:
+        if process.returncode:
+            raise SystemExit(f"{trial.kind}: failed before it was killed: {stderr}")
+        if not early:
+            whole.after = min(whole.after, time.monotonic() - waiting)
+        return False
     trial.moments.append(round(time.monotonic() - begun, 2))
     if not (path / "manifest.json").exists():
-        return
+        return True
     found, damaged = newest(path / CHECKPOINTS)
     trial.damaged += len(damaged)
     days = json.loads((path / "manifest.json").read_text())["configuration"]["year"]["days"]
     lived = last_day(path, days)
     kept = 0 if found is None else found.position.year * days + found.position.day
     trial.lost.append(max(lived - kept, 0))
+    return True
 
 
 def started_again(path: Path) -> int:

@@ -24,6 +24,7 @@ FIGURES = {
     "gain_realised": Figure("gain realised, %", 100),
     "gain_equilibrium": Figure("gain once learnt, %", 100),
     "gain_once_learnt": Figure("gain once learnt, %", 100),
+    "gain_best": Figure("gain of the best schedule, %", 100),
     "gain_elected": Figure("gain of elected leaders, %", 100),
     "gain_optimum": Figure("gain of the optimum, %", 100),
     "exploits": Figure("years in which a majority exploits the others, %", 100),

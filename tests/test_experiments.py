@@ -3,22 +3,28 @@
 import copy
 import importlib
 import importlib.util
+import itertools
 import json
 import sys
 import types
 from contextlib import nullcontext
 
+import jax.numpy as jnp
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from experiments import reproduction, suite
+import jaxecon as je
+from experiments import reproduction, suite, units
 from jaxecon import api, designs
+from jaxecon import config as configuration
+from jaxecon.build import build_economy
 from jaxecon.cli import USER_ERROR, app
 from jaxecon.designs import Points
 from jaxecon.economy import SETTLED_WITHIN, settling_days
 from jaxecon.errors import UserError
+from jaxecon.simulation import computing
 from jaxecon.sweep import Silent
 
 RUNNER = CliRunner()
@@ -300,6 +306,36 @@ def test_somebody_elses_experiments(tmp_path, monkeypatch):
     assert_one_line(RUNNER.invoke(app, ["experiment", "tax_year"]), "is not jaxecon's")
     monkeypatch.setitem(sys.modules, "experiments", None)
     assert_one_line(RUNNER.invoke(app, ["experiment", "tax_year"]), "experiments: this installation of jaxecon")
+
+
+def test_the_best_schedules_in_any_hours_and_in_steps():
+    """By a NumPy program of its own: every schedule of the grid, every worker's best of eleven choices."""
+    rates, thresholds = np.linspace(0, 1, 11), np.array([0.0, 90_000, 159_100])
+    settings = {"population": {"llm": 0, "mechanical": 40}, "precision": "float64", "schedule": {"brackets": "three"}}
+    config = configuration.load(settings)
+    with computing(config):
+        economy = build_economy(config)
+        any_hours, steps = map(float, units.best_gains(economy, jnp.asarray(thresholds)))
+        skill, c = np.asarray(economy.everyone.skill), np.asarray(economy.everyone.preferences.disutility_weight)
+        weights = je.welfare_weights("inverse_income", economy.reference.income, economy.everyone.weight)
+        before = float(je.social_welfare(economy.reference.utility, weights, economy.everyone.weight))
+        g, w = np.asarray(weights), np.asarray(economy.everyone.weight)
+        best = je.optimal_schedule(
+            skill, economy.everyone.preferences, thresholds, weights, economy.everyone.weight, method="grid", grid_step=0.1
+        )
+    assert any_hours == pytest.approx(float(best.gain), abs=1e-9)
+    income = skill[:, None] * np.arange(0, 101, 10)
+    slices = np.stack([np.clip(income - low, 0, high - low) for low, high in zip(thresholds, [*thresholds[1:], np.inf])])
+    cost = c[:, None] * np.arange(0, 101, 10) ** 3.5
+    found = []
+    for schedule in itertools.product(rates, repeat=3):
+        tax = np.tensordot(schedule, slices, 1)
+        own = income - tax - cost
+        choice = own.argmax(axis=1)[:, None]
+        paid, gained = (np.take_along_axis(x, choice, 1)[:, 0] for x in (tax, own))
+        found.append(np.average(g * (gained + np.average(paid, weights=w)), weights=w))
+    assert steps == pytest.approx(max(found) / before - 1, abs=1e-9)
+    assert steps > any_hours + 0.02
 
 
 # --- the page ----------------------------------------------------------------------------------------------------------
