@@ -198,7 +198,7 @@ def live(
         stack.callback(lambda: note(seconds=before + time.monotonic() - started, signatures=watching.found()))
         bridge, durable = make_bridge(config, out, served, inherited, stack)
         if bridge is not None:  # however it ends, what was spent is on record
-            stack.callback(lambda: note(llm=_llm_summary(bridge, served)))
+            stack.callback(lambda: note(llm=_llm_summary(bridge, served), models=models(served)))
             # Each of a day's thousands of objects would make Python look through everything that JAX and the engine keep.
             gc.collect()
             gc.freeze()

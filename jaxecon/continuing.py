@@ -37,7 +37,7 @@ from jaxecon.simulation import Silent
 
 if TYPE_CHECKING:
     from jaxecon.simulation import Listener, LLMUsage, RunState, Simulation
-    from llm.engine import Engine
+    from llm.engine import Draw, Engine
 
 # Settings that change nothing of what a run computes: how it is served, kept and paid for.
 _FREE = (
@@ -93,6 +93,8 @@ def resume(
             raise UserError(f"{run.path}: a branch whose first checkpoint is lost; branch again ({'; '.join(damaged)})")
         _refuse(run.path, changed, force)
         if recorder.manifest["status"] == "complete" and not changed:
+            if given:
+                recorder.configure(config)
             return run
         if config.needs_engine:
             api.check_engines(config)
@@ -103,7 +105,8 @@ def resume(
         position = Position(0, 0) if checkpoint is None else checkpoint.position
         if config.years < position.year:
             raise UserError(f"years: {config.years}; {run.path} has lived {position.year}")
-        apart = tuple(inexact(recorder.manifest, now))
+        inherited, lost = _inherited(recorder.manifest)
+        apart = (*inexact(recorder.manifest, now), *lost)
         resumption = Resumption(position, tuple(damaged), tuple(changed), apart)
 
         def begin(simulation: "Simulation", bridge: Any) -> None:
@@ -125,8 +128,19 @@ def resume(
             entry |= {"damaged": damaged, "changed": changed, "given": given, "inexact": list(apart), "command": now["command"]}
             recorder.update(status="running", resumed=[*recorder.manifest.get("resumed", []), entry], **now)
 
-        api.live(prepared, recorder, served, listener, begin=begin)
+        api.live(prepared, recorder, served, listener, begin=begin, inherited=inherited)
     return Run(run.path)
+
+
+def _inherited(manifest: Mapping[str, Any]) -> tuple[Path | None, list[str]]:
+    """The transcript whose answers a branch shares with its run; or that it is gone."""
+    origin = manifest.get("branched_from")
+    if origin is None:
+        return None, []
+    path = Path(origin["run"]) / TRANSCRIPT
+    if path.exists():
+        return path, []
+    return None, [f"{path}: gone: what it answered is asked for again"] if origin.get("answers") else []
 
 
 def _recorder(run: Run) -> Recorder:
@@ -253,7 +267,8 @@ def replay(path: str | Path, *, out: str | Path | None = None, listener: "Listen
     if forced:
         raise UserError(f"{path}: was changed on its way ({'; '.join(forced)}), which a replay cannot repeat")
     now = environment(run.config)
-    notes = [*damaged, *inexact(run.manifest, now), *changed_code(run.manifest, now)]
+    resumed = [difference for entry in run.manifest.get("resumed", []) for difference in entry["inexact"]]
+    notes = [*damaged, *inexact(run.manifest, now), *changed_code(run.manifest, now), *dict.fromkeys(resumed)]
     with ExitStack() as stack:
         folder = Path(out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-replay-"))) / "run")
         refuse_existing(folder)
@@ -291,9 +306,14 @@ def _different_decisions(one: Path, other: Path, until: Position) -> list[Differ
 
     with ExitStack() as stack:
         both = [stack.enter_context(closing(Transcript(path / TRANSCRIPT, read_only=True))) for path in (one, other)]
-        lists = [[d for d in t.decisions() if Position(d[0].year, d[0].day) < until] for t in both]
+        lists = [[d for d in t.decisions() if _decided_at(d[0]) < until] for t in both]
     apart = sum(a != b for a, b in zip_longest(*lists))
     return [Difference("transcript", "decisions", True, float(apart), apart / max(map(len, lists)))] if apart else []
+
+
+def _decided_at(draw: "Draw") -> Position:
+    """The run's position when it was decided: people are asked whether they are satisfied with a day when it is done."""
+    return Position(draw.year, draw.day + (draw.kind == "satisfaction"))
 
 
 @contextmanager
@@ -341,7 +361,7 @@ def branch(
         raise UserError(f"--seeds: {seeds}; 1 or more")
     if not first <= year <= last:
         raise UserError(f"--year: {year}; {path} has lived up to year {last}: {first} to {last}")
-    draw_seed = run.config.seed_of_draws
+    draw_seed = configuration.load(run.config, overrides).seed_of_draws
     configs, folders = [], []
     for future in range(seeds):
         drawn = [f"draw_seed={draw_seed + future}"] if future else []
@@ -370,7 +390,8 @@ def branch(
         served = stack.enter_context(api.start_engines(configs[0][0], engine))
         for (config, changed), folder in zip(configs, folders, strict=True):
             prepared = api.assembled(config, folder)
-            origin = {"run": str(run.path.resolve()), "year": year, "changed": changed}
+            origin: dict[str, Any] = {"run": str(run.path.resolve()), "year": year, "changed": changed}
+            origin["answers"] = transcript.exists()
             origin["configuration_hash"] = run.manifest["configuration_hash"]
             with closing(api.create(prepared, served, branched_from=origin)) as recorder:
                 recorder.inherit(past)

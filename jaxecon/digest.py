@@ -22,7 +22,7 @@ DECIDED = ("leader", "llm_calls", "llm_fallbacks")  # and rate_*: what was decid
 @dataclass(frozen=True)
 class Digest:
     """years, agents: of the tables, up to the position. state: of the checkpoint at the position; None where there is none.
-    elections: of the tables of elections and ballots together; None where there was none."""
+    elections: of the tables of elections and ballots together; None where there was none by then."""
 
     position: Position | None
     years: str
@@ -53,7 +53,7 @@ def digest_at(run: Path, checkpoint: Checkpoint | None) -> Digest:
     years, agents = (_table_digest(run / table, position) for table in (YEARS, AGENTS))
     state = None if checkpoint is None else state_digest(checkpoint)
     elections = None
-    if (run / ELECTIONS).exists():
+    if any(table.num_rows for table in _tables(run / ELECTIONS, position)):
         elections = " ".join(_table_digest(run / table, position) for table in (ELECTIONS, BALLOTS))
     return Digest(position, years, agents, state, elections)
 
@@ -132,7 +132,7 @@ def differences(one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Ch
             if name not in a.column_names or name not in b.column_names or len(a) != len(b):
                 found.append(Difference(table, name, decided, np.nan, np.nan))
             else:
-                found += _difference(table, name, decided, *(np.asarray(t[name].to_pylist()) for t in (a, b)))
+                found += _difference(table, name, decided, *(_values(t[name]) for t in (a, b)))
     if checkpoints[0] is not None and checkpoints[1] is not None:
         states = [read_leaves(checkpoints[0]), read_leaves(checkpoints[1])]
         for name in sorted(states[0].keys() | states[1].keys()):
@@ -143,12 +143,18 @@ def differences(one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Ch
     return found
 
 
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    numeric = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+    return column.to_numpy() if numeric else np.asarray(column.to_pylist())
+
+
 def _difference(where: str, name: str, decided: bool, a: np.ndarray, b: np.ndarray) -> Iterator[Difference]:
     if np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"):
         return
     if a.dtype.kind in "biuf" and b.dtype.kind in "biuf":
-        unequal = a != b
-        old, new = a[unequal].astype(float), b[unequal].astype(float)
+        old, new = a.astype(float), b.astype(float)
+        unequal = (old != new) & ~(np.isnan(old) & np.isnan(new))
+        old, new = old[unequal], new[unequal]
         apart = np.abs(old - new)
         with np.errstate(divide="ignore"):  # of what was zero every difference is infinitely large
             yield Difference(where, name, decided, float(np.max(apart)), float(np.max(apart / np.abs(old))))

@@ -191,7 +191,8 @@ class Simulation:
     economy: what build_economy made of the configuration.
     schedule: of the first year. planner: called at the start of each other.
     workers: who answers for LLM cohorts, needed if there are any.
-    describe: what checkpoints hold besides the state, as JSON.
+    describe: what checkpoints hold besides the state, as JSON; asked at every position, since what happens after it (a batch that
+    is interrupted, say) happens again where the run goes on.
     """
 
     def __init__(
@@ -219,6 +220,7 @@ class Simulation:
         self._people = self._agent_columns()  # as they are this year
         self._spread = HoursSpread(economy, learning_cohorts(config))
         self.position = Position(0, 0)
+        self._described = describe()  # at the position
         self._state: RunState | None = None  # at the position, from the moment the run begins
         self._usage_before = LLMUsage()  # of the year that the position is in
         self._stop: int | None = None
@@ -246,7 +248,8 @@ class Simulation:
             state = RunState(economy, schedule, planner, observation, sums, state.record, state.workers)
         if state.observation is not None:
             state = dataclasses.replace(state, observation=dataclasses.replace(state.observation, years=self.config.years))
-        self.position, self._state, self._usage_before = position, state, self.meter.usage
+        self._arrive(position, state)
+        self._usage_before = self.meter.usage
         if self.workers is not None:
             self.workers.restore(state.workers)
 
@@ -354,7 +357,7 @@ class Simulation:
             record = jax.tree.map(np.atleast_1d, jax.device_get(record))  # on the host, where years of any length are joined
             memories = {} if self.workers is None else self.workers.state
             state = RunState(now, state.schedule, state.planner, None, sums, (*state.record, record), memories)
-            self._state, self.position, self._whole = state, Position(year, done), True
+            self._arrive(Position(year, done), state)
             today = {name: float(value[-1]) for name, value in vars(record).items()}
             self.listener.on_days(year, done, today, self.meter.usage)
             if self.position >= end:
@@ -413,6 +416,9 @@ class Simulation:
         finally:
             self._interruptible = False
 
+    def _arrive(self, position: Position, state: RunState) -> None:
+        self.position, self._state, self._described, self._whole = position, state, self._describe(), True
+
     def _pause(self) -> None:
         """Between two days: where checkpoints are made and signals are heard."""
         due = self._checkpoints is not None and self._checkpoints.due(self.position, self.config.year.days)
@@ -434,7 +440,7 @@ class Simulation:
             state = dataclasses.replace(state, record=(_joined(state.record),))
         if self._layout is not None:
             state = self._layout.placed(state)
-        self._checkpoints.save(self.position, state, {"usage_before": vars(self._usage_before), **self._describe()})
+        self._checkpoints.save(self.position, state, {"usage_before": vars(self._usage_before), **self._described})
         if wait:
             self._checkpoints.wait()
 
@@ -456,8 +462,8 @@ class Simulation:
         observation = self._observe(year, schedule, figures, agents)
         workers = {} if self.workers is None else self.workers.state  # judged since the year's last day
         ended = _end_year(self._layout, self.economy, economy, state.sums)
-        self._state = RunState(ended, schedule, state.planner, observation, None, (), workers)
-        self.position, self._usage_before, self._whole = Position(year + 1, 0), self.meter.usage, True
+        self._arrive(Position(year + 1, 0), RunState(ended, schedule, state.planner, observation, None, (), workers))
+        self._usage_before = self.meter.usage
         self.listener.on_year(row, self.meter.usage)
 
     @property

@@ -219,28 +219,40 @@ class Bridge:
 
         started = time.monotonic()
         first, *others = by_served.values()
-        with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:  # engines work at the same time
-            waiting = [beside.submit(ask, indices) for indices in others]
-            ask(first)
-            for one in waiting:
-                one.result()
-        name = requests[0].draw.kind
-        self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
-        in_order = [replies[i] for i in range(len(requests))]
-        for request, reply in zip(requests, in_order, strict=True):
-            cohort = request.draw.cohort
-            self._account(cohort, name).add(reply, self._served[cohort].dollars(reply))
-        return in_order
+        try:
+            with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:  # engines work at the same time
+                waiting = [beside.submit(ask, indices) for indices in others]
+                ask(first)
+                for one in waiting:
+                    one.result()
+        finally:
+            name = requests[0].draw.kind
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
+        return [replies[i] for i in range(len(requests))]
 
     def _answers_of(self, served: Served, requests: Sequence[Request]) -> list[Completion]:
         identity = served.engine.identity
         keys = [request_key(identity, request) for request in requests]
-        found = self._transcript.get_many(keys)
+        found: dict[str, Completion] = {}
+
+        def take(i: int, completion: Completion) -> None:
+            """Counted as it comes: a batch that an error ends has been paid for as far as it got."""
+            draw = requests[i].draw
+            self._account(draw.cohort, draw.kind).add(completion, served.dollars(completion))
+            found[keys[i]] = completion
+
+        def take_stored(stored: Mapping[str, Completion]) -> None:
+            for i, key in enumerate(keys):
+                if key in stored:
+                    take(i, stored[key])
+
+        take_stored(self._transcript.get_many(keys))
         if self._inherited is not None:
             position = {key: i for i, key in enumerate(keys) if key not in found}
-            for key, completion in self._inherited.get_many(list(position)).items():
+            inherited = self._inherited.get_many(list(position))
+            for key, completion in inherited.items():
                 self._transcript.put_soon(key, identity, requests[position[key]], completion)
-                found[key] = completion
+            take_stored(inherited)
             self._transcript.flush()
 
         def ask_for_missing() -> None:
@@ -249,7 +261,7 @@ class Bridge:
             def keep(position: int, completion: Completion) -> None:
                 i = missing[position]
                 self._transcript.put_soon(keys[i], identity, requests[i], completion)
-                found[keys[i]] = completion
+                take(i, completion)
 
             if missing:
                 try:

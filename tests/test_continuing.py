@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -173,6 +174,70 @@ def test_the_interrupted_day_asks_only_for_what_is_missing(tmp_path):
     je.resume(tmp_path / "run", engine=Counting())
     assert before + Counting.asked == total
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def flighty():
+    """Answers at random, now and then uselessly: what is asked twice is answered otherwise."""
+    from llm.engine import Completion, Usage
+    from llm.scripted import ScriptedEngine
+
+    rng = random.Random()
+
+    def reply(request):
+        answers = {
+            "labor": {"hours": rng.randrange(0, 101, 10)},
+            "satisfaction": {"satisfied": rng.random() < 0.5},
+            "plan": {"changes": [rng.choice([-10, 0, 10]) for _ in range(7)]},
+        }
+        useless = request.draw.attempt == 0 and request.draw.agent == 0
+        return Completion("nothing" if useless else json.dumps(answers[request.draw.kind]), usage=Usage(100, 0, 5))
+
+    return ScriptedEngine(reply)
+
+
+@pytest.mark.parametrize(
+    ("batch", "stop"),
+    [(2, "engine"), (3, "interrupted"), (6, "interrupted"), (11, "engine"), (14, "interrupted")],
+    ids=["a retry", "a judgement", "a retry after a judgement", "a judgement after the last day", "a retry of the planner"],
+)
+def test_what_was_paid_for_is_counted_once(tmp_path, batch, stop):
+    """A run that stops after the first answer of a batch."""
+    from llm.engine import EngineError
+    from llm.replay import Transcript
+
+    config = {
+        **HYBRID,
+        "years": 2,
+        "year": {"days": 3},
+        "satisfaction": {"judged": True, "every_days": 1},
+        "planner": {"kind": "llm", "compared_with": ["us_federal"]},
+        "checkpoint": {"every_minutes": None},
+    }
+
+    def counted(path):
+        with contextlib.closing(Transcript(path / "transcript.sqlite", read_only=True)) as transcript:
+            return transcript.counts().requests
+
+    engine, batches = flighty(), []
+    answer = engine.complete
+
+    def complete(requests, *, on_completion):
+        batches.append(len(requests))
+        if len(batches) == batch:
+            answer(requests[:1], on_completion=on_completion)
+            raise EngineError("gone") if stop == "engine" else Interrupted(15)
+        answer(requests, on_completion=on_completion)
+
+    engine.complete = complete
+    with pytest.raises(EngineError if stop == "engine" else Interrupted):
+        je.run(config, out=tmp_path / "run", engine=engine)
+    stopped = je.load(tmp_path / "run")
+    assert stopped.manifest["llm"]["calls"] == len(engine.asked) == counted(stopped.path)
+    assert je.replay(stopped.path).differences == ()
+    resumed = je.resume(stopped.path, engine=engine)
+    assert resumed.manifest["llm"]["calls"] == sum(resumed.years["llm_calls"].to_pylist()) == len(engine.asked)
+    assert counted(resumed.path) == len(engine.asked)
+    assert je.replay(resumed.path).equal
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -430,6 +495,42 @@ def test_an_answer_that_was_changed_is_found_out(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_replay_of_a_run_that_was_killed_after_its_first_election(tmp_path):
+    """Its newest checkpoint is from before any."""
+    config = {**MECHANICAL, "planner": {"kind": "elected", "compared_with": []}, "checkpoint": {"every_years": 1}}
+    killed = run_killed(config, tmp_path / "run", year=1)
+    assert ck.newest(killed / "checkpoints")[0].position == ck.Position(1, 0)
+    assert je.load(killed).elections.num_rows
+    replayed = je.replay(killed)
+    assert (replayed.equal, replayed.differences) == (True, ())
+    assert digest(killed).elections is None
+    assert digest(tmp_path / "run").elections is not None
+
+
+def test_a_replay_says_that_the_run_had_changed_machines(tmp_path):
+    killed = run_killed(MECHANICAL, tmp_path / "run", year=1)
+    manifest = json.loads((killed / "manifest.json").read_text())
+    hardware = manifest["hardware"] | {"cpu": "another"}
+    (killed / "manifest.json").write_text(json.dumps(manifest | {"hardware": hardware}))
+    je.resume(killed)
+    assert any(note.startswith("cpu: another -> ") for note in je.replay(killed).notes)
+
+
+def test_differences_leave_out_what_neither_has():
+    from jaxecon.digest import _difference
+
+    nan = float("nan")
+    assert list(_difference("years", "x", False, np.array([nan, 1.0]), np.array([nan, 1.0]))) == []
+    (found,) = _difference("years", "x", False, np.array([nan, 1.0, 2.0]), np.array([nan, 1.0, 2.5]))
+    assert (found.absolute, found.relative) == (0.5, 0.25)
+
+
+def test_free_settings_of_a_complete_run_are_kept(tmp_path):
+    run = je.run(MECHANICAL, out=tmp_path / "run")
+    je.resume(run.path, overrides=["llm.budget_tokens=5"])
+    assert je.load(run.path).config.llm.budget_tokens == 5
+
+
 # --- branch --------------------------------------------------------------------------------------------------------
 
 
@@ -521,6 +622,31 @@ def test_a_branch_is_nothing_before_it_began(tmp_path):
     shutil.rmtree(branch.path / "checkpoints")
     with pytest.raises(UserError, match="a branch whose first checkpoint is lost"):
         je.resume(branch.path)
+
+
+def test_a_branch_that_is_resumed_has_its_runs_answers(tmp_path):
+    """Of an engine that answers otherwise when it is asked again."""
+    engine = flighty()
+    run = je.run(HYBRID, out=tmp_path / "run", engine=engine)
+    asked = len(engine.asked)
+    with pytest.raises(Interrupted):
+        je.branch(run.path, year=1, out=tmp_path / "branch", engine=engine, listener=At(interrupt, year=1, day=2))
+    assert je.resume(tmp_path / "branch", engine=engine).manifest["resumed"][0]["inexact"] == []
+    assert len(engine.asked) == asked
+    ours, theirs = je.load(tmp_path / "branch").years.drop_columns(["seconds"]), run.years.slice(1).drop_columns(["seconds"])
+    assert ours.equals(theirs)
+    with pytest.raises(Interrupted):
+        je.branch(run.path, year=1, out=tmp_path / "orphan", engine=engine, listener=At(interrupt, year=1, day=2))
+    shutil.move(run.path, tmp_path / "moved")
+    (gone,) = je.resume(tmp_path / "orphan", engine=engine).manifest["resumed"][0]["inexact"]
+    assert "run/transcript.sqlite: gone" in gone
+    assert len(engine.asked) > asked
+
+
+def test_futures_of_another_seed_are_all_others(tmp_path):
+    run = je.run(MECHANICAL, out=tmp_path / "run")
+    futures = je.branch(run.path, year=2, out=tmp_path / "futures", overrides=["draw_seed=7"], seeds=3)
+    assert [future.config.seed_of_draws for future in futures] == [7, 8, 9]
 
 
 def test_a_branch_that_cannot_be_what_was_recorded_is_refused(tmp_path):
