@@ -1,5 +1,5 @@
 # make run    set everything up and run the default hybrid economy
-# make test   set everything up and run all tests
+# make test   set everything up and run the tests (all but those marked slow)
 # make lint   formatting, lint, types
 # make bench  the benchmarks of kernels, of the optimum and of scale
 # PYTHON=python3.12 and VENV=elsewhere choose another interpreter or folder.

@@ -11,6 +11,8 @@ QUESTION = (
     "A planner that knows Saez' formula but not the elasticity estimates it from incomes under reforms. How far off is the "
     "estimate, by how workers decide, and what does the schedule that comes of it lose against the optimum?"
 )
+LEAST_YEARS = 2  # that a reform lies between
+RESERVED = ("planner.kind", "planner.elasticity")
 RULE = "population.cohorts.0.rule"
 TRUE = "true"
 WELFARE = ("gain_realised", "gain_equilibrium")

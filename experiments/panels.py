@@ -13,6 +13,7 @@ from jaxecon.build import Blueprint, assemble, blueprint, build_economy, dtype_o
 from jaxecon.config import Config
 from jaxecon.economy import equilibrium_welfare, welfare_gain
 from jaxecon.elasticity import estimate_elasticity
+from jaxecon.errors import UserError
 from jaxecon.simulation import computing
 from jaxecon.taxation import TaxSchedule
 
@@ -23,7 +24,7 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
     """For each population, from its incomes in a panel of years with reforms drawn anew each year, by two-stage least squares.
 
     people: settings that go into the rows, and configurations of mechanical workers; the first schedule is reformed, and
-    `years` and `year.days` are the panel's.
+    `years` and `year.days` are the panel's. Raises UserError where incomes do not tell.
     """
     for settings, config in people:
         thresholds, rates = first_brackets(config)
@@ -32,12 +33,15 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
         with computing(config):
             panel = _lived(blueprint(config), skill_nodes(config), thresholds, reformed, config.year.days)
             income, hours, weight = (np.asarray(x, np.float64) for x in panel)
-        found = estimate_elasticity(
-            income,
-            [TaxSchedule(jnp.asarray(thresholds), jnp.asarray(row)) for row in reformed],
-            weight,
-            usable=hours < 0.99 * config.preferences.max_hours,
-        )
+        try:
+            found = estimate_elasticity(
+                income,
+                [TaxSchedule(jnp.asarray(thresholds), jnp.asarray(row)) for row in reformed],
+                weight,
+                usable=hours < 0.99 * config.preferences.max_hours,
+            )
+        except ValueError as error:
+            raise UserError(f"the elasticity in {config.years} years of population {config.seed}: {error}") from error
         yield {**settings, **vars(found)}
 
 

@@ -13,6 +13,8 @@ QUESTION = (
     "from its own history, and how do they work together? (The paper reports that removing exploitation costs about 22 points, "
     "more than removing exploration.)"
 )
+LEAST_YEARS = 2  # a planner moves from the second on
+RESERVED = ("planner.kind",)
 FACTORS = ("exploration", "exploitation", "direction hint", "bound")  # all that in_context makes of its history but the best
 WELFARE = ("gain_realised", "gain_equilibrium")
 FULL = (True,) * len(FACTORS)

@@ -11,6 +11,8 @@ QUESTION = (
     "What does it do to welfare, and to the planner's schedule, that some people work for everybody's welfare, or against it, "
     "in the place of their own?"
 )
+LEAST_YEARS = 2  # a planner moves from the second on
+RESERVED = tuple(f"population.cohorts.{i}.rule" for i in range(3))
 ALTRUISTS, ADVERSARIES = "population.shares.altruists", "population.shares.adversaries"
 FIGURES = ("gain_realised", "gain_equilibrium", "mean_hours", "rebate", "rate_0", "rate_2")
 NONE = 1e-3

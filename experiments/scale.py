@@ -15,6 +15,7 @@ QUESTION = (
     "From how many people on does a planner's gain no longer depend on their number? And where a small panel stands for a share "
     "of the people, as language-model workers do, what does that do to variance and bias of what the planner achieves?"
 )
+LEAST_YEARS = 2  # a planner moves from the second on
 SIZE, SHARE = "population.cohorts.0.size", "population.shares.panel"
 COUNTRY = 20_000  # quantiles of the same distribution, who judge a schedule found elsewhere
 WELFARE = ("gain_realised", "gain_equilibrium", "gain_true", "gain_bias")

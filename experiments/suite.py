@@ -1,6 +1,7 @@
 """The suite behind `jaxecon experiment NAME`: what an experiment is, how it is run, what it leaves.
 
 An experiment is a module with `QUESTION` and `run(study) -> list[Table | Picture]`, and a YAML of the same name beside it.
+The module may name `LEAST_YEARS` that its mechanical designs need, and the settings that it fixes itself, `RESERVED`.
 The file's `base` has `mechanical` and `llm`, mappings of names to designs of sweeps (docs/scaling.md); `quick` and `full` go
 on top of it. Mechanical designs are compiled programs over many populations, and only they are tested; points of
 `llm` designs are whole runs with a language model, few and small, and only described.
@@ -121,21 +122,26 @@ def conduct(
     llm: whether arms with language models are lived. overrides: `key=value` for all runs. given: in the place of the
     experiment's own designs. watch: who is told how each sweep goes.
 
-    Raises UserError, before anything is computed: a name, a folder, matplotlib or a language model that is not there.
+    Raises UserError, before anything is computed: a name, a folder, matplotlib or a language model that is not there, an
+    override that its arms would take no notice of, too few years.
     """
     out, begun = Path(out), time.monotonic()
     tree = copy.deepcopy(given) if given is not None else load(name, size)
+    module = importlib.import_module(f"experiments.{name}")
     for kind in _KINDS:
         for design in tree[kind].values():
             for override in overrides:
-                _refuse_varied(override, design)
+                _refuse_taken(override, design, getattr(module, "RESERVED", ()))
                 configuration.apply(design.setdefault("run", {}), override)
     left_out = bool(tree["llm"]) and not llm
     if left_out:
         tree["llm"] = {}
     check_matplotlib()
-    for design in tree["mechanical"].values():
-        configuration.load(design["run"])
+    least = getattr(module, "LEAST_YEARS", 1)
+    for where, design in tree["mechanical"].items():
+        years = configuration.load(design["run"]).years
+        if years < least:
+            raise UserError(f"years: {years}; at least {least} in {name}.mechanical.{where}")
     for where, design in tree["llm"].items():
         _check_engines(f"{name}.llm.{where}", design)
     text = str(yaml.safe_dump({"experiment": name, "size": size, "mechanical": tree["mechanical"]}, sort_keys=False))
@@ -143,7 +149,6 @@ def conduct(
     study = Study(name, size, out, tree, executor, force, watch or _silently)
     manifest = {"format": FORMAT, "kind": "experiment", "name": name, "size": size, "status": "running", **environment()}
     _write_json(out / MANIFEST, manifest)
-    module = importlib.import_module(f"experiments.{name}")
     results = module.run(study)
     tables = [result for result in results if isinstance(result, Table)]
     figures = [_drawn(out, result) for result in results if isinstance(result, Picture)]
@@ -165,12 +170,14 @@ def conduct(
     return report
 
 
-def _refuse_varied(override: str, design: Mapping[str, Any]) -> None:
-    """Raise UserError for a setting that an experiment varies: its arms would take no notice."""
+def _refuse_taken(override: str, design: Mapping[str, Any], reserved: Iterable[str]) -> None:
+    """Raise UserError for a setting that an experiment varies or fixes: its arms would take no notice, or not be what they
+    are called."""
     name = override.partition("=")[0].strip()
     varied = {key for point in [design.get("grid") or {}, *(design.get("list") or [])] for key in point}
-    if any(name == key or key.startswith(f"{name}.") or name.startswith(f"{key}.") for key in varied):
-        raise UserError(f"--set {override}: the experiment varies it; jaxecon sweep takes a design of your own")
+    for keys, does in ((varied, "varies"), (reserved, "fixes")):
+        if any(name == key or key.startswith(f"{name}.") or name.startswith(f"{key}.") for key in keys):
+            raise UserError(f"--set {override}: the experiment {does} it; jaxecon sweep takes a design of your own")
 
 
 def _silently(_: str) -> AbstractContextManager[Listener]:
@@ -357,13 +364,14 @@ class Arms:
     """Figures of arms over the populations that all of them have.
 
     labels: of the arms, in the order of the design. seeds: of the populations. figures: by name, (arms, populations).
-    dropped: populations without one of the arms, whose points failed.
+    dropped: populations without one of the arms, whose points failed. lacking: those in which a figure has no value.
     """
 
     labels: list[Any]
     seeds: list[int]
     figures: dict[str, np.ndarray]
     dropped: int
+    lacking: int
 
     def of(self, figure: str, label: Any) -> np.ndarray:
         """(populations,)"""
@@ -373,23 +381,33 @@ class Arms:
 def arms_of(rows: Iterable[Mapping[str, Any]], label: Callable[[Mapping[str, Any]], Any], figures: Sequence[str]) -> Arms:
     """label: of a row's arm; None leaves the row out. Several draws of one population in an arm are averaged.
 
-    Raises UserError where no population has all arms.
+    Raises UserError where no population has all arms, or all figures in them.
     """
     values: dict[Any, dict[int, list[list[float]]]] = {}
     populations: dict[int, None] = {}
+    failed: set[int] = set()
+    without: dict[str, None] = {}
     for row in rows:
         arm = label(row)
         if arm is None:
             continue
         populations[row["seed"]] = None
         cells = values.setdefault(arm, {})
-        if row["status"] == "ok" and all(row[name] is not None for name in figures):
+        if row["status"] != "ok":
+            failed.add(row["seed"])
+        elif all(row[name] is not None for name in figures):
             cells.setdefault(row["seed"], []).append([row[name] for name in figures])
+        else:
+            without |= dict.fromkeys(name for name in figures if row[name] is None)
     shared = [seed for seed in populations if all(seed in cells for cells in values.values())]
+    if not shared and without and populations.keys() - failed:
+        raise UserError(f"{', '.join(without)}: no population has a value in all arms")
     if not shared:
         raise UserError("no population has lived all arms; the points' errors are in the sweeps' points.parquet")
     array = np.array([[np.mean(cells[seed], axis=0) for seed in shared] for cells in values.values()])
-    return Arms(list(values), shared, {name: array[..., i] for i, name in enumerate(figures)}, len(populations) - len(shared))
+    dropped = len(failed.difference(shared))
+    lacking = len(populations) - len(shared) - dropped
+    return Arms(list(values), shared, {name: array[..., i] for i, name in enumerate(figures)}, dropped, lacking)
 
 
 # --- what is left on disk ----------------------------------------------------------------------------------------------

@@ -114,6 +114,8 @@ def arms_table(
         cells.append(line)
     if arms.dropped:
         notes.append(f"{arms.dropped} populations left out: an arm failed there.")
+    if arms.lacking:
+        notes.append(f"{arms.lacking} populations left out: a figure has no value in an arm there.")
     return Table(name, title, rows, heads, _sections(rows, cells), " ".join(notes), printed)
 
 

@@ -10,6 +10,8 @@ QUESTION = (
     "How many days of a tax year do workers need to settle after the planner has moved, and what does a planner that moves "
     "before they have settled do to rates and welfare? (The paper takes 128 days.)"
 )
+LEAST_YEARS = 3  # a change of a rate, and one that may reverse it
+RESERVED = ("planner.kind",)
 DAYS = "year.days"
 SETTLING = ("settling", "settled_share", "reversals", "yearly_change")
 WELFARE = ("gain_realised", "gain_equilibrium")

@@ -23,6 +23,8 @@ QUESTION = (
     "its effects (gains of about 100 %, the cost of leaving out exploitation and exploration) remain in annual units and with "
     "fixed, floored welfare weights? And what comes of its choices, hours in steps of ten?"
 )
+LEAST_YEARS = 2  # a planner moves from the second on
+RESERVED = ("planner.kind", "schedule")
 SET, FLOOR = "preferences.set", "welfare.floor"
 WELFARE = ("gain_realised", "gain_equilibrium")
 FIGURES = (*WELFARE, "gain_paper", "mean_hours", "hours_federal")

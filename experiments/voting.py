@@ -24,6 +24,8 @@ QUESTION = (
     "Workers elect one of themselves, who sets the rates for its own utility. How far from the optimum do they end, how often "
     "does another leader raise welfare, and how often does a majority live at the cost of the others?"
 )
+LEAST_YEARS = 3  # one before any election, and two leaders
+RESERVED = ("planner.kind", "elections.candidates", "population.cohorts.0.size", "population.skills", "population.file")
 # Of skills: income at full time fitted to ACS 2023; the paper's uniform wages; nine poor for one who earns ten times as much.
 SKILLS: dict[str, dict[str, Any]] = {
     "GB2": {"population.skills": "gb2", "population.file": None},
@@ -192,7 +194,7 @@ def _draw(arms: Arms) -> Any:
             reach = np.nan_to_num(np.abs([[e.mean - e.low, e.high - e.mean] for e in found])).T
             axes.errorbar(places + aside, mean, reach, label=words, color=COLOURS[i], fmt="o", markersize=5, capsize=3)
         for axes in (gains, conflicts):
-            axes.set_xticks(places, [str(label).replace(", ", "\n").replace(" workers", "") for label in arms.labels])
+            axes.set_xticks(places, [str(label).replace(" workers,", "").replace(" ", "\n") for label in arms.labels])
         finish(gains, title="gain over US federal, once learnt", x="workers", y="%")
         finish(conflicts, title="years in which a majority exploits the others", x="workers", y="%", legend=False)
 

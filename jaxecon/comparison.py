@@ -11,9 +11,10 @@ import numpy as np
 from jaxecon.economy import Economy, by_cohort, equilibrium_outcome, leader_problem, welfare_gain
 from jaxecon.equilibrium import Outcome
 from jaxecon.labor import best_response
-from jaxecon.planners.announced import Knowledge, announced
+from jaxecon.planners.announced import Convergence, Knowledge, announced
 from jaxecon.population import Cohort
 from jaxecon.preferences import isoelastic_utility
+from jaxecon.saez import past_bunching
 from jaxecon.taxation import TaxSchedule, marginal_rate
 from jaxecon.welfare import gini
 
@@ -64,7 +65,8 @@ def appraise(economy: Economy, schedule: TaxSchedule) -> Appraisal:
     w = judged.weight / judged.weight.sum()
     decile = _deciles(judged.skill, w)
     k = schedule.brackets
-    bracket = np.clip(np.searchsorted(np.asarray(schedule.thresholds), outcome.income, side="left") - 1, 0, k - 1)
+    from_here = past_bunching(np.asarray(schedule.thresholds))
+    bracket = np.clip(np.searchsorted(from_here, outcome.income, side="left") - 1, 0, k - 1)
 
     def mean_by(group: np.ndarray, groups: int, x: np.ndarray) -> np.ndarray:
         people = np.bincount(group, w, groups)
@@ -164,11 +166,13 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
     return (low + high) / 2
 
 
-def policy_row(economy: Economy, name: str, schedule: TaxSchedule) -> dict[str, Any]:
-    """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds and rates."""
+def policy_row(economy: Economy, name: str, schedule: TaxSchedule, convergence: Convergence | None = None) -> dict[str, Any]:
+    """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds, rates and, where an iteration found them
+    (else None), whether it `converged` and its `last_change`."""
     figures = {k: np.asarray(v, np.float64).tolist() for k, v in vars(appraise(economy, schedule)).items()}
     rates = [round(float(r), 6) for r in schedule.rates]
-    return {"policy": name, "thresholds": [float(t) for t in schedule.thresholds], "rates": rates, **figures}
+    ended = dict.fromkeys(Convergence._fields) if convergence is None else convergence._asdict()
+    return {"policy": name, "thresholds": [float(t) for t in schedule.thresholds], "rates": rates, **ended, **figures}
 
 
 def policy_rows(
@@ -181,9 +185,11 @@ def policy_rows(
     rows, missing = [], {}
     for kind in planners:
         try:
-            federal = kind == "us_federal"  # a policy of its own, whatever the brackets
-            schedule = TaxSchedule.us_federal().astype(knowledge.thresholds.dtype) if federal else None
-            rows.append(policy_row(economy, kind, schedule or announced(kind, economy, knowledge).schedule))
+            if kind == "us_federal":  # a policy of its own, whatever the brackets
+                rows.append(policy_row(economy, kind, TaxSchedule.us_federal().astype(knowledge.thresholds.dtype)))
+            else:
+                planner = announced(kind, economy, knowledge)
+                rows.append(policy_row(economy, kind, planner.schedule, planner.convergence))
         except ValueError as error:
             missing[kind] = str(error)
     rows += [policy_row(economy, name, schedule) for name, schedule in (given or {}).items()]

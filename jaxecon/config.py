@@ -23,6 +23,7 @@ NAMED_BRACKETS = ("flat", "three", "us_federal")
 RULE_NAMES = ("rational", "quantal", "adaptive", "habit", "fixed", "altruistic", "adversarial")
 LLM_RULE = "llm"
 _NAME = r"^[a-z][a-z0-9_]{0,30}$"
+_KEY_NAME = "api_key_env"  # the setting whose value no error may show: a key may have been given by mistake
 
 
 class Section(pydantic.BaseModel):
@@ -325,7 +326,9 @@ class Serving(Section):
     gpu_memory_share: float | None = Field(None, gt=0, le=1, description="Share of a GPU's memory for the engine.")
     base_url: str | None = Field(None, description="Of openai, such as http://localhost:8000/v1; unset: OpenAI's own.")
     api_key_env: str = Field(
-        "OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="The environment variable that holds the key."
+        "OPENAI_API_KEY",
+        pattern=r"^[A-Z_][A-Z0-9_]*$",
+        description="The name of the environment variable that holds the key, in capitals; never the key.",
     )
     max_connections: int = Field(64, ge=1, le=10_000)
     requests_per_minute: float | None = Field(None, gt=0)
@@ -745,11 +748,13 @@ def apply(tree: dict[str, Any], override: str) -> None:
     """Set `key=value` in a tree of settings. Raises UserError where there is no such place."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"--set {override!r}: needs the form key=value, for example year.days=16")
+        said = f"...{_KEY_NAME}..." if _KEY_NAME in override else override
+        raise UserError(f"--set {said!r}: needs the form key=value, for example year.days=16")
     try:
         value = yaml.load(text, _Numbers)
     except yaml.YAMLError:
-        raise UserError(f"--set {key}: {text!r} is not a YAML value") from None
+        said = "what is given" if _KEY_NAME in override else repr(text)
+        raise UserError(f"--set {key}: {said} is not a YAML value") from None
     set_in(tree, key.strip(), value, "--set ")
 
 
@@ -836,6 +841,8 @@ def _is_union_tag(part: object) -> bool:
 def _explain(problem: Any) -> str:
     path = _path(problem)
     setting, value = ".".join(path), problem["input"]
+    if _KEY_NAME in path:
+        return f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY (capitals, digits and _), never the key"
     if problem["type"] == "extra_forbidden":
         return f"{setting}: no such setting; {_one_of(list(_fields_at(path[:-1])), path[-1])}"
     if problem["type"] == "value_error":

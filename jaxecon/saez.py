@@ -5,7 +5,7 @@ Derivations, sources and where each holds: docs/optimal-taxation.md.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,14 @@ from jaxecon.welfare import check_mean_one
 
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
+Numbers = TypeVar("Numbers", Array, np.ndarray)
 Elasticity = ArrayLike | Callable[[Array], Array]  # a scalar, (k,) by bracket, or a function of income in $/year
 
 SMALLEST_SAMPLE = 20  # different positive incomes, for a density
 TAIL_SHARE = 0.01  # of the people: above their income the density is taken to be Pareto's
 _BINS = 1024  # in log income
 _PADDING = 4.0  # bandwidths of grid beyond the lowest and the highest income
+_BUNCHING = 16.0  # epsilons from a kink: income there is income at it
 _LEAST_NET_OF_TAX = 1e-3
 _LEAST_DAMPING = 0.02  # that the fixed point shrinks to by itself
 
@@ -72,10 +74,17 @@ def _unbounded_rate(gain: Array, response: ArrayLike) -> Array:
     return jnp.where(denominator > 0, gain / jnp.where(denominator > 0, denominator, 1), -jnp.inf)
 
 
+def past_bunching(thresholds: Numbers) -> Numbers:
+    """Incomes above these are above the thresholds, not at them: skill*(threshold/skill) may round up."""
+    return thresholds * (1 + _BUNCHING * float(np.finfo(thresholds.dtype).eps))
+
+
 def pareto_parameter(income: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None) -> Array:
     """a = E[z|z>z*]/(E[z|z>z*]-z*) of incomes (n,) above a threshold z* > 0; infinity where nobody earns more."""
     income = floating(income)
-    above = (income > threshold) * (jnp.ones_like(income) if weights is None else jnp.asarray(weights))
+    above = (income > past_bunching(jnp.asarray(threshold, income.dtype))) * (
+        jnp.ones_like(income) if weights is None else jnp.asarray(weights)
+    )
     people = jnp.sum(above)
     excess = jnp.sum(above * (income - threshold)) / jnp.where(people > 0, people, 1)
     return jnp.where(excess > 0, 1 + threshold / jnp.where(excess > 0, excess, 1), jnp.inf)
@@ -214,10 +223,10 @@ def _formula(
     width = jnp.sum(overlap, axis=1)
     averaged = jnp.sum(overlap * rates[None, :], axis=1) / jnp.where(width > 0, width, 1)
 
-    position = jnp.clip(jnp.searchsorted(thresholds, income, side="left") - 1, 0, k - 1)
+    position = jnp.clip(jnp.searchsorted(past_bunching(thresholds), income, side="left") - 1, 0, k - 1)
     empty = jnp.zeros(k, dtype).at[position].add(working) == 0
     last = k - 1 - jnp.argmin(empty[::-1])  # the highest bracket with anybody in it: unbounded, as far as people go
-    rich = income > thresholds[last]
+    rich = income > past_bunching(thresholds[last])
     rich_people = jnp.sum(w * rich)
     rich_weight = jnp.sum(w * rich * g) / jnp.where(rich_people > 0, rich_people, 1)
     rich_income = jnp.sum(w * rich * income) / jnp.where(rich_people > 0, rich_people, 1)
@@ -315,7 +324,7 @@ def _virtual_density(
         return log_z - e * jnp.log(jnp.maximum(1 - rate, _LEAST_NET_OF_TAX))
 
     untaxed = log_untaxed(log_income, marginal_rate(schedule, income), e)
-    tolerance = 16 * float(np.finfo(income.dtype).eps)
+    tolerance = _BUNCHING * float(np.finfo(income.dtype).eps)
 
     def spread(kink: Array, below: Array, above: Array) -> tuple[Array, Array]:
         """Who bunches at the kink, and where each is put."""

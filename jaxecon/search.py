@@ -14,6 +14,7 @@ from jaxecon._pytree import pytree
 from jaxecon.labor import ResponseTable
 from jaxecon.leader import LeaderProblem
 from jaxecon.random import draw, named_key, uniform
+from jaxecon.saez import past_bunching
 from jaxecon.taxation import TaxSchedule, fill_empty
 
 Array = jax.Array
@@ -335,7 +336,7 @@ class Searcher:
         at another rate is kept empty by its own.
         """
         k = self.space.brackets
-        thresholds = self.schedule(x).thresholds * (1 + 16 * np.finfo(x.dtype).eps)  # bunchers are below theirs
+        thresholds = past_bunching(self.schedule(x).thresholds)
         bracket = jnp.clip(jnp.searchsorted(thresholds, income, side="left") - 1, 0, k - 1)
         empty = jnp.zeros(k, jnp.int32).at[bracket].add(1) == 0
         rates = fill_empty(x[:k], empty)

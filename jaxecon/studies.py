@@ -60,7 +60,8 @@ _BESIDE_OPTIMUM = ("us_federal", "saez")
 
 
 def study_optimum(config: Config, method: Method, *, free_thresholds: bool = False, grid_step: float = 0.1) -> OptimumStudy:
-    """The leader's optimum in a configuration's economy, beside US federal and Saez' formula.
+    """The leader's optimum in a configuration's economy, beside US federal and Saez' formula. Whatever the configuration's
+    seed, the search draws as the planner `optimum` does (`solve`'s seed 0), so that both find the same schedule.
 
     Raises UserError where the options or the economy have no optimum.
     """
@@ -87,7 +88,6 @@ def study_optimum(config: Config, method: Method, *, free_thresholds: bool = Fal
                 monotone=told.monotone,
                 free_thresholds=free_thresholds,
                 grid_step=grid_step,
-                seed=config.seed,
             )
             jax.block_until_ready(found)
             return found, time.perf_counter() - started
@@ -178,7 +178,8 @@ def compare(
 
 def summarise(rows: Sequence[Mapping[str, Any]], planners: Sequence[str], yardstick: str) -> list[dict[str, Any]]:
     """Means over populations, with the standard error and 95 % interval (Student's t) of the gain, and of its paired
-    difference to the yardstick's; NaN with one population. Lists (deciles, brackets) are averaged entry by entry."""
+    difference to the yardstick's; NaN with one population. Lists (deciles, brackets) are averaged entry by entry.
+    not_converged: in how many populations the iteration did not come to its schedule; last_change: their and the others' mean."""
     by_planner = {name: {row["population"]: row for row in rows if row["policy"] == name} for name in planners}
     summary = []
     for name, mine in by_planner.items():
@@ -198,6 +199,7 @@ def summarise(rows: Sequence[Mapping[str, Any]], planners: Sequence[str], yardst
                 "populations": len(mine),
                 "gain": _mean(gains),
                 "difference": _mean(differences),
+                "not_converged": sum(row.get("converged") is False for row in mine.values()),
                 **figures,
             }
         )
@@ -237,6 +239,9 @@ def write_optimum(out: Path, study: OptimumStudy) -> None:
     _write_json(out / "optimum.json", {**vars(study), **environment()})
 
 
+_OF_ITERATIONS = {"converged": pa.bool_(), "last_change": pa.float64()}  # also where no planner iterates and all is null
+
+
 def write_comparison(out: Path, comparison: Comparison) -> None:
     """compare.json: the summary. policies.parquet, deciles.parquet, brackets.parquet: a row per population, planner and, in the
     latter two, decile or bracket; columns as in `comparison.Appraisal`."""
@@ -251,9 +256,10 @@ def write_comparison(out: Path, comparison: Comparison) -> None:
         for k, (threshold, rate) in enumerate(zip(row["thresholds"], row["rates"], strict=True)):
             parts = {name.removeprefix("bracket_"): v[k] for name, v in row.items() if name.startswith("bracket_")}
             brackets.append({**about, "bracket": k + 1, "threshold": threshold, "rate": rate, **parts})
-    for name, table in (("policies", whole), ("deciles", deciles), ("brackets", brackets)):
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(table), sink, compression="zstd")
+    for name, lines in (("policies", whole), ("deciles", deciles), ("brackets", brackets)):
+        table, sink = pa.Table.from_pylist(lines), pa.BufferOutputStream()
+        table = table.cast(pa.schema([pa.field(f.name, _OF_ITERATIONS.get(f.name, f.type)) for f in table.schema]))
+        pq.write_table(table, sink, compression="zstd")
         write_atomically(out / f"{name}.parquet", sink.getvalue().to_pybytes())
     _write_json(
         out / "compare.json",

@@ -141,6 +141,7 @@ def print_summary(run: Run) -> None:
         table.add_row(*_policy_cells(row))
     console.print(table)
     _print_missing(console, summary["policies_without_schedule"])
+    _print_not_converged(console, summary["policies"])
     welfare = f"{amount_text(realised['swf_window'])} ({_percent(realised['gain_realised'])})"
     console.print(
         f"Realised at the end of the last year: welfare {welfare}; "
@@ -414,6 +415,7 @@ def print_optimum(study: "OptimumStudy", config: Config, folder: Path) -> None:
         table.add_row(*_policy_cells(row))
     console.print(table)
     _print_missing(console, study.missing)
+    _print_not_converged(console, study.rows)
     _print_unpaid(console, study.rows, config.budget.public_spending)
     best = study.rows[-1]
     if found["free_thresholds"]:
@@ -468,6 +470,7 @@ def print_comparison(comparison: "Comparison", folder: Path) -> None:
     console.print(table)
     console.print("(lost: deadweight loss, $/year per person)")
     _print_missing(console, comparison.missing)
+    _print_not_converged(console, comparison.rows)
 
     federal = next((row for row in summary if row["policy"] == "us_federal"), None)
     if federal is not None and len(summary) > 1:
@@ -605,6 +608,19 @@ def _print_unpaid(console: Console, rows: Sequence[Mapping[str, Any]], spending:
         short = row["rebate"] - (row["tax"] - spending)
         if short > 1:
             console.print(f"{POLICIES[row['policy']]}: taxes fall {short:,.0f} $/year per person short of the rebate's floor.")
+
+
+def _print_not_converged(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Policies whose iteration ended before it came to rest: their schedule is not what their name says."""
+    for name in dict.fromkeys(row["policy"] for row in rows):
+        ended = [row for row in rows if row["policy"] == name and row.get("converged") is not None]
+        wrong = [row["last_change"] for row in ended if not row["converged"]]
+        if wrong:
+            console.print(
+                f"{POLICIES[name]}: not a fixed point in {len(wrong)} of {len(ended)} population{'s' if len(ended) > 1 else ''} "
+                f"(the last iteration asked for changes of up to {max(wrong):.3g} in a rate).",
+                soft_wrap=True,
+            )
 
 
 def _print_missing(console: Console, missing: Mapping[str, str]) -> None:

@@ -128,10 +128,10 @@ def own_optima(
 
     Each is a leader who maximises its own settled utility at everybody's exact response (the citizen-candidate of Osborne and
     Slivinski 1996, and Besley and Coate 1997), by differential evolution and the pattern search of `stackelberg`, in tenths of
-    a percentage point. Utility is -inf where no schedule that the search met pays for public spending and the rebate's floor;
-    with curvature, schedules that leave somebody nothing to consume are not looked at either.
-    With more than MOST_FOLLOWERS followers the others' responses are those of as many quantiles. Brackets that hold nobody take
-    a neighbour's rate.
+    a percentage point. Utility is what `valuations` says of these rates, and -inf where no schedule that the search met pays for
+    public spending and the rebate's floor; with curvature, schedules that leave somebody nothing to consume are not looked at
+    either. With more than MOST_FOLLOWERS followers the search takes the others' responses from as many quantiles. Brackets that
+    hold nobody take a neighbour's rate.
     """
     n, k = problem.skill.shape[0], thresholds.shape[0]
     crowd = thinned(problem, MOST_FOLLOWERS) if n > MOST_FOLLOWERS else problem
@@ -152,7 +152,9 @@ def own_optima(
         rates, _ = searcher.filled(found.x, income)
         return jnp.round(rates, 6), found.value
 
-    return jax.lax.map(optimum, agents, batch_size=_at_once(agents.shape[0], k, n))
+    rates, reached = jax.lax.map(optimum, agents, batch_size=_at_once(agents.shape[0], k, n))
+    worth = jax.lax.map(lambda own: _valuation(problem, thresholds, own[1])[own[0]], (agents, rates))  # in the whole population
+    return rates, jnp.where(reached > -jnp.inf, worth, -jnp.inf)
 
 
 def _at_once(agents: int, brackets: int, followers: int) -> int:
@@ -172,7 +174,7 @@ def numbers_held(agents: int, brackets: int, followers: int) -> int:
 
 
 def _own_problem(problem: LeaderProblem, crowd: LeaderProblem, agent: Array) -> LeaderProblem:
-    """The problem of a leader who counts nobody but itself."""
+    """The problem of a leader who counts nobody but itself, without endowments: no choice hears of them."""
     own, weights, skill, preferences = agent, crowd.weights, crowd.skill, crowd.preferences
     if crowd is not problem:  # beside the quantiles, with the weight that it has among everybody
         weight = problem.weights[agent] * (jnp.sum(crowd.weights) / jnp.sum(problem.weights))
@@ -187,9 +189,11 @@ def _own_problem(problem: LeaderProblem, crowd: LeaderProblem, agent: Array) -> 
 
 def valuations(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
     """Utility (m, n) of every voter at the followers' equilibrium under each schedule, the rebate's floor paid; rates: (m, k)."""
-    return jax.lax.map(
-        lambda r: problem.settled_utility(problem.outcome(TaxSchedule(thresholds, r), problem.rebate_floor)), rates
-    )
+    return jax.lax.map(lambda r: _valuation(problem, thresholds, r), rates)
+
+
+def _valuation(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
+    return problem.settled_utility(problem.outcome(TaxSchedule(thresholds, rates), problem.rebate_floor))
 
 
 # --- ballots ---------------------------------------------------------------------------------------------------------
@@ -224,8 +228,10 @@ def mark_ballots(method: VotingMethod, values: Array, stood: Array, tie_break: A
     """
     if method == "approval":
         standing = stood[:, None]
-        mean = jnp.sum(jnp.where(standing, values, 0), 0) / jnp.maximum(jnp.sum(stood), 1)
-        return (standing & (values > mean[None])).astype(jnp.int8).T
+        best = jnp.max(jnp.where(standing, values, -jnp.inf), axis=0)
+        behind = values - jnp.where(jnp.isfinite(best), best, 0)[None]  # of equal values exactly 0, whose mean no rounding moves
+        mean = jnp.sum(jnp.where(standing, behind, 0), 0) / jnp.maximum(jnp.sum(stood), 1)
+        return (standing & (behind > mean[None])).astype(jnp.int8).T
     absent = jnp.broadcast_to(~stood[:, None], values.shape)
     order = jnp.lexsort((tie_break, -values, absent), axis=0)
     rank = jnp.argsort(order, axis=0) + 1

@@ -1,5 +1,6 @@
 """The kinds of decision: what is asked, in which form it is answered, and what happens where no answer can be used."""
 
+from bisect import bisect_left
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -47,6 +48,8 @@ Observation = TypeVar("Observation", bound="Addressed")
 Seen = TypeVar("Seen", bound="Addressed", contravariant=True)
 Shortened = TypeVar("Shortened", LaborObservation, PlanObservation)
 Remembering = TypeVar("Remembering", LaborObservation, PlanObservation, CandidacyObservation, PolicyObservation, VoteObservation)
+
+_MOST_DAYS = 2**17  # at least as many as a year may have
 
 
 class Addressed(Protocol):
@@ -243,10 +246,18 @@ class Policy(_RateChanges):
 
 
 def _without_older_history(observation: Remembering) -> Remembering | None:
-    """Without the older half of the history; None where there is none."""
-    if not observation.history:
+    """Without up to the older half of the history; None where there is none.
+
+    It then begins at a multiple of the largest power of two of days that takes no more than half. Such a beginning stays from
+    day to day, and with it what the prefix cache holds; half of a history that grows would begin later every other day.
+    """
+    numbers = [entry.year * _MOST_DAYS + getattr(entry, "day", 0) for entry in observation.history]
+    if not numbers:
         return None
-    return replace(observation, history=observation.history[(len(observation.history) + 1) // 2 :])
+    most, gone, step = (len(numbers) + 1) // 2, 1, 1
+    while (further := bisect_left(numbers, (numbers[0] // step + 1) * step)) <= most and step < 2 * numbers[-1]:
+        gone, step = further, 2 * step
+    return replace(observation, history=observation.history[gone:])
 
 
 def _reasoning_tokens(style: Style) -> int:

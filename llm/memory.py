@@ -25,7 +25,7 @@ class Remembered:
 
 
 class WorkerMemory:
-    """Days of one cohort: the last ones, the best distinct hours, and running statistics.
+    """Days of one cohort: the last ones, the best distinct hours, and running statistics of the days with a finite metric.
 
     agents: n. window: days of recent history. A history that slid by a day each day would begin differently each day and
     never be found in the prefix cache. It grows from an anchor instead: at twice the window the older half is dropped at once.
@@ -48,6 +48,7 @@ class WorkerMemory:
         self._days: list[list[WorkerDay]] = [[] for _ in range(agents)]  # the recent ones again, as prompts show them
         self._lived = 0
         self._since = np.zeros(agents, np.int64)  # how many days had been lived when each agent's memory began
+        self._counted = np.zeros(agents, np.int64)  # days of each agent's with a finite metric
         self._mean_hours, self._mean, self._squares = np.zeros(agents), np.zeros(agents), np.zeros(agents)
 
     def append(self, year: int, day: int, **columns: np.ndarray) -> None:
@@ -69,16 +70,22 @@ class WorkerMemory:
             lived.append(WorkerDay(year, day, *outcome))
         self._rank(year, day, today)
         self._lived += 1
-        own = self._lived - self._since
-        before = today["metric"] - self._mean
+        counts = np.isfinite(today["metric"])
+        self._counted += counts
+        own = np.maximum(self._counted, 1)
+        metric, hours = (
+            np.where(counts, today[name], mean) for name, mean in (("metric", self._mean), ("hours", self._mean_hours))
+        )
+        before = metric - self._mean
         self._mean += before / own
-        self._squares += before * (today["metric"] - self._mean)  # Welford (1962)
-        self._mean_hours += (today["hours"] - self._mean_hours) / own
+        self._squares += before * (metric - self._mean)  # Welford (1962)
+        self._mean_hours += (hours - self._mean_hours) / own
 
     def forget(self, who: np.ndarray) -> None:
         """Some agents, (agents,) bool, remember nothing from now on."""
         self._since[who] = self._lived
-        for values in (*self._recent.values(), *self._best.values(), self._mean_hours, self._mean, self._squares):
+        running = self._counted, self._mean_hours, self._mean, self._squares
+        for values in (*self._recent.values(), *self._best.values(), *running):
             values[who] = 0
         self._best_when[who] = -1
         self._days = [[] if gone else days for gone, days in zip(who.tolist(), self._days, strict=True)]
@@ -116,6 +123,7 @@ class WorkerMemory:
             "best": dict(self._best),
             "best_when": self._best_when,
             "lived": self._lived,
+            "counted": self._counted,
             "mean_hours": self._mean_hours,
             "mean": self._mean,
             "squares": self._squares,
@@ -132,6 +140,7 @@ class WorkerMemory:
         recent = [self._recent[name][:, : self._count] for name in self.COLUMNS]
         everybodys = _days(self._when[None, : self._count], recent)
         self._days = [list(days[self._count - own :]) for days, own in zip(everybodys, self._own_recent.tolist(), strict=True)]
+        self._counted = np.array(state["counted"])
         self._mean_hours, self._mean, self._squares = (np.array(state[name]) for name in ("mean_hours", "mean", "squares"))
 
     def recall(self, *, statistics: bool = True, trend: bool = True) -> list[Remembered]:
@@ -140,9 +149,8 @@ class WorkerMemory:
         if self._lived == 0:
             return [Remembered()] * agents
         best = _days(self._best_when, [self._best[name] for name in self.COLUMNS])
-        lived = self._lived - self._since
-        deviation = np.sqrt(self._squares / np.maximum(lived - 1, 1))
-        about = zip(lived.tolist(), self._mean.tolist(), deviation.tolist(), self._mean_hours.tolist(), strict=True)
+        deviation = np.sqrt(self._squares / np.maximum(self._counted - 1, 1))
+        about = zip(self._counted.tolist(), self._mean.tolist(), deviation.tolist(), self._mean_hours.tolist(), strict=True)
         return [
             Remembered(
                 tuple(days) if self.window else (),
@@ -156,10 +164,14 @@ class WorkerMemory:
         ]
 
     def _trends(self) -> list[Trend | None]:
-        """What came of the last change of hours among the recent days; of the last day where there was no change."""
+        """What came of the last change of hours among the recent days; of the last day where there was no change.
+
+        None where it cannot be said: one day alone, or a metric that was infinite before or after.
+        """
         if self._count < 2:
             return [None] * len(self._mean)
-        hours, metric = (np.diff(self._recent[name][:, : self._count]) for name in ("hours", "metric"))
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            hours, metric = (np.diff(self._recent[name][:, : self._count]) for name in ("hours", "metric"))
         own, days = self._own_recent[:, None], np.arange(hours.shape[1])
         changed = (np.abs(hours) >= _DISTINCT) & (days >= self._count - own)
         last = np.max(np.where(changed, days, -1), axis=1)
@@ -167,7 +179,9 @@ class WorkerMemory:
         changes = zip(
             np.take_along_axis(hours, at, 1)[:, 0].tolist(), np.take_along_axis(metric, at, 1)[:, 0].tolist(), strict=True
         )
-        return [Trend(*change) if mine > 1 else None for change, mine in zip(changes, own[:, 0].tolist(), strict=True)]
+        told = own[:, 0] > 1
+        told &= np.isfinite(np.take_along_axis(metric, at, 1)[:, 0])
+        return [Trend(*change) if mine else None for change, mine in zip(changes, told.tolist(), strict=True)]
 
 
 def _days(when: np.ndarray, columns: list[np.ndarray]) -> Iterator[tuple[WorkerDay, ...]]:

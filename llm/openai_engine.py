@@ -24,11 +24,12 @@ from llm.engine import Completion, Draw, EngineError, OnCompletion, Request, Usa
 
 Raw = TypeVar("Raw")
 
-_OPENAI = "https://api.openai.com/v1"
+_OPENAI, _OPENAI_KEY = "https://api.openai.com/v1", "OPENAI_API_KEY"
 _BACKOFF_SECONDS = 0.5  # after the first failure; doubled after each further one
 _LONGEST_BACKOFF_SECONDS = 20.0
 _CHECK_SECONDS = 4.0  # for each of two tries at the start
 _PASSING = frozenset({408, 409, 429})  # and all 5xx
+_DOWN = frozenset({502, 503, 504})  # what a proxy says of a server that is gone
 _HOPELESS = {
     401: "llm.api_key_env: {url} does not accept the key in {key} ({words})",
     402: "llm.api_key_env: {url} wants to be paid first ({words})",
@@ -59,12 +60,14 @@ class OpenAIEngine:
     Args:
         model: the server's name for the model.
         base_url: up to and including /v1; None is OpenAI's own, whatever OPENAI_BASE_URL says.
-        api_key_env: the environment variable that holds the key. A server other than OpenAI's may do without one.
+        api_key_env: the environment variable that holds the key. A server other than OpenAI's may do without one,
+            where the variable is not named.
         max_connections: requests in flight at most.
         requests_per_minute, tokens_per_minute: what the account allows, spread evenly; None is no limit.
         timeout_seconds: for one answer, from sending to its last byte.
         transport_retries: further attempts after a timeout, a cut connection, a passing HTTP error or a broken answer.
-        patience_seconds: how long the server may be unreachable, or ask to be left alone, before the engine gives up.
+        patience_seconds: how long the server may be gone, or ask to be left alone, before the engine gives up. It is gone where
+            nothing answers, or HTTP 502, 503 or 504 and no request gets through.
 
     Raises:
         UserError: the openai package is missing, base_url is no plain address, no key where one is needed.
@@ -76,7 +79,7 @@ class OpenAIEngine:
         model: str,
         *,
         base_url: str | None = None,
-        api_key_env: str = "OPENAI_API_KEY",
+        api_key_env: str = _OPENAI_KEY,
         max_connections: int = 64,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
@@ -104,6 +107,7 @@ class OpenAIEngine:
         self._dialect = _Dialect()
         self._known: list[str] = []
         self._lost_since: float | None = None
+        self._through = 0  # requests that got through to the server
         self._resume_at = 0.0
         self._jitter = random.Random()
         self._connections = asyncio.Semaphore(max_connections)
@@ -232,21 +236,26 @@ class OpenAIEngine:
 
     async def _batch(self, requests: Sequence[Request], report: Callable[[tuple[int, Completion]], None]) -> None:
         self._lost_since = None
-        waiting = iter(enumerate(requests))
+        waiting, batch = iter(enumerate(requests)), _Batch(len(requests), len(requests))
         try:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(min(self._max_connections, len(requests))):
-                    workers.create_task(self._work(waiting, report))
+                    workers.create_task(self._work(waiting, batch, report))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _work(self, waiting: Iterator[tuple[int, Request]], report: Callable[[tuple[int, Completion]], None]) -> None:
+    async def _work(
+        self, waiting: Iterator[tuple[int, Request]], batch: "_Batch", report: Callable[[tuple[int, Completion]], None]
+    ) -> None:
         for index, request in waiting:
-            report((index, await self._answer(request)))
+            completion = await self._answer(request, batch)
+            batch.open -= 1
+            report((index, completion))
 
-    async def _answer(self, request: Request) -> Completion:
+    async def _answer(self, request: Request, batch: "_Batch") -> Completion:
         """One request, until it is answered or asking again is of no use."""
-        failures = lost = 0
+        failures = down = tries = 0
+        seen: int | None = None  # how many had got through when this one was last told that the server is down
         while True:
             dialect = self._dialect
             try:
@@ -255,17 +264,23 @@ class OpenAIEngine:
                 self._give_up_if_hopeless(trouble)
                 if self._learn(dialect, trouble):
                     continue
+                tries += 1
                 if trouble.unreachable:
-                    lost += 1
+                    wait = self._patience_left(trouble)
+                elif trouble.down and seen in (None, self._through) and not batch.at_its_last:
+                    down += 1
                     wait = self._patience_left(trouble)
                 else:
-                    failures += 1
-                    wait = math.inf
+                    # Others get through, so it was this request; unless it was told so often that it was an outage.
+                    failures += 1 + (down if down <= self._retries else 0)
+                    down, wait = 0, math.inf
                     if failures > self._retries or not trouble.passing:
                         return Completion(text="", finish_reason="error", error=str(trouble))
+                if trouble.down:
+                    seen = self._through
                 if trouble.retry_after is not None:
                     self._resume_at = max(self._resume_at, time.monotonic() + trouble.retry_after)
-                backoff = min(_BACKOFF_SECONDS * 2 ** min(failures + lost - 1, 30), _LONGEST_BACKOFF_SECONDS)
+                backoff = min(_BACKOFF_SECONDS * 2 ** min(tries - 1, 30), _LONGEST_BACKOFF_SECONDS)
                 await asyncio.sleep(min(self._jitter.uniform(backoff / 2, backoff), wait))
 
     async def _send(self, request: Request, dialect: "_Dialect") -> Completion:
@@ -280,6 +295,7 @@ class OpenAIEngine:
             create = self._client.chat.completions.with_raw_response.create
             reply = await self._call(create(**dialect.words(self._model, request)), self._timeout)
             self._lost_since = None
+            self._through += 1
             completion = self._completion(reply, request, time.perf_counter() - begun)
         tokens = completion.usage.prompt_tokens + completion.usage.completion_tokens
         if tokens:
@@ -294,7 +310,8 @@ class OpenAIEngine:
             async with asyncio.timeout(timeout):
                 raw = await sent
         except openai.APIStatusError as error:
-            self._lost_since = None
+            if error.status_code not in _DOWN:
+                self._lost_since = None
             raise self._refusal(error.status_code, error.body, error.response.headers) from None
         except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
             cause = error.__cause__ or error
@@ -319,6 +336,7 @@ class OpenAIEngine:
         return _Trouble(
             f"HTTP {status}: {self._line(words)}",
             status=status,
+            down=status in _DOWN,
             complaint=str(body).lower(),
             about=str(fields.get("param") or fields.get("code")),
             retry_after=_retry_after(headers.get("retry-after")) if status in (429, 503) else None,
@@ -396,7 +414,11 @@ class OpenAIEngine:
 
 
 class _Trouble(Exception):
-    """No answer. status: HTTP's, or what comes closest; 0 where the server said nothing."""
+    """No answer.
+
+    status: HTTP's, or what comes closest; 0 where the server said nothing. down: whether it is what a proxy says of a server
+    that is gone.
+    """
 
     def __init__(
         self,
@@ -404,17 +426,31 @@ class _Trouble(Exception):
         *,
         status: int = 0,
         unreachable: bool = False,
+        down: bool = False,
         complaint: str = "",
         about: str = "",
         retry_after: float | None = None,
     ) -> None:
         super().__init__(words)
-        self.status, self.unreachable = status, unreachable
+        self.status, self.unreachable, self.down = status, unreachable, down
         self.complaint, self.about, self.retry_after = complaint, about, retry_after
 
     @property
     def passing(self) -> bool:
         return self.status in _PASSING or self.status >= 500 or self.status == 0
+
+
+@dataclass
+class _Batch:
+    """open: how many of its requests are unanswered."""
+
+    size: int
+    open: int
+
+    @property
+    def at_its_last(self) -> bool:
+        """Whether all but one request of several are answered, so that nobody else could show that the server is there."""
+        return self.open == 1 < self.size
 
 
 @dataclass(frozen=True)
@@ -511,6 +547,10 @@ def _plain_address(base_url: str) -> str:
 
 
 def _api_key(name: str, url: str) -> str:
+    if name != _OPENAI_KEY and name not in os.environ:  # without what was given: it may be a key
+        raise UserError(
+            f"llm.api_key_env: no environment variable of that name; give the NAME of the one that holds the key for {url}"
+        )
     key = os.environ.get(name, "").strip()
     if not key and urlsplit(url).hostname == urlsplit(_OPENAI).hostname:
         raise UserError(f"llm.api_key_env: set the environment variable {name} to the key for {url}")
@@ -530,8 +570,10 @@ def _usage(usage: Any) -> Usage | None:
         return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    counts = (usage.get("prompt_tokens"), cached, usage.get("completion_tokens"))
-    return Usage(*(count if isinstance(count, int) else 0 for count in counts))
+    prompt, *others = usage.get("prompt_tokens"), cached, usage.get("completion_tokens")
+    if not isinstance(prompt, int) or prompt <= 0:
+        return None
+    return Usage(prompt, *(count if isinstance(count, int) and count > 0 else 0 for count in others))
 
 
 def _retry_after(header: str | None) -> float | None:

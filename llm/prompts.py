@@ -4,6 +4,7 @@ Laid out for the engine's prefix cache, which reuses whatever begins alike: rule
 all agents of a kind) | what is constant of one agent | its history, appended to since an anchor | the day's tail.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,7 +39,7 @@ class WorkerDay(NamedTuple):
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of all that an agent has lived: how many days or years, mean and standard deviation of the metric, mean hours."""
+    """Of all that an agent has lived, with a finite metric: days or years, mean and standard deviation of it, mean hours."""
 
     lived: int
     mean: float
@@ -197,14 +198,14 @@ def labor_messages(observation: LaborObservation) -> tuple[Message, ...]:
         lines.append("Your days so far:")
     lines += [_day_line(d, metric) for d in o.history]
     tail = [f"Today is year {o.year + 1} day {o.day + 1}. Yesterday's rebate: {o.rebate:,.0f}."]
-    if o.statistics is not None:
+    if o.statistics is not None and o.statistics.lived:
         s = o.statistics
         spread = f", spread {amount_text(s.deviation)}" if s.lived > 1 else ""
         tail.append(f"Over {s.lived} days: mean {s.hours:.0f} hours, mean {metric} {amount_text(s.mean)}{spread}.")
     if o.best:
         best = "; ".join(f"{d.hours:.0f}: {amount_text(d.metric)}{_when(d, o.year)}" for d in o.best)
         tail.append(f"The best {metric} that hours brought: {best}.")
-    if o.trend is not None:
+    if o.trend is not None and math.isfinite(o.trend.metric):
         tail.append(_trend_text(f"you worked {_hours_change(o.trend.hours)}", metric, o.trend.metric))
     if o.cues.exploit and o.top is not None:
         action = "Now take what has been best" if o.cues.final else "Best so far"
@@ -273,17 +274,18 @@ def plan_messages(observation: PlanObservation) -> tuple[Message, ...]:
     if o.history:
         lines.append("Schedules so far, rates from the lowest bracket up, with the welfare they reached:")
     lines += [f"Year {y.year + 1}: {percents(y.rates)}: welfare {amount_text(y.welfare)}" for y in o.history]
-    if o.statistics is not None:
+    if o.statistics is not None and o.statistics.lived:
         s = o.statistics
         spread = f", spread {amount_text(s.deviation)}" if s.lived > 1 else ""
         lines.append(f"Over {s.lived} years: mean welfare {amount_text(s.mean)}{spread}.")
-    if len(o.best) > 1:
+    if o.best and not (o.cues.exploit and len(o.best) == 1):  # the cue says the only one
         lines.append("Best schedules tried:")
         lines += [f"{percents(y.rates)}: welfare {amount_text(y.welfare)} (year {y.year + 1})" for y in o.best]
     if o.trend is not None:
         before, after = o.trend
-        moved = f"the rates went from {percents(before.rates)} to {percents(after.rates)}"
-        lines.append(_trend_text(moved, "welfare", after.welfare - before.welfare))
+        moved, change = f"the rates went from {percents(before.rates)} to {percents(after.rates)}", after.welfare - before.welfare
+        if math.isfinite(change):
+            lines.append(_trend_text(moved, "welfare", change))
     if o.cues.exploit and o.best:
         y = o.best[0]
         action = "Exploration is over: now go to the best so far" if o.cues.final else "Best so far"

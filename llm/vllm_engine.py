@@ -5,6 +5,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 _GIB = 2**30
 _SHUTDOWN_SECONDS = 15.0
 _CPU_BLOCK = 32  # tokens, the unit of the prefix cache; vLLM's own 128 computes more of each prompt's end anew
-_DEAD = (
-    "the vLLM engine died; its own message is above (out of memory is the usual cause: lower llm.kv_cache_gib; "
-    "on a GPU lower llm.gpu_memory_share, or set device=cpu)"
-)
+_MEMORY = "(out of memory is the usual cause: lower llm.kv_cache_gib; on a GPU lower llm.gpu_memory_share, or set device=cpu)"
+_DEAD = f"the vLLM engine died; its own message is above {_MEMORY}"
 
 
 def engine_identity(model: str) -> dict[str, str]:
@@ -110,7 +109,9 @@ class VLLMEngine:
             except UserError:
                 raise
             except Exception as error:
-                raise EngineError(f"the vLLM engine did not start: {_one_line(error)}") from error
+                line = f"the vLLM engine did not start: {_one_line(error)}"
+                # What the engine's own process meets is said on the terminal alone.
+                raise EngineError(f"{line} {_MEMORY}" if re.search("(?i)engine core|memory", line) else line) from error
         self._core = list(set(multiprocessing.active_children()) - others)
         self._processes = _tree(self._core)
         threading.Thread(target=self._watch, name="jaxecon-engine-watch", daemon=True).start()

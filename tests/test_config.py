@@ -116,6 +116,23 @@ def test_a_mistake_gets_one_line(override, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("setting", ["llm.api_key_env", "llm.others.big.api_key_env"])
+@pytest.mark.parametrize(
+    "key", ["sk-proj-abcSECRET", "gsk_abcSECRET", "hf_SECRETabc", "12345678", "[SECRET]", "{SECRET: 1}", "[SECRET", "null", ""]
+)
+def test_a_key_in_the_place_of_its_name_is_not_shown(setting, key):
+    given = ["llm.others={big: {engine: openai}}", f"{setting}={key}"]
+    for override in (given, [given[0], f"{setting}:{key}SECRET"]):
+        with pytest.raises(UserError) as caught:
+            configuration.load(None, override)
+        said = str(caught.value)
+        assert "\n" not in said
+        assert not any(secret in said for secret in ("SECRET", "abc", "12345678"))
+        assert "api_key_env" in said
+        if override is given and key != "[SECRET":
+            assert f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY" in said
+
+
 def test_zero_agents():
     with pytest.raises(UserError, match="population: 0 agents"):
         configuration.load({"population": {"mechanical": 0, "llm": 0}})

@@ -5,9 +5,12 @@ import importlib
 import importlib.util
 import itertools
 import json
+import math
+import shutil
 import sys
 import types
 from contextlib import nullcontext
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +20,7 @@ from typer.testing import CliRunner
 
 import jaxecon as je
 from experiments import reproduction, suite, units
+from experiments.tables import arms_table
 from jaxecon import api, designs
 from jaxecon import config as configuration
 from jaxecon.build import build_economy
@@ -186,8 +190,14 @@ def test_language_models_are_described(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["baselines", "scale", "population_mix", "satisfaction", "empirical_saez", "units"])
-def test_every_experiment_runs(name, tmp_path):
-    given = small(name)
+def test_every_experiment_runs(name, tmp_path, monkeypatch):
+    given, computed, swept = small(name), set(), suite.Study.sweep
+
+    def sweep(study, design, points=None):
+        computed.update(key for point in points or () for key in point)
+        return swept(study, design, points)
+
+    monkeypatch.setattr(suite.Study, "sweep", sweep)
     mechanical = given["mechanical"]
     match name:
         case "scale":
@@ -204,6 +214,7 @@ def test_every_experiment_runs(name, tmp_path):
     report = conduct(name, tmp_path / "out", given)
     assert report.failed == 0
     assert report.figures
+    assert computed <= {"seed", *getattr(importlib.import_module(f"experiments.{name}"), "RESERVED", ())}
     for table in report.tables:
         assert table.rows
         assert all(len(row) == len(table.heads) for row in table.cells)
@@ -267,6 +278,10 @@ def test_the_command(tmp_path, monkeypatch):
         (["tax_yeer"], "jaxecon: experiment: 'tax_yeer'; one of tax_year, planner_prompt,"),
         (["tax_year", "--quick", "--full"], "--quick and --full: give one of them"),
         (["tax_year", "--no-llm", "--set", "yeers=3"], "yeers: no such setting; did you mean 'years'?"),
+        (["tax_year", "--no-llm", "--set", "years=1"], "jaxecon: years: 1; at least 3 in tax_year.mechanical.arms"),
+        (["voting", "--no-llm", "--set", "years=2"], "jaxecon: years: 2; at least 3 in voting.mechanical.elections"),
+        (["baselines", "--no-llm", "--set", "years=1"], "jaxecon: years: 1; at least 2 in baselines.mechanical.panel"),
+        (["empirical_saez", "--set", "years=1"], "jaxecon: years: 1; at least 2 in empirical_saez.mechanical.panel"),
         (["tax_year", "--no-llm", "--out", "taken"], "--out: taken: is not empty; give a new folder"),
         (["tax_year", "--no-llm", "--out", "file"], "--out: file: is a file; give a new folder"),
     ],
@@ -338,6 +353,69 @@ def test_the_best_schedules_in_any_hours_and_in_steps():
     assert steps > any_hours + 0.02
 
 
+# --- what an experiment's arms take notice of ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "does"),
+    [
+        ("tax_year", "year.days=16", "varies"),
+        ("tax_year", "planner.kind=saez", "fixes"),
+        ("baselines", "planner.kind=saez", "fixes"),
+        ("baselines", "planner={kind: saez}", "fixes"),
+        ("baselines", "planner.elasticity=0.2", "fixes"),
+        ("empirical_saez", "planner.elasticity=0.2", "fixes"),
+        ("planner_prompt", "planner.kind=optimum", "fixes"),
+        ("population_mix", "population.cohorts.1.rule=rational", "fixes"),
+        ("satisfaction", "satisfaction.judged=false", "fixes"),
+        ("units", "planner.kind=optimum", "fixes"),
+        ("units", "schedule.brackets=flat", "fixes"),
+    ],
+)
+def test_a_setting_that_an_experiment_varies_or_fixes_is_refused(name, override, does, tmp_path):
+    with pytest.raises(UserError, match=r"the experiment (varies|fixes) it; jaxecon sweep") as caught:
+        suite.conduct(name, out=tmp_path / "out", llm=False, overrides=[override])
+    assert str(caught.value).startswith(f"--set {override}: the experiment {does} it")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", suite.NAMES)
+def test_a_planner_is_given_its_time(name, tmp_path):
+    """In a single year no planner has moved: there is nothing to compare."""
+    with pytest.raises(UserError, match=rf"^years: 1; at least [23] in {name}\.mechanical\.\w+$"):
+        suite.conduct(name, out=tmp_path / "out", llm=False, overrides=["years=1"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_elasticity_that_incomes_do_not_tell_is_one_line(tmp_path):
+    given = small("baselines", seeds=1, year={"days": 2})
+    given["mechanical"]["panel"]["run"]["population"]["cohorts"][0]["size"] = 1
+    with pytest.raises(UserError, match=r"^the elasticity in 3 years of population 0: income: ") as caught:
+        conduct("baselines", tmp_path / "out", given)
+    assert "\n" not in str(caught.value)
+
+
+def lived(seed, arm, settling=1.0, status="ok"):
+    return {"seed": seed, "arm": arm, "status": status, "settling": settling, "gain_realised": 0.1}
+
+
+def arms_of(*rows):
+    return suite.arms_of(rows, lambda row: row["arm"], ("gain_realised", "settling"))
+
+
+def test_a_figure_without_a_value_is_no_failure():
+    with pytest.raises(UserError, match=r"^settling: no population has a value in all arms$"):
+        arms_of(lived(0, "a"), lived(0, "b", None), lived(1, "a"), lived(1, "b", status="failed"))
+    with pytest.raises(UserError, match=r"no population has lived all arms.*points\.parquet"):
+        arms_of(lived(0, "a", None), lived(0, "b", status="failed"))
+    rest = [lived(0, "a", None), lived(0, "b"), *(lived(seed, arm) for seed in (1, 2) for arm in "ab")]
+    arms = arms_of(*rest, lived(3, "a"), lived(3, "b", status="failed"), lived(4, "a", None), lived(4, "b"))
+    assert (arms.seeds, arms.dropped, arms.lacking) == ([1, 2], 1, 2)
+    note = arms_table("t", "", arms, ("settling",), resamples=99).note
+    assert "1 populations left out: an arm failed there." in note
+    assert "2 populations left out: a figure has no value" in note
+
+
 # --- the page ----------------------------------------------------------------------------------------------------------
 
 
@@ -345,7 +423,96 @@ def test_the_committed_page_is_what_the_committed_tables_give():
     assert reproduction.PAGE.read_text() == reproduction.page()
 
 
-def test_a_setting_that_an_experiment_varies_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"--set year.days=16: the experiment varies it"):
-        suite.conduct("tax_year", out=tmp_path / "out", llm=False, overrides=["year.days=16"])
-    assert not (tmp_path / "out").exists()
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A copy of the committed tables, for the page to be written from."""
+    folder = tmp_path / "results"
+    shutil.copytree(reproduction.RESULTS, folder)
+    monkeypatch.setattr(reproduction, "RESULTS", folder)
+    yield folder
+    reproduction._read.cache_clear()
+
+
+def change(results, name, table, to):
+    """Rows of a committed table, each with what to(row) gives."""
+    path = results / name / "tables" / f"{table}.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"rows": [row | to(row) for row in kept["rows"]]}))
+    reproduction._read.cache_clear()
+
+
+def test_a_gain_like_the_published_one_lies_within_it_with_its_whole_interval(results):
+    def ends(low, high):
+        return lambda row: {"mean": 1.0, "low": low, "high": high} if row["parameters"] == "calibrated, floor 10,000" else {}
+
+    verdicts = []
+    for low, high in ((0.95, 1.1), (0.9, 1.1), (0.95, 1.2), (-3.0, 5.0), (math.nan, math.nan)):
+        change(results, "units", "economies", ends(low, high))
+        verdicts.append(reproduction._gains()[0])
+    assert verdicts == [reproduction.HOLDS, *[reproduction.FAILS] * 4]
+
+
+def test_why_realised_gains_exceed_the_optimum_is_the_claim_that_is_referred_to():
+    (number,) = (i for i, claim in enumerate(reproduction.CLAIMS, 1) if claim.judge is reproduction._steps_of_ten)
+    text = reproduction._gains()[1]
+    assert "once everybody responds exactly, with any hours, no planner can bring more there" in text
+    assert f"claim {number})" in text
+
+
+def test_fewer_populations_make_no_year_long_enough(results):
+    verdicts = []
+    for low, high in ((70.0, 90.0), (60.0, 90.0), (0.0, 128.0)):
+        change(results, "tax_year", "settling", lambda row, low=low, high=high: {"mean": 80.0, "low": low, "high": high})
+        verdicts.append(reproduction._settling()[0])
+    assert verdicts == [reproduction.HOLDS, reproduction.FAILS, reproduction.FAILS]
+
+
+def finished(results, name, folder, *, without=(), **more):
+    """What `jaxecon experiment` would have left, of committed tables."""
+    shutil.copytree(results / name, folder)
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"kind": "experiment", "status": "complete"} | more
+    manifest["tables"] = [table for table in manifest["tables"] if table not in without]
+    for table in without:
+        (folder / f"tables/{table}.json").unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "judge", "llm", "option"),
+    [
+        ("planner_prompt", "llm_planner", "_language_models", "left out (--no-llm)", " --no-llm"),
+        ("voting", "turnover", "_turnover", "yes", ""),
+    ],
+)
+def test_a_claim_whose_table_is_absent_is_not_measured(name, table, judge, llm, option, results, tmp_path):
+    out = finished(results, name, tmp_path / "out", without=(table,), llm=llm)
+    before = reproduction.page()
+    assert reproduction.take(out) == name
+    after = reproduction.page()
+    (claim,) = (claim for claim in reproduction.CLAIMS if claim.judge is getattr(reproduction, judge))
+    verdict, line = reproduction._judged(claim)
+    assert verdict == reproduction.MISSING
+    assert line == f"`jaxecon experiment {name}{option}` left no table `{table}`."
+    assert line in after
+    assert before.count(reproduction.MISSING) + 2 == after.count(reproduction.MISSING)  # in the summary and in its place
+    assert not [path for path in results.iterdir() if path.name.startswith(".")]
+
+
+def test_one_population_with_a_turnover_has_no_interval(results):
+    change(results, "voting", "turnover", lambda row: {"n": 1, "low": None, "high": None} if row["n"] == 7 else {})
+    assert "3 workers, two classes 0.00;" in reproduction._turnover()[1]
+
+
+def test_results_are_replaced_by_whole_ones_alone(results, tmp_path):
+    out = finished(results, "voting", tmp_path / "out")
+    (out / "tables/conflict.json").unlink()
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"conflict\.json: No such file"):
+        reproduction.take(out)
+    assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
+
+
+def test_the_readme_says_how_many_populations_there_are():
+    text = (Path(reproduction.PAGE).parent.parent / "README.md").read_text()
+    assert f"lives the same populations, at least {suite.LEAST_POPULATIONS}, in every arm" in text

@@ -108,6 +108,15 @@ def test_it_climbs_to_the_top_and_stays_there():
         assert hill(rates[-1]) == pytest.approx(max(map(hill, rates)), abs=0.1)  # the last tenth is for the best
 
 
+@pytest.mark.parametrize("welfare", [-np.inf, np.nan])
+def test_without_a_best_it_climbs_from_where_it_is(welfare):
+    """And stays there in the last tenth."""
+    rates = path(lambda rates: welfare, exploration=False)
+    assert (np.count_nonzero(np.diff(rates, axis=0), axis=1) <= 1).all()  # one bracket at a time, and not all towards zero
+    assert rates[-5:].mean() > 0.2
+    assert (rates[-3:] == rates[-4]).all()
+
+
 def test_ingredients_matter():
     """Each switch changes what is done; without the best to return to, the climb ends lower."""
 

@@ -1,5 +1,8 @@
 """Planners that work out one schedule and announce it."""
 
+from functools import partial
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from jaxecon.planners import SCHEDULES, announced
 from jaxecon.planners.announced import followers
 from jaxecon.search import Effort
 from jaxecon.stackelberg import solve
+from jaxecon.terminal import print_summary
 
 CONFIG = {
     "years": 2,
@@ -49,6 +53,31 @@ def test_nobody_beats_the_optimum(welfare):
     assert welfare["uniform_50"] == min(welfare.values())
     assert welfare["flat"] < welfare["optimum"]
     assert welfare["saez"] != welfare["saez_self_consistent"]
+
+
+def test_an_iterated_schedule_says_whether_it_came_to_rest(economy, monkeypatch):
+    told = knowledge(configuration.load(CONFIG))
+    assert announced("saez", economy, told).convergence is None
+    ended = announced("saez_self_consistent", economy, told).convergence
+    assert ended.converged
+    assert 0 < ended.last_change <= 1e-3
+    monkeypatch.setattr(
+        import_module("jaxecon.planners.announced"), "saez_self_consistent", partial(je.saez_self_consistent, iterations=2)
+    )
+    ended = announced("saez_self_consistent", economy, told).convergence
+    assert not ended.converged
+    assert 1e-3 < ended.last_change < 0.5
+
+
+def test_a_run_tells_that_what_it_is_compared_with_is_no_fixed_point(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        import_module("jaxecon.planners.announced"), "saez_self_consistent", partial(je.saez_self_consistent, iterations=2)
+    )
+    run = je.run(CONFIG, overrides=["planner.compared_with=[saez_self_consistent]", "planner.kind=fixed"], out=tmp_path / "run")
+    fixed, final = run.manifest["summary"]["policies"]
+    assert (fixed["converged"], final["converged"], final["last_change"]) == (False, None, None)
+    print_summary(run)
+    assert "Saez, fixed point: not a fixed point in 1 of 1 population (" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("kind", ["uniform_50", "saez"])

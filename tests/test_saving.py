@@ -318,21 +318,31 @@ def test_a_sweep_over_the_tax(tmp_path):
         plain.summary(["mean_wealth"])
 
 
-def test_elections_among_owners(tmp_path):
-    """What a candidate would set for work does not hear of wealth, nor does a vote."""
+@pytest.mark.parametrize(("brackets", "rate", "cost"), [("flat", 0.4, 0), ("flat", 0.2, 1_500), ("three", 0.3, 1_500)])
+def test_elections_among_owners(tmp_path, brackets, rate, cost):
+    """What a candidate would set for work does not hear of wealth, nor does who stands, nor a vote."""
     base = {
-        "years": 3,
+        "years": 4,
         "year": {"days": 2},
-        "population": {"mechanical": 9, "llm": 0, "sampling": "random"},
-        "schedule": {"brackets": "flat"},
+        "population": {"cohorts": [{"name": "people", "rule": "rational", "size": 6}], "sampling": "random"},
+        "schedule": {"brackets": brackets, "rates": rate},
         "planner": {"kind": "elected", "compared_with": []},
+        "elections": {"method": "approval", "noise": 0.0, "cost": cost},
+        "precision": "float64",
     }
     runs = [
         je.run({**base, "dynamics": {"saving": saving}}, out=tmp_path / name)
         for name, saving in (("without", {}), ("with", {"enabled": True, "tax": 0.5}))
     ]
     assert runs[0].years["leader"].to_pylist() == runs[1].years["leader"].to_pylist()
-    np.testing.assert_allclose(*(run.years["rate_0"].to_numpy() for run in runs), atol=2e-3)
+    for name in ("year", "agent", "stood", "score", "elected", "tied"):
+        assert runs[0].elections[name].to_pylist() == runs[1].elections[name].to_pylist(), name
+    assert runs[0].ballots.equals(runs[1].ballots)
+    stood = np.array(runs[1].elections["stood"].to_pylist())
+    assert stood[:6].sum() > 1
+    assert np.all(stood[:6]) == (cost == 0)  # a cost is too dear for some, the rich or the poor alike
+    for name in (f for f in runs[0].years.column_names if f.startswith("rate_")):
+        np.testing.assert_allclose(*(run.years[name].to_numpy() for run in runs), atol=2e-3)
 
 
 @pytest.mark.parametrize(

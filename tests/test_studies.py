@@ -5,17 +5,23 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from oracles import economy as oracle
+from oracles import leader
 from scipy import stats
 
 import jaxecon as je
 from jaxecon import config as configuration
-from jaxecon import studies
-from jaxecon.build import build_economy
+from jaxecon import stackelberg, studies, terminal
+from jaxecon.build import build_economy, knowledge
 from jaxecon.comparison import appraise, money_metric
+from jaxecon.economy import equilibrium_outcome
 from jaxecon.errors import UserError
+from jaxecon.planners import announced
+from jaxecon.planners.announced import followers
+from jaxecon.search import Effort
 from jaxecon.simulation import computing
 
 SMALL = {"precision": "float64", "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 60}]}}
@@ -66,6 +72,23 @@ def test_appraisal(appraisal):
         assert float(found.bracket_people[k]) == pytest.approx((bracket == k).mean())
         expected = g[bracket == k].mean() if np.any(bracket == k) else np.nan
         assert float(found.bracket_weight[k]) == pytest.approx(expected, rel=1e-6, nan_ok=True)
+
+
+def test_bunchers_belong_to_the_bracket_below_their_kink():
+    """Also those whose skill*(t/skill) rounds above t in float32."""
+    shares = []
+    for precision in ("float32", "float64"):
+        config = configuration.load(SMALL | {"precision": precision}, ["population.cohorts.0.size=1000"])
+        with computing(config):
+            economy = build_economy(config)
+            schedule = je.TaxSchedule([0.0, 60_000.0, 124_250.0], [0.3, 0.5, 0.9995]).astype(economy.everyone.skill.dtype)
+            shares.append(appraise(economy, schedule).bracket_people)
+            income = np.asarray(equilibrium_outcome(economy, schedule).income)
+            assert income.max() < 124_250.1
+            if precision == "float32":
+                assert np.sum(income > 124_250) > 5
+    assert shares[0][2] == shares[1][2] == 0
+    np.testing.assert_allclose(shares[0], shares[1], atol=1.5e-3)
 
 
 def test_a_lump_sum_would_lose_nothing():
@@ -131,6 +154,8 @@ def test_planners_meet_the_same_populations(comparison):
     federal = [row for row in rows if row["policy"] == "us_federal"]
     assert all(abs(row["gain"]) < 1e-6 and len(row["rates"]) == 7 for row in federal)
     assert len({row["income"] for row in federal}) == 3  # three different populations
+    types = pq.read_schema(folder / "policies.parquet")
+    assert (types.field("converged").type, types.field("last_change").type) == (pa.bool_(), pa.float64())  # though all unknown
     assert pq.read_table(folder / "deciles.parquet").num_rows == 3 * 3 * 10
     assert pq.read_table(folder / "brackets.parquet").num_rows == 3 * (7 + 3 + 3)
     written = json.loads((folder / "compare.json").read_text())
@@ -150,6 +175,27 @@ def test_a_planner_without_a_schedule_is_named(tmp_path):
     found = studies.compare(studies.people(None, [], 10), ["uniform_50", "saez"], 1)
     assert [row["policy"] for row in found.rows] == ["uniform_50"]
     assert "density" in found.missing["saez"]
+
+
+def test_a_schedule_that_is_no_fixed_point_is_told(tmp_path, capsys):
+    """Of these two populations the first jumps between schedules for ever."""
+    config = studies.people(None, ["seed=1"], 100)
+    found = studies.compare(config, ["uniform_50", "saez_self_consistent"], 2)
+    terminal.print_comparison(found, tmp_path)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Saez, fixed point: not a fixed point in 1 of 2 populations (the last iteration asked for changes of up to 0." in told
+    assert told.count("not a fixed point") == 1
+    studies.write_comparison(tmp_path, found)
+    rows = pq.read_table(tmp_path / "policies.parquet").to_pylist()
+    assert [(row["policy"], row["converged"]) for row in rows] == [
+        ("uniform_50", None), ("saez_self_consistent", False), ("uniform_50", None), ("saez_self_consistent", True),
+    ]  # fmt: skip
+    assert rows[0]["last_change"] is None
+    assert rows[1]["last_change"] > 0.01
+    assert 0 < rows[3]["last_change"] <= 0.001
+    half, fixed = json.loads((tmp_path / "compare.json").read_text())["summary"]
+    assert (half["not_converged"], fixed["not_converged"]) == (0, 1)
+    assert fixed["last_change"] == pytest.approx((rows[1]["last_change"] + rows[3]["last_change"]) / 2)
 
 
 @pytest.mark.parametrize("names", [["saez", "sayez"], [], ["saez", "saez"]])
@@ -189,7 +235,25 @@ def test_optimum_command(tmp_path):
     best = report["rows"][-1]
     assert best["policy"] == "optimum"
     assert best["rates"] == pytest.approx(np.round(best["rates"], 1).tolist(), abs=1e-6)
-    assert best["gain"] == max(row["gain"] for row in report["rows"] if row["policy"] != "saez")
+    problem = leader.standard("calibrated", 40, np.array(oracle.THREE_THRESHOLDS))
+    rates, welfare = leader.grid(problem, np.linspace(0, 1, 11))
+    assert best["rates"] == pytest.approx(rates.tolist(), abs=1e-6)
+    assert best["welfare"] == pytest.approx(welfare, rel=1e-5)
+    federal = leader.welfare(problem.but(thresholds=np.array(oracle.US_THRESHOLDS)), np.array(oracle.US_RATES))[0]
+    assert best["gain"] == pytest.approx(welfare / federal - 1, rel=1e-3)
+
+
+def test_the_optimum_certified_is_the_one_the_planner_announces(monkeypatch):
+    """Whatever the seed of the people. So short a search finds another schedule with another seed of its own."""
+    monkeypatch.setattr(stackelberg, "_EFFORT", Effort(1, 1, 8, 4, 1))
+    config = studies.people(None, ["seed=5", "population.sampling=random"], 100)
+    with computing(config):
+        economy, told = build_economy(config), knowledge(config)
+        planned = announced("optimum", economy, told).schedule.rates
+        other = stackelberg.solve(followers(economy), told.thresholds, seed=5).schedule.rates
+    assert np.abs(np.asarray(planned - other)).max() > 1e-3
+    found = studies.study_optimum(config, "auto")
+    assert found.rows[-1]["rates"] == pytest.approx(planned.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize(

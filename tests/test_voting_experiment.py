@@ -10,6 +10,7 @@ from oracles import leader
 from experiments import suite, voting
 from jaxecon.build import build_economy
 from jaxecon.config import load
+from jaxecon.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,40 @@ def test_elected_leaders_fall_short_of_the_optimum_only_where_interests_differ(r
     assert differ["p"] < 0.05
     (alike,) = rows_of(report, "welfare", economy="5 workers, alike: elected")
     assert abs(alike["difference"]) < 1e-4  # everybody's own optimum is that of all
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "population.cohorts.0.size=5",
+        "population.skills=lognormal",
+        "population.file=people.csv",
+        "planner.kind=saez",
+        "elections.candidates=3",
+    ],
+)
+def test_what_the_economies_are_is_not_overridden_in_silence(override, tmp_path):
+    with pytest.raises(UserError, match="the experiment fixes it") as caught:
+        suite.conduct("voting", out=tmp_path / "out", llm=False, overrides=[override])
+    assert str(caught.value).startswith(f"--set {override}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_setting_of_its_points_is_its_own():
+    assert {key for skills in voting.SKILLS.values() for key in skills} | {"population.cohorts.0.size"} <= set(voting.RESERVED)
+
+
+def test_the_least_years_that_it_takes_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(voting, "ECONOMIES", ((3, "two classes"),))
+    given = suite.load("voting", "quick")
+    given["llm"] = {}
+    given["mechanical"]["elections"]["run"] |= {"years": voting.LEAST_YEARS, "schedule": {"brackets": "flat"}}
+    given["mechanical"]["elections"]["seeds"] = 4
+    report = suite.conduct("voting", out=tmp_path / "out", given=given)
+    (row,) = rows_of(report, "conflict", figure="turnover")
+    assert row["n"] == 4
+    with pytest.raises(UserError, match=r"years: 2; at least 3 in voting\.mechanical\.elections"):
+        suite.conduct("voting", out=tmp_path / "few", given=given, overrides=["years=2"])
 
 
 def test_conflict_against_the_independent_program():

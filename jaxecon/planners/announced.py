@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 from jaxecon.economy import Economy, leader_problem
 from jaxecon.leader import LeaderProblem, thinned
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
-from jaxecon.saez import saez_schedule, saez_self_consistent
+from jaxecon.saez import SaezFixedPoint, saez_schedule, saez_self_consistent
 from jaxecon.stackelberg import solve
 from jaxecon.taxation import US_FEDERAL_THRESHOLDS, TaxSchedule
 
@@ -33,11 +34,18 @@ class Knowledge:
     monotone: bool = False
 
 
-class Announced(Planner):
-    """Announces one schedule from the first year to the last."""
+class Convergence(NamedTuple):
+    """How an iteration ended: within its tolerance or not, and the largest change of a rate that the last one asked for."""
 
-    def __init__(self, name: str, schedule: TaxSchedule) -> None:
-        self.name, self.schedule = name, schedule
+    converged: bool
+    last_change: float
+
+
+class Announced(Planner):
+    """Announces one schedule from the first year to the last. convergence: of the iteration that found it, if one did."""
+
+    def __init__(self, name: str, schedule: TaxSchedule, convergence: Convergence | None = None) -> None:
+        self.name, self.schedule, self.convergence = name, schedule, convergence
 
     def init(self, context: PlannerContext, key: jax.Array) -> tuple[()]:
         return ()
@@ -48,7 +56,10 @@ class Announced(Planner):
 
 def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
     """The planner of that name. Raises ValueError where it has no schedule for this economy or these brackets."""
-    return Announced(kind, SCHEDULES[kind](economy, knowledge))
+    found = SCHEDULES[kind](economy, knowledge)
+    if isinstance(found, TaxSchedule):
+        return Announced(kind, found)
+    return Announced(kind, found.schedule, Convergence(bool(found.converged), float(found.changes[found.iterations - 1])))
 
 
 def _us_federal(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
@@ -76,7 +87,7 @@ def _saez(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
     ).schedule
 
 
-def _saez_self_consistent(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
+def _saez_self_consistent(economy: Economy, knowledge: Knowledge) -> SaezFixedPoint:
     """The formula at the incomes that its own schedule brings about."""
     problem = followers(economy)
     at_reference = problem.outcome(TaxSchedule.us_federal().astype(problem.skill.dtype))
@@ -89,7 +100,7 @@ def _saez_self_consistent(economy: Economy, knowledge: Knowledge) -> TaxSchedule
         g,
         problem.weights,
         public_spending=problem.public_spending,
-    ).schedule
+    )
 
 
 _marginal_weights = jax.jit(LeaderProblem.marginal_weights)
@@ -113,7 +124,7 @@ def _elasticity(economy: Economy, knowledge: Knowledge) -> np.ndarray:
     return np.asarray(1 / (np.ravel(preferences.disutility_exponent)[0] - 1 + preferences.consumption_curvature))
 
 
-SCHEDULES: dict[str, Callable[[Economy, Knowledge], TaxSchedule]] = {
+SCHEDULES: dict[str, Callable[[Economy, Knowledge], TaxSchedule | SaezFixedPoint]] = {
     "us_federal": _us_federal,
     "flat": _flat,
     "saez": _saez,

@@ -82,7 +82,8 @@ def _propose(
     climbing = jnp.where(improved & given.direction_hint, change, single)
 
     final = last_tenth(year + 1, years)
-    base = jnp.where(given.exploitation, memory.best_rates[0], rates)
+    known = memory.best_years[0] >= 0  # nothing is best where no welfare was above minus infinity
+    base = jnp.where(given.exploitation & known, memory.best_rates[0], rates)
     at_base = jnp.all(jnp.abs(rates - base) < STEP / 200)
     # the last change belongs to where it was made: away from there only a single step says where the hill goes up
     target = base + jnp.where(at_base, climbing, single)

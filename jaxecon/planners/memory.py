@@ -21,7 +21,7 @@ class PlannerMemory:
     year to year.
     best_years, best_rates, best_welfare: (b,), (b, k), (b,), the best distinct schedules of all years, best first, each
     with the best welfare it had; -inf where there is none yet.
-    lived, mean, squares: number of all years, mean of their welfare and sum of squared deviations from it (Welford 1962).
+    lived, mean, squares: number of all years of finite welfare, its mean and sum of squared deviations from it (Welford 1962).
     """
 
     years: Array
@@ -72,9 +72,11 @@ class PlannerMemory:
             moved(self.rates).at[at].set(rates),
             moved(self.welfare).at[at].set(welfare),
         )
-        lived = self.lived + 1
-        mean = self.mean + (welfare - self.mean) / lived.astype(welfare.dtype)
-        squares = self.squares + (welfare - self.mean) * (welfare - mean)
+        counts = jnp.isfinite(welfare)
+        lived = self.lived + counts.astype(self.lived.dtype)
+        counted = jnp.where(counts, welfare, self.mean)
+        mean = self.mean + (counted - self.mean) / jnp.maximum(lived, 1).astype(welfare.dtype)
+        squares = self.squares + (counted - self.mean) * (counted - mean)
         return PlannerMemory(*recent, at + 1, *self._ranked(year, rates, welfare), lived, mean, squares)
 
     def _ranked(self, year: Array, rates: Array, welfare: Array) -> tuple[Array, Array, Array]:
@@ -89,6 +91,6 @@ class PlannerMemory:
 
     @property
     def deviation(self) -> Array:
-        """Standard deviation of all years' welfare; 0 before the second."""
+        """Standard deviation of the finite welfare of all years; 0 before the second."""
         spread = jnp.sqrt(self.squares / jnp.maximum(self.lived - 1, 1).astype(self.mean.dtype))
         return jnp.where(self.lived > 1, spread, 0)

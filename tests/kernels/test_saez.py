@@ -457,14 +457,46 @@ def test_an_income_at_a_threshold_belongs_to_the_bracket_below():
     assert float(got.schedule.rates[2]) == float(got.schedule.rates[1]) != float(got.schedule.rates[0])
 
 
+@pytest.mark.parametrize("virtual", [False, True])
+@pytest.mark.parametrize("last", [100_000.0, 124_250.0, 197_300.0])
+def test_bunchers_whose_product_rounds_up_are_not_above_their_kink(precision, virtual, last):
+    """A top rate that nobody crosses for: skill*(t/skill) is a rounding above t for some in float32, and nobody is rich."""
+    thresholds, skill = precision.array([0.0, 60_000.0, last]), precision.array(SKILL)
+    schedule = je.TaxSchedule(thresholds, precision.array([0.3, 0.5, 0.9995]))
+    hours = je.best_response(schedule, skill, je.Preferences(precision.array(COST), 3.5, max_hours=100.0))
+    z = np.asarray(skill * hours)
+    if not precision.x64:
+        assert last < z.max() < last + 0.05
+        assert 60_000 < z[z > 60_000].min() < 60_000.02
+    clipped = np.where(np.abs(z / 60_000 - 1) < 1e-5, 60_000, np.minimum(z, last)).astype(z.dtype)
+    got, exact = (
+        je.saez_schedule(x, thresholds, 0.4, precision.array(G), schedule=schedule if virtual else None) for x in (z, clipped)
+    )
+    assert np.asarray(got.empty).tolist() == [False, False, True]
+    assert float(got.pareto) == pytest.approx(float(exact.pareto), rel=1e-4)
+    np.testing.assert_allclose(got.schedule.rates, exact.schedule.rates, atol=1e-5)
+    np.testing.assert_allclose(got.rates, exact.rates, atol=1e-3)
+    assert float(got.schedule.rates[2]) == float(got.schedule.rates[1]) > 0.3
+
+
+def test_pareto_parameter_of_bunchers_is_that_of_those_above():
+    """Half of 100 incomes one float32 above the threshold are at it, and alone they are no tail."""
+    t = np.float32(90_000)
+    at, above = np.full(50, np.nextafter(t, np.float32(np.inf))), np.full(50, np.float32(120_000))
+    assert float(pareto_parameter(np.concatenate([at, above]), t)) == pytest.approx(4.0, rel=1e-6)
+    assert float(pareto_parameter(at, t)) == np.inf
+
+
 def test_a_bracket_averages_the_pointwise_rates_by_width():
-    z, g, w = sample(18)
+    z, g, w = sample(4)
     got = je.saez_schedule(z, T, 0.4, g, w)
     fine = np.linspace(90_000, 159_100, 20_001)
     pointwise = np.interp(fine, np.asarray(got.income), np.asarray(got.rates))
-    assert float(got.schedule.rates[1]) == pytest.approx(pointwise.mean(), abs=1e-3)
-    people = np.asarray(got.rates)[np.searchsorted(np.asarray(got.income), z[(z > T[1]) & (z < T[2])])]
-    assert abs(float(got.schedule.rates[1]) - people.mean()) > 0  # not by the people there
+    assert float(got.schedule.rates[1]) == pytest.approx(pointwise.mean(), abs=1e-4)
+    inside = (z > T[1]) & (z < T[2])
+    people = np.interp(z[inside], np.asarray(got.income), np.asarray(got.rates))
+    for by_people in (people.mean(), np.average(people, weights=w[inside])):
+        assert by_people - float(got.schedule.rates[1]) > 0.005  # most live where the bracket begins and rates are higher
     rich = z > T[2]
     heard = np.average(g[rich], weights=w[rich])
     mean = np.average(z[rich], weights=w[rich])

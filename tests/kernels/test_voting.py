@@ -1,5 +1,6 @@
 """Candidates' own optima against exhaustion, ballots and counting against plain Python, draws against their distributions."""
 
+import dataclasses
 from collections import Counter
 from itertools import product
 
@@ -18,6 +19,7 @@ from jaxecon import voting
 from jaxecon.build import build_economy
 from jaxecon.config import load
 from jaxecon.leader import LeaderProblem
+from jaxecon.saving import Endowment
 from jaxecon.voting import NOBODY, count, mark_ballots, nominate, own_optima, perceived, valuations
 
 counted = jax.jit(count, static_argnums=0)
@@ -89,6 +91,22 @@ def test_own_optimum_pays_for_the_floor_or_says_that_it_cannot():
         assert np.all(np.isfinite(utility))
         _, utility = own_optima(problem_of(given.but(spending=1e7)), jnp.arange(6), jnp.asarray(THREE))
     assert np.all(np.asarray(utility) == -np.inf)
+
+
+@pytest.mark.parametrize("n", [6, voting.MOST_FOLLOWERS + 500])
+def test_an_own_optimum_is_worth_what_a_voter_says_of_it(n):
+    """With wealth and without; beside quantiles, too: not what it would be worth among them."""
+    given, agents = random_problem(n, 4, spending=3_000.0, floor=0.0), jnp.array([0, n // 2, n - 1])
+    without = problem_of(given)
+    owned = Endowment(20 * given.skill, 8 * given.skill)
+    with strict(True, nans=True):
+        problem = dataclasses.replace(without, endowment=jax.tree.map(jnp.asarray, owned))
+        (rates, utility), (plain, less) = (own_optima(p, agents, jnp.asarray(THREE)) for p in (problem, without))
+        voted, of_work = (np.asarray(valuations(p, jnp.asarray(THREE), rates))[:, agents] for p in (problem, without))
+    np.testing.assert_array_equal(rates, plain)
+    np.testing.assert_allclose(utility, np.diagonal(voted), rtol=1e-12)
+    np.testing.assert_allclose(less, np.diagonal(of_work), rtol=1e-12)
+    np.testing.assert_allclose(utility - less, 12 * given.skill[agents], rtol=1e-9)
 
 
 def test_valuations_are_equilibrium_utilities():
@@ -285,3 +303,11 @@ def test_a_tie_is_broken_by_a_fair_lot_that_the_key_decides():
     np.testing.assert_array_equal(elected, again)
     shares = Counter(np.asarray(elected).tolist())
     assert all(abs(shares[j] / 3000 - 1 / 3) < 0.04 for j in range(3))
+
+
+def test_who_sees_no_difference_approves_of_nobody():
+    """Also where the mean of equal numbers is rounded to less than one of them."""
+    values = jnp.broadcast_to(np.random.default_rng(0).uniform(0, 1e5, 1000).astype(np.float32)[None], (5, 1000))
+    assert np.any(np.asarray(jnp.sum(values, 0) / 5 < values[0]))
+    ballots = marked("approval", values, jnp.ones(5, bool), jnp.zeros((5, 1000)))
+    assert not np.any(np.asarray(ballots))

@@ -1,7 +1,9 @@
 """What agents remember, and how prompts are laid out for the prefix cache."""
 
 import copy
+import itertools
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm.kinds import Labor
+from jaxecon.planners import PlannerMemory
+from llm.kinds import Labor, Plan
 from llm.memory import WorkerMemory
 from llm.prompts import (
     Bracket,
@@ -127,6 +130,32 @@ def test_history_only_grows_at_its_end():
     assert len(shared) > 100
 
 
+@pytest.mark.parametrize("days", [1, 8, 100])
+@pytest.mark.parametrize("fitting", [10, 30, 45])
+def test_a_history_that_is_cut_to_fit_begins_where_it_did(days, fitting):
+    """With a window of 100 days, of which `fitting` fit into a prompt; years of so many days."""
+    memory, firsts = WorkerMemory(1, 100), []
+    for lived in range(300):
+        observation = labor(history=memory.recall()[0].history)
+        while len(observation.history) > fitting:
+            before, observation = observation, Labor().shorter(observation)
+            assert observation.history == before.history[-len(observation.history) :]
+            assert len(before.history) // 2 <= len(observation.history) < len(before.history)
+        firsts += [(day.year, day.day) for day in observation.history[:1]]
+        memory.append(lived // days, lived % days, **dict.fromkeys(WorkerMemory.COLUMNS, 1.0))
+    changes = sum(one != other for one, other in itertools.pairwise(firsts))
+    assert 300 / fitting < changes < 300 / (0.3 * fitting)
+
+
+def test_the_last_of_a_history_goes_too():
+    observation = labor(history=(WorkerDay(0, 0, 10, 1, 1, 1, 5),))
+    assert Labor().shorter(observation).history == ()
+    assert Labor().shorter(labor()) is None
+    years = tuple(PlannerYear(year, (0.1, 0.5), 90.0) for year in range(5, 15))
+    cut = Plan().shorter(plan_observation(history=years)).history
+    assert [year.year for year in cut] == list(range(8, 15))
+
+
 def test_labor_prompt_says_what_the_worker_knows():
     system, user = labor_messages(
         labor(history=(WorkerDay(0, 0, 10, 10_000, 1_000, 9_000, 17_900), WorkerDay(0, 1, 20, 1, 1, 1, 5)))
@@ -163,6 +192,83 @@ def test_plan_prompt_says_what_the_planner_knows():
         "give 2 changes",
     ):
         assert expected in user
+
+
+def plan_observation(**changes):
+    observation = PlanObservation(
+        year=2,
+        cohort="planner",
+        agent=0,
+        brackets=BRACKETS,
+        history=(),
+        best=(),
+        groups=(BracketGroup(0.9, 30_000, 25_000), BracketGroup(0.1, 150_000, 90_000)),
+        mean_hours=38.5,
+        mean_income=42_000,
+        rebate=9_000,
+    )
+    return replace(observation, **changes)
+
+
+def plan(**changes):
+    return plan_messages(plan_observation(**changes))[1].content
+
+
+def test_the_one_best_schedule_is_shown_without_the_cue_to_exploit():
+    one, two = PlannerYear(0, (0.3, 0.5), 100.0), PlannerYear(1, (0.1, 0.5), 90.0)
+    line = "30/50 %: welfare 100 (year 1)"
+    assert f"Best schedules tried:\n{line}\n" in plan(best=(one,))
+    assert f"Best schedules tried:\n{line}\n" in plan(best=(one, two), cues=Cues(exploit=True))
+    assert plan(best=(one,), cues=Cues(exploit=True)).count("30/50 %") == 1  # the cue has it
+    assert "Best" not in plan()
+
+
+def test_infinite_welfare_is_no_trend_and_no_statistics_of_the_planner():
+    memory = PlannerMemory.empty(2, 3, 2)
+    for year, welfare in enumerate([-np.inf, 10.0, np.nan, 20.0, np.inf]):
+        memory = memory.appended(year, np.array([0.1 * year, 0.5]), welfare)
+        assert (memory.lived == 0) == (year == 0)
+    assert (memory.lived, memory.mean, memory.deviation) == (2, 15.0, pytest.approx(np.std([10, 20], ddof=1)))
+    assert "0 years" not in plan(statistics=Statistics(0, 0.0, 0.0))
+    finite = PlannerYear(1, (0.1, 0.5), 90.0)
+    for before, after in ((-np.inf, 90.0), (90.0, np.inf), (-np.inf, -np.inf), (np.nan, 90.0)):
+        told = plan(trend=(replace(finite, welfare=before), replace(finite, welfare=after)))
+        assert not re.search("Last time|inf|nan", told)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("strange", [-np.inf, np.inf, np.nan])
+def test_days_of_infinite_utility_are_left_out_of_statistics_and_trends(strange):
+    """Three agents: with such days, with none, and with such alone; a checkpoint in between changes nothing."""
+    days = [(0.0, strange), (40.0, 10.0), (20.0, 20.0), (0.0, strange), (0.0, strange), (60.0, 60.0)]
+    memory, again = WorkerMemory(3, 4), WorkerMemory(3, 4)
+    form = {name: np.shape(value) for name, value in memory.state.items() if name not in ("recent", "best")}
+    for day, (hours, metric) in enumerate(days):
+        columns = dict.fromkeys(("income", "tax", "rebate"), 0.0)
+        for one in (memory, again):
+            one.append(0, day, hours=np.full(3, hours), metric=np.array([metric, 10.0 * day, strange]), **columns)
+        state = copy.deepcopy(again.state)
+        again = WorkerMemory(3, 4)
+        again.restore(state)
+        assert {name: np.shape(value) for name, value in state.items() if name not in ("recent", "best")} == form
+        some, whole, none = memory.recall()
+        counted = [(h, m) for h, m in days[: day + 1] if np.isfinite(m)]
+        if counted:
+            assert (some.statistics.lived, some.statistics.hours, some.statistics.mean) == pytest.approx(
+                (len(counted), np.mean([h for h, _ in counted]), np.mean([m for _, m in counted]))
+            )
+        if len(counted) > 1:
+            assert some.statistics.deviation == pytest.approx(np.std([m for _, m in counted], ddof=1))
+        assert (some.statistics is None) == (not counted)
+        assert (some.trend is not None) == (day == 2)
+        assert whole.statistics.lived == day + 1
+        assert (whole.trend is not None) == (day > 0)
+        assert (none.statistics, none.trend) == (None, None)
+        for one, other in zip(memory.recall(), again.recall(), strict=True):
+            assert (one.statistics, one.trend) == (other.statistics, other.trend)
+        told = labor_messages(labor(statistics=some.statistics, trend=some.trend))[1].content
+        assert not re.search(r"\b(inf|nan)\b", told)
+    assert not re.search("Last time", labor_messages(labor(trend=Trend(10.0, np.inf)))[1].content)
 
 
 def test_asking_again_keeps_the_chat_and_bounds_the_reply():

@@ -28,7 +28,7 @@ from llm import openai_engine
 from llm.bridge import Bridge, Served
 from llm.engine import Completion, Draw, Engine, EngineError, Message, Request, Sampling, Usage, estimated_tokens
 from llm.kinds import Labor
-from llm.openai_engine import OpenAIEngine, engine_identity
+from llm.openai_engine import OpenAIEngine, check_openai, engine_identity
 from llm.prompts import Bracket, LaborObservation
 from llm.replay import Transcript
 from llm.schemas import labor_schema
@@ -300,15 +300,22 @@ def test_usage_and_finish_reasons(server: Server, connect: Callable[..., OpenAIE
         "cached": said("a", usage=usage),
         "plain": said("b", usage={"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": None}),
         "none": said("c"),
+        "nothing": said("c", usage={}),
+        "nulls": said("c", usage={"prompt_tokens": None, "completion_tokens": None}),
+        "zero": said("c", usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
+        "text": said("c", usage={"prompt_tokens": "90", "completion_tokens": 7}),
+        "negative": said("c", usage={"prompt_tokens": 90, "completion_tokens": -7}),
         "long": said("d", "length"),
         "filtered": said("", "content_filter"),
         "empty": {"choices": [{"message": {"content": None}}]},
     }
     server.answer = lambda call: Reply(replies[call.said], delay=0.01)
-    cached, plain, none, long, filtered, empty = collect(connect(), [ask(text) for text in replies])
+    cached, plain, *uncounted, negative, long, filtered, empty = collect(connect(), [ask(text) for text in replies])
     assert cached.usage == Usage(90, 64, 7)
     assert plain.usage == Usage(90, 0, 7)
-    assert none.usage == Usage(estimated_tokens(ask("none").messages), 0, 1)  # so that budgets are not blind
+    for text, completion in zip(("none", "nothing", "nulls", "zero", "text"), uncounted, strict=True):
+        assert completion.usage == Usage(estimated_tokens(ask(text).messages), 0, 1), text  # so that budgets are not blind
+    assert negative.usage == Usage(90, 0, 0)
     assert (long.text, long.finish_reason, long.error) == ("d", "length", None)
     assert filtered.error == "the server ended the request with 'content_filter'"
     assert (empty.text, empty.finish_reason, empty.error) == ("", "stop", None)
@@ -464,6 +471,47 @@ def test_the_server_goes_and_comes_back(server: Server, connect: Callable[..., O
     assert_echoed(collect(engine, asks(60)))
     timer.join()
     assert time.monotonic() - started > 1.3
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_before_a_server_that_comes_back(server: Server, connect: Callable[..., OpenAIEngine], status: int) -> None:
+    """Within patience nobody falls back, with many more failures than there are retries."""
+    server.answer = lambda call: refused(status, "no upstream") if 0.2 < time.monotonic() - started < 1.2 else slow(call)
+
+    def slow(call: Call) -> Reply:
+        return Reply(said(call.said), delay=0.05)
+
+    engine = connect(max_connections=4, transport_retries=2, patience_seconds=20)
+    started = time.monotonic()
+    assert_echoed(collect(engine, asks(60)))
+    assert time.monotonic() - started > 1.2
+    assert len(server.calls) > 60 + 4 * 3
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_before_a_server_that_stays_away(
+    server: Server, connect: Callable[..., OpenAIEngine], status: int, connections: int
+) -> None:
+    server.answer = lambda call: echo(call) if call.number < 8 else refused(status, "no upstream")
+    engine = connect(max_connections=connections, transport_retries=2, patience_seconds=0.6)
+    got: dict[int, Completion] = {}
+    words = re.escape(f"llm.base_url: {server.url} cannot be reached for 0.6 s (HTTP {status}: no upstream)")
+    with pytest.raises(EngineError, match=words):
+        engine.complete(asks(40), on_completion=got.__setitem__)
+    assert [c.error for c in got.values()] == [None] * 8
+    with pytest.raises(EngineError, match=words):
+        collect(engine, asks(1))
+    server.answer = echo
+    assert_echoed(collect(engine, asks(5)))
+
+
+def test_a_request_that_alone_meets_503_while_others_get_through(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+    """It falls back after its retries, and no patience is lost."""
+    server.answer = lambda call: BROKEN["503"] if call.said == "worker 1" else Reply(said(call.said), delay=0.05)
+    completions = collect(connect(max_connections=4, transport_retries=3, patience_seconds=0.5), asks(80))
+    assert [i for i, c in enumerate(completions) if c.error] == [1]
+    assert Counter(call.said for call in server.calls)["worker 1"] <= 3 + 4
 
 
 # Failures that stay with one request
@@ -707,8 +755,13 @@ def test_a_key_is_needed_for_openai_alone(
     monkeypatch.setenv("OTHER_KEY", " other-key\n")
     with pytest.raises(UserError, match=r"^llm.api_key_env: set the environment variable OPENAI_API_KEY"):
         OpenAIEngine("m")
-    with pytest.raises(UserError, match="NO_SUCH"):
-        OpenAIEngine("m", base_url="https://api.openai.com/v1", api_key_env="NO_SUCH")
+    for url in ("https://api.openai.com/v1", server.url):  # a key by mistake is no variable, and not shown
+        for build in (OpenAIEngine, lambda _, base_url, api_key_env: check_openai(base_url, api_key_env)):
+            with pytest.raises(
+                UserError, match=f"^llm.api_key_env: no environment variable of that name; .* the NAME .* for {url}$"
+            ) as absent:
+                build("m", base_url=url, api_key_env="AKIA0123456789")
+            assert "AKIA" not in str(absent.value)
     collect(connect(), asks(1))
     collect(connect(api_key_env="OTHER_KEY"), asks(1))
     assert [call.headers["authorization"] for call in server.calls] == ["Bearer none", "Bearer other-key"]
