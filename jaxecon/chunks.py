@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jaxecon import api, batch
 from jaxecon.build import skill_nodes, too_poor
 from jaxecon.config import Config, Serving
-from jaxecon.continuing import resume
+from jaxecon.continuing import Resumption, resume
 from jaxecon.designs import SEEDS, Point, Points
 from jaxecon.economy import YearFigures
 from jaxecon.errors import UserError, first_line, is_out_of_memory
@@ -79,7 +79,7 @@ class Engines(ExitStack):
 
 
 class Stop(Exception):
-    """What ends a sweep because it is no single point's: the disk, a model that is missing. error: what was raised."""
+    """What ends a sweep because it is no single point's: the disk, a model or a key that is missing. error: what was raised."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -230,29 +230,45 @@ def _elected(case: batch.Case, outcomes: batch.Outcomes) -> list[str]:
 
 
 def _run_alone(task: Task, point: Point, engines: Engines) -> pa.Table:
-    """Rows of the years of a run of its own. Raises UserError: of this point, or a budget stopped it; Stop."""
+    """Rows of the years of a run of its own. Raises Stop; what else it raises, a spent budget included, is this point's."""
     config, folder = task.points.config(point), task.folder / RUNS / f"{point.index:08d}"
-    begun = (folder / MANIFEST).exists()
+    begun, living = (folder / MANIFEST).exists(), False
+
+    def goes_on(resumption: Resumption) -> None:
+        nonlocal living
+        living = True
+
     if not begun:
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed while it made it
         prepared = api.assembled(config, folder)
     try:
         api.check_engines(config)
         if begun:
-            resume(folder, force=task.force)
+            resume(folder, force=task.force, tell=goes_on)
         else:
             served = engines.for_run(config)
             recorder = api.create(prepared, served)
+            living = True
             try:
                 api.live(prepared, recorder, served)
             finally:
                 recorder.close()
     except Exception as error:
-        raise Stop(error) from error
+        if _is_no_points_fault(error, living):
+            raise Stop(error) from error
+        raise
     run = Run(folder)
     if "stopped" in run.manifest:
         raise UserError(run.manifest["stopped"])
     return pa.Table.from_pylist([row | {"point": point.index} for row in run.years.to_pylist()], task.schemas[1])
+
+
+def _is_no_points_fault(error: Exception, living: bool) -> bool:
+    """Of what a run of its own raised. living: since it had its models and its folder, as which only a disk (what could not be
+    written has its cause) is refused that is not the run's own; before, a missing model or key, another process, other code."""
+    if isinstance(error, UserError):
+        return not living or error.__cause__ is not None
+    return isinstance(error, OSError) or type(error).__name__ == "EngineError"  # by name: the bridge may not be there
 
 
 def _point_rows(task: Task, points: Sequence[Point], years: pa.Table, failed: Mapping[int, str]) -> pa.Table:

@@ -321,7 +321,7 @@ def digest(
     found = digest_of(run)
     if as_json:
         position = None if found.position is None else [found.position.year, found.position.day]
-        parts = {"years": found.years, "agents": found.agents, "state": found.state}
+        parts = {"years": found.years, "agents": found.agents, "elections": found.elections, "state": found.state}
         print(json.dumps({"digest": found.combined, "position": position, **parts}))
     else:
         print(found.combined)
@@ -447,7 +447,7 @@ def sweep(
 ) -> None:
     """Run many configurations as a few compiled programs. Exit status 1 where points failed."""
     _keep_compiled()
-    from jaxecon import terminal
+    from jaxecon import api, terminal
     from jaxecon.sweep import SUMMARISED, Sweep, check_figures
     from jaxecon.sweep import sweep as live_all
 
@@ -461,18 +461,23 @@ def sweep(
             raise UserError("CONFIG: a sweep's file; without one, --summary and --out print what a folder holds")
         found = Sweep(out)
     else:
-        where = _executor(executor)
-        with terminal.SweepProgress() as progress:
-            found = live_all(
-                config,
-                overrides=set_ or [],
-                out=out,
-                executor=where,
-                lanes=chunk,
-                most_points=max_points,
-                force=force,
-                listener=progress,
-            )
+        where, folder = _executor(executor), out or api.default_folder()
+        try:
+            with terminal.SweepProgress() as progress:
+                found = live_all(
+                    config,
+                    overrides=set_ or [],
+                    out=folder,
+                    executor=where,
+                    lanes=chunk,
+                    most_points=max_points,
+                    force=force,
+                    listener=progress,
+                )
+        except KeyboardInterrupt as error:
+            number = error.signal if isinstance(error, Interrupted) else 2
+            again = shlex.join([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
+            _fail(f"interrupted; go on with: jaxecon {again}", 128 + number)
     if as_json:
         rows = found.summary(names, level) if summary else None
         print(json.dumps({"sweep": str(found.path), **{k: found.manifest.get(k) for k in _ENDS}, "summary": rows}))

@@ -198,12 +198,10 @@ def _axes(design: Design) -> Iterator[_Axis]:
 
 def _sampled(kind: str, sample: Sample) -> _Axis:
     settings, rng = sample.settings, np.random.default_rng(sample.seed)
-    if kind == "latin_hypercube":
-        from scipy.stats import qmc
-
-        u = qmc.LatinHypercube(len(settings), rng=rng).random(sample.points)
-    else:
-        u = rng.random((sample.points, len(settings)))
+    u = rng.random((sample.points, len(settings)))
+    if kind == "latin_hypercube":  # one point in each slice of each setting, somewhere in it
+        slices = np.argsort(rng.random(u.shape), axis=0, kind="stable")  # a stream that no version of a library may change
+        u = np.minimum((slices + u) / sample.points, np.nextafter(1, 0))
     columns: list[list[Any]] = []
     for (name, given), share in zip(settings.items(), u.T, strict=True):
         if isinstance(given, list) and not given:

@@ -38,7 +38,7 @@ def join_hosts(seconds: int = 300) -> None:
     JAX_PROCESS_ID (from 0), or, with none of them set, what Slurm, Open MPI or a TPU says. seconds: to wait for the others;
     then the process ends with one line and exit status 2, as JAX itself would end it with a stack trace.
 
-    Raises UserError: the environment does not say, or says what cannot be.
+    Raises UserError: the environment does not say, or says what cannot be; the first one's port is taken.
     """
     import jax
 
@@ -69,12 +69,19 @@ def join_hosts(seconds: int = 300) -> None:
     waiting.daemon = True
     waiting.start()
     try:
+        if index == 0 and address is not None and not os.environ.get("JAX_COORDINATOR_BIND_ADDRESS"):
+            _server(int(address.rsplit(":", 1)[1])).close()  # a port that is taken: JAX raises, or dies of a segmentation fault
         jax.distributed.initialize(address, count, index, initialization_timeout=seconds + 60)
         jax.devices()  # on a CPU the processes meet a second time
     except (ValueError, TypeError) as error:
         raise UserError(
             f"--join-hosts: nothing says where the other processes are ({error}); set {', '.join(given)}, or start under Slurm"
         ) from error
+    except (OSError, OverflowError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "RPC server" not in str(error):  # not of the port: others may have gone
+            raise
+        where = f" at {address}" if address else ""
+        raise UserError(f"--join-hosts: cannot listen{where} ({first_line(error)}); take another port") from error
     finally:
         waiting.cancel()
     if several():
@@ -159,6 +166,8 @@ def _tell_of_failures() -> None:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if is_loss(error) and not _leaving.is_set():  # heard of by a collective before `_watch` hears of it
+            _end(GONE, _LOST_STATUS)
         show(kind, error, trace)
         if not _leaving.is_set():
             _end("", 1)
@@ -174,8 +183,7 @@ def _watch(host: str | None) -> None:
     """
     server, said = None, ""
     if first():
-        both = socket.has_dualstack_ipv6()
-        server = socket.create_server(("", 0), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both)
+        server = _server(0)
         said = f"{socket.gethostname()} {server.getsockname()[1]} {secrets.token_hex(16)}"
     name, port, token = from_first(said).split()
     atexit.register(_leaving.set)  # before JAX's own, in which each waits for all
@@ -213,6 +221,12 @@ def _watch(host: str | None) -> None:
         )
         return
     threading.Thread(target=follow, args=(connection,), daemon=True).start()
+
+
+def _server(port: int) -> socket.socket:
+    """Listening on all of this machine's addresses. Raises OSError, OverflowError."""
+    both = socket.has_dualstack_ipv6()
+    return socket.create_server(("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both)
 
 
 def _jax() -> Any:

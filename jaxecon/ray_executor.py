@@ -1,14 +1,19 @@
 """Chunks of a sweep on a Ray cluster: as many machines as it has, each chunk again where one is lost."""
 
 import math
+import os
+import re
+import socket
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from jaxecon.chunks import Chunk, Engines, Lived, Task, TooLarge
-from jaxecon.errors import UserError
+from jaxecon.errors import UserError, first_line
 
 RETRIES = 5  # of a chunk whose machine or process was lost
+PATIENCE = 30.0  # seconds, with a cluster that is starting
 
 
 class RayExecutor:
@@ -26,13 +31,18 @@ class RayExecutor:
         except ImportError:
             raise UserError("--executor ray: needs the package ray; pip install 'jaxecon[ray]'") from None
         self._ray, self._address, self._cpus = ray, address, cpus
+        self._mine = False  # whether the connection is, and must end with the chunks
+
+    def connect(self) -> None:
+        """Raises UserError: no cluster answers where one is said to be."""
+        if not self._ray.is_initialized():
+            _connect(self._ray, self._address or os.environ.get("RAY_ADDRESS"))
+            self._mine = True
 
     def run(self, task: Task, waiting: deque[Chunk]) -> Iterator[tuple[Chunk, Lived | TooLarge]]:
         """A chunk whose process dies every time counts as too large, and as failed where it is but one run."""
         ray = self._ray
-        mine = not ray.is_initialized()
-        if mine:
-            _connect(ray, self._address)
+        self.connect()
         try:
             wanted = self._resources()
             live = ray.remote(_live).options(max_retries=RETRIES, **wanted)
@@ -46,8 +56,9 @@ class RayExecutor:
                 chunk = running.pop(ready[0])
                 yield chunk, self._result(task, chunk, ready[0])
         finally:
-            if mine:
+            if self._mine:
                 ray.shutdown()
+                self._mine = False
 
     def _result(self, task: Task, chunk: Chunk, reference: Any) -> Lived | TooLarge:
         errors = self._ray.exceptions
@@ -72,13 +83,30 @@ class RayExecutor:
 
 
 def _connect(ray: Any, address: str | None) -> None:
+    """address: None for the cluster that this machine belongs to, or a new one on it alone."""
     settings = {"log_to_driver": False, "include_dashboard": False}
     try:
+        if address:
+            _wait_for(address)
         ray.init(address=address or "auto", **settings)
-    except ConnectionError:
-        if address is not None:
-            raise UserError(f"--executor ray: no cluster answers at {address}") from None
-        ray.init(**settings)
+    except (OSError, OverflowError, ValueError) as error:
+        if address:
+            raise UserError(f"--executor ray: no Ray cluster answers at {address} ({first_line(error)})") from None
+        ray.init(address="local", **settings)
+
+
+def _wait_for(address: str) -> None:
+    """Until something listens at host:port; Ray itself would wait for many minutes. Raises OSError, OverflowError."""
+    found = re.fullmatch(r"([^/]+):(\d+)", address)
+    deadline = time.monotonic() + PATIENCE
+    while found is not None:
+        try:
+            socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=PATIENCE).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def _live(task: Task, chunk: Chunk) -> Lived | TooLarge:

@@ -62,6 +62,10 @@ SUMMARISED = ("gain_equilibrium", "gain_realised", "mean_hours")
 class Executor(Protocol):
     """Where chunks are lived."""
 
+    def connect(self) -> None:
+        """Before anything is written. Raises UserError."""
+        ...
+
     def run(self, task: "Task", waiting: deque[Chunk]) -> Iterator[tuple[Chunk, Lived | TooLarge]]:
         """Each of the chunks, in any order; more may be put into `waiting` between two."""
         ...
@@ -69,6 +73,9 @@ class Executor(Protocol):
 
 class Local:
     """One after another, in this process."""
+
+    def connect(self) -> None:
+        return
 
     def run(self, task: "Task", waiting: deque[Chunk]) -> Iterator[tuple[Chunk, Lived | TooLarge]]:
         with Engines() as engines:
@@ -204,6 +211,7 @@ def sweep(
     planned = None if _begun(out) else _new_plan(points, lanes, told)
     if planned is not None:
         _check_executor(executor, planned[0])
+    executor.connect()
     with _folder(out, points, force, told) as manifest:
         if planned is not None:
             _write_plan(out, *planned)
@@ -326,6 +334,8 @@ def _folder(out: Path, points: Points, force: bool, told: "Listener") -> Iterato
             (out / table).mkdir(exist_ok=True)
         yield manifest
     except Stop as stop:
+        if isinstance(stop.error, OSError):
+            raise UserError(f"{out}: {first_line(stop.error)}; finished chunks are kept") from stop.error
         raise stop.error from None
     except OSError as error:
         raise UserError(f"--out: {out}: cannot be written ({error.strerror}); finished chunks are kept") from error

@@ -1,10 +1,11 @@
 """Which points a sweep has."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxecon import config as configuration
@@ -37,12 +38,22 @@ def test_a_list_is_crossed_with_the_grid():
     assert [tuple(s.values()) for s in found] == [(2, 4, 1), (2, 4, 2), (3, 8, 1), (3, 8, 2)]
 
 
-@settings(deadline=None)  # SciPy is imported in the first
 @given(points=st.integers(1, 40), seed=st.integers(0, 5))
 def test_a_latin_hypercube_has_one_point_in_each_slice_of_each_setting(points, seed):
     sample = {"points": points, "seed": seed, "settings": {EXPONENT: {"low": 2.0, "high": 4.0}, "welfare.penalty": [0.25, 0.5]}}
     x = np.array([s[EXPONENT] for s in settings_of({"latin_hypercube": sample})])
     assert sorted(np.floor((x - 2) / 2 * points).astype(int)) == list(range(points))
+
+
+def test_a_latin_hypercube_depends_on_its_seed_alone(monkeypatch):
+    """A sweep that goes on draws its points again: not on SciPy, nor on how NumPy permutes."""
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    sample = {"points": 4, "seed": 3, "settings": {EXPONENT: {"low": 2.0, "high": 4.0}, "budget.public_spending": [0, 1, 2, 3]}}
+    found = settings_of({"latin_hypercube": sample})
+    u, order = (np.random.Generator(np.random.PCG64(3)).random(16).reshape(2, 4, 2)[k] for k in (0, 1))
+    slices = order.argsort(axis=0)
+    assert [s[EXPONENT] for s in found] == list(2 + (slices + u)[:, 0] / 4 * 2)
+    assert [s["budget.public_spending"] for s in found] == list(slices[:, 1])
 
 
 @pytest.mark.parametrize("kind", ["random", "latin_hypercube"])

@@ -323,6 +323,32 @@ def test_an_environment_that_does_not_say(tmp_path, environment, message):
     assert err.startswith(f"jaxecon: {message}")
 
 
+@pytest.mark.parametrize("on", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_that_is_taken(tmp_path, on):
+    with socket.create_server((on, 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        environment = dict(zip((hosts.COORDINATOR, hosts.PROCESSES, hosts.PROCESS), (address, "2", "0"), strict=True))
+        process = python("-m", "jaxecon", "run", "--out", tmp_path / "run", "--join-hosts", devices=1, **environment)
+        ((out, err, status),) = ended(process, seconds=60)
+    assert (out, status, err.count("\n")) == ("", 2, 1)
+    assert re.fullmatch(f"jaxecon: --join-hosts: cannot listen at {address} \\(.*in use.*\\); take another port", err.strip())
+
+
+def test_what_jax_cannot_listen_at(monkeypatch):
+    def fails(*given, **more):
+        raise RuntimeError("UNKNOWN: Failed to start RPC server")
+
+    for name, value in ((hosts.COORDINATOR, "127.0.0.1:34567"), (hosts.PROCESSES, "2"), (hosts.PROCESS, "0")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", "127.0.0.1:34567")
+    monkeypatch.setattr(jax.distributed, "initialize", fails)
+    monkeypatch.setattr(jax.config, "update", lambda *given: None)
+    with pytest.raises(
+        UserError, match=r"cannot listen at 127.0.0.1:34567 \(UNKNOWN: Failed to start RPC server\); take another"
+    ):
+        hosts.join_hosts(5)
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "some", "null"])
 def test_numbers_of_devices_that_are_none(value):
     with pytest.raises(UserError, match=r"^devices: .*all or a whole number of at least 1$"):

@@ -1,10 +1,13 @@
 """Sweeps: that each point is the run that it stands for, and that nothing which happens on the way changes that."""
 
 import hashlib
+import importlib
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,8 +23,9 @@ from scipy import stats
 import jaxecon as je
 from jaxecon import api, batch, chunks, designs, records
 from jaxecon import config as configuration
-from jaxecon.errors import UserError
+from jaxecon.errors import Interrupted, UserError
 from jaxecon.sweep import Sweep, sweep
+from llm.engine import EngineError
 
 sweeping = sys.modules[sweep.__module__]  # whose place in the package the function has
 
@@ -49,6 +53,13 @@ def swept(folder, design=None, **given):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return swept(tmp_path_factory.mktemp("sweep") / "whole")
+
+
+class NoMemory(jax.errors.JaxRuntimeError):
+    pass
+
+
+NoMemory.__name__ = "JaxRuntimeError"
 
 
 def assert_same(one, other):
@@ -210,6 +221,74 @@ def test_what_is_no_points_fault_ends_the_sweep_and_can_be_mended(tmp_path, lm, 
     assert swept(tmp_path / "a", lm).points["status"].to_pylist() == ["ok", "ok"]
 
 
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """A rule that raises what it is told to."""
+    (tmp_path / "broken_rule.py").write_text(
+        "from jaxecon.workers import Rational\n"
+        "raised = ArithmeticError('cannot\\nact')\n"
+        "class Broken(Rational):\n"
+        "    def act(self, *given):\n"
+        "        raise raised\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return "broken_rule:Broken"
+
+
+@pytest.fixture
+def beside_lm(lm, broken):
+    cohorts = [{"name": "a", "rule": "fixed", "size": 4}, {"name": "b", "rule": "llm", "size": 2}]
+    run = lm["run"] | {"population": {"cohorts": cohorts}}
+    return {"run": run, "grid": {"population.cohorts.0.rule": ["fixed", broken, "rational"]}}
+
+
+def test_a_rule_that_breaks_beside_a_language_model_fails_its_points_alone(tmp_path, beside_lm):
+    """The first time, and where its run is gone on with."""
+    expected = [None, "ArithmeticError: cannot", None]
+    assert swept(tmp_path / "a", beside_lm).points["error"].to_pylist() == expected
+    (tmp_path / "a" / "points.parquet" / "part-00000001.parquet").unlink()  # killed before the point was written
+    found = swept(tmp_path / "a", beside_lm)
+    assert found.points["error"].to_pylist() == expected
+    assert found.points["status"].to_pylist() == ["ok", "failed", "ok"]
+    assert je.load(tmp_path / "a" / "runs" / "00000001").manifest["resumed"][0]["from"] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("raised", "row"),
+    [
+        (UserError("cohort a, agent 0: its rule must return hours"), "cohort a, agent 0: its rule must return hours"),
+        (NoMemory("RESOURCE_EXHAUSTED: Out of memory"), "out of memory: lower the cohorts' sizes"),
+        (OSError(28, "No space left on device"), None),
+        (EngineError("gone"), None),
+    ],
+    ids=["hours", "memory", "disk", "engine"],
+)
+def test_what_is_a_points_own_beside_a_language_model(tmp_path, beside_lm, monkeypatch, raised, row):
+    importlib.import_module("broken_rule")
+    monkeypatch.setattr("broken_rule.raised", raised)
+    if row is None:
+        with pytest.raises((UserError, EngineError), match=r"No space left on device.*; finished chunks are kept|gone"):
+            swept(tmp_path / "a", beside_lm)
+        assert Sweep(tmp_path / "a").points.num_rows == 1
+    else:
+        assert swept(tmp_path / "a", beside_lm).points["error"].to_pylist() == [None, row, None]
+
+
+def test_a_disk_that_is_full_while_a_model_is_asked_ends_the_sweep(tmp_path, lm, monkeypatch):
+    write = records.write_atomically
+
+    def full(path, content):
+        if "00000001" in str(path) and path.parent.exists() and list(path.parent.glob("years.parquet/*")):
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(records, "write_atomically", full)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        swept(tmp_path / "a", lm)
+    monkeypatch.undo()
+    assert swept(tmp_path / "a", lm).points["status"].to_pylist() == ["ok", "ok"]
+
+
 def test_forced_sweeps_force_their_runs(tmp_path, lm):
     swept(tmp_path / "a", lm)
     for manifest in tmp_path.glob("a/**/manifest.json"):
@@ -346,13 +425,6 @@ def test_runs_are_spread_over_the_devices_of_a_machine(whole, tmp_path):
             assert ours == theirs
 
 
-class NoMemory(jax.errors.JaxRuntimeError):
-    pass
-
-
-NoMemory.__name__ = "JaxRuntimeError"
-
-
 def test_a_chunk_that_does_not_fit_is_halved(whole, tmp_path, monkeypatch):
     live = batch.live
 
@@ -452,6 +524,27 @@ def test_killed_and_started_again(whole, tmp_path):
     assert "8 of 12 points lived, 4 failed" in again.stdout
     assert "FAILED: point 4 and 3 more: preferences.disutility_exponent: 0.5" in again.stdout
     assert_same(Sweep(out), whole)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys, given):
+    """Without --out the folder's name is the time, which the same command would not find again."""
+    from jaxecon import cli
+
+    def interrupted(config, out, **more):
+        raise Interrupted(signal.SIGTERM) if given else KeyboardInterrupt
+
+    arguments = ["sweep", "my sweep.yaml", *(["--out", "runs/a"] if given else [])]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweeping, "sweep", interrupted)
+    monkeypatch.setattr(sys, "argv", ["jaxecon", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.app(arguments)
+    assert ended.value.code == (143 if given else 130)
+    folder = "runs/a" if given else r"runs/\d{8}-\d{6}"
+    assert re.fullmatch(
+        f"jaxecon: interrupted; go on with: jaxecon sweep 'my sweep.yaml' --out {folder}\n", capsys.readouterr().err
+    )
 
 
 def test_a_full_disk_keeps_what_is_finished(whole, tmp_path, monkeypatch):
@@ -591,6 +684,59 @@ def test_two_machines_of_a_cluster_one_of_which_is_lost(whole, tmp_path):
     assert_same(Sweep(tmp_path / "ray"), swept(tmp_path / "local", DESIGN | {"seeds": 8}))
 
 
+class NoCluster:
+    """Ray's module where no cluster answers; one on this machine can be begun."""
+
+    def __init__(self, error):
+        self.asked, self._error = [], error
+
+    def is_initialized(self):
+        return False
+
+    def init(self, address, **settings):
+        self.asked.append(address)
+        if address != "local":
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [ConnectionError("nobody\nthere"), ValueError("Invalid address format: foo")])
+@pytest.mark.parametrize("by", ["argument", "environment", None])
+def test_a_cluster_that_does_not_answer(tmp_path, monkeypatch, by, error):
+    """The one that was named; there is no other that would be meant."""
+    from jaxecon.ray_executor import RayExecutor
+
+    ray = NoCluster(error)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if by == "environment":
+        monkeypatch.setenv("RAY_ADDRESS", "foo")
+    executor = RayExecutor("foo" if by == "argument" else None)
+    if by is None:
+        executor.connect()
+        assert ray.asked == ["auto", "local"]
+        return
+    with pytest.raises(UserError, match=r"^--executor ray: no Ray cluster answers at foo \((nobody|Invalid address.*)\)$"):
+        swept(tmp_path / "a", executor=executor)
+    assert ray.asked == ["foo"]
+    assert not (tmp_path / "a").exists()
+
+
+def test_nothing_listens_where_a_cluster_should(monkeypatch):
+    """Ray alone would try for many minutes."""
+    from jaxecon import ray_executor
+
+    ray = NoCluster(AssertionError())
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(ray_executor, "PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        ray_executor._wait_for(address)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=rf"no Ray cluster answers at {address} \(.*refused"):
+        ray_executor.RayExecutor().connect()
+    assert ray.asked == []
+
+
 def test_without_ray(monkeypatch):
     from jaxecon.ray_executor import RayExecutor
 
@@ -601,6 +747,9 @@ def test_without_ray(monkeypatch):
 
 def test_language_models_stay_on_one_machine(tmp_path):
     class Elsewhere:
+        def connect(self):
+            raise AssertionError
+
         def run(self, task, waiting):
             raise AssertionError
 

@@ -11,8 +11,10 @@ included, from as many days as fit the time. Numba lives the same year on the sa
 At the end, a sweep of so many economies of 1,000 agents beside one economy as large (sweeps.py).
 
 Memory: `state_bytes` are all arrays that a run holds from day to day (people, year's tables, rules' states, sums);
-`peak_over_state` is the peak of a fresh process that builds the economy and lives a year, less what it held after a small
-one, over that; `days_peak_over_state` what the compiled days take by XLA's account. The last columns are shares of a measured
+`peak_over_state` is the peak of a fresh process that builds the economy, lives some days and closes the year, less what it held
+after a small one, over that, and `lived_over_state` the same before the year's end; by XLA's account `days_peak_over_state` is
+what the compiled days take and `close_bytes_per_agent` what the year's end takes above its arguments (figures, everybody's exact
+response, two sorts). The last columns are shares of a measured
 copy and of measured multiply-adds, from the counts below; on a GPU the copy is one from device to device.
 """
 
@@ -239,12 +241,13 @@ def fresh_peak(rule: str, agents: int) -> dict[str, Any]:
 
 
 def peak(rule: str, agents: int) -> dict[str, Any]:
-    """Build an economy and live two segments of a year; the most memory that took, over what is held from day to day.
+    """Build an economy, live two segments of a year and close it; the most memory that took, over what is held from day to day.
 
     On a CPU the process's largest resident size less that after a year of 1,000 agents; on a GPU the device's account.
     """
 
-    def year(n: int) -> int:
+    def year(n: int) -> tuple[int, int, int | None]:
+        """Bytes held, the most before the year's end, and what the year's end takes above its arguments."""
         config = config_of(rule, n)
         with computing(config):
             economy, schedule = build_economy(config), first_schedule(config)
@@ -253,12 +256,22 @@ def peak(rule: str, agents: int) -> dict[str, Any]:
             for _ in range(2):
                 state, sums, record = _live(economy, plan, state, sums, MIN_DAYS)
             jax.block_until_ready(record)
-            return state_bytes(economy, plan, state, sums)
+            lived = most_memory()
+            close = jax.jit(eco.summarise_year).lower(economy, schedule, state, sums, record).compile()
+            jax.block_until_ready(close(economy, schedule, state, sums, record))  # beside the plan, as in a run
+            needs = close.memory_analysis()
+            taken = None if needs is None else needs.temp_size_in_bytes + needs.output_size_in_bytes
+            return state_bytes(economy, plan, state, sums), lived, taken
 
     year(1_000)
     before = most_memory()
-    held = year(agents)
-    return {"peak_bytes": most_memory() - before, "peak_over_state": (most_memory() - before) / held}
+    held, lived, taken = year(agents)
+    return {
+        "peak_bytes": most_memory() - before,
+        "peak_over_state": (most_memory() - before) / held,
+        "lived_over_state": (lived - before) / held,
+        **({} if taken is None else {"close_bytes_per_agent": taken / agents}),
+    }
 
 
 def most_memory() -> int:
