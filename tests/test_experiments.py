@@ -500,8 +500,9 @@ def test_a_claim_whose_table_is_absent_is_not_measured(name, table, judge, llm, 
 
 
 def test_one_population_with_a_turnover_has_no_interval(results):
-    change(results, "voting", "turnover", lambda row: {"n": 1, "low": None, "high": None} if row["n"] == 7 else {})
-    assert "3 workers, two classes 0.00;" in reproduction._turnover()[1]
+    alone = {"n": 1, "mean": 0.0, "low": None, "high": None}
+    change(results, "voting", "turnover", lambda row: alone if row["economy"] == "3 workers, GB2" else {})
+    assert "3 workers, GB2 0.00;" in reproduction._turnover()[1]
 
 
 def test_results_are_replaced_by_whole_ones_alone(results, tmp_path):

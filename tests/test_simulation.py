@@ -277,14 +277,14 @@ def test_parameters_of_a_rule_are_checked_where_they_stand(tmp_path):
 
 
 def test_a_rule_that_returns_nonsense_stops_the_run(tmp_path, monkeypatch):
-    (tmp_path / "broken_rule.py").write_text(
+    (tmp_path / "nonsense_rule.py").write_text(
         "from jaxecon.workers.fixed import Fixed\n"
         "class NaN(Fixed):\n"
         "    def act(self, params, plan, state, draws, observation):\n"
         "        return plan * float('nan'), state\n"
     )
     monkeypatch.chdir(tmp_path)  # found beside the configuration
-    config = {"years": 2, "population": {"cohorts": [{"name": "a", "rule": "broken_rule:NaN", "size": 3}]}}
+    config = {"years": 2, "population": {"cohorts": [{"name": "a", "rule": "nonsense_rule:NaN", "size": 3}]}}
     with pytest.raises(UserError, match="cohort a, agent 0, year 0: mean hours nan; its rule must return hours"):
         je.run(config, out=tmp_path / "run")
     assert je.load(tmp_path / "run").manifest["status"] == "failed"
