@@ -211,9 +211,11 @@ def live(
         if first():
             remove_unfinished(out / CHECKPOINTS)
 
+        hashed = configuration_hash(config)  # once: what follows is asked at every position
+
         def described() -> dict[str, Any]:
             return {
-                "configuration_hash": configuration_hash(config),
+                "configuration_hash": hashed,
                 **{name: recorder.manifest[name] for name in ("versions", "hardware", "code")},
                 "accounts": [] if bridge is None else bridge.accounted(),
                 "waited": {} if bridge is None else bridge.seconds,
