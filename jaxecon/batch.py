@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import Any
 
@@ -127,10 +127,11 @@ def only_drawn(config: Config) -> bool:
     return config.planner_kind not in SCHEDULES and config.population.skills != "file"
 
 
-def reseeded(of: Case, config: Config) -> Case:
-    """The case with a configuration's seeds."""
-    people, draws = (np.asarray(seed, np.uint32) for seed in (config.seed, config.seed_of_draws))
-    return dataclasses.replace(of, economy=dataclasses.replace(of.economy, seed=people, draw_seed=draws))
+def stacked(cases: Sequence[Case], counts: Sequence[int], seeds: Sequence[tuple[int, int]]) -> Case:
+    """Cases of one form along a first axis, each so many times. seeds: of people and of draws, of each run."""
+    stack = jax.tree.map(lambda *leaves: np.repeat(np.stack(leaves), counts, axis=0), *cases)
+    people, draws = np.asarray(seeds, np.uint32).T
+    return dataclasses.replace(stack, economy=dataclasses.replace(stack.economy, seed=people, draw_seed=draws))
 
 
 def form(of: Case) -> Hashable:

@@ -16,10 +16,10 @@ import pyarrow as pa
 from jax.sharding import Mesh
 
 from jaxecon import api, batch
-from jaxecon.build import skill_nodes, too_poor
+from jaxecon.build import Blueprint, skill_nodes, too_poor
 from jaxecon.config import Config, Serving
 from jaxecon.continuing import Resumption, resume
-from jaxecon.designs import SEEDS, Point, Points
+from jaxecon.designs import Point, Points
 from jaxecon.economy import YearFigures
 from jaxecon.errors import UserError, first_line, is_out_of_memory
 from jaxecon.planners.elected import worker_name
@@ -145,70 +145,84 @@ def reason(error: Exception) -> str:
 
 def _run_batch(task: Task, points: Sequence[Point], lanes: int, failed: dict[int, str]) -> pa.Table:
     """Rows of the points' years. failed: gets what is wrong with the others, by index."""
-    cases: dict[int, batch.Case] = {}
-    leaders: dict[int, str] = {}
-    config = None
-    make = _Cases()
-    for point in points:
-        try:
-            found = task.points.config(point)
-            cases[point.index], leaders[point.index] = make(found), found.planner_kind
-            config = found
-        except Exception as error:  # a user's rule may do anything
-            failed[point.index] = reason(error)
-    if config is None:
+    groups = _alike(task, points, failed)
+    if not groups:
         return task.schemas[1].empty_table()
-    indices = list(cases)
+    config = groups[-1].config
+    indices = np.array([index for group in groups for index in group.indices])
+    leaders = np.array([group.config.planner_kind for group in groups for _ in group.indices])
     with computing(config):
         devices = devices_here()
         width = -(-lanes // len(devices)) * len(devices)
-        filled = [*cases.values(), *[cases[indices[-1]]] * (width - len(cases))]  # a last chunk is as wide as the others
-        stacked = jax.tree.map(lambda *x: np.stack(x), *filled)
+        spare = width - len(indices)  # a last chunk is as wide as the others
+        counts, seeds = [len(group.indices) for group in groups], [pair for group in groups for pair in group.seeds]
+        counts[-1] += spare
+        cases = batch.stacked([group.case for group in groups], counts, seeds + seeds[-1:] * spare)
         mesh = Mesh(np.array(devices), ("runs",)) if len(devices) > 1 else None
         # memory that is not enough is heard of here: looking at an array that could not be made can wait for ever
-        outcomes = jax.device_get(jax.block_until_ready(batch.live(stacked, skill_nodes(config), mesh)))
+        outcomes = jax.device_get(jax.block_until_ready(batch.live(cases, skill_nodes(config), mesh)))
     outcomes = jax.tree.map(lambda x: x[: len(indices)], outcomes)
-    for lane, index in enumerate(indices):
-        problem = _problem(cases[index], outcomes, lane)
-        if problem is not None:
-            failed[index] = problem
-    lived = [lane for lane, index in enumerate(indices) if index not in failed]
-    kept = {indices[lane]: leaders[indices[lane]] for lane in lived}
-    return _year_rows(task, filled[0], kept, jax.tree.map(lambda x: x[lived], outcomes))
+    economies = (group.case.economy for group in groups for _ in group.indices)
+    problems = _problems(list(economies), outcomes)
+    failed |= {int(indices[lane]): problem for lane, problem in problems.items()}
+    right = np.delete(np.arange(len(indices)), list(problems))
+    return _year_rows(task, groups[0].case, indices[right], leaders[right], jax.tree.map(lambda x: x[right], outcomes))
 
 
-class _Cases:
-    """Cases of configurations; those that differ in nothing but seeds share the work, where nothing else depends on them."""
+@dataclass(frozen=True)
+class _Alike:
+    """Points one after another that share a case but for their seeds. indices: of the points; seeds: of people and of draws."""
 
-    def __init__(self) -> None:
-        self._known: tuple[Config, batch.Case] | None = None
-
-    def __call__(self, config: Config) -> batch.Case:
-        """Raises UserError."""
-        alike = config.model_copy(update=dict.fromkeys(SEEDS))
-        if self._known is None or self._known[0] != alike or not batch.only_drawn(config):
-            with computing(config):
-                self._known = alike, batch.case(config)
-        return batch.reseeded(self._known[1], config)
+    config: Config
+    case: batch.Case
+    indices: list[int]
+    seeds: list[tuple[int, int]]
 
 
-def _problem(case: batch.Case, outcomes: batch.Outcomes, lane: int) -> str | None:
-    """What is wrong with one of many runs."""
-    if case.economy.curvature > 0 and not outcomes.poorest[lane] > 0:
-        return too_poor(float(case.economy.public_spending), float(outcomes.poorest[lane]))
-    if not outcomes.right_hours[lane]:
-        return "a rule returned hours outside [0, max_hours]"
-    return None if np.all(np.isfinite(outcomes.figures.swf[lane])) else "welfare is not finite"
+def _alike(task: Task, points: Sequence[Point], failed: dict[int, str]) -> list[_Alike]:
+    """All points that can be lived, in their order. failed: gets what is wrong with the others, by index."""
+    groups: list[_Alike] = []
+    last: Config | None = None
+    for point in points:
+        try:
+            shared, seeds = task.points.shared(point)
+            if shared is not last or not batch.only_drawn(shared):
+                config = task.points.config(point)
+                with computing(config):
+                    groups.append(_Alike(config, batch.case(config), [], []))
+        except Exception as error:  # a user's rule may do anything
+            failed[point.index] = reason(error)
+            continue
+        last = shared
+        people, draws = seeds.get("seed", shared.seed), seeds.get("draw_seed", shared.draw_seed)
+        groups[-1].indices.append(point.index)
+        groups[-1].seeds.append((people, people if draws is None else draws))
+    return groups
 
 
-def _year_rows(task: Task, case: batch.Case, leaders: Mapping[int, str], outcomes: batch.Outcomes) -> pa.Table:
-    """case: any one of them. leaders: the planner's name, by the point's index."""
-    count = len(leaders) * case.years
+def _problems(economies: Sequence[Blueprint], outcomes: batch.Outcomes) -> dict[int, str]:
+    """What is wrong with some of many runs, by their place among them."""
+    finite = np.isfinite(outcomes.figures.swf).all(axis=1)
+    fed = (outcomes.poorest > 0) | (economies[0].curvature == 0)
+    found = {}
+    for lane in np.flatnonzero(~(finite & fed & outcomes.right_hours)).tolist():
+        if not fed[lane]:
+            found[lane] = too_poor(float(economies[lane].public_spending), float(outcomes.poorest[lane]))
+        elif not outcomes.right_hours[lane]:
+            found[lane] = "a rule returned hours outside [0, max_hours]"
+        else:
+            found[lane] = "welfare is not finite"
+    return found
+
+
+def _year_rows(task: Task, case: batch.Case, indices: np.ndarray, leaders: np.ndarray, outcomes: batch.Outcomes) -> pa.Table:
+    """case: any one of them. indices, leaders: of the points, and the names of their planners."""
+    count = len(indices) * case.years
     columns: dict[str, Any] = {
-        "point": np.repeat(np.array(list(leaders), np.int64), case.years),
-        "year": np.tile(np.arange(case.years), len(leaders)),
+        "point": np.repeat(indices, case.years),
+        "year": np.tile(np.arange(case.years), len(indices)),
         **{name: _flat(getattr(outcomes.figures, name), count) for name in task.figures},
-        "leader": _elected(case, outcomes) or [name for name in leaders.values() for _ in range(case.years)],
+        "leader": _elected(case, outcomes) or np.repeat(leaders, case.years),
         **{name: np.zeros(count, np.int64) for name in _CALLS},
     }
     rates: np.ndarray = np.asarray(outcomes.rates, np.float64).reshape(count, len(case.rates)).round(7)

@@ -91,18 +91,19 @@ class Points(Sequence[Point]):
                 raise UserError(f"{name}: a section; vary its settings, such as {name}.{configuration.is_section(name)}")
         _check_names(design.run, "", design.run)
         self.names = tuple(names)
+        self._numbers = range(math.prod(len(axis.rows) for axis in self._axes))
         self._known: tuple[str, Config] | None = None
 
     def __len__(self) -> int:
-        return math.prod(len(axis.rows) for axis in self._axes)
+        return len(self._numbers)
 
     def __getitem__(self, index: Any) -> Any:
         settings: dict[str, Any] = {}
-        rest = range(len(self))[index]
+        rest = number = self._numbers[index]
         for axis in reversed(self._axes):
             rest, at = divmod(rest, len(axis.rows))
             settings = dict(zip(axis.names, axis.rows[at], strict=True)) | settings
-        return Point(range(len(self))[index], settings)
+        return Point(number, settings)
 
     @property
     def save(self) -> bool:
@@ -119,18 +120,22 @@ class Points(Sequence[Point]):
 
     def config(self, point: Point) -> Config:
         """Raises UserError: values that a setting does not accept."""
+        shared, seeds = self.shared(point)
+        return shared.model_copy(update=seeds) if seeds else shared
+
+    def shared(self, point: Point) -> tuple[Config, dict[str, int]]:
+        """All but the seeds that vary, the same object for neighbours that differ in nothing else; and those seeds, by name.
+
+        Raises UserError: values that a setting does not accept.
+        """
         seeds = {name: point.settings[name] for name in SEEDS if name in point.settings}
         if not all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds.values()):
-            return self._loaded(point.settings)
-        config = self._validated({name: value for name, value in point.settings.items() if name not in seeds})
-        return config.model_copy(update=seeds) if seeds else config
-
-    def _validated(self, settings: Mapping[str, Any]) -> Config:
-        """Points that differ in their seeds alone share what is made of the rest; the last one is remembered."""
+            return self._loaded(point.settings), {}
+        settings = {name: value for name, value in point.settings.items() if name not in seeds}
         key = json.dumps(settings)
         if self._known is None or self._known[0] != key:
             self._known = key, self._loaded(settings)
-        return self._known[1]
+        return self._known[1], seeds
 
     def _loaded(self, settings: Mapping[str, Any]) -> Config:
         tree = copy.deepcopy(self.design.run)

@@ -1,6 +1,7 @@
 """How many hours a worker wants: the exact best response, and the quantal response over eleven choices."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,13 +35,26 @@ class ResponseTable:
     @classmethod
     def of(cls, thresholds: Array, skill: ArrayLike, preferences: Preferences) -> "ResponseTable":
         """thresholds: (k,) $/year; skill: (..., n); preferences against it."""
-        skill, c, d = floating(skill), preferences.disutility_weight, preferences.disutility_exponent
-        skill = jnp.broadcast_to(skill, jnp.broadcast_shapes(*map(jnp.shape, (skill, c, d, preferences.max_hours))))
+        skill = _skill_for_each(skill, preferences)
         cap = jnp.broadcast_to(preferences.max_hours, skill.shape).astype(skill.dtype)
         ends = jnp.stack([*(jnp.minimum(t / skill, cap) for t in thresholds), cap])
         if preferences.consumption_curvature > 0:
             return cls(ends, jnp.zeros_like(ends), jnp.zeros_like(skill))
-        return cls(ends, jax.vmap(partial(disutility, preferences))(ends), power(skill / (c * d), 1 / (d - 1)))
+        return cls(ends, jax.vmap(partial(disutility, preferences))(ends), _untaxed_hours(skill, preferences))
+
+
+def _skill_for_each(skill: ArrayLike, preferences: Preferences) -> Array:
+    """Broadcast against the preferences."""
+    skill, p = floating(skill), preferences
+    return jnp.broadcast_to(
+        skill, jnp.broadcast_shapes(*map(jnp.shape, (skill, p.disutility_weight, p.disutility_exponent, p.max_hours)))
+    )
+
+
+def _untaxed_hours(skill: Array, preferences: Preferences) -> Array:
+    """The interior optimum without a tax at curvature 0, h/week."""
+    c, d = preferences.disutility_weight, preferences.disutility_exponent
+    return power(skill / (c * d), 1 / (d - 1))
 
 
 @jax.jit
@@ -75,13 +89,22 @@ def best_choice(
 
     worth: utility before the rebate at curvature 0 ($/year); otherwise utility up to a constant and a unit per worker.
     """
-    skill = floating(skill)
-    hours, tax, worth = _bracket_candidates(schedule, skill, preferences, rebate, table)
+    if table is None:
+        return _one_bracket_after_another(schedule, _skill_for_each(skill, preferences), preferences, rebate)
+    hours, tax, worth = _bracket_candidates(schedule, floating(skill), preferences, rebate, table)
     best = hours[0], tax[0], worth[0]
-    for k in range(1, schedule.brackets):  # unrolled: one fused pass; the first of equals wins
-        better = worth[k] > best[2]
-        best = jax.tree.map(lambda new, old, better=better: jnp.where(better, new, old), (hours[k], tax[k], worth[k]), best)
+    for k in range(1, schedule.brackets):  # unrolled: one fused pass
+        best = _better(best, (hours[k], tax[k], worth[k]))
     return best
+
+
+_Choice = tuple[Array, Array, Array]  # hours, tax, worth, as `best_choice`
+
+
+def _better(old: _Choice, new: _Choice) -> _Choice:
+    """Of two choices the one that is worth more, the old one of equals."""
+    better = new[2] > old[2]
+    return jax.tree.map(lambda x, y: jnp.where(better, y, x), old, new)
 
 
 def smoothed_response(
@@ -107,43 +130,85 @@ def smoothed_response(
 
 def _bracket_candidates(
     schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike, table: ResponseTable | None
-) -> tuple[Array, Array, Array]:
-    """The best hours within each bracket, the tax there, and what they are worth (as `best_choice`), (k, ..., n)."""
+) -> _Choice:
+    """The best choice within each bracket, (k, ..., n), all brackets side by side: fast, for many schedules."""
     table = ResponseTable.of(schedule.thresholds, skill, preferences) if table is None else table
-    d, eta, ends, costs = preferences.disutility_exponent, preferences.consumption_curvature, table.ends, table.cost_at_ends
-    full_time = REFERENCE_HOURS * skill
-    typical = jnp.maximum(full_time - tax_due(schedule, full_time) + jnp.maximum(rebate, 0), skill)
+    ends, costs = table.ends, table.cost_at_ends
+    within = partial(_best_within, preferences, skill, rebate, _typical(schedule, skill, rebate), table.untaxed_hours)
+    return jax.vmap(within)(_brackets(schedule, preferences), ends[:-1], ends[1:], costs[:-1], costs[1:])
+
+
+def _one_bracket_after_another(schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike) -> _Choice:
+    """The best choice of all, (..., n), in the memory of a few arrays whatever the number of brackets: for many workers."""
+    curved = preferences.consumption_curvature > 0
+    untaxed = jnp.zeros_like(skill) if curved else _untaxed_hours(skill, preferences)
+    cap = jnp.asarray(preferences.max_hours, skill.dtype)
+    within = partial(_best_within, preferences, skill, rebate, _typical(schedule, skill, rebate), untaxed)
+
+    def consider(best: _Choice, bracket: tuple[_Bracket, Array, Array]) -> tuple[_Choice, None]:
+        here, above, last = bracket
+        low, high = jnp.minimum(here.threshold / skill, cap), jnp.where(last, cap, jnp.minimum(above / skill, cap))
+        costs = (0.0, 0.0) if curved else (disutility(preferences, low), disutility(preferences, high))
+        return _better(best, within(here, low, high, *costs)), None
+
+    nothing = jnp.zeros_like(skill)
+    above, last = jnp.append(schedule.thresholds[1:], 0), jnp.arange(schedule.brackets) == schedule.brackets - 1
+    best, _ = jax.lax.scan(consider, (nothing, nothing, nothing - jnp.inf), (_brackets(schedule, preferences), above, last))
+    return best
+
+
+class _Bracket(NamedTuple):
+    """rate, threshold ($/year); kept: what the rate leaves of hours; tax_below: on all income below, $/year."""
+
+    rate: Array
+    threshold: Array
+    kept: Array
+    tax_below: Array
+
+
+def _brackets(schedule: TaxSchedule, preferences: Preferences) -> _Bracket:
+    """All of a schedule, (k,) each; kept is (k, ...) with the shape of the exponent."""
     full_brackets = jnp.cumsum(schedule.rates[:-1] * jnp.diff(schedule.thresholds))
-    tax_below = jnp.concatenate([jnp.zeros_like(schedule.rates[:1]), full_brackets])  # on all income below each bracket
+    tax_below = jnp.concatenate([jnp.zeros_like(schedule.rates[:1]), full_brackets])
+    # powers of rates apart from those of skills are fewer, and the loop keeps XLA from computing them anew for every worker
+    d = preferences.disutility_exponent
+    return _Bracket(
+        schedule.rates, schedule.thresholds, jax.lax.map(lambda rate: power(1 - rate, 1 / (d - 1)), schedule.rates), tax_below
+    )
 
-    def in_bracket(
-        rate: Array,
-        kept: Array,
-        threshold: Array,
-        tax_below: Array,
-        low: Array,
-        high: Array,
-        cost_low: Array,
-        cost_high: Array,
-    ) -> tuple[Array, Array, Array]:
-        """The best hours within a bracket, the tax there and what they are worth; all (..., n)."""
-        net_wage = skill * (1 - rate)
-        virtual_income = rate * threshold - tax_below  # consumption is net_wage*hours + virtual_income
-        if eta == 0:
-            interior = table.untaxed_hours * kept
-            hours = jnp.clip(interior, low, high)
-            cost = jnp.where(interior < low, cost_low, jnp.minimum(net_wage * interior / d, cost_high))
-            value = net_wage * hours + virtual_income - cost
-        else:
-            hours = _interior_with_income_effect(preferences, net_wage, virtual_income + rebate, low, high)
-            value = _scaled_utility(preferences, typical, net_wage * hours + virtual_income + rebate, hours)
-        tax = tax_below + rate * (skill * hours - threshold)
-        return hours, tax, jnp.where(threshold <= preferences.max_hours * skill, value, -jnp.inf)
 
-    # what a rate leaves of hours: powers of rates apart from those of skills are fewer, and the loop keeps XLA from
-    # computing them anew for every worker
-    kept = jax.lax.map(lambda rate: power(1 - rate, 1 / (d - 1)), schedule.rates)
-    return jax.vmap(in_bracket)(schedule.rates, kept, schedule.thresholds, tax_below, ends[:-1], ends[1:], costs[:-1], costs[1:])
+def _typical(schedule: TaxSchedule, skill: Array, rebate: ArrayLike) -> Array:
+    """About what full-time work leaves, $/year: the unit in which curved utilities are compared."""
+    full_time = REFERENCE_HOURS * skill
+    return jnp.maximum(full_time - tax_due(schedule, full_time) + jnp.maximum(rebate, 0), skill)
+
+
+def _best_within(
+    preferences: Preferences,
+    skill: Array,
+    rebate: ArrayLike,
+    typical: Array,
+    untaxed_hours: Array,
+    bracket: _Bracket,
+    low: Array,
+    high: Array,
+    cost_low: ArrayLike,
+    cost_high: ArrayLike,
+) -> _Choice:
+    """The best choice within a bracket, (..., n). low, high: h/week at its ends; costs: their disutility, at curvature 0."""
+    rate, threshold, kept, tax_below = bracket
+    net_wage = skill * (1 - rate)
+    virtual_income = rate * threshold - tax_below  # consumption is net_wage*hours + virtual_income
+    if preferences.consumption_curvature == 0:
+        interior = untaxed_hours * kept
+        hours = jnp.clip(interior, low, high)
+        cost = jnp.minimum(net_wage * interior / preferences.disutility_exponent, cost_high)
+        value = net_wage * hours + virtual_income - jnp.where(interior < low, cost_low, cost)
+    else:
+        hours = _interior_with_income_effect(preferences, net_wage, virtual_income + rebate, low, high)
+        value = _scaled_utility(preferences, typical, net_wage * hours + virtual_income + rebate, hours)
+    tax = tax_below + rate * (skill * hours - threshold)
+    return hours, tax, jnp.where(threshold <= preferences.max_hours * skill, value, -jnp.inf)
 
 
 def _scaled_utility(preferences: Preferences, typical: Array, consumption: Array, hours: Array) -> Array:

@@ -99,19 +99,19 @@ def plan(points: Points, lanes: int | None = None, tell: Callable[[int], None] |
     for i in range(len(points)):
         point = points[i]
         try:
-            config = points.config(point)
-            rest = {name: value for name, value in point.settings.items() if name not in SEEDS}
-            if config.needs_engine:
-                key: Any = ("run", i)
-                brackets = max(brackets, len(first_brackets(config)[0]))
-            elif known is None or known[0] != rest:  # points that differ in their seeds alone have one form
+            shared, _ = points.shared(point)
+            if known is not None and known[0] is shared:  # points that differ in their seeds alone have one form
+                key: Any = known[1]
+            elif shared.needs_engine:
+                key = ("run", i)
+                brackets = max(brackets, len(first_brackets(shared)[0]))
+            else:
+                config = points.config(point)
                 with computing(config):
                     drawn = batch.draft(config)
                 key = ("batch", batch.form(drawn), config.device)
                 drafts.setdefault(key, (drawn, config))
-                brackets, known = max(brackets, len(drawn.rates)), (rest, key)
-            else:
-                key = known[1]
+                brackets, known = max(brackets, len(drawn.rates)), (shared, key)
         except Exception as error:  # a user's rule may do anything
             key, errors[i] = ("refused",), reason(error)
         groups.setdefault(key, []).append(i)

@@ -304,11 +304,12 @@ def plan_messages(observation: PlanObservation) -> tuple[Message, ...]:
 
 
 def try_again(messages: Sequence[Message], reply: str, problem: str) -> tuple[Message, ...]:
-    """The chat continued after a reply that could not be used."""
+    """The chat continued after a reply that could not be used. Its blanks are left out: a small model that lost itself in line
+    breaks (JSON allows any number) would go on with them."""
     return (
         *messages,
-        Message("assistant", reply[:300]),
-        Message("user", f"That answer cannot be used: {problem}. Answer again, with JSON only."),
+        Message("assistant", " ".join(reply.split())[:300]),
+        Message("user", f"That answer cannot be used: {problem}. Answer again, with JSON only, on one line."),
     )
 
 

@@ -1,7 +1,7 @@
 """Agent-days per second of mechanical years, beside parallel Numba, and the memory they take.
 
     python -m experiments.benchmarks.scale [--agents 10000 ...] [--rules quantal adaptive rational] [--repeats 3] [--no-numba]
-                                          [--economies 10000]
+                                          [--watched 1000000] [--economies 10000]
 
 One line a rule and size. The tables of a year and its days are timed apart (`start_s`, `days_s`), through the functions that
 a run uses (economy.start_year, economy.live_days, donated); agent-days/s are those of a tax year of 128 days, tables
@@ -48,9 +48,9 @@ from jaxecon.taxation import TaxSchedule
 
 YEAR = 128  # days
 RULES = ("quantal", "adaptive", "rational")
-AGENT_DAYS = 1.6e8  # of one repeat at most, if that is at least MIN_DAYS
+AGENT_DAYS = {"cpu": 1.6e8, "gpu": 3.2e9}  # of one repeat at most, if that is at least MIN_DAYS
 MIN_DAYS = 8
-LEAST_WATCHED = 1_000_000  # agents: with fewer, a process's memory is that of compiling
+LEAST_WATCHED = 1_000_000  # agents: with fewer, a process's memory on a CPU is that of compiling
 
 # An agent and day in float32 with the US federal schedule's seven brackets. Operations: each integer or floating operation one.
 #   a block of threefry 118 (20 rounds of add, rotate as 3, xor; 5 key additions of 2; the draw from a word 3; the counter)
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-numba", action="store_true")
+    parser.add_argument("--watched", type=int, default=LEAST_WATCHED, help="from so many agents on, memory is measured")
     parser.add_argument("--economies", type=int, default=10_000, help="of a sweep beside one economy as large; 0: no sweep")
     parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)  # in the fresh process
     given = parser.parse_args()
@@ -96,7 +97,7 @@ def main() -> None:
                 **measured,
                 share_of_copy=LEAST_BYTES[rule] * days_rate / copy,
                 share_of_arithmetic=OPERATIONS[rule] * days_rate / arithmetic,
-                **(fresh_peak(rule, agents) if agents >= LEAST_WATCHED else {}),
+                **(fresh_peak(rule, agents) if agents >= given.watched else {}),
             )
     if given.economies:
         sweeps.measure(given.economies, agents=1_000, days=128, lanes=None)
@@ -107,7 +108,8 @@ def config_of(rule: str, agents: int) -> Config:
 
 
 def days_of(agents: int) -> int:
-    return int(min(YEAR, max(MIN_DAYS, AGENT_DAYS // agents)))
+    most = AGENT_DAYS["cpu" if jax.default_backend() == "cpu" else "gpu"]
+    return int(min(YEAR, max(MIN_DAYS, most // agents)))
 
 
 def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool) -> dict[str, Any]:
@@ -204,9 +206,9 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def copy_bandwidth() -> float:
-    """Bytes read and written per second, best of ten: 256 MiB copied; on a CPU in place, where pages are not new."""
-    x = jnp.zeros(2**26, jnp.float32)
+    """Bytes read and written per second, best of ten: 2 GiB copied; on a CPU 256 MiB, in place, where pages are not new."""
     on_cpu = jax.default_backend() == "cpu"
+    x = jnp.zeros(2**26 if on_cpu else 2**29, jnp.float32)
     step = jax.jit(lambda x: x + 1, donate_argnums=0, compiler_options=WIDE_VECTORS) if on_cpu else jax.jit(jnp.copy)
     best = np.inf
     for _ in range(11):
@@ -217,7 +219,7 @@ def copy_bandwidth() -> float:
 
 def multiply_adds() -> float:
     """Operations per second of chains of multiply-adds in float32 (two operations each), best of ten."""
-    n, length, chains = 2**20, 64, 8  # chains, so that none waits for itself
+    n, length, chains = 2**20 if jax.default_backend() == "cpu" else 2**27, 64, 8  # chains, so that none waits for itself
     x = jnp.linspace(0, 1, n, dtype=jnp.float32)
 
     def chain(x: jax.Array, a: jax.Array) -> jax.Array:
