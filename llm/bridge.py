@@ -1,6 +1,7 @@
 """Observations in, decisions out: one batch per kind and day; repair, retry, fall back, account."""
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,10 @@ class Account:
         self.cached_tokens += reply.usage.cached_tokens
         self.completion_tokens += reply.usage.completion_tokens
         self.dollars += dollars
+
+
+class _Abandoned(Exception):
+    """Ends a batch that nobody waits for."""
 
 
 class Bridge:
@@ -213,24 +218,31 @@ class Bridge:
             by_served.setdefault(id(self._served[request.draw.cohort]), []).append(i)
         replies: dict[int, Completion] = {}
 
+        abandoned = threading.Event()
+
         def ask(indices: list[int]) -> None:
             served = self._served[requests[indices[0]].draw.cohort]
-            replies.update(zip(indices, self._answers_of(served, [requests[i] for i in indices]), strict=True))
+            replies.update(zip(indices, self._answers_of(served, [requests[i] for i in indices], abandoned), strict=True))
 
         started = time.monotonic()
         first, *others = by_served.values()
         try:
             with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:  # engines work at the same time
                 waiting = [beside.submit(ask, indices) for indices in others]
-                ask(first)
-                for one in waiting:
-                    one.result()
+                try:
+                    ask(first)
+                    for one in waiting:
+                        one.result()
+                except BaseException:
+                    abandoned.set()  # the others stop at their next answer: nobody waits for whole batches
+                    raise
         finally:
             name = requests[0].draw.kind
             self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
         return [replies[i] for i in range(len(requests))]
 
-    def _answers_of(self, served: Served, requests: Sequence[Request]) -> list[Completion]:
+    def _answers_of(self, served: Served, requests: Sequence[Request], abandoned: threading.Event) -> list[Completion]:
+        """abandoned: set where these answers are of no use any more; what came is kept."""
         identity = served.engine.identity
         keys = [request_key(identity, request) for request in requests]
         found: dict[str, Completion] = {}
@@ -262,6 +274,8 @@ class Bridge:
                 i = missing[position]
                 self._transcript.put_soon(keys[i], identity, requests[i], completion)
                 take(i, completion)
+                if abandoned.is_set():
+                    raise _Abandoned
 
             if missing:
                 try:

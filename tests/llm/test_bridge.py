@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import signal
+import threading
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 import jaxecon as je
 from jaxecon.config import load
+from jaxecon.errors import Interrupted
 from jaxecon.planners import PlannerContext, YearObservation
 from jaxecon.population import Cohort
 from llm.bridge import Bridge, Served
@@ -234,3 +238,28 @@ def test_keys_are_of_one_json_object(text, number, temperature, schema):
     }
     whole = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert request_key(identity, request) == hashlib.sha256(whole.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("error", [Interrupted(signal.SIGINT), EngineError("gone")], ids=["interrupted", "dead"])
+def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(error, transcript):
+    """Two engines at work: an interruption (or a death) while the one works does not wait for a hundred answers of the other."""
+    begun = threading.Event()
+
+    def slow(request):
+        begun.set()
+        time.sleep(0.05)
+        return Completion('{"hours": 40}', usage=Usage(10, 0, 5))
+
+    def broken(request):
+        assert begun.wait(10)
+        raise error
+
+    other = ScriptedEngine(slow)
+    asked = Bridge(
+        {"llm": Served(ScriptedEngine(broken)), "big": Served(other)}, transcript, seed=0, sampling=Sampling(), retries=0
+    )
+    with pytest.raises(type(error)):
+        asked.decide(Labor(), [*observations(1), *(replace(o, cohort="big") for o in observations(100))])
+    assert 1 <= len(other.asked) < 50
+    assert transcript.counts().requests == len(other.asked)  # what was paid for is kept
+    assert asked.usage.calls == len(other.asked)
