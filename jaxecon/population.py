@@ -116,11 +116,13 @@ def _interpolated_skill(nodes: tuple[Array, Array], below: Array, above: Array, 
 
 
 def _midpoints(n: int, dtype: jnp.dtype | type | None) -> tuple[Array, Array]:
-    """Tail probabilities below and above the n quantile midpoints (i + 0.5)/n, both free of cancellation."""
+    """Tail probabilities below and above the n quantile midpoints (i + 0.5)/n, both free of cancellation: agents are counted
+    from both ends as whole numbers, of which float32 has no more than 2^24 in a row."""
     if n < 1:
         raise ValueError(f"n: {n}; at least 1 agent")
-    i = jnp.arange(n, dtype=dtype or jnp.result_type(float))
-    return (i + 0.5) / n, (n - i - 0.5) / n
+    i, dtype = jnp.arange(n, dtype=jnp.uint32), dtype or jnp.result_type(float)
+    below, above = ((counted.astype(dtype) + 0.5) / n for counted in (i, n - 1 - i))
+    return below, above
 
 
 def gb2_skill(

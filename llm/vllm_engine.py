@@ -118,7 +118,7 @@ class VLLMEngine:
         self._identity = engine_identity(model)
         self._description: dict[str, str | int | float] = {
             "vllm": vllm.__version__,
-            "device": current_platform.device_name,
+            "device": current_platform.get_device_name(),
             "dtype": str(self._llm.model_config.dtype).removeprefix("torch."),
             "max_model_len": max_model_len,
             "max_num_seqs": max_num_seqs,

@@ -12,6 +12,7 @@
 
 import argparse
 import gc
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--compared-days", type=int, default=3)
     parser.add_argument("--null-only", action="store_true")
     given = parser.parse_args()
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # as in a run: a GPU's memory is the engine's too
     describe_machine()
     config = configuration.load({"year": {"days": given.days}, "population": {"mechanical": 0, "llm": given.workers}})
     null_engine(config)

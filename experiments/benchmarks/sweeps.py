@@ -13,6 +13,7 @@ import argparse
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from jaxecon import config as configuration
 from jaxecon import economy as eco
 from jaxecon.build import build_economy, first_schedule, skill_nodes
 from jaxecon.compilation import WIDE_VECTORS
+from jaxecon.errors import is_out_of_memory
 from jaxecon.simulation import computing
 from jaxecon.sweep import Silent, sweep
 
@@ -66,7 +68,7 @@ def measure(economies: int, agents: int, days: int, lanes: int | None) -> None:
         batch.live = live
         assert found.manifest["failed"] == 0
         large = run | {"population": run["population"] | {"mechanical": economies * agents}}  # type: ignore[operator]
-        one, alone = whole(large), on_a_runs_functions(large)
+        one, alone = fitting(whole, large), fitting(on_a_runs_functions, large)
     finally:
         shutil.rmtree(folder)
     agent_days = economies * agents * days
@@ -82,10 +84,10 @@ def measure(economies: int, agents: int, days: int, lanes: int | None) -> None:
         one_economy_s=one,
         one_economy_of_a_run_s=alone,
         agent_days_per_s=agent_days / swept,
-        one_economy_agent_days_per_s=agent_days / one,
-        one_economy_of_a_run_agent_days_per_s=agent_days / alone,
-        ratio=one / swept,
-        ratio_to_a_run=alone / swept,
+        one_economy_agent_days_per_s=one and agent_days / one,
+        one_economy_of_a_run_agent_days_per_s=alone and agent_days / alone,
+        ratio=one and one / swept,
+        ratio_to_a_run=alone and alone / swept,
     )
 
 
@@ -127,6 +129,16 @@ class _Timed:
         outcomes = jax.block_until_ready(self.live(*given))
         self.seconds += time.perf_counter() - begun
         return outcomes
+
+
+def fitting(measured: Callable[[dict[str, Any]], float], run: dict[str, Any]) -> float | None:
+    """Seconds, or None where the economy does not fit the memory (of a GPU, which the sweep before has kept some of)."""
+    try:
+        return measured(run)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return None
+        raise
 
 
 def whole(run: dict[str, Any]) -> float:

@@ -95,6 +95,18 @@ def test_midpoint_population_in_single_precision(n):
         assert (np.diff(skill) >= 0).all()
 
 
+def test_more_agents_than_single_precision_can_count():
+    """float32 has no whole numbers in a row beyond 2^24: both ends of the population are right all the same."""
+    n = 2**24 + 2**22
+    with strict(False):
+        skill = np.asarray(je.gb2_skill(n))
+    assert skill.dtype == np.float32
+    assert np.all(np.isfinite(skill))
+    ends = np.array([0, 1, 2, 3, n // 2])
+    np.testing.assert_allclose(skill[ends], oracle.gb2_quantile((ends + 0.5) / n) / 40, rtol=1e-5)
+    np.testing.assert_allclose(skill[n - 1 - ends], oracle.gb2_quantile(1 - (ends + 0.5) / n, (ends + 0.5) / n) / 40, rtol=1e-5)
+
+
 def test_dtype_can_be_chosen():
     assert je.gb2_skill(5, dtype=np.float32).dtype == np.float32
     assert je.sample_gb2(jax.random.key(0), 5, dtype=np.float32).dtype == np.float32
