@@ -364,6 +364,7 @@ class Simulation:
                 return
             if done < days:
                 self._pause()
+        del plan  # its tables are of no use any more, and the year's end takes memory of its own
         self._end_year(state, economy, time.monotonic() - started)
         self._pause()
 
