@@ -31,7 +31,7 @@ lint: setup
 bench: setup
 	$(BIN)/python -m experiments.benchmarks.kernels $(ARGS)
 	$(BIN)/python -m experiments.benchmarks.optimum
-	$(BIN)/python -m experiments.benchmarks.scale
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m experiments.benchmarks.scale  # 2 MiB pages: docs/performance.md
 
 setup: $(INSTALLED)
 
