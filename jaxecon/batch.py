@@ -129,7 +129,9 @@ def only_drawn(config: Config) -> bool:
 
 def stacked(cases: Sequence[Case], counts: Sequence[int], seeds: Sequence[tuple[int, int]]) -> Case:
     """Cases of one form along a first axis, each so many times. seeds: of people and of draws, of each run."""
-    stack = jax.tree.map(lambda *leaves: np.repeat(np.stack(leaves), counts, axis=0), *cases)
+    stack = jax.tree.map(lambda *leaves: np.stack(leaves), *cases)
+    if max(counts) > 1:
+        stack = jax.tree.map(lambda x: np.repeat(x, counts, axis=0), stack)
     people, draws = np.asarray(seeds, np.uint32).T
     return dataclasses.replace(stack, economy=dataclasses.replace(stack.economy, seed=people, draw_seed=draws))
 

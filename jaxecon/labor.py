@@ -101,9 +101,9 @@ def best_choice(
 _Choice = tuple[Array, Array, Array]  # hours, tax, worth, as `best_choice`
 
 
-def _better(old: _Choice, new: _Choice) -> _Choice:
-    """Of two choices the one that is worth more, the old one of equals."""
-    better = new[2] > old[2]
+def _better(old: _Choice, new: _Choice, whatever: ArrayLike = False) -> _Choice:
+    """Of two choices the one that is worth more, the old one of equals; the new one whatever it is worth, if so told."""
+    better = (new[2] > old[2]) | whatever
     return jax.tree.map(lambda x, y: jnp.where(better, y, x), old, new)
 
 
@@ -145,15 +145,20 @@ def _one_bracket_after_another(schedule: TaxSchedule, skill: Array, preferences:
     cap = jnp.asarray(preferences.max_hours, skill.dtype)
     within = partial(_best_within, preferences, skill, rebate, _typical(schedule, skill, rebate), untaxed)
 
-    def consider(best: _Choice, bracket: tuple[_Bracket, Array, Array]) -> tuple[_Choice, None]:
-        here, above, last = bracket
-        low, high = jnp.minimum(here.threshold / skill, cap), jnp.where(last, cap, jnp.minimum(above / skill, cap))
+    def best_of(bracket: tuple[_Bracket, Array, Array]) -> _Choice:
+        here, above, k = bracket
+        low = jnp.minimum(here.threshold / skill, cap)
+        high = jnp.where(k == schedule.brackets - 1, cap, jnp.minimum(above / skill, cap))
         costs = (0.0, 0.0) if curved else (disutility(preferences, low), disutility(preferences, high))
-        return _better(best, within(here, low, high, *costs)), None
+        return within(here, low, high, *costs)
 
-    nothing = jnp.zeros_like(skill)
-    above, last = jnp.append(schedule.thresholds[1:], 0), jnp.arange(schedule.brackets) == schedule.brackets - 1
-    best, _ = jax.lax.scan(consider, (nothing, nothing, nothing - jnp.inf), (_brackets(schedule, preferences), above, last))
+    def consider(best: _Choice, bracket: tuple[_Bracket, Array, Array]) -> tuple[_Choice, None]:
+        *_, k = bracket
+        return _better(best, best_of(bracket), whatever=k == 0), None
+
+    every = _brackets(schedule, preferences), jnp.append(schedule.thresholds[1:], 0), jnp.arange(schedule.brackets)
+    nothing = jax.eval_shape(best_of, jax.tree.map(lambda x: x[0], every))  # of the right types; the first bracket replaces it
+    best, _ = jax.lax.scan(consider, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing), every)
     return best
 
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Generic
@@ -217,25 +217,32 @@ class Bridge:
         for i, request in enumerate(requests):
             by_served.setdefault(id(self._served[request.draw.cohort]), []).append(i)
         replies: dict[int, Completion] = {}
-
         abandoned = threading.Event()
 
         def ask(indices: list[int]) -> None:
             served = self._served[requests[indices[0]].draw.cohort]
-            replies.update(zip(indices, self._answers_of(served, [requests[i] for i in indices], abandoned), strict=True))
+            try:
+                replies.update(zip(indices, self._answers_of(served, [requests[i] for i in indices], abandoned), strict=True))
+            except BaseException:
+                abandoned.set()  # the others stop at their next answer: nobody waits for whole batches
+                raise
 
         started = time.monotonic()
         first, *others = by_served.values()
+        waiting: list[Future[None]] = []
         try:
             with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:  # engines work at the same time
-                waiting = [beside.submit(ask, indices) for indices in others]
+                waiting += [beside.submit(ask, indices) for indices in others]
                 try:
                     ask(first)
-                    for one in waiting:
-                        one.result()
-                except BaseException:
-                    abandoned.set()  # the others stop at their next answer: nobody waits for whole batches
-                    raise
+                    wait(waiting)
+                except BaseException as error:
+                    abandoned.set()
+                    if not isinstance(error, _Abandoned):
+                        raise
+            for failure in (one.exception() for one in waiting):  # what began it, and not what it led to
+                if failure is not None and not isinstance(failure, _Abandoned):
+                    raise failure
         finally:
             name = requests[0].draw.kind
             self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
@@ -268,6 +275,8 @@ class Bridge:
             self._transcript.flush()
 
         def ask_for_missing() -> None:
+            if abandoned.is_set():
+                raise _Abandoned
             missing = [i for i, key in enumerate(keys) if key not in found]
 
             def keep(position: int, completion: Completion) -> None:
@@ -286,7 +295,7 @@ class Bridge:
         try:
             ask_for_missing()
         except EngineError:
-            if served.restart is None or served.restarts:
+            if abandoned.is_set() or served.restart is None or served.restarts:
                 raise
             served.restarts += 1
             served.engine.close()

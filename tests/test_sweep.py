@@ -395,23 +395,25 @@ def test_runs_that_return_much_are_fewer_at_a_time():
     assert grown == 9_999 * (len(sweeping.FIGURES) + 3) * 4
 
 
+@pytest.mark.parametrize(
+    "seeds", [[{"seed": 0}, {"seed": 1}], [{"seed": 0, "draw_seed": 3}, {"seed": 1, "draw_seed": 3}, {"seed": 1, "draw_seed": 5}]]
+)
 @pytest.mark.parametrize("planner", ["flat", "in_context"])
-def test_points_share_only_what_their_seeds_leave_alone(planner, tmp_path):
+def test_points_share_only_what_their_seeds_leave_alone(planner, seeds, tmp_path):
     """The case of each is what it would be made of alone: also where a schedule follows from the people."""
-    seeds = [{"seed": seed} | ({} if draws is None else {"draw_seed": draws}) for seed, draws in ((0, 3), (1, 3), (1, 5), (2, 5))]
     points = sweeping.Points(designs.read({"run": DESIGN["run"] | {"planner": {"kind": planner}}, "list": seeds}))
     task, failed = chunks.Task(points, tmp_path, 7), {}
     groups = chunks._alike(task, list(points), failed)
     assert not failed
-    assert [index for group in groups for index in group.indices] == [0, 1, 2, 3]
-    assert len(groups) == (4 if planner == "flat" else 1)
+    assert [index for group in groups for index in group.indices] == list(range(len(seeds)))
+    assert len(groups) == (len(seeds) if planner == "flat" else 1)
     counts = [len(group.indices) for group in groups]
     together = batch.stacked([group.case for group in groups], counts, [pair for group in groups for pair in group.seeds])
     alone = jax.tree.map(lambda *leaves: np.stack(leaves), *(batch.case(points.config(point)) for point in points))
     for ours, theirs in zip(*map(jax.tree.leaves, (together, alone)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype == theirs.dtype
-    assert len(np.unique(alone.rates, axis=0)) == (3 if planner == "flat" else 1)  # of the three populations
+    assert len(np.unique(alone.rates, axis=0)) == (2 if planner == "flat" else 1)  # of the two populations
 
 
 def test_runs_are_spread_over_the_devices_of_a_machine(whole, tmp_path):

@@ -20,6 +20,7 @@ copy and of measured multiply-adds, from the counts below; on a GPU the copy is 
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -81,11 +82,12 @@ def main() -> None:
     if given.peak:
         print(json.dumps(peak(given.rules[0], given.agents[0])))
         return
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the processes below need a GPU's memory too
+    watched = [(rule, agents) for rule in given.rules for agents in given.agents if agents >= given.watched]
+    peaks = {case: fresh_peak(*case) for case in watched}  # before this process takes any of it, which it would keep
     describe_machine()
     copy, arithmetic = copy_bandwidth(), multiply_adds()
     report(benchmark="scale", part="machine", copy_bytes_per_s=copy, operations_per_s=arithmetic)
-    watched = [(rule, agents) for rule in given.rules for agents in given.agents if agents >= given.watched]
-    peaks = {case: fresh_peak(*case) for case in watched}  # before this process takes memory of a GPU, which it would keep
     for rule in given.rules:
         for agents in given.agents:
             config = config_of(rule, agents)

@@ -1,5 +1,7 @@
 """Best responses against brute force, and the quantal response."""
 
+from dataclasses import replace
+
 import chex
 import hypothesis.strategies as st
 import jax
@@ -11,7 +13,7 @@ from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon.labor import choice_payoffs, cumulated_response
+from jaxecon.labor import ResponseTable, best_choice, choice_payoffs, cumulated_response
 
 ETAS = [0.0, 0.5, 1.0, 2.0]
 SKILLS = np.concatenate([np.geomspace(0.05, 2e5, 25), oracle.skills(25)])
@@ -195,6 +197,36 @@ def test_workers_who_cannot_live_on_any_hours_still_get_a_number():
             hours = respond(thresholds, rates, 1e-7, 1.0, -1e9)
             assert np.isfinite(hours).all()
             assert ((hours >= 0) & (hours <= 100)).all()
+
+
+@pytest.mark.parametrize(("eta", "rebate"), [(0.0, 0.0), (1.0, 0.0), (1.0, -1e4), (2.0, -1e7)])
+def test_brackets_one_after_another_choose_as_side_by_side(eta, rebate):
+    """Without and with a table; also of those who can live on no hours at all, to whom every bracket is worth as little."""
+    skill = je.gb2_skill(200)
+    preferences = replace(je.Preferences.calibrated(skill), consumption_curvature=eta)
+    for schedule in (je.TaxSchedule.us_federal(), je.TaxSchedule.flat(0.5), je.TaxSchedule(*SCHEDULES["falling"])):
+        table = ResponseTable.of(schedule.thresholds, skill, preferences)
+        alone, together = (best_choice(schedule, skill, preferences, rebate, table=t) for t in (None, table))
+        for ours, theirs in zip(alone, together, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_precisions_can_be_mixed():
+    """float32 skills, and schedule and preferences in float64: as NumPy has it."""
+    skill = np.asarray(je.gb2_skill(50), np.float32)
+    schedule, preferences = je.TaxSchedule.us_federal(), je.Preferences.calibrated(je.gb2_skill(50))
+    for eta, rebate in ((0.0, 0.0), (1.0, np.float64(1e3))):
+        hours = je.best_response(schedule, skill, replace(preferences, consumption_curvature=eta), rebate)
+        assert hours.dtype == np.float64
+        exact = je.best_response(schedule, je.gb2_skill(50), replace(preferences, consumption_curvature=eta), rebate)
+        np.testing.assert_allclose(hours, exact, rtol=1e-5)
+
+
+def test_nothing_is_made_of_nan():
+    with strict(True, nans=True):
+        skill = jnp.array([800.0, jnp.nan])
+        hours = je.best_response(je.TaxSchedule.us_federal(), skill, je.Preferences(jnp.array(0.03)))
+        assert np.isnan(hours).tolist() == [False, True]
 
 
 RATES = st.lists(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1)), min_size=4, max_size=4).map(np.array)

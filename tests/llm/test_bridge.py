@@ -240,9 +240,40 @@ def test_keys_are_of_one_json_object(text, number, temperature, schema):
     assert request_key(identity, request) == hashlib.sha256(whole.encode()).hexdigest()
 
 
+@pytest.mark.parametrize("breaks", ["llm", "big"])
 @pytest.mark.parametrize("error", [Interrupted(signal.SIGINT), EngineError("gone")], ids=["interrupted", "dead"])
-def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(error, transcript):
-    """Two engines at work: an interruption (or a death) while the one works does not wait for a hundred answers of the other."""
+def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(error, breaks, transcript):
+    """Two engines at work: an interruption or a death of the one does not wait for a hundred answers of the other, which is not
+    started again when it dies of the same."""
+    begun = threading.Event()
+
+    def slow(request):
+        begun.set()
+        time.sleep(0.05)
+        if len(other.asked) > 1:
+            raise EngineError("gone too")
+        return Completion('{"hours": 40}', usage=Usage(10, 0, 5))
+
+    def broken(request):
+        assert begun.wait(10)
+        raise error
+
+    def restart():
+        pytest.fail("an engine was started that nobody waits for")
+
+    other = ScriptedEngine(slow)
+    working = "big" if breaks == "llm" else "llm"
+    served = {breaks: Served(ScriptedEngine(broken)), working: Served(other, restart=restart)}
+    asked = Bridge(served, transcript, seed=0, sampling=Sampling(), retries=0)
+    seen = {breaks: observations(1), working: observations(100)}
+    with pytest.raises(type(error), match=str(error)):
+        asked.decide(Labor(), [replace(o, cohort=cohort) for cohort in ("llm", "big") for o in seen[cohort]])
+    assert 1 <= len(other.asked) <= 2
+    assert transcript.counts().requests == asked.usage.calls == 1  # what was paid for is kept
+
+
+def test_an_interruption_leaves_the_answers_that_came(transcript):
+    """Of the engine that goes on until its next answer, too."""
     begun = threading.Event()
 
     def slow(request):
@@ -252,14 +283,13 @@ def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(error,
 
     def broken(request):
         assert begun.wait(10)
-        raise error
+        raise Interrupted(signal.SIGINT)
 
     other = ScriptedEngine(slow)
     asked = Bridge(
         {"llm": Served(ScriptedEngine(broken)), "big": Served(other)}, transcript, seed=0, sampling=Sampling(), retries=0
     )
-    with pytest.raises(type(error)):
+    with pytest.raises(Interrupted):
         asked.decide(Labor(), [*observations(1), *(replace(o, cohort="big") for o in observations(100))])
     assert 1 <= len(other.asked) < 50
-    assert transcript.counts().requests == len(other.asked)  # what was paid for is kept
-    assert asked.usage.calls == len(other.asked)
+    assert transcript.counts().requests == asked.usage.calls == len(other.asked)
