@@ -113,9 +113,9 @@ def test_an_engine_killed_once_is_started_again(started: tuple[subprocess.Popen,
     assert len(decided) == sum(usage["statuses"].values())
 
 
-@pytest.mark.parametrize("after", [0.0, 8.0])
+@pytest.mark.parametrize("after", [0.0, 3.0])
 def test_an_engine_that_dies_at_every_start_ends_the_run(started: tuple[subprocess.Popen, Path], after: float) -> None:
-    """after: seconds that each engine but the first may live."""
+    """after: seconds that each engine but the first may live: fewer than a start takes."""
     process, out = started
     wait_for(process, lambda: (out / "years.parquet" / "part-00000000.parquet").exists())
     (first,) = engines(process)
