@@ -307,13 +307,18 @@ def _point_rows(task: Task, points: Sequence[Point], years: pa.Table, failed: Ma
 
 
 def _column_type(values: Sequence[Any]) -> pa.DataType:
-    """Of a setting's column; what is neither number nor truth value is text, lists as JSON."""
-    kinds = {int} if isinstance(values, range) else {type(value) for value in values if value is not None}
-    if kinds <= {bool} and kinds:
-        return pa.bool_()
-    if kinds <= {int} and kinds and (isinstance(values, range) or max(map(abs, filter(None, values)), default=0) < 2**63):
+    """Of a setting's column; what is neither number nor truth value is text, lists as JSON, and so are whole numbers that are
+    too large for a column of numbers (their points fail, and have rows)."""
+    if isinstance(values, range):
         return pa.int64()
-    return pa.float64() if kinds <= {int, float} and kinds else pa.string()
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pa.bool_()
+    whole = kinds == {int}
+    most = 2**63 - 1 if whole else 2**53  # beyond which Arrow takes no integer for a float
+    if not kinds or not kinds <= {int, float} or any(type(value) is int and abs(value) > most for value in values):
+        return pa.string()
+    return pa.int64() if whole else pa.float64()
 
 
 def devices_here() -> list[Any]:

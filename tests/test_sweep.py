@@ -416,6 +416,17 @@ def test_points_share_only_what_their_seeds_leave_alone(planner, seeds, tmp_path
     assert len(np.unique(alone.rates, axis=0)) == (2 if planner == "flat" else 1)  # of the two populations
 
 
+@pytest.mark.parametrize("values", [[1, 2**63], [1, 10**20], [1, 1.5, 2**60]])
+def test_a_number_beyond_a_column_is_a_row_with_its_error(values, tmp_path):
+    """The others are lived, and the folder is finished."""
+    run = DESIGN["run"] | {"years": 1, "planner": {"kind": "fixed"}}
+    found = sweep({"run": run, "list": [{"seed": value} for value in values]}, out=tmp_path / "out")
+    assert found.points["status"].to_pylist() == ["ok"] + ["failed"] * (len(values) - 1)
+    assert found.points["seed"].to_pylist() == [json.dumps(value) for value in values]
+    assert found.manifest["status"] == "complete"
+    assert all("whole number" in error for error in found.points["error"].to_pylist()[1:])
+
+
 def test_runs_are_spread_over_the_devices_of_a_machine(whole, tmp_path):
     """Four virtual ones here; the same runs."""
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(DESIGN, sort_keys=False))
