@@ -352,6 +352,7 @@ def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequ
 
 
 _LEAST_LABEL = 10  # characters
+_RATES_WIDTH = 22  # of a line of rates
 _MOST_ROWS = 40  # of a table on a terminal
 
 
@@ -641,8 +642,14 @@ def _policy_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _rates(rates: Sequence[float]) -> str:
-    """In percent; one figure where all are the same."""
-    return "/".join(f"{100 * r:.3g}" for r in (rates if len(set(rates)) > 1 else rates[:1]))
+    """In percent; one figure where all are the same. In lines that a column of 80 takes whole: no figure is cut in two."""
+    *all_but_last, last = (f"{100 * r:.3g}" for r in (rates if len(set(rates)) > 1 else rates[:1]))
+    lines = [""]
+    for figure in (*(f"{figure}/" for figure in all_but_last), last):
+        if len(lines[-1]) + len(figure) > _RATES_WIDTH:
+            lines.append("")
+        lines[-1] += figure
+    return "\n".join(lines)
 
 
 def _usage_line(usage: Mapping[str, Any]) -> str:

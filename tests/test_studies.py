@@ -274,3 +274,12 @@ def test_mistakes_of_commands(tmp_path, arguments, message):
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "o").exists()
+
+
+def test_no_rate_is_cut_in_two():
+    """Where there are too many for a line of a table, the next begins after a slash."""
+    rates = [0.804, 0.683, 0.571, 0.566, 0.36, 0.53, 0.419]
+    shown = terminal._rates(rates)
+    assert shown == "80.4/68.3/57.1/56.6/\n36/53/41.9"
+    assert terminal._rates([0.1, 0.12, 0.22, 0.24, 0.32, 0.35, 0.37]) == "10/12/22/24/32/35/37"
+    assert terminal._rates([0.5] * 7) == "50"
