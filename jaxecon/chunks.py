@@ -162,8 +162,7 @@ def _run_batch(task: Task, points: Sequence[Point], lanes: int, failed: dict[int
         # memory that is not enough is heard of here: looking at an array that could not be made can wait for ever
         outcomes = jax.device_get(jax.block_until_ready(batch.live(cases, skill_nodes(config), mesh)))
     outcomes = jax.tree.map(lambda x: x[: len(indices)], outcomes)
-    economies = (group.case.economy for group in groups for _ in group.indices)
-    problems = _problems(list(economies), outcomes)
+    problems = _problems(cases.economy, outcomes)
     failed |= {int(indices[lane]): problem for lane, problem in problems.items()}
     right = np.delete(np.arange(len(indices)), list(problems))
     return _year_rows(task, groups[0].case, indices[right], leaders[right], jax.tree.map(lambda x: x[right], outcomes))
@@ -200,14 +199,14 @@ def _alike(task: Task, points: Sequence[Point], failed: dict[int, str]) -> list[
     return groups
 
 
-def _problems(economies: Sequence[Blueprint], outcomes: batch.Outcomes) -> dict[int, str]:
-    """What is wrong with some of many runs, by their place among them."""
+def _problems(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
+    """What is wrong with some of many runs, by their place among them. economies: theirs, stacked."""
     finite = np.isfinite(outcomes.figures.swf).all(axis=1)
-    fed = (outcomes.poorest > 0) | (economies[0].curvature == 0)
+    fed = (outcomes.poorest > 0) | (economies.curvature == 0)
     found = {}
     for lane in np.flatnonzero(~(finite & fed & outcomes.right_hours)).tolist():
         if not fed[lane]:
-            found[lane] = too_poor(float(economies[lane].public_spending), float(outcomes.poorest[lane]))
+            found[lane] = too_poor(float(economies.public_spending[lane]), float(outcomes.poorest[lane]))
         elif not outcomes.right_hours[lane]:
             found[lane] = "a rule returned hours outside [0, max_hours]"
         else:

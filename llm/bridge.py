@@ -5,7 +5,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Generic
@@ -229,17 +230,16 @@ class Bridge:
 
         started = time.monotonic()
         first, *others = by_served.values()
-        waiting: list[Future[None]] = []
         try:
             with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:  # engines work at the same time
-                waiting += [beside.submit(ask, indices) for indices in others]
+                waiting = [beside.submit(ask, indices) for indices in others]
                 try:
-                    ask(first)
+                    with suppress(_Abandoned):  # what began that is one of the others' failures
+                        ask(first)
                     wait(waiting)
-                except BaseException as error:
-                    abandoned.set()
-                    if not isinstance(error, _Abandoned):
-                        raise
+                except BaseException:
+                    abandoned.set()  # an interruption of the waiting, too
+                    raise
             for failure in (one.exception() for one in waiting):  # what began it, and not what it led to
                 if failure is not None and not isinstance(failure, _Abandoned):
                     raise failure

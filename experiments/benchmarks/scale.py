@@ -26,8 +26,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import sweeps
-from experiments.benchmarks.timing import describe_machine, report
+from experiments.benchmarks.timing import describe_machine, live_days, report, start_year, timed, year_seconds
 from jaxecon import config as configuration
 from jaxecon import economy as eco
 from jaxecon.build import build_economy, first_schedule
@@ -64,9 +62,6 @@ LEAST_WATCHED = 1_000_000  # agents: with fewer, a process's memory on a CPU is 
 #   rational: nothing moves: the sums 24, and hours, tax, utility 12
 OPERATIONS = {"quantal": 118 + 30 + 103, "adaptive": 118 + 40 + 103 + 52, "rational": 3}
 LEAST_BYTES = {"quantal": 105, "adaptive": 197, "rational": 36}
-
-_start = jax.jit(eco.start_year, compiler_options=WIDE_VECTORS)
-_live = jax.jit(eco.live_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
 
 
 def main() -> None:
@@ -122,15 +117,12 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
     economy, schedule = build_economy(config), first_schedule(config)
     first = jax.jit(eco.initial_state)(economy, schedule)
 
-    def begin() -> tuple[eco.EconomyState, eco.YearPlan, eco.AgentSums]:
-        begun: tuple[eco.EconomyState, eco.YearPlan, eco.AgentSums] = _start(economy, first, schedule, YEAR)
-        return jax.block_until_ready(begun)
-
     begun = time.perf_counter()
-    state, plan, sums = begin()
-    compiled = _live.lower(economy, plan, state, sums, days).compile()
+    state, plan, sums = jax.block_until_ready(start_year(economy, first, schedule, YEAR))
+    compiled = live_days.lower(economy, plan, state, sums, days).compile()
     compile_s = time.perf_counter() - begun
     held = state_bytes(economy, plan, state, sums)
+    del state, plan, sums
     needs = compiled.memory_analysis()
     figures: dict[str, Any] = {"days": days, "compile_s": compile_s, "state_bytes": held}
     if needs is not None:
@@ -145,11 +137,7 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
     times: dict[str, list[float]] = {"start_s": [], "days_s": [], "numba_start_s": [], "numba_days_s": []}
     record: eco.Day | None = None
     for repeat in range(repeats + 1):  # the first warms up
-        del state, plan, sums
-        start_s, (state, plan, sums) = timed(begin)
-        # donated below: `first` must survive, whether or not what start_year leaves alone is still its own
-        state = jax.block_until_ready(jax.tree.map(jnp.copy, state))
-        days_s, (state, sums, record) = timed(partial(lived_days, economy, plan, state, sums, days))
+        start_s, days_s, record = year_seconds(economy, first, schedule, YEAR, days)
         if repeat:
             times["start_s"].append(start_s)
             times["days_s"].append(days_s)
@@ -177,13 +165,6 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
     return figures
 
 
-def lived_days(
-    economy: eco.Economy, plan: eco.YearPlan, state: eco.EconomyState, sums: eco.AgentSums, days: int
-) -> tuple[eco.EconomyState, eco.AgentSums, eco.Day]:
-    lived: tuple[eco.EconomyState, eco.AgentSums, eco.Day] = _live(economy, plan, state, sums, days)
-    return jax.block_until_ready(lived)
-
-
 def numba_year(economy: eco.Economy, schedule: TaxSchedule, rule: str, days: int) -> Any:
     """The economy of one cohort, `workers`, as a NumbaYear."""
     from experiments.benchmarks.numba_year import NumbaYear, People
@@ -201,12 +182,6 @@ def numba_year(economy: eco.Economy, schedule: TaxSchedule, rule: str, days: int
 def state_bytes(*held: Any) -> int:
     """Bytes of all arrays, each once."""
     return sum({id(x): x.nbytes for x in jax.tree.leaves(held) if isinstance(x, jax.Array)}.values())
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    begun = time.perf_counter()
-    result = work()
-    return time.perf_counter() - begun, result
 
 
 def copy_bandwidth() -> float:
@@ -260,9 +235,9 @@ def peak(rule: str, agents: int) -> dict[str, Any]:
         with computing(config):
             economy, schedule = build_economy(config), first_schedule(config)
             state = jax.jit(eco.initial_state)(economy, schedule)
-            state, plan, sums = _start(economy, state, schedule, YEAR)
+            state, plan, sums = start_year(economy, state, schedule, YEAR)
             for _ in range(2):
-                state, sums, record = _live(economy, plan, state, sums, MIN_DAYS)
+                state, sums, record = live_days(economy, plan, state, sums, MIN_DAYS)
             jax.block_until_ready(record)
             lived, held = most_memory(), state_bytes(economy, plan, state, sums)
             del plan  # as a run does

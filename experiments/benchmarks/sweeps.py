@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.timing import describe_machine, report
+from experiments.benchmarks.timing import describe_machine, report, year_seconds
 from jaxecon import batch
 from jaxecon import config as configuration
 from jaxecon import economy as eco
 from jaxecon.build import build_economy, first_schedule, skill_nodes
-from jaxecon.compilation import WIDE_VECTORS
 from jaxecon.errors import is_out_of_memory
 from jaxecon.simulation import computing
 from jaxecon.sweep import Silent, sweep
@@ -157,22 +155,14 @@ def whole(run: dict[str, Any]) -> float:
 def on_a_runs_functions(run: dict[str, Any]) -> float:
     """Seconds of a year's tables and days of one economy, built and compiled."""
     config = configuration.load(run)
-    start = jax.jit(eco.start_year, compiler_options=WIDE_VECTORS)
-    live = jax.jit(eco.live_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
     with computing(config):
         economy, schedule = build_economy(config), first_schedule(config)
         first = jax.jit(eco.initial_state)(economy, schedule)
         year, days = config.year.days, min(config.year.days, TIMED_DAYS)
         taken = []
         for _ in range(3):
-            begun = time.perf_counter()
-            state, plan, sums = jax.block_until_ready(start(economy, first, schedule, year))
-            started = time.perf_counter() - begun
-            state = jax.block_until_ready(jax.tree.map(jnp.copy, state))  # donated below, and `first` must survive
-            begun = time.perf_counter()
-            state, sums, _ = jax.block_until_ready(live(economy, plan, state, sums, days))
-            taken.append(started + (time.perf_counter() - begun) / days * year)
-            del state, plan, sums
+            start_s, days_s, _ = year_seconds(economy, first, schedule, year, days)
+            taken.append(start_s + days_s / days * year)
     return min(taken[1:])
 
 

@@ -7,8 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from jaxecon import economy as eco
+from jaxecon.compilation import WIDE_VECTORS
 from jaxecon.records import environment
+from jaxecon.taxation import TaxSchedule
+
+# As a run compiles them.
+start_year = jax.jit(eco.start_year, compiler_options=WIDE_VECTORS)
+live_days = jax.jit(eco.live_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
 
 
 def seconds(call: Callable[[], object], *, repeats: int = 5, at_least: float = 0.2) -> list[float]:
@@ -20,6 +28,24 @@ def seconds(call: Callable[[], object], *, repeats: int = 5, at_least: float = 0
         jax.block_until_ready(call())
         taken.append(time.perf_counter() - begun)
     return taken
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Wall seconds of one call that ends when its work is done, and what it returns."""
+    begun = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begun, result
+
+
+def year_seconds(
+    economy: eco.Economy, first: eco.EconomyState, schedule: TaxSchedule, year: int, days: int
+) -> tuple[float, float, eco.Day]:
+    """Wall seconds of a year's tables and of some of its days, and those days. first: the state before, which survives."""
+    start_s, (state, plan, sums) = timed(lambda: jax.block_until_ready(start_year(economy, first, schedule, year)))
+    # donated below: `first` must survive, whether or not what start_year leaves alone is still its own
+    state = jax.block_until_ready(jax.tree.map(jnp.copy, state))
+    days_s, (_, _, record) = timed(lambda: jax.block_until_ready(live_days(economy, plan, state, sums, days)))
+    return start_s, days_s, record
 
 
 def compile_seconds(lower: Callable[[], Any]) -> float:
