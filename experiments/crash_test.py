@@ -24,22 +24,24 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jaxecon.checkpoint import newest, positions
-from jaxecon.digest import digest
-from jaxecon.records import CHECKPOINTS, TRANSCRIPT, Run
-from llm.engine import Draw
-from llm.replay import StoredDecision, Transcript
+from jaxecon.storage.checkpoint_files import newest, positions
+from jaxecon.storage.digest import digest
+from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
+from jaxecon.storage.run import Run
+from llm.messages import Draw
+from llm.transcript.rows import StoredDecision
+from llm.transcript.store import Transcript
 
 DAYS = 12
 KINDS = {
     "mechanical": ["population.mechanical=3000", "population.llm=0", "years=40", "year.days=40", "checkpoint.every_years=3"],
     "simulated": [
-        *("population.mechanical=200", "population.llm=6", "llm.engine=simulated", "years=8", f"year.days={DAYS}"),
+        *("population.mechanical=200", "population.llm=6", "llm.messages=simulated", "years=8", f"year.days={DAYS}"),
         *("checkpoint.every_days=5", "satisfaction.judged=true", "satisfaction.every_days=4"),
     ],
     "real": ["population.mechanical=200", "population.llm=4", "years=2", "year.days=4", "checkpoint.every_days=2"],
 }
-KINDS["replay"] = [s for s in KINDS["simulated"] if not s.startswith("llm.engine")]
+KINDS["replay"] = [s for s in KINDS["simulated"] if not s.startswith("llm.messages")]
 COMMON = ["planner.compared_with=[us_federal]", "checkpoint.every_minutes=null"]
 
 
@@ -101,7 +103,7 @@ def uninterrupted(folder: Path, kind: str, whole: dict[str, Uninterrupted]) -> U
     if kind not in whole:
         if kind == "replay":
             recorded = uninterrupted(folder, "simulated", whole).path
-            KINDS["replay"] += ["llm.engine=replay", f"llm.transcript={recorded / TRANSCRIPT}"]
+            KINDS["replay"] += ["llm.messages=replay", f"llm.transcript={recorded / TRANSCRIPT}"]
         path = folder / f"whole-{kind}"
         begun = time.monotonic()
         process = subprocess.Popen(run_command(kind, path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -9,13 +9,15 @@ from itertools import product
 
 import jax
 
-from jaxecon.equilibrium import equilibrium
-from jaxecon.leader import LeaderProblem
-from jaxecon.population import PreferenceSet, base_preferences, gb2_skill
-from jaxecon.saez import saez_schedule, saez_self_consistent
-from jaxecon.stackelberg import solve
-from jaxecon.taxation import THREE_BRACKET_THRESHOLDS, US_FEDERAL_THRESHOLDS, TaxSchedule
-from jaxecon.welfare import welfare_weights
+from jaxecon.economy.gb2 import gb2_skill
+from jaxecon.economy.population import PreferenceSet, base_preferences
+from jaxecon.kernels.equilibrium import equilibrium
+from jaxecon.kernels.optimum.certified import solve
+from jaxecon.kernels.optimum.problem import LeaderProblem
+from jaxecon.kernels.optimum.saez import saez_schedule
+from jaxecon.kernels.optimum.saez_fixed_point import saez_self_consistent
+from jaxecon.kernels.taxation import THREE_BRACKET_THRESHOLDS, US_FEDERAL_THRESHOLDS, TaxSchedule
+from jaxecon.kernels.welfare import welfare_weights
 
 SETS: tuple[tuple[PreferenceSet, float], ...] = (
     ("calibrated", 10_000.0),

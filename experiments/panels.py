@@ -8,14 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon import economy as eco
-from jaxecon.build import Blueprint, assemble, blueprint, build_economy, dtype_of, first_brackets, skill_nodes
-from jaxecon.config import Config
-from jaxecon.economy import equilibrium_welfare, welfare_gain
-from jaxecon.elasticity import estimate_elasticity
-from jaxecon.errors import UserError
-from jaxecon.simulation import computing
-from jaxecon.taxation import TaxSchedule
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
+from jaxecon.economy.blueprint import Blueprint, blueprint
+from jaxecon.economy.build import assemble, build_economy, skill_nodes
+from jaxecon.economy.days import end_year, initial_state, simulate_days, start_year
+from jaxecon.economy.exact import equilibrium_welfare, welfare_gain
+from jaxecon.economy.first_schedule import first_brackets
+from jaxecon.economy.precision import computing, dtype_of
+from jaxecon.economy.state import Economy, EconomyState
+from jaxecon.economy.summary import summarise_year
+from jaxecon.kernels.optimum.elasticity import estimate_elasticity
+from jaxecon.kernels.taxation import TaxSchedule
 
 REFORM = 0.1  # by how much a bracket's rate lies from today's in a year, at most
 
@@ -51,15 +55,15 @@ def _lived(made_of: Blueprint, nodes: Any, thresholds: Any, rates: Any, days: in
     economy, _ = assemble(made_of, nodes)
     first = TaxSchedule(thresholds, rates[0])
 
-    def year(state: eco.EconomyState, rates: jax.Array) -> tuple[eco.EconomyState, tuple[jax.Array, jax.Array]]:
+    def year(state: EconomyState, rates: jax.Array) -> tuple[EconomyState, tuple[jax.Array, jax.Array]]:
         schedule = TaxSchedule(thresholds, rates)
-        state, plan, sums = eco.start_year(economy, state, schedule, days)
-        state, sums, record = eco.live_days(economy, plan, state, sums, days)
-        _, agents = eco.summarise_year(economy, schedule, state, sums, record)
+        state, plan, sums = start_year(economy, state, schedule, days)
+        state, sums, record = simulate_days(economy, plan, state, sums, days)
+        _, agents = summarise_year(economy, schedule, state, sums, record)
         income, hours = (jnp.concatenate([x[name] for name in economy.cohorts]) for x in (agents.income, agents.hours))
-        return eco.end_year(economy, state, sums), (income, hours)
+        return end_year(economy, state, sums), (income, hours)
 
-    _, (income, hours) = jax.lax.scan(year, eco.initial_state(economy, first), rates)
+    _, (income, hours) = jax.lax.scan(year, initial_state(economy, first), rates)
     return income, hours, economy.everyone.weight
 
 
@@ -70,7 +74,7 @@ def gains_in(config: Config, rates: np.ndarray) -> np.ndarray:
         economy = build_economy(config)
 
         @jax.jit
-        def gains(economy: eco.Economy, rates: jax.Array) -> jax.Array:
+        def gains(economy: Economy, rates: jax.Array) -> jax.Array:
             def gain(one: jax.Array) -> jax.Array:
                 return welfare_gain(economy, equilibrium_welfare(economy, TaxSchedule(jnp.asarray(thresholds), one)))
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from experiments.suite import NAMES
 from experiments.tables import FIGURES, interval_text, markdown, number_text, p_text, table_from
-from jaxecon.errors import UserError
-from jaxecon.records import write_atomically
+from jaxecon.core.errors import UserError
+from jaxecon.core.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PAGE = RESULTS.parent.parent / "docs" / "reproduction.md"
@@ -217,7 +217,7 @@ def _interactions() -> tuple[str, str]:
 def _language_models() -> tuple[str, str]:
     rows = _table("planner_prompt", "llm_planner")["rows"]
     whole = next(row for row in rows if row["described"] == "all four")
-    models = ", ".join(_manifest("planner_prompt")["designs"]["llm.planner"]["models"])
+    models = ", ".join(_manifest("planner_prompt")["designs"]["llm.agents.planner"]["models"])
     return UNTESTED, (
         f"No machine here holds Llama-3.1-8B with 100 agents. What did run: {models} as planner, one population, {len(rows)} "
         f"prompts, {sum(row['answers'] for row in rows)} answers, {sum(row['fallbacks'] for row in rows)} fallbacks; with the "

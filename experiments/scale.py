@@ -8,8 +8,8 @@ from experiments.panels import gains_in
 from experiments.pictures import COLOURS, curve, finish, powers_of_two
 from experiments.suite import Arms, Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table, spread_table
-from jaxecon import config as configuration
-from jaxecon.build import first_brackets
+from jaxecon.config.read import load
+from jaxecon.economy.first_schedule import first_brackets
 
 QUESTION = (
     "From how many people on does a planner's gain no longer depend on their number? And where a small panel stands for a share "
@@ -54,7 +54,7 @@ def _judged(study: Study, name: str) -> list[dict[str, Any]]:
     lived = [row for row in rows if row["status"] == "ok"]
     given = study.designs["mechanical"][name]["run"]
     country = {"cohorts": [{"name": "country", "rule": "rational", "size": COUNTRY}], "shares": {}, "sampling": "quantiles"}
-    config = configuration.load({**given, "population": {**given["population"], **country}})
+    config = load({**given, "population": {**given["population"], **country}})
     rates = np.array([[row[f"rate_{k}"] for k in range(len(first_brackets(config)[1]))] for row in lived])
     gains = gains_in(config, rates)
     for row, gain in zip(lived, gains, strict=True):

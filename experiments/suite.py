@@ -35,15 +35,22 @@ import pyarrow.parquet as pq
 import yaml
 
 from experiments.tables import Table, markdown
-from jaxecon import api, designs
-from jaxecon import config as configuration
-from jaxecon.config import Config
-from jaxecon.designs import Points
-from jaxecon.errors import UserError
-from jaxecon.figures import check_matplotlib
-from jaxecon.records import MANIFEST, environment, refuse_existing, write_atomically
-from jaxecon.studies import plain
-from jaxecon.sweep import Executor, Listener, Silent, Sweep, sweep
+from jaxecon.config import read as config_read
+from jaxecon.config.read import apply, read_yaml
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
+from jaxecon.core.files import write_atomically
+from jaxecon.report.schedules import check_matplotlib
+from jaxecon.simulation.language import check_engines
+from jaxecon.simulation.optimum import plain
+from jaxecon.storage.paths import MANIFEST, refuse_existing
+from jaxecon.storage.provenance import environment
+from jaxecon.sweeps.design import Design, read
+from jaxecon.sweeps.executor import Executor
+from jaxecon.sweeps.listener import Listener, Silent
+from jaxecon.sweeps.points import Points
+from jaxecon.sweeps.results import Sweep
+from jaxecon.sweeps.sweep import sweep
 
 NAMES = (
     "tax_year",
@@ -93,7 +100,7 @@ def load(name: str, size: str) -> Designs:
     """The designs of an experiment. Raises UserError: no such experiment, a file that is none."""
     if name not in NAMES:
         raise UserError(f"experiment: {name!r}; one of {', '.join(NAMES)}")
-    tree = configuration.read_yaml(Path(__file__).with_name(f"{name}.yaml"))
+    tree = read_yaml(Path(__file__).with_name(f"{name}.yaml"))
     merged = _merged(tree.get("base") or {}, tree.get(size) or {})
     return {kind: merged.get(kind) or {} for kind in _KINDS}
 
@@ -132,14 +139,14 @@ def conduct(
         for design in tree[kind].values():
             for override in overrides:
                 _refuse_taken(override, design, getattr(module, "RESERVED", ()))
-                configuration.apply(design.setdefault("run", {}), override)
+                apply(design.setdefault("run", {}), override)
     left_out = bool(tree["llm"]) and not llm
     if left_out:
         tree["llm"] = {}
     check_matplotlib()
     least = getattr(module, "LEAST_YEARS", 1)
     for where, design in tree["mechanical"].items():
-        years = configuration.load(design["run"]).years
+        years = config_read.load(design["run"]).years
         if years < least:
             raise UserError(f"years: {years}; at least {least} in {name}.mechanical.{where}")
     for where, design in tree["llm"].items():
@@ -186,11 +193,11 @@ def _silently(_: str) -> AbstractContextManager[Listener]:
 
 def _check_engines(where: str, design: Mapping[str, Any]) -> None:
     """Raise UserError where a model or its engine is missing."""
-    points = Points(designs.read(design))
+    points = Points(read(design))
     for i in range(len(points)):
         config = points.config(points[i])
         try:
-            api.check_engines(config)
+            check_engines(config)
         except UserError as error:
             raise UserError(f"{error} (or --no-llm)") from error
         local = any(serving.engine == "vllm" for serving in config.servings.values())
@@ -238,7 +245,7 @@ class Study:
     def _lived(self, kind: str, name: str, design: Mapping[str, Any], executor: Executor | None) -> Sweep:
         folder = self.folder / kind / name
         with self.watch(f"{self.name}: {kind} {name}") as listener:
-            found = sweep(designs.read(design), out=folder, executor=executor, force=self.force, listener=listener)
+            found = sweep(read(design), out=folder, executor=executor, force=self.force, listener=listener)
         points, years = found.points, found.years
         seeds = points["seed"].to_pylist() if "seed" in points.column_names else [int(design.get("run", {}).get("seed", 0))]
         self.accounts[f"{kind}.{name}"] = {
@@ -246,7 +253,7 @@ class Study:
             "failed": found.manifest["failed"],
             "errors": sorted({error for error in points["error"].to_pylist() if error is not None})[:5],
             "populations": len(set(seeds)),
-            **_sizes(designs.read(design)),
+            **_sizes(read(design)),
             "seeds": [min(seeds), max(seeds)],
             "answers": sum(years["llm_calls"].to_pylist()),
             "fallbacks": sum(years["llm_fallbacks"].to_pylist()),
@@ -265,7 +272,7 @@ class Study:
 
     def configurations(self, name: str, points: Sequence[Mapping[str, Any]] | None = None) -> list[tuple[dict[str, Any], Config]]:
         """Each point's settings with its configuration. points: as `sweep` takes them."""
-        every = Points(designs.read(self._design(name, points)))
+        every = Points(read(self._design(name, points)))
         return [(every[i].settings, every.config(every[i])) for i in range(len(every))]
 
     def seeds(self, name: str) -> range:
@@ -290,7 +297,7 @@ def _code() -> str:
     return hashlib.sha256(f"{environment()['code']} {own}".encode()).hexdigest()[:12]
 
 
-def _sizes(design: designs.Design) -> dict[str, list[int]]:
+def _sizes(design: Design) -> dict[str, list[int]]:
     """The fewest and the most agents, years and days of a year of any arm."""
     points = Points(design)
     arms = [points.config(points[i]) for i in range(0, len(points), design.seeds or 1)]

@@ -10,13 +10,16 @@ import numpy as np
 from experiments.pictures import forest
 from experiments.suite import Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table
-from jaxecon.build import build_economy, first_brackets
-from jaxecon.config import Config
-from jaxecon.economy import Economy, leader_problem, welfare_gain
-from jaxecon.equilibrium import settle
-from jaxecon.labor import HOURS, choice_payoffs
-from jaxecon.simulation import computing
-from jaxecon.taxation import TaxSchedule
+from jaxecon.config.settings import Config
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.exact import leader_problem, welfare_gain
+from jaxecon.economy.first_schedule import first_brackets
+from jaxecon.economy.precision import computing
+from jaxecon.economy.state import Economy
+from jaxecon.kernels.equilibrium import settle
+from jaxecon.kernels.labor import HOURS
+from jaxecon.kernels.quantal import choice_payoffs
+from jaxecon.kernels.taxation import TaxSchedule
 
 QUESTION = (
     "The paper sets weekly disutility against annual income and divides utility by realised income, however small. Which of "

@@ -13,12 +13,14 @@ from experiments.pictures import COLOURS, finish
 from experiments.statistics import estimate
 from experiments.suite import Arms, Picture, Study, arms_of
 from experiments.tables import Table, arms_table, described_table
-from jaxecon.build import announced_schedule, build_economy, first_brackets
-from jaxecon.config import Config
-from jaxecon.economy import leader_problem, welfare_gain
-from jaxecon.simulation import computing
-from jaxecon.sweep import Sweep
-from jaxecon.voting import valuations
+from jaxecon.config.settings import Config
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.exact import leader_problem, welfare_gain
+from jaxecon.economy.first_schedule import first_brackets
+from jaxecon.economy.precision import computing
+from jaxecon.planners.announced import announced_schedule
+from jaxecon.planners.elections.voting import valuations
+from jaxecon.sweeps.results import Sweep
 
 QUESTION = (
     "Workers elect one of themselves, who sets the rates for its own utility. How far from the optimum do they end, how often "

@@ -5,76 +5,58 @@
 
 import sys
 from importlib import import_module
-from types import ModuleType
+
+from jaxecon.core.moved import MovedModules
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "TaxSchedule": "taxation",
-    "tax_due": "taxation",
-    "marginal_rate": "taxation",
-    "Preferences": "preferences",
-    "isoelastic_utility": "preferences",
-    "satisfaction_adjusted": "preferences",
-    "HOURS": "labor",
-    "best_response": "labor",
-    "quantal_response": "labor",
-    "gb2_quantile": "population",
-    "gb2_skill": "population",
-    "sample_gb2": "population",
-    "Outcome": "equilibrium",
-    "equilibrium": "equilibrium",
-    "welfare_weights": "welfare",
-    "social_welfare": "welfare",
-    "paper_welfare": "welfare",
-    "atkinson_welfare": "welfare",
-    "rawlsian_welfare": "welfare",
-    "effective_sample_size": "welfare",
-    "gini": "welfare",
-    "SocialWelfare": "welfare",
-    "optimal_schedule": "stackelberg",
-    "saez_rates": "saez",
-    "saez_schedule": "saez",
-    "saez_self_consistent": "saez",
-    "saez_top_rate": "saez",
-    "saez_linear_rate": "saez",
-    "optimal_capital_tax": "saving",
-    "estimate_elasticity": "elasticity",
-    "perturbed_elasticities": "elasticity",
-    "Config": "config",
-    "Run": "records",
-    "run": "api",
-    "load": "api",
-    "resume": "continuing",
-    "replay": "continuing",
-    "branch": "continuing",
-    "digest": "digest",
-    "Sweep": "sweep",
-    "sweep": "sweep",
+# The public names, by the module that holds them.
+_NAMES_OF = {
+    "kernels.taxation": ("TaxSchedule", "tax_due", "marginal_rate"),
+    "kernels.preferences": ("Preferences", "isoelastic_utility", "satisfaction_adjusted"),
+    "kernels.labor": ("HOURS", "best_response"),
+    "kernels.quantal": ("quantal_response",),
+    "economy.gb2": ("gb2_quantile", "gb2_skill", "sample_gb2"),
+    "kernels.equilibrium": ("Outcome", "equilibrium"),
+    "kernels.welfare": (
+        "welfare_weights",
+        "social_welfare",
+        "paper_welfare",
+        "atkinson_welfare",
+        "rawlsian_welfare",
+        "effective_sample_size",
+        "gini",
+        "SocialWelfare",
+    ),
+    "kernels.optimum.certified": ("optimal_schedule",),
+    "kernels.optimum.saez": ("saez_rates", "saez_schedule", "saez_top_rate", "saez_linear_rate"),
+    "kernels.optimum.saez_fixed_point": ("saez_self_consistent",),
+    "kernels.saving": ("optimal_capital_tax",),
+    "kernels.optimum.elasticity": ("estimate_elasticity", "perturbed_elasticities"),
+    "config": ("Config",),
+    "storage.run": ("Run",),
+    "simulation.run": ("run", "load"),
+    "simulation.resume": ("resume",),
+    "simulation.replay": ("replay",),
+    "simulation.branch": ("branch",),
+    "storage.digest": ("digest",),
+    "sweeps.results": ("Sweep",),
+    "sweeps.sweep": ("sweep",),
 }
+_MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_MODULE_OF]
+
+sys.meta_path.append(MovedModules())
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'jaxecon' has no attribute {name!r}")
-    value = getattr(import_module(f"jaxecon.{_HOME[name]}"), name)
+    value = getattr(import_module(f"jaxecon.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """Importing the submodule `equilibrium` must not put it where the function `equilibrium` is looked for."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if isinstance(value, ModuleType) and name in _HOME:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

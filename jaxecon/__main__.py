@@ -1,4 +1,4 @@
-from jaxecon.cli import main
+from jaxecon.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -11,14 +11,17 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Generic
 
-from jaxecon.config import Price
-from jaxecon.errors import BudgetSpent
-from jaxecon.simulation import LLMUsage
-from llm.engine import Completion, Draw, Engine, EngineError, Message, Request, Sampling, request_key
-from llm.kinds import DecisionKind, Observation, Value
-from llm.prompts import try_again
-from llm.replay import Status, StoredDecision, Transcript
-from llm.schemas import Unusable
+from jaxecon.config.language import Price
+from jaxecon.core.errors import BudgetSpent, EngineError
+from jaxecon.storage.usage import LLMUsage
+from llm.accounts import Account
+from llm.decisions.base import DecisionKind, Observation, Unusable, Value
+from llm.decisions.wording import try_again
+from llm.engines.base import Engine
+from llm.messages import Completion, Draw, Message, Request, Sampling
+from llm.transcript.keys import request_key
+from llm.transcript.rows import Status, StoredDecision
+from llm.transcript.store import Transcript
 
 _REPLY_ROOM = 150  # tokens that an unusable reply and the complaint about it add to a prompt
 
@@ -51,25 +54,6 @@ class Served:
         cached = price.prompt if price.cached is None else price.cached
         fresh = used.prompt_tokens - used.cached_tokens
         return (fresh * price.prompt + used.cached_tokens * cached + used.completion_tokens * price.completion) / 1e6
-
-
-@dataclass
-class Account:
-    """What one cohort's decisions of one kind took. dollars by the configured prices."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    dollars: float = 0.0
-    statuses: Counter[str] = field(default_factory=Counter)
-
-    def add(self, reply: Completion, dollars: float) -> None:
-        self.calls += 1
-        self.prompt_tokens += reply.usage.prompt_tokens
-        self.cached_tokens += reply.usage.cached_tokens
-        self.completion_tokens += reply.usage.completion_tokens
-        self.dollars += dollars
 
 
 class _Abandoned(Exception):

@@ -5,12 +5,14 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from jaxecon.config import LLM_RULE, Config, Serving
-from llm import models
+from jaxecon.config.language import Serving
+from jaxecon.config.people import LLM_RULE
+from jaxecon.config.settings import Config
+from llm.agents.planner import PLANNER
 from llm.bridge import Served
-from llm.engine import Engine
-from llm.planner import PLANNER
-from llm.simulated_engine import SimulatedEngine
+from llm.engines import models
+from llm.engines.base import Engine
+from llm.engines.simulated import SimulatedEngine
 
 
 def check(config: Config) -> None:
@@ -20,11 +22,11 @@ def check(config: Config) -> None:
             case "vllm":
                 models.resolve(serving.model)
             case "openai":
-                from llm.openai_engine import check_openai
+                from llm.engines.openai.engine import check_openai
 
                 check_openai(serving.base_url, serving.api_key_env)
             case "replay":
-                from llm.replay import transcript_path
+                from llm.engines.replayed import transcript_path
 
                 transcript_path(serving.transcript or "")
 
@@ -67,7 +69,7 @@ def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, S
 @contextmanager
 def replaying(config: Config, transcript: Path, identities: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Served]]:
     """What serves each cohort of a run that is lived again, by its name: its own answers. identities: of what gave them."""
-    from llm.replay import ReplayEngine
+    from llm.engines.replayed import ReplayEngine
 
     with ExitStack() as stack:
         by_cohort: dict[str, Served] = {}
@@ -84,11 +86,11 @@ def engine(settings: Serving, seed: int, cohorts: list[str]) -> Engine:
         case "simulated":
             return SimulatedEngine()
         case "replay":
-            from llm.replay import ReplayEngine, transcript_path
+            from llm.engines.replayed import ReplayEngine, transcript_path
 
             return ReplayEngine(transcript_path(settings.transcript or ""), cohorts)
         case "openai":
-            from llm.openai_engine import OpenAIEngine
+            from llm.engines.openai.engine import OpenAIEngine
 
             return OpenAIEngine(
                 settings.model,
@@ -102,7 +104,7 @@ def engine(settings: Serving, seed: int, cohorts: list[str]) -> Engine:
                 patience_seconds=settings.patience_seconds,
             )
         case "vllm":
-            from llm.vllm_engine import VLLMEngine
+            from llm.engines.vllm import VLLMEngine
 
             return VLLMEngine(
                 model=settings.model,

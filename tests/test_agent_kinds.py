@@ -7,9 +7,9 @@ import pytest
 from oracles import economy as oracle
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon.build import build_economy
-from jaxecon.simulation import computing
+from jaxecon.config.read import load
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.precision import computing
 from jaxecon.workers.social import altruistic_response
 
 # of one size and so of the same skills: shares change who is what, and not who there is
@@ -22,7 +22,7 @@ COHORTS = [
 
 def config_of(shares=(0.2, 0.2), **sections):
     bad, good = shares
-    return configuration.load(
+    return load(
         {
             "years": 1,
             "year": {"days": 4},

@@ -13,10 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxecon import checkpoint as ck
-from jaxecon.checkpoint import Checkpoints, Damaged, Position
-from jaxecon.config import CheckpointPolicy
-from jaxecon.errors import UserError
+from jaxecon.config.recording import CheckpointPolicy
+from jaxecon.core.errors import UserError
+from jaxecon.storage import checkpoint as ck
+from jaxecon.storage import checkpoint_files as storage_checkpoint_files
+from jaxecon.storage.checkpoint import Checkpoints, _copied, remove_unfinished, write
+from jaxecon.storage.checkpoint_files import (
+    Damaged,
+    Position,
+    files_below,
+    named_leaves,
+    positions,
+    read_leaves,
+    restore,
+    state_digest,
+    verified,
+)
 
 FROZEN = Path(__file__).parent / "data" / "checkpoint-format-1"
 NEVER = {"every_minutes": None}
@@ -34,7 +46,7 @@ def state(scale=1.0):
 
 def written(folder, position=None, **more):
     position = position or Position(1, 2)
-    return ck.write(folder, position, {n: ck._copied(x) for n, x in ck.named_leaves(state(**more)).items()}, {"extra": [1]})
+    return write(folder, position, {n: _copied(x) for n, x in named_leaves(state(**more)).items()}, {"extra": [1]})
 
 
 def same(a, b):
@@ -46,9 +58,9 @@ def same(a, b):
 
 def test_what_is_written_comes_back(tmp_path):
     written(tmp_path)
-    found, damaged = ck.newest(tmp_path)
+    found, damaged = storage_checkpoint_files.newest(tmp_path)
     assert (found.position, damaged) == (Position(1, 2), [])
-    back, meta = ck.restore(found, state(scale=0.0))
+    back, meta = restore(found, state(scale=0.0))
     same(back, state())
     assert (meta["format"], meta["year"], meta["day"], meta["extra"]) == (1, 1, 2, [1])
     assert sorted(p.name for p in found.path.iterdir()) == ["SHA256SUMS", "arrays", "checkpoint.json"]
@@ -58,7 +70,7 @@ def test_sums_are_what_sha256sum_reads(tmp_path):
     path = written(tmp_path)
     checked = subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=path, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count(": OK") == len(ck._files(path)) - 1
+    assert checked.stdout.count(": OK") == len(files_below(path)) - 1
 
 
 def test_the_digest_is_of_the_state_and_not_of_its_files(tmp_path, monkeypatch):
@@ -66,8 +78,8 @@ def test_the_digest_is_of_the_state_and_not_of_its_files(tmp_path, monkeypatch):
     one, other = (written(tmp_path / name, scale=scale) for name, scale in (("a", 1), ("c", 2)))
     monkeypatch.setattr(ck, "_FILE_BYTES", 16)
     two = written(tmp_path / "b", scale=1)
-    assert len(ck._files(two)) > len(ck._files(one))
-    digests = [ck.state_digest(ck.verified(path)) for path in (one, two, other)]
+    assert len(files_below(two)) > len(files_below(one))
+    digests = [state_digest(verified(path)) for path in (one, two, other)]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -88,26 +100,26 @@ def test_damage_to_any_file_is_seen_and_the_one_before_is_used(tmp_path, damage)
     written(tmp_path, Position(1, 0))
     newest = written(tmp_path, Position(2, 0))
     pristine = shutil.copytree(newest, tmp_path / "pristine")
-    files = [name for name in ck._files(pristine) if damage != "empty" or (pristine / name).stat().st_size]
+    files = [name for name in files_below(pristine) if damage != "empty" or (pristine / name).stat().st_size]
     for name in files:
         if damage in ("truncated", "flipped") and (pristine / name).stat().st_size == 0:
             continue
         damages()[damage](newest / name)
-        found, problems = ck.newest(tmp_path)
+        found, problems = storage_checkpoint_files.newest(tmp_path)
         assert found.position == Position(1, 0), name
         assert len(problems) == 1
         assert str(newest) in problems[0]
         assert "\n" not in problems[0]
         shutil.rmtree(newest)
         shutil.copytree(pristine, newest)
-    assert ck.newest(tmp_path)[0].position == Position(2, 0)
+    assert storage_checkpoint_files.newest(tmp_path)[0].position == Position(2, 0)
 
 
 def test_a_file_that_does_not_belong_there(tmp_path):
     path = written(tmp_path)
     (path / "arrays" / "more").write_text("x")
     with pytest.raises(Damaged, match="arrays/more is not one of its files"):
-        ck.verified(path)
+        verified(path)
 
 
 def test_half_written_folders_are_no_checkpoints(tmp_path):
@@ -115,16 +127,16 @@ def test_half_written_folders_are_no_checkpoints(tmp_path):
     shutil.copytree(tmp_path / "00000001-000000", tmp_path / ".unfinished-abc")
     (tmp_path / "00000009-000000").mkdir()  # as a foreign tool would leave it
     (tmp_path / "notes").mkdir()
-    found, problems = ck.newest(tmp_path)
+    found, problems = storage_checkpoint_files.newest(tmp_path)
     assert found.position == Position(1, 0)
     assert problems == [f"{tmp_path / '00000009-000000'}: SHA256SUMS is missing"]
-    ck.remove_unfinished(tmp_path)
+    remove_unfinished(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000001-000000", "00000009-000000", "notes"]
 
 
 def test_another_form_is_refused(tmp_path):
     written(tmp_path)
-    found, _ = ck.newest(tmp_path)
+    found, _ = storage_checkpoint_files.newest(tmp_path)
     for wrong, message in (
         ({**state(), "rebate": jnp.zeros(2)}, r"rebate is float32 \[\], this configuration needs float32 \[2\]"),
         ({**state(), "rebate": jnp.int32(1)}, r"rebate is float32 \[\], this configuration needs int32 \[\]"),
@@ -132,7 +144,7 @@ def test_another_form_is_refused(tmp_path):
         ({k: v for k, v in state().items() if k != "rebate"}, "rebate is not known: the state of another configuration"),
     ):
         with pytest.raises(UserError, match=message):
-            ck.restore(found, wrong)
+            restore(found, wrong)
 
 
 def test_a_newer_format_is_refused(tmp_path, monkeypatch):
@@ -140,7 +152,7 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
     path = written(tmp_path)
     monkeypatch.undo()
     with pytest.raises(UserError, match="format 99; this jaxecon reads up to 1; install a newer jaxecon"):
-        ck.verified(path)
+        verified(path)
 
 
 def test_an_older_format_is_migrated(tmp_path, monkeypatch):
@@ -158,7 +170,7 @@ def test_an_older_format_is_migrated(tmp_path, monkeypatch):
     monkeypatch.setattr(ck, "MIGRATIONS", {1: renamed, 2: doubled})
     like = state()
     like["pool"] = {"rebate": like.pop("rebate")}
-    back, meta = ck.restore(ck.newest(tmp_path)[0], like)
+    back, meta = restore(storage_checkpoint_files.newest(tmp_path)[0], like)
     expected = state(scale=2.0)
     expected["pool"] = {"rebate": expected.pop("rebate")}
     same(back, expected)
@@ -168,10 +180,10 @@ def test_an_older_format_is_migrated(tmp_path, monkeypatch):
 
 def test_the_frozen_checkpoint_of_format_1():
     """Written by the first release of this format (tests/data/make_checkpoint.py); it must be readable for ever."""
-    found = ck.verified(FROZEN / "00000001-000002")
-    back, _ = ck.restore(found, state(scale=0.0))
+    found = verified(FROZEN / "00000001-000002")
+    back, _ = restore(found, state(scale=0.0))
     same(back, state())
-    assert ck.state_digest(found) == "3064d0bf62a7a504b30fd0c8198d91c91ba1a707efebc157fa611ac2ddfdea61"
+    assert state_digest(found) == "3064d0bf62a7a504b30fd0c8198d91c91ba1a707efebc157fa611ac2ddfdea61"
 
 
 def test_sharded_arrays(tmp_path):
@@ -210,7 +222,7 @@ def saved(folder, policy, *at, durable=None, protected=None):
         checkpoints.save(position, state(), {})
     checkpoints.wait()
     checkpoints.close()
-    return [(p.year, p.day) for p in ck.positions(folder)]
+    return [(p.year, p.day) for p in positions(folder)]
 
 
 def test_the_newest_are_kept_and_those_asked_for(tmp_path):
@@ -224,7 +236,7 @@ def test_the_newest_are_kept_and_those_asked_for(tmp_path):
 def test_a_position_written_again_replaces_what_was_there(tmp_path):
     (tmp_path / "00000001-000000").mkdir(parents=True)  # damaged
     assert saved(tmp_path, {}, Position(1, 0)) == [(1, 0)]
-    assert ck.newest(tmp_path) == (ck.verified(tmp_path / "00000001-000000"), [])
+    assert storage_checkpoint_files.newest(tmp_path) == (verified(tmp_path / "00000001-000000"), [])
 
 
 @pytest.mark.parametrize(
@@ -257,9 +269,9 @@ def test_the_copy_is_of_the_moment(tmp_path):
     gate.set()
     checkpoints.wait()
     checkpoints.close()
-    found, _ = ck.newest(tmp_path)
+    found, _ = storage_checkpoint_files.newest(tmp_path)
     assert found.meta["transcript_requests"] == 5
-    back = ck.read_leaves(found)
+    back = read_leaves(found)
     np.testing.assert_array_equal(back["numpy"], np.zeros(1000))
     np.testing.assert_array_equal(back["given"], np.arange(1000.0))
 
@@ -301,13 +313,13 @@ def test_a_full_disk(small_disk):
     with pytest.raises(UserError, match="no checkpoint can be written") as caught:
         checkpoints.wait()
     assert "\n" not in str(caught.value)
-    found, damaged = ck.newest(small_disk)
+    found, damaged = storage_checkpoint_files.newest(small_disk)
     assert (found.position, damaged) == (Position(1, 0), [])
     assert [p.name for p in small_disk.iterdir()] == ["00000001-000000"]  # and there is room again
     checkpoints.save(Position(3, 0), state(), {})
     checkpoints.wait()
     checkpoints.close()
-    assert ck.newest(small_disk)[0].position == Position(3, 0)
+    assert storage_checkpoint_files.newest(small_disk)[0].position == Position(3, 0)
 
 
 def test_a_read_only_disk(small_disk):
@@ -318,7 +330,7 @@ def test_a_read_only_disk(small_disk):
     with pytest.raises(UserError, match=r"no checkpoint can be written \(Read-only file system\)"):
         checkpoints.wait()
     checkpoints.close()
-    back, _ = ck.restore(ck.newest(small_disk)[0], state())
+    back, _ = restore(storage_checkpoint_files.newest(small_disk)[0], state())
     same(back, state())
 
 

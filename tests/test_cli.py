@@ -65,7 +65,7 @@ def test_mechanical_run_needs_no_vllm(tmp_path):
     """Exit 0, a table, a run directory, and neither vllm nor the bridge imported."""
     code = textwrap.dedent("""
         import sys
-        from jaxecon.cli import app
+        from jaxecon.cli.app import app
         app(sys.argv[1:], standalone_mode=False)
         assert not {"vllm", "torch", "llm"} & set(sys.modules), "imported"
     """)
@@ -196,7 +196,7 @@ def test_out_of_memory_is_one_line(tmp_path):
         import resource
         few = 4 * 2**30  # bytes of addresses: enough to start JAX, not for 100 million agents
         resource.setrlimit(resource.RLIMIT_AS, (few, few))
-        from jaxecon.cli import main
+        from jaxecon.cli.app import main
         main()
     """)
     done = subprocess.run(
@@ -214,14 +214,14 @@ def test_only_what_is_out_of_memory_is_called_so(capsys):
     """The words of a GPU and of a CPU, in the exception that JAX raises; its other errors keep their traceback."""
     from jax.errors import JaxRuntimeError
 
-    from jaxecon.cli import ENGINE_FAILED, _one_line_errors
+    from jaxecon.cli.errors import ENGINE_FAILED, one_line_errors
 
     for error in (
         JaxRuntimeError("RESOURCE_EXHAUSTED: Failed to allocate request for 1.50GiB on device ordinal 0"),
         JaxRuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 2880000160 bytes."),
         MemoryError(),
     ):
-        with pytest.raises(SystemExit) as ended, _one_line_errors():
+        with pytest.raises(SystemExit) as ended, one_line_errors():
             raise error
         assert ended.value.code == ENGINE_FAILED
         said = capsys.readouterr().err
@@ -229,7 +229,7 @@ def test_only_what_is_out_of_memory_is_called_so(capsys):
         assert said.count("\n") == 1
         assert all(setting in said for setting in ("record.agents=sample", "llm.gpu_memory_share", "device=cpu"))
     for error in (JaxRuntimeError("INTERNAL: something else"), RuntimeError("RESOURCE_EXHAUSTED")):
-        with pytest.raises(type(error)), _one_line_errors():
+        with pytest.raises(type(error)), one_line_errors():
             raise error
 
 

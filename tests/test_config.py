@@ -3,15 +3,15 @@
 import pytest
 import yaml
 
-from jaxecon import config as configuration
-from jaxecon.errors import UserError
+from jaxecon.config.read import load, to_yaml
+from jaxecon.core.errors import UserError
 
 
 def test_defaults_survive_yaml(tmp_path):
-    config = configuration.load()
+    config = load()
     path = tmp_path / "config.yaml"
-    path.write_text(configuration.to_yaml(config))
-    assert configuration.load(path) == config
+    path.write_text(to_yaml(config))
+    assert load(path) == config
 
 
 def test_overrides_win_over_the_file(tmp_path):
@@ -19,15 +19,13 @@ def test_overrides_win_over_the_file(tmp_path):
     path.write_text(
         yaml.safe_dump({"years": 7, "year": {"days": 3}, "population": {"cohorts": [{"name": "a", "rule": "fixed", "size": 2}]}})
     )
-    config = configuration.load(
-        path, ["year.days=5", "population.cohorts.0.size=9", "schedule.rates=[0.1, .2, .3, 0.4, 0.5, 0.6, 1]"]
-    )
+    config = load(path, ["year.days=5", "population.cohorts.0.size=9", "schedule.rates=[0.1, .2, .3, 0.4, 0.5, 0.6, 1]"])
     assert (config.years, config.year.days, config.cohorts[0].size) == (7, 5, 9)
     assert config.schedule.rates == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
 
 
 def test_head_counts_become_cohorts():
-    config = configuration.load({"population": {"mechanical": 5, "llm": 2}})
+    config = load({"population": {"mechanical": 5, "llm": 2}})
     assert [(c.name, c.rule, c.size) for c in config.cohorts] == [
         ("adaptive", "adaptive", 3),
         ("quantal", "quantal", 2),
@@ -56,7 +54,7 @@ def test_head_counts_become_cohorts():
     ],
 )
 def test_shares(population, expected):
-    assert configuration.load({"population": population}).shares == pytest.approx(expected)
+    assert load({"population": population}).shares == pytest.approx(expected)
 
 
 COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
@@ -111,7 +109,7 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
 )
 def test_a_mistake_gets_one_line(override, message):
     with pytest.raises(UserError) as caught:
-        configuration.load(None, override.split("\n"))
+        load(None, override.split("\n"))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -124,7 +122,7 @@ def test_a_key_in_the_place_of_its_name_is_not_shown(setting, key):
     given = ["llm.others={big: {engine: openai}}", f"{setting}={key}"]
     for override in (given, [given[0], f"{setting}:{key}SECRET"]):
         with pytest.raises(UserError) as caught:
-            configuration.load(None, override)
+            load(None, override)
         said = str(caught.value)
         assert "\n" not in said
         assert not any(secret in said for secret in ("SECRET", "abc", "12345678"))
@@ -135,7 +133,7 @@ def test_a_key_in_the_place_of_its_name_is_not_shown(setting, key):
 
 def test_zero_agents():
     with pytest.raises(UserError, match="population: 0 agents"):
-        configuration.load({"population": {"mechanical": 0, "llm": 0}})
+        load({"population": {"mechanical": 0, "llm": 0}})
 
 
 @pytest.mark.parametrize(
@@ -154,9 +152,9 @@ def test_unreadable_files(tmp_path, text, message):
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=message):
-        configuration.load(path)
+        load(path)
 
 
 def test_several_mistakes_are_counted():
     with pytest.raises(UserError, match=r"\(and 1 more\)"):
-        configuration.load(None, ["years=0", "seed=-1"])
+        load(None, ["years=0", "seed=-1"])

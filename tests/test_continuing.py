@@ -20,11 +20,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import jaxecon as je
-from jaxecon import checkpoint as ck
-from jaxecon import records
-from jaxecon.digest import digest
-from jaxecon.errors import Interrupted, UserError
-from jaxecon.simulation import Silent
+from jaxecon.core.errors import Interrupted, UserError
+from jaxecon.simulation.ports import Silent
+from jaxecon.storage import checkpoint_files as storage_checkpoint_files
+from jaxecon.storage import run as records
+from jaxecon.storage.checkpoint_files import Position, positions
+from jaxecon.storage.digest import digest
+from jaxecon.storage.recorder import Recorder
 
 MECHANICAL = {
     "years": 3,
@@ -87,7 +89,7 @@ def whole(config, tmp_path_factory):
 def decisions(path):
     if not (path / "transcript.sqlite").exists():
         return []
-    from llm.replay import Transcript
+    from llm.transcript.store import Transcript
 
     transcript = Transcript(path / "transcript.sqlite", read_only=True)
     found = list(transcript.decisions())
@@ -127,7 +129,7 @@ def test_an_interrupted_run_loses_nothing(config, whole, tmp_path, year, day):
         je.run(config, out=tmp_path / "run", listener=At(interrupt, year=year, day=day))
     run = je.load(tmp_path / "run")
     assert run.manifest["status"] == "interrupted"
-    found, damaged = ck.newest(run.path / "checkpoints")
+    found, damaged = storage_checkpoint_files.newest(run.path / "checkpoints")
     assert not damaged
     assert (found.position.year, found.position.day) == ((year, day) if day else (year + 1, 0))
     je.resume(run.path)
@@ -139,12 +141,12 @@ def test_a_run_without_a_checkpoint_begins_again(config, whole, tmp_path):
     shutil.rmtree(killed / "checkpoints")
     told = []
     je.resume(killed, tell=told.append)
-    assert told[0].position == ck.Position(0, 0)
+    assert told[0].position == Position(0, 0)
     assert_same_run(killed, whole.path)
 
 
 def test_the_interrupted_day_asks_only_for_what_is_missing(tmp_path):
-    from llm.simulated_engine import SimulatedEngine
+    from llm.engines.simulated import SimulatedEngine
 
     class Counting(SimulatedEngine):
         asked = 0
@@ -178,8 +180,8 @@ def test_the_interrupted_day_asks_only_for_what_is_missing(tmp_path):
 
 def flighty():
     """Answers at random, now and then uselessly: what is asked twice is answered otherwise."""
-    from llm.engine import Completion, Usage
-    from llm.scripted import ScriptedEngine
+    from llm.engines.scripted import ScriptedEngine
+    from llm.messages import Completion, Usage
 
     rng = random.Random()
 
@@ -202,8 +204,8 @@ def flighty():
 )
 def test_what_was_paid_for_is_counted_once(tmp_path, batch, stop):
     """A run that stops after the first answer of a batch."""
-    from llm.engine import EngineError
-    from llm.replay import Transcript
+    from jaxecon.core.errors import EngineError
+    from llm.transcript.store import Transcript
 
     config = {
         **HYBRID,
@@ -274,7 +276,7 @@ def test_a_complete_run_is_left_alone(whole):
 
 def test_a_damaged_newest_checkpoint(config, whole, tmp_path):
     killed = run_killed(config, tmp_path / "run", year=2, day=6)
-    newest = killed / "checkpoints" / [p.name for p in ck.positions(killed / "checkpoints")][-1]
+    newest = killed / "checkpoints" / [p.name for p in positions(killed / "checkpoints")][-1]
     path = next(p for p in newest.rglob("*") if p.is_file() and p.stat().st_size > 100)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     told = []
@@ -344,7 +346,7 @@ def test_other_code_is_refused_or_recorded(tmp_path, monkeypatch):
 
 
 def test_another_model_is_refused_or_recorded(tmp_path):
-    from llm.simulated_engine import SimulatedEngine
+    from llm.engines.simulated import SimulatedEngine
 
     class Other(SimulatedEngine):
         @property
@@ -407,7 +409,7 @@ def test_another_machine_is_told_of(tmp_path, monkeypatch):
 def test_two_processes_on_one_run(tmp_path):
     """Neither written twice, nor read while its checkpoints come and go."""
     killed = run_killed(MECHANICAL, tmp_path / "run", year=1)
-    recorder = records.Recorder.open(killed)
+    recorder = Recorder.open(killed)
     for read in (je.digest, je.replay, lambda path: je.branch(path, year=0, out=tmp_path / "branch")):
         with pytest.raises(UserError, match="is being written by another process, which must end first"):
             read(killed)
@@ -445,8 +447,8 @@ def test_signals(tmp_path, number, status):
     assert "Traceback" not in stderr
     run = je.load(path)
     assert run.manifest["status"] == "interrupted"
-    found, _ = ck.newest(path / "checkpoints")
-    assert found.position == ck.Position(run.last_year + 1, 0)  # nothing is lost
+    found, _ = storage_checkpoint_files.newest(path / "checkpoints")
+    assert found.position == Position(run.last_year + 1, 0)  # nothing is lost
     assert not (path / ".lock").exists()
 
 
@@ -499,7 +501,7 @@ def test_a_replay_of_a_run_that_was_killed_after_its_first_election(tmp_path):
     """Its newest checkpoint is from before any."""
     config = {**MECHANICAL, "planner": {"kind": "elected", "compared_with": []}, "checkpoint": {"every_years": 1}}
     killed = run_killed(config, tmp_path / "run", year=1)
-    assert ck.newest(killed / "checkpoints")[0].position == ck.Position(1, 0)
+    assert storage_checkpoint_files.newest(killed / "checkpoints")[0].position == Position(1, 0)
     assert je.load(killed).elections.num_rows
     replayed = je.replay(killed)
     assert (replayed.equal, replayed.differences) == (True, ())
@@ -517,7 +519,7 @@ def test_a_replay_says_that_the_run_had_changed_machines(tmp_path):
 
 
 def test_differences_leave_out_what_neither_has():
-    from jaxecon.digest import _difference
+    from jaxecon.storage.differences import _difference
 
     nan = float("nan")
     assert list(_difference("years", "x", False, np.array([nan, 1.0]), np.array([nan, 1.0]))) == []
@@ -546,8 +548,8 @@ def test_a_branch_without_changes_is_the_run_itself(config, whole, tmp_path):
 def test_a_branch_from_a_year_without_a_checkpoint(config, whole, tmp_path):
     """It is lived again from an earlier one."""
     path = shutil.copytree(whole.path, tmp_path / "run")
-    for position in ck.positions(path / "checkpoints"):
-        if position != ck.Position(0, 4):
+    for position in positions(path / "checkpoints"):
+        if position != Position(0, 4):
             shutil.rmtree(path / "checkpoints" / position.name)
     (branch,) = je.branch(path, year=2, out=tmp_path / "branch")
     assert branch.years.drop_columns(["seconds"]).equals(whole.years.slice(2).drop_columns(["seconds"]))
@@ -662,7 +664,7 @@ def test_judgements_of_a_years_last_day_are_in_its_checkpoint(tmp_path):
     """Found by a review: a worker falls back on what it said last, which a resumed run must know."""
     from dataclasses import replace
 
-    from llm.simulated_engine import SimulatedEngine
+    from llm.engines.simulated import SimulatedEngine
 
     class Moody(SimulatedEngine):
         """Nobody is satisfied in year 0; afterwards nobody can be understood."""
@@ -762,7 +764,7 @@ def test_parts_become_one_and_are_taken_back(tmp_path, monkeypatch):
     ]
     assert whole.years["year"].to_pylist() == list(range(10))
     killed = run_killed(config, tmp_path / "run", year=8)
-    for position in (ck.Position(9, 0), ck.Position(6, 0)):
+    for position in (Position(9, 0), Position(6, 0)):
         shutil.rmtree(killed / "checkpoints" / position.name, ignore_errors=True)
     je.resume(killed)  # from year 3, in the middle of the first joined file
     assert_same_run(killed, whole.path)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxecon import config as configuration
-from jaxecon import designs
-from jaxecon.designs import Points, count, read
-from jaxecon.errors import UserError
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.sweeps.design import read, to_yaml
+from jaxecon.sweeps.points import Points, count
 
 EXPONENT = "preferences.disutility_exponent"
 
@@ -99,7 +99,7 @@ def test_a_point_is_the_configuration_that_set_makes():
     points = Points(read({"run": run, "grid": {"schedule.rates": [0.2, [0.1, 0.2, 0.3]], EXPONENT: [3]}, "seeds": 2}))
     for point in points:
         overrides = [f"{name}={value}" for name, value in point.settings.items()]
-        assert points.config(point) == configuration.load(run, overrides)
+        assert points.config(point) == load(run, overrides)
 
 
 def test_a_value_that_is_refused_is_one_points_failure():
@@ -123,12 +123,12 @@ def test_seeds_that_are_no_plain_numbers_keep_the_other_settings(seeds):
 def test_exponents_are_numbers_in_files_and_options(tmp_path):
     (tmp_path / "a.yaml").write_text("grid: {budget.public_spending: [0, 1e3, 2.5E+3, -.5e1]}\n")
     assert read(tmp_path / "a.yaml").grid["budget.public_spending"] == [0, 1000.0, 2500.0, -5.0]
-    assert configuration.load(None, ["budget.public_spending=1e3"]).budget.public_spending == 1000
+    assert load(None, ["budget.public_spending=1e3"]).budget.public_spending == 1000
 
 
 def test_a_design_reads_what_it_writes(tmp_path):
     design = read({"run": {"years": 2}, "list": [{"seed": 3}], "grid": {EXPONENT: [2, 2.5]}})
-    (tmp_path / "sweep.yaml").write_text(designs.to_yaml(design))
+    (tmp_path / "sweep.yaml").write_text(to_yaml(design))
     assert read(tmp_path / "sweep.yaml") == design
 
 

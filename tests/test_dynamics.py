@@ -16,17 +16,22 @@ from scipy import stats
 from test_continuing import HYBRID, MECHANICAL, assert_same_run, run_killed
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon import dynamics as dyn
-from jaxecon import economy as eco
-from jaxecon.batch import case, live
-from jaxecon.build import build_economy, first_schedule, skill_nodes
-from jaxecon.chunks import FIGURES, OF_WEALTH
-from jaxecon.errors import UserError
-from jaxecon.labor import choice_payoffs
+from jaxecon.config.read import load
+from jaxecon.core.draws import draw, named_key, normal
+from jaxecon.core.errors import UserError
+from jaxecon.economy import days as economy_days
+from jaxecon.economy.build import build_economy, skill_nodes
+from jaxecon.economy.days import settle_and_learn, simulate_days
+from jaxecon.economy.exact import equilibrium_outcome
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import computing
+from jaxecon.economy.state import by_cohort, present, skill_of_year
+from jaxecon.economy.summary import summarise_year
+from jaxecon.kernels import skills as dyn
+from jaxecon.kernels.quantal import choice_payoffs
 from jaxecon.planners import changed_schedule
-from jaxecon.random import draw, named_key, normal
-from jaxecon.simulation import computing
+from jaxecon.simulation.batch import case, simulate_batch
+from jaxecon.sweeps.rows import OF_WEALTH, STATISTICS
 
 ROOT = Path(__file__).resolve().parent.parent
 SKILLS = {"enabled": True, "shock": 0.3, "learning": 0.1, "working_years": 3.0}
@@ -46,7 +51,7 @@ def of(persistence=0.95, learning=0.0, shock=0.2, retirement=0.0):
 
 def config_of(dynamics, **sections):
     few = {"schedule": {"brackets": "flat"}}  # brackets: less to compile
-    return configuration.load({"population": {"cohorts": COHORTS}, "dynamics": dynamics} | few | sections)
+    return load({"population": {"cohorts": COHORTS}, "dynamics": dynamics} | few | sections)
 
 
 def words(seed, cohort, purpose, year, day, n):
@@ -174,9 +179,13 @@ def test_adjusted_hours():
 
 # --- years ---------------------------------------------------------------------------------------------------------
 
-initial_state, start_year, end_year = jax.jit(eco.initial_state), jax.jit(eco.start_year), jax.jit(eco.end_year)
-act, settle, summarise = jax.jit(eco.act), jax.jit(eco.settle_and_learn), jax.jit(eco.summarise_year)
-live_days = jax.jit(eco.live_days, static_argnames=("days", "judged"))
+initial_state, start_year, end_year = (
+    jax.jit(economy_days.initial_state),
+    jax.jit(economy_days.start_year),
+    jax.jit(economy_days.end_year),
+)
+act, settle, summarise = jax.jit(economy_days.act), jax.jit(settle_and_learn), jax.jit(summarise_year)
+live_days = jax.jit(simulate_days, static_argnames=("days", "judged"))
 
 
 def years_lived(config, years=3, days=4):
@@ -202,7 +211,7 @@ def test_everything_is_computed_with_the_skills_of_the_year():
         retired = 0
         for year, (economy, schedule, _, _, state, sums, figures, agents) in enumerate(years_lived(config)):
             skill = {name: np.asarray(c.skill) * np.exp(deviation[name]) for name, c in economy.cohorts.items()}
-            now = eco.skill_of_year(economy, state)
+            now = skill_of_year(economy, state)
             for name, cohort in economy.cohorts.items():
                 np.testing.assert_allclose(now[name], skill[name], rtol=1e-9)
                 np.testing.assert_allclose(agents.income[name], skill[name] * np.asarray(agents.hours[name]), rtol=1e-9)
@@ -216,7 +225,7 @@ def test_everything_is_computed_with_the_skills_of_the_year():
                 schedule, np.concatenate(list(skill.values())), everyone.preferences, everyone.weight
             ).utility
             assert float(figures.swf_equilibrium) == pytest.approx(
-                float(economy.welfare(eco.by_cohort(economy, at_equilibrium))), rel=1e-9
+                float(economy.welfare(by_cohort(economy, at_equilibrium))), rel=1e-9
             )
             for name in deviation:  # by hand, from the draws' words
                 n, hours = len(deviation[name]), np.asarray(sums.hours[name]) / 4
@@ -237,7 +246,7 @@ def test_who_enters_begins_afresh_under_the_present_schedule():
     for year, (economy, schedule, before, begun, *_) in enumerate(years_lived(config)):
         new = {name: np.asarray(years) == 0 for name, years in begun.dynamics.careers.years.items()}
         assert new["adaptive"].all() if year == 0 else 0 < new["adaptive"].sum() < 50
-        people = {name: (c, np.asarray(c.skill)) for name, c in eco.present(economy, begun).cohorts.items()}
+        people = {name: (c, np.asarray(c.skill)) for name, c in present(economy, begun).cohorts.items()}
         for name, is_new in new.items():
             cohort, skill = people[name]
             np.testing.assert_array_equal(skill[is_new], np.asarray(economy.cohorts[name].skill)[is_new])
@@ -282,7 +291,7 @@ def test_satisfaction_looks_back_on_the_income_of_the_year():
     state = dataclasses.replace(state, dynamics=dyn.DynamicState(dyn.Careers(far, old)))
     state, plan, sums = start_year(economy, state, schedule, 2)
     state, sums, _ = live_days(economy, plan, state, sums, days=2, judged=(2,))
-    for name, skill in eco.skill_of_year(economy, state).items():
+    for name, skill in skill_of_year(economy, state).items():
         income = np.asarray(skill) * np.asarray(sums.hours[name]) / 2
         net = (np.asarray(sums.tax[name]) - float(sums.rebate)) / 2 / np.maximum(income, 1)
         clear = np.abs(net - 0.1) > 0.01
@@ -295,7 +304,7 @@ def test_days_with_inertia_beside_hours_as_they_are_chosen():
     config = config_of({"hours_inertia": 0.4}, seed=2)
     economy, schedule = build_economy(config), first_schedule(config)
     state = initial_state(economy, schedule)
-    for name, part in eco.by_cohort(economy, eco.equilibrium_outcome(economy, schedule).hours).items():
+    for name, part in by_cohort(economy, equilibrium_outcome(economy, schedule).hours).items():
         np.testing.assert_allclose(state.dynamics.hours[name], part, rtol=1e-6)
     free = build_economy(config_of({}, seed=2))
     state, plan, sums = start_year(economy, state, schedule, 5)
@@ -346,9 +355,9 @@ def test_off_leaves_nothing_behind():
     """No array in economy or state: programs, runs and checkpoints are as they were."""
     config = config_of({})
     economy, schedule = build_economy(config), first_schedule(config)
-    state = eco.initial_state(economy, schedule)
+    state = economy_days.initial_state(economy, schedule)
     assert jax.tree.leaves((economy.dynamics, state.dynamics)) == []
-    assert eco.present(economy, state) is economy
+    assert present(economy, state) is economy
     assert config.dynamics.switches == (False, False, False)
 
 
@@ -411,19 +420,19 @@ def test_many_runs_at_once_are_the_runs(tmp_path, planner):
         {"skills": SKILLS | {"shock": shock, "working_years": years}, "hours_inertia": inertia, "saving": SAVING | {"tax": tax}}
         for shock, years, inertia, tax in ((0.1, 3.0, 0.2, 0.0), (0.3, 20.0, 0.6, 0.7))
     ]
-    configs = [configuration.load({**given, "dynamics": dynamics, "seed": i}) for i, dynamics in enumerate(several)]
+    configs = [load({**given, "dynamics": dynamics, "seed": i}) for i, dynamics in enumerate(several)]
     with computing(configs[0]):
         stacked = jax.tree.map(lambda *x: np.stack(x), *(case(config) for config in configs))
-        outcomes = jax.device_get(live(stacked, skill_nodes(configs[0])))
+        outcomes = jax.device_get(simulate_batch(stacked, skill_nodes(configs[0])))
     for i, config in enumerate(configs):
         run = je.run(config, out=tmp_path / f"run-{i}")
-        for name in (*FIGURES, *OF_WEALTH):
+        for name in (*STATISTICS, *OF_WEALTH):
             ours = run.years[name].to_numpy()
             np.testing.assert_allclose(getattr(outcomes.figures, name)[i], ours, rtol=3e-5, atol=1e-6, err_msg=name)
 
 
 def test_llm_workers_are_told_their_pay_and_forget_when_they_retire(tmp_path):
-    from llm.replay import Transcript
+    from llm.transcript.store import Transcript
 
     config = {**HYBRID, "dynamics": {"skills": SKILLS}, "population": {"mechanical": 4, "llm": 12}}
     run = je.run(config, out=tmp_path / "run")
@@ -455,8 +464,8 @@ def test_hours_of_llm_workers_adjust_with_a_lag_too(tmp_path):
     stuck, free = (je.run(c, out=tmp_path / name) for name, c in (("a", config), ("b", {**config, "dynamics": {}})))
     hours = [r.agents.filter(pc.field("cohort") == "llm")["hours"].to_numpy() for r in (stuck, free)]
     assert not np.array_equal(*hours)
-    economy = build_economy(configuration.load(config))
-    exact = eco.by_cohort(economy, eco.equilibrium_outcome(economy, first_schedule(configuration.load(config))).hours)["llm"]
+    economy = build_economy(load(config))
+    exact = by_cohort(economy, equilibrium_outcome(economy, first_schedule(load(config))).hours)["llm"]
     draws = np.array([words(0, "llm", "inertia", 0, day, 3)[2] < np.float32(0.9) for day in range(6)])
     never = draws.all(axis=0)
     assert never.any()
@@ -504,7 +513,7 @@ def test_two_devices_live_the_life_of_one(tmp_path):
 )
 def test_mistakes_are_one_line(setting, message):
     with pytest.raises(UserError) as said:
-        configuration.load({}, [f"dynamics.{setting}"])
+        load({}, [f"dynamics.{setting}"])
     assert str(said.value).startswith(message)
     assert "\n" not in str(said.value)
 

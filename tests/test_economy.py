@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon import economy as eco
-from jaxecon.build import build_economy, first_schedule
-from jaxecon.simulation import computing
-from jaxecon.stackelberg import solve
+from jaxecon.config.read import load
+from jaxecon.economy import days as economy_days
+from jaxecon.economy import summary as economy_summary
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.days import settle_and_learn, simulate_days
+from jaxecon.economy.exact import equilibrium_outcome, leader_problem, welfare_gain
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import computing
+from jaxecon.economy.state import EconomyState, by_cohort
+from jaxecon.kernels.optimum.certified import solve
 
 COHORTS = [
     {"name": rule, "rule": rule, "size": size}
@@ -20,11 +25,15 @@ COHORTS = [
 
 
 def config_of(**sections):
-    return configuration.load({"population": {"cohorts": COHORTS, "shares": {"quantal": 0.5}}, **sections})
+    return load({"population": {"cohorts": COHORTS, "shares": {"quantal": 0.5}}, **sections})
 
 
-initial_state, start_year, summarise_year = jax.jit(eco.initial_state), jax.jit(eco.start_year), jax.jit(eco.summarise_year)
-live_days = jax.jit(eco.live_days, static_argnames="days")
+initial_state, start_year, summarise_year = (
+    jax.jit(economy_days.initial_state),
+    jax.jit(economy_days.start_year),
+    jax.jit(economy_summary.summarise_year),
+)
+live_days = jax.jit(simulate_days, static_argnames="days")
 
 
 def a_year(config, days=10):
@@ -77,19 +86,17 @@ def test_survey_weights_mean_one_and_shares():
 
 def test_reference_is_the_equilibrium_under_us_federal():
     """A cohort of the FACTS population: welfare under US federal, and the best flat tax, to the printed digits."""
-    config = configuration.load(
-        {"precision": "float64", "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 1000}]}}
-    )
+    config = load({"precision": "float64", "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 1000}]}})
     with computing(config):
         economy = build_economy(config)
         assert float(economy.reference_welfare) == pytest.approx(25306.512, abs=6e-4)
-        flat = solve(eco.leader_problem(economy), (0.0,))
+        flat = solve(leader_problem(economy), (0.0,))
         assert float(flat.schedule.rates[0]) == pytest.approx(0.604, abs=6e-4)
-        assert 100 * float(eco.welfare_gain(economy, flat.welfare)) == pytest.approx(27.857, abs=6e-4)
+        assert 100 * float(welfare_gain(economy, flat.welfare)) == pytest.approx(27.857, abs=6e-4)
 
 
 def test_rational_workers_realise_the_equilibrium():
-    config = configuration.load(
+    config = load(
         {"population": {"cohorts": [{"name": "a", "rule": "rational", "size": 500}]}, "schedule": {"brackets": "three"}}
     )
     economy, schedule, _, state, sums, record = a_year(config, days=3)
@@ -109,8 +116,8 @@ def test_consumption_equivalent_gain(curvature):
         economy = build_economy(config)
         everyone, reference = economy.everyone, economy.reference
         richer = je.isoelastic_utility(everyone.preferences, 1.07 * reference.consumption, reference.hours)
-        welfare = economy.welfare(eco.by_cohort(economy, richer))
-        assert float(eco.welfare_gain(economy, welfare)) == pytest.approx(0.07, abs=1e-8)
+        welfare = economy.welfare(by_cohort(economy, richer))
+        assert float(welfare_gain(economy, welfare)) == pytest.approx(0.07, abs=1e-8)
 
 
 def test_a_gain_is_positive_where_welfare_is_higher():
@@ -119,7 +126,7 @@ def test_a_gain_is_positive_where_welfare_is_higher():
     economy = build_economy(config)
     assert float(economy.reference_welfare) < 0
     for change in (-1000.0, 1000.0):
-        assert np.sign(float(eco.welfare_gain(economy, economy.reference_welfare + change))) == np.sign(change)
+        assert np.sign(float(welfare_gain(economy, economy.reference_welfare + change))) == np.sign(change)
 
 
 def test_a_gain_out_of_reach_is_nan():
@@ -127,7 +134,7 @@ def test_a_gain_out_of_reach_is_nan():
     with computing(config):
         economy = build_economy(config)
         for welfare in (np.nan, -np.inf, 1e6):
-            assert np.isnan(float(eco.welfare_gain(economy, jnp.asarray(welfare))))
+            assert np.isnan(float(welfare_gain(economy, jnp.asarray(welfare))))
 
 
 def test_the_reference_knows_the_rebate_floor():
@@ -152,7 +159,7 @@ def test_scanned_days_are_days_one_by_one():
     economy, schedule, plan, _, sums, record = a_year(config, days=6)
     one_state = initial_state(economy, schedule)
     one_state, plan, one_sums = start_year(economy, one_state, schedule, 6)
-    act, settle = jax.jit(eco.act), jax.jit(eco.settle_and_learn)
+    act, settle = jax.jit(economy_days.act), jax.jit(settle_and_learn)
     welfare = []
     for _ in range(6):
         hours, one_state = act(economy, plan, one_state)
@@ -167,14 +174,14 @@ def test_scanned_days_are_days_one_by_one():
 
 def test_another_cohort_changes_nobodys_draws():
     """Quantal hours depend on the schedule and their own draws alone, whoever else lives there."""
-    alone = configuration.load({"population": {"cohorts": [{"name": "quantal", "rule": "quantal", "size": 60}]}})
+    alone = load({"population": {"cohorts": [{"name": "quantal", "rule": "quantal", "size": 60}]}})
     hours = [a_year(config)[4].hours["quantal"] for config in (alone, config_of())]
     np.testing.assert_array_equal(*hours)
 
 
 def test_a_year_is_traced_once_for_all_schedules_and_seeds():
     chex.clear_trace_counter()
-    live = jax.jit(chex.assert_max_traces(eco.live_days, n=1), static_argnames="days")
+    live = jax.jit(chex.assert_max_traces(simulate_days, n=1), static_argnames="days")
     for seed, rate in ((0, 0.1), (5, 0.7)):
         config = config_of(seed=seed, schedule={"rates": rate})
         economy, schedule = build_economy(config), first_schedule(config)
@@ -191,7 +198,7 @@ def test_many_economies_at_once():
     def welfare(rate):
         schedule = je.TaxSchedule(jnp.zeros(1), rate[None])
         state, plan, sums = start_year(economy, initial_state(economy, schedule), schedule, 4)
-        return eco.live_days(economy, plan, state, sums, 4)[2].swf_private
+        return simulate_days(economy, plan, state, sums, 4)[2].swf_private
 
     batched = jax.jit(jax.vmap(welfare))(rates)
     np.testing.assert_allclose(batched, [jax.jit(welfare)(r) for r in rates], rtol=1e-5)
@@ -202,7 +209,7 @@ def test_satisfaction_is_counted_where_it_should_be():
     economy = build_economy(config)
     schedule = first_schedule(config)
     state = initial_state(economy, schedule)
-    unhappy = eco.EconomyState(
+    unhappy = EconomyState(
         state.rules, {n: jnp.zeros_like(s) for n, s in state.satisfied.items()}, state.rebate, state.year, state.day
     )
     state, plan, sums = start_year(economy, unhappy, schedule, 3)
@@ -220,7 +227,7 @@ def test_every_welfare_function_runs(function):
     economy, schedule, _, state, sums, record = a_year(config, days=3)
     figures, _ = summarise_year(economy, schedule, state, sums, record)
     chex.assert_tree_all_finite(figures)
-    outcome = eco.equilibrium_outcome(economy, schedule)
+    outcome = equilibrium_outcome(economy, schedule)
     everyone = economy.everyone
     u, w = np.asarray(outcome.utility, float), np.asarray(everyone.weight, float)
     expected = {

@@ -8,11 +8,11 @@ import pytest
 from test_continuing import assert_same_run, run_killed
 
 import jaxecon as je
-from jaxecon.errors import UserError
-from jaxecon.terminal import print_summary
-from llm.engine import Completion
-from llm.replay import Transcript
-from llm.scripted import ScriptedEngine
+from jaxecon.cli.run_tables import print_summary
+from jaxecon.core.errors import UserError
+from llm.engines.scripted import ScriptedEngine
+from llm.messages import Completion
+from llm.transcript.store import Transcript
 
 POOR_AND_RICH = "skill\n250\n260\n3000\n"  # $/year per weekly hour: two who live off the third
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxecon.errors import first_line
+from jaxecon.core.errors import first_line
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,17 @@ from typer.testing import CliRunner
 import jaxecon as je
 from experiments import reproduction, suite, units
 from experiments.tables import arms_table
-from jaxecon import api, designs
-from jaxecon import config as configuration
-from jaxecon.build import build_economy
-from jaxecon.cli import USER_ERROR, app
-from jaxecon.designs import Points
-from jaxecon.economy import SETTLED_WITHIN, settling_days
-from jaxecon.errors import UserError
-from jaxecon.simulation import computing
-from jaxecon.sweep import Silent
+from jaxecon.cli.app import app
+from jaxecon.cli.errors import USER_ERROR
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.precision import computing
+from jaxecon.economy.summary import SETTLED_WITHIN, settling_days
+from jaxecon.simulation import run as api
+from jaxecon.sweeps.design import read
+from jaxecon.sweeps.listener import Silent
+from jaxecon.sweeps.points import Points
 
 RUNNER = CliRunner()
 WORKED_OUT = {("baselines", "announced"), ("empirical_saez", "planners")}  # designs whose points an experiment works out
@@ -67,7 +69,7 @@ def test_designs_are_sound(name, size):
         for where, design in of_kind.items():
             if (name, where) in WORKED_OUT:
                 continue
-            points = Points(designs.read(design))
+            points = Points(read(design))
             for i in {0, len(points) - 1}:
                 assert points.config(points[i]).needs_engine == (kind == "llm")
             if kind == "mechanical":
@@ -327,7 +329,7 @@ def test_the_best_schedules_in_any_hours_and_in_steps():
     """By a NumPy program of its own: every schedule of the grid, every worker's best of eleven choices."""
     rates, thresholds = np.linspace(0, 1, 11), np.array([0.0, 90_000, 159_100])
     settings = {"population": {"llm": 0, "mechanical": 40}, "precision": "float64", "schedule": {"brackets": "three"}}
-    config = configuration.load(settings)
+    config = load(settings)
     with computing(config):
         economy = build_economy(config)
         any_hours, steps = map(float, units.best_gains(economy, jnp.asarray(thresholds)))

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon import economy as eco
-from jaxecon.build import build_economy, knowledge
-from jaxecon.errors import UserError
-from jaxecon.leader import thinned
+from jaxecon.cli.run_tables import print_summary
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.exact import equilibrium_welfare, leader_problem
+from jaxecon.kernels.optimum.certified import solve
+from jaxecon.kernels.optimum.problem import thinned
+from jaxecon.kernels.optimum.space import Effort
 from jaxecon.planners import SCHEDULES, announced
-from jaxecon.planners.announced import followers
-from jaxecon.search import Effort
-from jaxecon.stackelberg import solve
-from jaxecon.terminal import print_summary
+from jaxecon.planners.announced import followers, knowledge
 
 CONFIG = {
     "years": 2,
@@ -32,19 +32,19 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def economy():
-    return build_economy(configuration.load(CONFIG))
+    return build_economy(load(CONFIG))
 
 
 @pytest.fixture(scope="module")
 def welfare(economy):
     """By planner, what its schedule is worth at everybody's exact response."""
-    told = knowledge(configuration.load(CONFIG))
+    told = knowledge(load(CONFIG))
     found = {}
     for kind in SCHEDULES:
         if kind != "us_federal":
             schedule = announced(kind, economy, told).schedule
             np.testing.assert_array_equal(schedule.thresholds, told.thresholds)
-            found[kind] = float(eco.equilibrium_welfare(economy, schedule))
+            found[kind] = float(equilibrium_welfare(economy, schedule))
     return found
 
 
@@ -56,7 +56,7 @@ def test_nobody_beats_the_optimum(welfare):
 
 
 def test_an_iterated_schedule_says_whether_it_came_to_rest(economy, monkeypatch):
-    told = knowledge(configuration.load(CONFIG))
+    told = knowledge(load(CONFIG))
     assert announced("saez", economy, told).convergence is None
     ended = announced("saez_self_consistent", economy, told).convergence
     assert ended.converged
@@ -98,7 +98,7 @@ def test_us_federal_needs_its_brackets(tmp_path, economy):
     with pytest.raises(UserError, match=r"planner.kind: 'us_federal'; us_federal has the US federal brackets"):
         je.run(CONFIG, overrides=["planner.kind=us_federal"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    told = knowledge(configuration.load(CONFIG, ["schedule.brackets=us_federal"]))
+    told = knowledge(load(CONFIG, ["schedule.brackets=us_federal"]))
     assert announced("us_federal", economy, told).schedule.rates.tolist() == pytest.approx(
         [0.1, 0.12, 0.22, 0.24, 0.32, 0.35, 0.37]
     )
@@ -106,7 +106,7 @@ def test_us_federal_needs_its_brackets(tmp_path, economy):
 
 def test_elasticities_of_the_configuration_are_used(economy):
     low, high = (
-        announced("saez", economy, knowledge(configuration.load(CONFIG, [f"planner.elasticity={e}"]))).schedule.rates
+        announced("saez", economy, knowledge(load(CONFIG, [f"planner.elasticity={e}"]))).schedule.rates
         for e in ("0.2", "[0.8, 0.8, 0.8]")
     )
     assert np.all(np.asarray(low) > np.asarray(high))
@@ -122,16 +122,16 @@ def test_elasticities_of_the_configuration_are_used(economy):
 )
 def test_mistakes(override, message):
     with pytest.raises(UserError, match=message):
-        configuration.load(CONFIG, [override])
+        load(CONFIG, [override])
 
 
 def test_the_leaders_problem_is_the_economys(economy):
-    problem = eco.leader_problem(economy)
+    problem = leader_problem(economy)
     assert np.ndim(problem.preferences.disutility_exponent) == 0
     for rates in ([0.1, 0.2, 0.3], [0.7, 0.5, 0.6]):
         schedule = je.TaxSchedule.three_bracket(rates)
         ours = float(problem.welfare_of(problem.outcome(schedule).utility))
-        assert ours == pytest.approx(float(eco.equilibrium_welfare(economy, schedule)), rel=1e-6)
+        assert ours == pytest.approx(float(equilibrium_welfare(economy, schedule)), rel=1e-6)
     g = np.concatenate([economy.welfare.weights[name] for name in economy.cohorts])
     np.testing.assert_allclose(problem.marginal_weights(economy.reference), g, rtol=1e-4)
 

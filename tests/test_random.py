@@ -7,7 +7,7 @@ import pytest
 from jax.extend.random import threefry_2x32 as jax_threefry
 from scipy import stats
 
-from jaxecon.random import draw, named_key, threefry_2x32, uniform
+from jaxecon.core.draws import draw, named_key, threefry_2x32, uniform
 
 
 def test_threefry_is_jax_threefry():

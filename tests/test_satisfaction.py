@@ -6,8 +6,8 @@ import pytest
 from scipy.special import expit
 
 import jaxecon as je
-from jaxecon.errors import UserError
-from jaxecon.satisfaction import Judgement, judged, net_tax_share, satisfaction_probability, tolerances
+from jaxecon.core.errors import UserError
+from jaxecon.kernels.satisfaction import Judgement, judged, net_tax_share, satisfaction_probability, tolerances
 
 SEED = jnp.uint32(7)
 JUDGEMENT = Judgement(jnp.float32(0.05), jnp.float32(0.45), jnp.float32(0.05), SEED)

@@ -9,15 +9,17 @@ import pytest
 from scipy import integrate, optimize
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon import economy as eco
-from jaxecon import saving as sv
-from jaxecon.build import build_economy, first_schedule
-from jaxecon.comparison import appraise
-from jaxecon.errors import UserError
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.exact import equilibrium_welfare, leader_problem, welfare_gain
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import computing
+from jaxecon.economy.state import settled_capital
+from jaxecon.kernels import saving as sv
+from jaxecon.kernels.optimum.certified import solve
 from jaxecon.planners import Knowledge, announced
-from jaxecon.simulation import computing
-from jaxecon.stackelberg import solve
+from jaxecon.planners.appraisal import appraise
 
 COHORTS = [
     {"name": "exact", "rule": "rational", "size": 60},
@@ -35,7 +37,7 @@ def of(return_rate=0.05, tax=0.3, elasticity=0.5, adjustment=0.1, wealth_income_
 
 def config_of(saving, **sections):
     given = {"population": {"cohorts": COHORTS, "shares": SHARES}, "schedule": {"brackets": "three"}, "precision": "float64"}
-    return configuration.load(given | {"dynamics": {"saving": {"enabled": True} | saving}} | sections)
+    return load(given | {"dynamics": {"saving": {"enabled": True} | saving}} | sections)
 
 
 # --- kernels -------------------------------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ def test_welfare_is_highest_at_the_best_tax():
         @jax.jit
         def at(tax):
             taxed = dataclasses.replace(economy.dynamics.saving, tax=tax)
-            return eco.equilibrium_welfare(
+            return equilibrium_welfare(
                 dataclasses.replace(economy, dynamics=dataclasses.replace(economy.dynamics, saving=taxed)), schedule
             )
 
@@ -148,11 +150,11 @@ def test_taxes_on_work_and_on_wealth_do_not_hear_of_each_other():
     with jax.enable_x64(True):
         without = build_economy(config_of({"enabled": False}))
         saving = build_economy(config_of({"tax": 0.4}))
-        problems = [eco.leader_problem(e) for e in (without, saving)]
+        problems = [leader_problem(e) for e in (without, saving)]
         thresholds = first_schedule(config_of({})).thresholds
         optima = [solve(problem, thresholds) for problem in problems]
         np.testing.assert_allclose(optima[1].schedule.rates, optima[0].schedule.rates, atol=2e-3)
-        capital = eco.settled_capital(saving)
+        capital = settled_capital(saving)
         adds = np.concatenate([np.asarray(capital.adds[name].worth) for name in saving.cohorts])
         g = np.concatenate([np.asarray(saving.welfare.weights[name]) for name in saving.cohorts])
         w = np.asarray(problems[1].weights)
@@ -173,7 +175,7 @@ def test_marginal_weights_are_what_a_dollar_more_does(function):
     with jax.enable_x64(True):
         config = config_of({"tax": 0.4}, welfare={"function": function, "epsilon": 2.0})
         economy, schedule = build_economy(config), first_schedule(config)
-        problem = eco.leader_problem(economy)
+        problem = leader_problem(economy)
         outcome = problem.outcome(schedule)
         g = np.asarray(problem.marginal_weights(outcome))
         utility, n = np.asarray(problem.settled_utility(outcome)), len(g)
@@ -197,7 +199,7 @@ def test_the_reference_does_not_hear_of_the_tax():
     for a, b in zip(*(jax.tree.leaves((e.reference, e.reference_welfare, e.welfare)) for e in economies), strict=True):
         np.testing.assert_array_equal(a, b)
     federal = je.TaxSchedule.us_federal().astype(economies[0].public_spending.dtype)
-    gains = [float(eco.welfare_gain(e, eco.equilibrium_welfare(e, federal))) for e in economies]
+    gains = [float(welfare_gain(e, equilibrium_welfare(e, federal))) for e in economies]
     assert gains[0] == pytest.approx(0, abs=1e-6)
     assert gains[1] != pytest.approx(0, abs=1e-3)
 
@@ -235,8 +237,8 @@ def test_the_books_balance_and_wealth_is_what_was_saved(tmp_path):
     assert (column["skill"][1:] != column["skill"][0]).mean() > 0.7
     # utility of those whose hours do not vary from day to day
     fixed = slice(COHORTS[0]["size"], None)
-    with computing(configuration.load(config)):
-        economy = build_economy(configuration.load(config))
+    with computing(load(config)):
+        economy = build_economy(load(config))
     c = np.asarray(economy.cohorts["settled"].preferences.disutility_weight)
     thrift = 0.05 * untaxed / 3 * (wealth / untaxed) ** 3
     cost = c * column["hours"][:, fixed] ** 3.5 + thrift[:, fixed]
@@ -301,7 +303,7 @@ def test_a_sweep_over_the_tax(tmp_path):
     assert rates[:2] == [0.0, 0.5]
     gains = swept.points["gain_equilibrium"].to_pylist()
     assert gains[2] > max(gains[:2])
-    run = je.run(configuration.load(design["run"], ["dynamics.saving.tax=optimum"]), out=tmp_path / "run")
+    run = je.run(load(design["run"], ["dynamics.saving.tax=optimum"]), out=tmp_path / "run")
     for name in (
         "swf",
         "swf_equilibrium",
@@ -364,5 +366,5 @@ def test_elections_among_owners(tmp_path, brackets, rate, cost):
 )
 def test_mistakes_are_one_line(settings, message):
     with pytest.raises(UserError) as said:
-        configuration.load({}, settings)
+        load({}, settings)
     assert str(said.value) == message

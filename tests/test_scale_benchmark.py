@@ -7,9 +7,17 @@ import pytest
 numba_year = pytest.importorskip("experiments.benchmarks.numba_year", reason="Numba is not installed (extra bench)")
 
 from experiments.benchmarks import scale  # noqa: E402
-from jaxecon import economy as eco  # noqa: E402
-from jaxecon.build import build_economy, first_schedule  # noqa: E402
-from jaxecon.random import named_key, threefry_2x32  # noqa: E402
+from jaxecon.core.draws import (
+    named_key,
+    threefry_2x32,
+)
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.days import (
+    initial_state,
+    simulate_days,
+    start_year,
+)
+from jaxecon.economy.first_schedule import first_schedule  # noqa: E402
 
 
 def test_threefry_is_the_same():
@@ -26,9 +34,9 @@ def test_the_same_year(rule):
     days, agents = 12, numba_year.BLOCK + 905
     config = scale.config_of(rule, agents)
     economy, schedule = build_economy(config), first_schedule(config)
-    state = jax.jit(eco.initial_state)(economy, schedule)
-    state, plan, sums = jax.jit(eco.start_year)(economy, state, schedule, scale.YEAR)
-    _, sums, record = jax.jit(eco.live_days, static_argnames="days")(economy, plan, state, sums, days)
+    state = jax.jit(initial_state)(economy, schedule)
+    state, plan, sums = jax.jit(start_year)(economy, state, schedule, scale.YEAR)
+    _, sums, record = jax.jit(simulate_days, static_argnames="days")(economy, plan, state, sums, days)
     theirs = scale.numba_year(economy, schedule, rule, days)
     theirs.start()
     for name, value in theirs.live().items():

@@ -17,11 +17,12 @@ import pytest
 import yaml
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon import hosts, sharding
-from jaxecon.checkpoint import Position, newest, read_leaves, verified
-from jaxecon.errors import UserError
-from jaxecon.records import CHECKPOINTS, parts
+from jaxecon.config.read import load
+from jaxecon.core import processes
+from jaxecon.core.errors import UserError
+from jaxecon.economy import devices as sharding
+from jaxecon.storage.checkpoint_files import Position, newest, read_leaves, verified
+from jaxecon.storage.paths import CHECKPOINTS, parts
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile: most of the time here
@@ -101,8 +102,8 @@ EIGHT = """
     import jax
     import numpy as np
     import jaxecon as je
-    from jaxecon import api, build, config, simulation
-    from jaxecon.checkpoint import Position
+    from jaxecon.simulation import run as api; from jaxecon.economy import build; from jaxecon.config import settings as config; from jaxecon.simulation import loop as simulation
+    from jaxecon.storage.checkpoint_files import Position
 
     given, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
     assert len(jax.devices()) == 8
@@ -250,10 +251,10 @@ def test_two_processes_are_one(eight, tmp_path, cache):
 TOGETHER = """
     import sys
     from pathlib import Path
-    from jaxecon import api, config, continuing, hosts
-    from jaxecon.errors import UserError
+    from jaxecon.simulation import run as api; from jaxecon.config import settings as config; from jaxecon.simulation import resume as continuing; from jaxecon.core import processes
+    from jaxecon.core.errors import UserError
 
-    hosts.join_hosts(60)
+    processes.join_hosts(60)
 
     def tried(what, *arguments):
         try:
@@ -261,20 +262,20 @@ TOGETHER = """
         except (UserError, ZeroDivisionError) as error:
             print(error)
 
-    folder, me = Path(sys.argv[1]), int(not hosts.first())
+    folder, me = Path(sys.argv[1]), int(not processes.is_main_process())
     mechanical = {"population": {"llm": 0, "mechanical": 32}}
     tried(api.prepare, config.load(mechanical), folder / "new")
     tried(api.prepare, config.load(mechanical, ["devices=5"]), folder / "new")
     tried(api.prepare, config.load({"devices": "all", "llm": {"engine": "simulated"}}), folder / "new")
     tried(api.prepare, config.load(mechanical, ["devices=all"]), folder if me else folder / "new")
     tried(continuing.replay, folder)
-    tried(hosts.together, lambda: 1 / me)
-    tried(hosts.from_first, f"process {me}")
-    tried(lambda: hosts.everybody_says(me, 7).tolist())
+    tried(processes.together, lambda: 1 / me)
+    tried(processes.from_first, f"process {me}")
+    tried(lambda: processes.everybody_says(me, 7).tolist())
     sys.stdout.flush()
     if me:
         raise KeyError("nobody thought of it")
-    hosts.everybody_says(0)
+    processes.everybody_says(0)
 """
 
 
@@ -346,13 +347,13 @@ def test_what_jax_cannot_listen_at(monkeypatch):
     with pytest.raises(
         UserError, match=r"cannot listen at 127.0.0.1:34567 \(UNKNOWN: Failed to start RPC server\); take another"
     ):
-        hosts.join_hosts(5)
+        processes.join_hosts(5)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "some", "null"])
 def test_numbers_of_devices_that_are_none(value):
     with pytest.raises(UserError, match=r"^devices: .*all or a whole number of at least 1$"):
-        configuration.load({}, [f"devices={value}"])
+        load({}, [f"devices={value}"])
 
 
 @pytest.mark.parametrize(
@@ -373,11 +374,11 @@ def test_numbers_of_devices_that_are_none(value):
 def test_devices_that_do_not_fit(monkeypatch, settings, message):
     monkeypatch.setattr(jax, "devices", lambda backend=None: jax.local_devices(backend=backend) * 8)
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
-        sharding.layout_for(configuration.load(settings))
+        sharding.layout_for(load(settings))
 
 
 def test_one_device_needs_no_layout():
-    assert sharding.layout_for(configuration.load({"devices": "all"})) is None
-    assert sharding.layout_for(configuration.load({"devices": 1, "device": "cpu"})) is None
+    assert sharding.layout_for(load({"devices": "all"})) is None
+    assert sharding.layout_for(load({"devices": 1, "device": "cpu"})) is None
     ((_, err, status),) = ended(python("-m", "jaxecon", "run", "--set", "devices=2", devices=1))
     assert (err, status) == ("jaxecon: devices: 2; JAX finds 1 devices: give 1, or all\n", 2)

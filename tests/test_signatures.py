@@ -14,19 +14,20 @@ from test_continuing import At, copied
 from typer.testing import CliRunner
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon import records
-from jaxecon.build import build_economy, first_schedule
-from jaxecon.cli import app
-from jaxecon.config import load
-from jaxecon.errors import UserError
-from jaxecon.signatures import Signature, Watch
-from jaxecon.simulation import Silent, computing
-from jaxecon.spread import MOST_AGENTS, HoursSpread
-from jaxecon.sweep import sweep
-from llm.engine import Completion
-from llm.prompts import LaborObservation
-from llm.scripted import ScriptedEngine
+from jaxecon.cli.app import app
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.dispersion import MOST_AGENTS, HoursSpread
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import computing
+from jaxecon.simulation.ports import Silent
+from jaxecon.storage import run as records
+from jaxecon.storage.diagnostics import Signature, Watch
+from jaxecon.sweeps.sweep import sweep
+from llm.decisions.labor import LaborObservation
+from llm.engines.scripted import ScriptedEngine
+from llm.messages import Completion
 
 QUIET = {"gain_realised": 0.0, "rate_0": 0.3, "llm_decisions": 0, "llm_fallbacks": 0}
 SMALL = {"year": {"days": 1}, "planner": {"compared_with": ["us_federal"]}, "schedule": {"brackets": "three"}}
@@ -358,9 +359,9 @@ def test_healthy_planners_show_nothing(tmp_path):
 
 def test_the_default_run_shows_nothing(tmp_path):
     """With rules in the model's place."""
-    overrides = ["llm.engine=simulated", "population.mechanical=200", "planner.compared_with=[]"]
+    overrides = ["llm.messages=simulated", "population.mechanical=200", "planner.compared_with=[]"]
     run = je.run(None, overrides=overrides, out=tmp_path / "run")
-    assert run.years.num_rows == configuration.load().years
+    assert run.years.num_rows == load().years
     assert run.manifest["signatures"] == []
 
 

@@ -11,12 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon.build import build_economy, first_schedule, read_microdata
-from jaxecon.errors import UserError
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.core.files import write_atomically
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.microdata import read_microdata
+from jaxecon.economy.precision import computing
 from jaxecon.planners import Fixed, Planner, changed_schedule
-from jaxecon.records import Recorder, write_atomically
-from jaxecon.simulation import Silent, Simulation, computing
+from jaxecon.simulation.loop import Simulation
+from jaxecon.simulation.ports import Silent
+from jaxecon.storage.recorder import Recorder
 
 SMALL = {
     "years": 3,
@@ -88,7 +93,7 @@ def test_run_directory(tmp_path):
     assert run.agents.column_names == AGENT_COLUMNS
     assert run.agents.num_rows == 3 * 60
     again = je.load(run.path)
-    assert again.config == configuration.load(SMALL)
+    assert again.config == load(SMALL)
     assert again.manifest["status"] == "complete"
     assert again.years.equals(run.years)
     # parts make one table for any Parquet reader
@@ -124,7 +129,7 @@ def test_same_seed_same_run_and_another_seed_another(tmp_path):
 
 
 def test_the_planner_is_shown_the_year_and_obeyed(tmp_path):
-    config = configuration.load(SMALL, ["schedule.brackets=three"])
+    config = load(SMALL, ["schedule.brackets=three"])
     planner = Raise()
     with computing(config):
         economy = build_economy(config)
@@ -140,7 +145,7 @@ def test_the_planner_is_shown_the_year_and_obeyed(tmp_path):
 
 def test_workers_learn_over_years():
     """Under a new tax welfare approaches what it is worth once all have learnt (from above: habit keeps them at work)."""
-    config = configuration.load(
+    config = load(
         {
             "years": 4,
             "year": {"days": 48},
@@ -186,9 +191,7 @@ def test_microdata(tmp_path):
     skill, weights = read_microdata(path)
     np.testing.assert_array_equal(skill, [1000, 2000])
     np.testing.assert_array_equal(weights, [1, 3])
-    config = configuration.load(
-        {"population": {"skills": "file", "file": str(path), "cohorts": [{"name": "a", "rule": "fixed", "size": 8}]}}
-    )
+    config = load({"population": {"skills": "file", "file": str(path), "cohorts": [{"name": "a", "rule": "fixed", "size": 8}]}})
     np.testing.assert_array_equal(build_economy(config).cohorts["a"].skill, [1000, 1000, *[2000] * 6])
 
 
@@ -212,7 +215,7 @@ def test_bad_microdata(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=message) as caught:
-        build_economy(configuration.load({"population": {"skills": "file", "file": str(path), "mechanical": 4, "llm": 0}}))
+        build_economy(load({"population": {"skills": "file", "file": str(path), "mechanical": 4, "llm": 0}}))
     assert "\n" not in str(caught.value)
 
 
@@ -225,18 +228,18 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
 
 
 def test_a_failed_run_says_so(tmp_path):
-    config = configuration.load(SMALL)
+    config = load(SMALL)
 
     class Broken(Fixed):
         def propose(self, state, observation, key):
             raise RuntimeError("the planner broke")
 
-    from jaxecon import api
+    from jaxecon.simulation.run import _status
 
     recorder = Recorder.create(tmp_path / "run", config, {})
     with computing(config):
         economy = build_economy(config)
-    with pytest.raises(RuntimeError, match="the planner broke"), api._status(recorder):
+    with pytest.raises(RuntimeError, match="the planner broke"), _status(recorder):
         Simulation(config, economy, first_schedule(config), Broken(), recorder=recorder).run()
     run = je.load(tmp_path / "run")
     assert (run.manifest["status"], run.manifest["error"]) == ("failed", "the planner broke")

@@ -9,7 +9,7 @@ from scipy import stats
 from experiments import statistics as st
 from experiments.suite import arms_of, reversals, yearly_change
 from experiments.tables import arms_table, interval_text
-from jaxecon.sweep import sweep
+from jaxecon.sweeps.sweep import sweep
 
 # Student's sleep data: extra hours with each of two drugs, ten patients (Student 1908)
 FIRST = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])

@@ -13,16 +13,21 @@ from oracles import leader
 from scipy import stats
 
 import jaxecon as je
-from jaxecon import config as configuration
-from jaxecon import stackelberg, studies, terminal
-from jaxecon.build import build_economy, knowledge
-from jaxecon.comparison import appraise, money_metric
-from jaxecon.economy import equilibrium_outcome
-from jaxecon.errors import UserError
+from jaxecon.cli.policy_tables import print_comparison, rates_text
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.exact import equilibrium_outcome
+from jaxecon.economy.precision import computing
+from jaxecon.kernels.optimum import certified as stackelberg
+from jaxecon.kernels.optimum.space import Effort
 from jaxecon.planners import announced
-from jaxecon.planners.announced import followers
-from jaxecon.search import Effort
-from jaxecon.simulation import computing
+from jaxecon.planners.announced import followers, knowledge
+from jaxecon.planners.appraisal import appraise, money_metric
+from jaxecon.simulation import compare as studies
+from jaxecon.simulation import optimum as simulation_optimum
+from jaxecon.simulation.compare import check_planners, compare, summarise, write_comparison
+from jaxecon.simulation.optimum import prepare_folder, study_optimum
 
 SMALL = {"precision": "float64", "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 60}]}}
 RATES = (0.7, 0.5, 0.6)
@@ -30,7 +35,7 @@ RATES = (0.7, 0.5, 0.6)
 
 @pytest.fixture(scope="module")
 def appraisal():
-    config = configuration.load(SMALL)
+    config = load(SMALL)
     with computing(config):
         economy = build_economy(config)
         return np.asarray(economy.everyone.skill), appraise(economy, je.TaxSchedule.three_bracket(RATES))
@@ -78,7 +83,7 @@ def test_bunchers_belong_to_the_bracket_below_their_kink():
     """Also those whose skill*(t/skill) rounds above t in float32."""
     shares = []
     for precision in ("float32", "float64"):
-        config = configuration.load(SMALL | {"precision": precision}, ["population.cohorts.0.size=1000"])
+        config = load(SMALL | {"precision": precision}, ["population.cohorts.0.size=1000"])
         with computing(config):
             economy = build_economy(config)
             schedule = je.TaxSchedule([0.0, 60_000.0, 124_250.0], [0.3, 0.5, 0.9995]).astype(economy.everyone.skill.dtype)
@@ -93,7 +98,7 @@ def test_bunchers_belong_to_the_bracket_below_their_kink():
 
 def test_a_lump_sum_would_lose_nothing():
     """The excess burden of no tax is zero, and of any tax positive."""
-    config = configuration.load(SMALL)
+    config = load(SMALL)
     with computing(config):
         economy = build_economy(config)
         losses = [float(appraise(economy, je.TaxSchedule.flat(rate)).deadweight_loss) for rate in (0.0, 0.2, 0.4, 0.8)]
@@ -103,7 +108,7 @@ def test_a_lump_sum_would_lose_nothing():
 
 def test_money_metric_with_income_effects():
     """With the lump sum an untaxed economy gives the same utility."""
-    config = configuration.load(SMALL, ["preferences.consumption_curvature=1.0"])
+    config = load(SMALL, ["preferences.consumption_curvature=1.0"])
     with computing(config):
         economy = build_economy(config)
         people = economy.everyone
@@ -123,7 +128,7 @@ def test_statistics_over_populations():
         for name, gains in (("saez", a), ("optimum", b))
         for i, gain in enumerate(gains)
     ]
-    saez, optimum = studies.summarise(rows, ["saez", "optimum"], "optimum")
+    saez, optimum = summarise(rows, ["saez", "optimum"], "optimum")
     interval = stats.t.interval(0.95, 11, loc=a.mean(), scale=stats.sem(a))
     assert (saez["gain"]["low"], saez["gain"]["high"]) == pytest.approx(interval)
     assert saez["gain"]["standard_error"] == pytest.approx(stats.sem(a))
@@ -136,11 +141,11 @@ def test_statistics_over_populations():
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
-    config = studies.people(None, ["schedule.brackets=three"], 60)
-    found = studies.compare(config, ["us_federal", "saez", "uniform_50"], 3)
+    config = simulation_optimum.people(None, ["schedule.brackets=three"], 60)
+    found = compare(config, ["us_federal", "saez", "uniform_50"], 3)
     folder = tmp_path_factory.mktemp("compare") / "out"
-    studies.prepare_folder(folder, config)
-    studies.write_comparison(folder, found)
+    prepare_folder(folder, config)
+    write_comparison(folder, found)
     return config, found, folder
 
 
@@ -164,28 +169,26 @@ def test_planners_meet_the_same_populations(comparison):
 
 def test_a_population_is_what_its_seed_says(comparison):
     config, found, _ = comparison
-    alone = studies.compare(
-        configuration.load(config, ["seed=2", "population.sampling=random"]), ["us_federal", "saez", "uniform_50"], 1
-    )
+    alone = compare(load(config, ["seed=2", "population.sampling=random"]), ["us_federal", "saez", "uniform_50"], 1)
     assert [row["gain"] for row in alone.rows] == [row["gain"] for row in found.rows if row["population"] == 2]
 
 
 def test_a_planner_without_a_schedule_is_named(tmp_path):
     """Ten people are too few for a density: the others are compared, and the reason is given."""
-    found = studies.compare(studies.people(None, [], 10), ["uniform_50", "saez"], 1)
+    found = compare(simulation_optimum.people(None, [], 10), ["uniform_50", "saez"], 1)
     assert [row["policy"] for row in found.rows] == ["uniform_50"]
     assert "density" in found.missing["saez"]
 
 
 def test_a_schedule_that_is_no_fixed_point_is_told(tmp_path, capsys):
     """Of these two populations the first jumps between schedules for ever."""
-    config = studies.people(None, ["seed=1"], 100)
-    found = studies.compare(config, ["uniform_50", "saez_self_consistent"], 2)
-    terminal.print_comparison(found, tmp_path)
+    config = simulation_optimum.people(None, ["seed=1"], 100)
+    found = compare(config, ["uniform_50", "saez_self_consistent"], 2)
+    print_comparison(found, tmp_path)
     told = " ".join(capsys.readouterr().out.split())
     assert "Saez, fixed point: not a fixed point in 1 of 2 populations (the last iteration asked for changes of up to 0." in told
     assert told.count("not a fixed point") == 1
-    studies.write_comparison(tmp_path, found)
+    write_comparison(tmp_path, found)
     rows = pq.read_table(tmp_path / "policies.parquet").to_pylist()
     assert [(row["policy"], row["converged"]) for row in rows] == [
         ("uniform_50", None), ("saez_self_consistent", False), ("uniform_50", None), ("saez_self_consistent", True),
@@ -201,17 +204,19 @@ def test_a_schedule_that_is_no_fixed_point_is_told(tmp_path, capsys):
 @pytest.mark.parametrize("names", [["saez", "sayez"], [], ["saez", "saez"]])
 def test_names_of_planners(names):
     with pytest.raises(UserError, match=r"--planners: .*us_federal, flat, saez"):
-        studies.check_planners(names)
+        check_planners(names)
 
 
 def test_agents_and_a_configuration_contradict(tmp_path):
     (tmp_path / "c.yaml").write_text("years: 2\n")
     with pytest.raises(UserError, match=r"--agents: 5; .*c.yaml says already"):
-        studies.people(tmp_path / "c.yaml", [], 5)
+        simulation_optimum.people(tmp_path / "c.yaml", [], 5)
     with pytest.raises(UserError, match=r"--agents: 5; population.mechanical=3 says already"):
-        studies.people(None, ["population.mechanical=3"], 5)
-    assert sum(c.size for c in studies.people(None, ["population.mechanical=3", "population.llm=0"], None).cohorts) == 3
-    assert [c.size for c in studies.people(None, [], None).cohorts] == [1000]
+        simulation_optimum.people(None, ["population.mechanical=3"], 5)
+    assert (
+        sum(c.size for c in simulation_optimum.people(None, ["population.mechanical=3", "population.llm=0"], None).cohorts) == 3
+    )
+    assert [c.size for c in simulation_optimum.people(None, [], None).cohorts] == [1000]
 
 
 def jaxecon(*arguments, cwd):
@@ -246,13 +251,13 @@ def test_optimum_command(tmp_path):
 def test_the_optimum_certified_is_the_one_the_planner_announces(monkeypatch):
     """Whatever the seed of the people. So short a search finds another schedule with another seed of its own."""
     monkeypatch.setattr(stackelberg, "_EFFORT", Effort(1, 1, 8, 4, 1))
-    config = studies.people(None, ["seed=5", "population.sampling=random"], 100)
+    config = simulation_optimum.people(None, ["seed=5", "population.sampling=random"], 100)
     with computing(config):
         economy, told = build_economy(config), knowledge(config)
         planned = announced("optimum", economy, told).schedule.rates
         other = stackelberg.solve(followers(economy), told.thresholds, seed=5).schedule.rates
     assert np.abs(np.asarray(planned - other)).max() > 1e-3
-    found = studies.study_optimum(config, "auto")
+    found = study_optimum(config, "auto")
     assert found.rows[-1]["rates"] == pytest.approx(planned.tolist(), abs=1e-6)
 
 
@@ -279,7 +284,7 @@ def test_mistakes_of_commands(tmp_path, arguments, message):
 def test_no_rate_is_cut_in_two():
     """Where there are too many for a line of a table, the next begins after a slash."""
     rates = [0.804, 0.683, 0.571, 0.566, 0.36, 0.53, 0.419]
-    shown = terminal._rates(rates)
+    shown = rates_text(rates)
     assert shown == "80.4/68.3/57.1/56.6/\n36/53/41.9"
-    assert terminal._rates([0.1, 0.12, 0.22, 0.24, 0.32, 0.35, 0.37]) == "10/12/22/24/32/35/37"
-    assert terminal._rates([0.5] * 7) == "50"
+    assert rates_text([0.1, 0.12, 0.22, 0.24, 0.32, 0.35, 0.37]) == "10/12/22/24/32/35/37"
+    assert rates_text([0.5] * 7) == "50"

@@ -21,11 +21,19 @@ import yaml
 from scipy import stats
 
 import jaxecon as je
-from jaxecon import api, batch, chunks, designs, records
-from jaxecon import config as configuration
-from jaxecon.errors import Interrupted, UserError
-from jaxecon.sweep import Sweep, sweep
-from llm.engine import EngineError
+from jaxecon.config.read import load
+from jaxecon.core.errors import EngineError, Interrupted, UserError
+from jaxecon.core.files import write_atomically
+from jaxecon.simulation import batch
+from jaxecon.simulation import prepare as simulation_prepare
+from jaxecon.simulation import run as api
+from jaxecon.simulation.language import start_engines
+from jaxecon.storage import run as records
+from jaxecon.sweeps.chunk import Task, _alike
+from jaxecon.sweeps.design import read
+from jaxecon.sweeps.points import Points
+from jaxecon.sweeps.results import Sweep
+from jaxecon.sweeps.sweep import sweep
 
 sweeping = sys.modules[sweep.__module__]  # whose place in the package the function has
 
@@ -91,7 +99,7 @@ class Heard(sweeping.Silent):
 
 @pytest.mark.parametrize("index", [1, 11])
 def test_a_point_is_the_run_of_its_configuration(whole, tmp_path, index):
-    points = designs.Points(designs.read(DESIGN))
+    points = Points(read(DESIGN))
     run = je.run(points.config(points[index]), out=tmp_path / "run")
     ours = whole.years.filter(pc.field("point") == index)
     assert ours["year"].to_pylist() == [0, 1, 2]
@@ -135,7 +143,7 @@ def test_the_planners_that_announce_a_schedule(tmp_path):
     found = swept(tmp_path / "a", {"run": run, "grid": {"schedule.rates": [0.3, 0.2]}})
     assert found.years["rate_1"].to_pylist() == [0.3, 0.5, 0.2, 0.5]
     assert set(found.years["leader"].to_pylist()) == {"uniform_50"}
-    case = batch.case(configuration.load(run, ["schedule.brackets=us_federal", "planner.kind=us_federal"]))
+    case = batch.case(load(run, ["schedule.brackets=us_federal", "planner.kind=us_federal"]))
     assert case.later is None
     np.testing.assert_array_equal(case.rates, np.float32(je.TaxSchedule.us_federal().rates))
 
@@ -195,7 +203,7 @@ def test_another_rule_of_the_same_name_is_refused_unless_forced(tmp_path, monkey
     shared = run | {"population": {"cohorts": [cohort | {"rule": "swept_rule:Mine"}]}}
     whole_lists = {"population.cohorts": [[cohort], [cohort | {"rule": "swept_rule:Mine"}]]}
     for other in ({"run": shared, "seeds": 2}, {"run": run, "grid": whole_lists}):
-        assert list(sweeping._outside_files(designs.Points(designs.read(other)))) == ["swept_rule:Mine"]
+        assert list(sweeping._outside_files(Points(read(other)))) == ["swept_rule:Mine"]
 
 
 @pytest.fixture
@@ -205,7 +213,7 @@ def lm(tmp_path):
 
 
 def test_what_is_no_points_fault_ends_the_sweep_and_can_be_mended(tmp_path, lm, monkeypatch):
-    create = api.create
+    create = simulation_prepare.create
 
     def full(prepared, served):
         if "00000001" in str(prepared.folder):
@@ -275,7 +283,7 @@ def test_what_is_a_points_own_beside_a_language_model(tmp_path, beside_lm, monke
 
 
 def test_a_disk_that_is_full_while_a_model_is_asked_ends_the_sweep(tmp_path, lm, monkeypatch):
-    write = records.write_atomically
+    write = write_atomically
 
     def full(path, content):
         if "00000001" in str(path) and path.parent.exists() and list(path.parent.glob("years.parquet/*")):
@@ -292,7 +300,7 @@ def test_a_disk_that_is_full_while_a_model_is_asked_ends_the_sweep(tmp_path, lm,
 def test_forced_sweeps_force_their_runs(tmp_path, lm):
     swept(tmp_path / "a", lm)
     for manifest in tmp_path.glob("a/**/manifest.json"):
-        records.write_atomically(manifest, json.dumps(json.loads(manifest.read_text()) | {"code": "0" * 64}).encode())
+        write_atomically(manifest, json.dumps(json.loads(manifest.read_text()) | {"code": "0" * 64}).encode())
     (tmp_path / "a" / "points.parquet" / "part-00000001.parquet").unlink()
     with pytest.raises(UserError, match="jaxecon's code"):
         swept(tmp_path / "a", lm)
@@ -301,7 +309,7 @@ def test_forced_sweeps_force_their_runs(tmp_path, lm):
 
 def test_points_that_ask_the_same_model_share_it(tmp_path, lm, monkeypatch):
     started = []
-    start = api.start_engines
+    start = start_engines
     monkeypatch.setattr(api, "start_engines", lambda *given: started.append(given) or start(*given))
     swept(tmp_path / "a", lm | {"seeds": 1, "grid": {"llm.temperature": [0.0, 0.5]}})
     assert len(started) == 1
@@ -328,16 +336,16 @@ def test_points_with_a_language_model_are_runs_of_their_own(tmp_path):
 
 def test_chunks_of_a_form_are_one_program(whole, tmp_path):
     """Also the last one, which is not full."""
-    compiled = batch.live._cache_size()
+    compiled = batch.simulate_batch._cache_size()
     swept(tmp_path / "a", DESIGN | {"grid": {"budget.public_spending": [0.0, 10.0]}})
-    assert batch.live._cache_size() == compiled
+    assert batch.simulate_batch._cache_size() == compiled
     plan = json.loads((tmp_path / "a" / "plan.json").read_text())
     assert [(len(c["points"]), c["lanes"]) for c in plan["chunks"]] == [(3, 3), (3, 3), (2, 3)]
 
 
 def test_other_forms_are_other_chunks(tmp_path):
     design = DESIGN | {"grid": {"schedule.brackets": ["flat", "three"], "years": [1, 2]}, "seeds": 2}
-    chunks, brackets = sweeping.plan(designs.Points(designs.read(design)), 8)
+    chunks, brackets = sweeping.plan(Points(read(design)), 8)
     assert [c.points for c in chunks] == [(0, 1), (2, 3), (4, 5), (6, 7)]
     assert brackets == 3
 
@@ -345,19 +353,19 @@ def test_other_forms_are_other_chunks(tmp_path):
 def test_many_programs_are_told_of_with_the_settings_that_make_them(tmp_path):
     """Here 17 lengths of a year, two of which are lived; what is a number in an array makes none."""
     design = DESIGN | {"grid": {"year.days": list(range(2, 19)), EXPONENT: [3.0, 3.5]}, "seeds": 1}
-    points, heard = designs.Points(designs.read(design)), Heard()
+    points, heard = Points(read(design)), Heard()
     sweeping._new_plan(points, 8, heard)
     assert heard.notes == ["17 programs to compile, ten seconds and more each: each value of year.days makes another"]
     sample = {
         "points": 40,
         "settings": {"year.days": {"low": 2, "high": 30}, EXPONENT: {"low": 3.0, "high": 4.0}, "years": [1, 2]},
     }
-    points, heard = designs.Points(designs.read({"run": DESIGN["run"], "random": sample})), Heard()
+    points, heard = Points(read({"run": DESIGN["run"], "random": sample})), Heard()
     sweeping._new_plan(points, 8, heard)
     assert heard.notes[0].endswith(
         " programs to compile, ten seconds and more each: each value of year.days, years makes another"
     )
-    few, heard = designs.Points(designs.read(DESIGN | {"grid": {"year.days": list(range(2, 18))}, "seeds": 1})), Heard()
+    few, heard = Points(read(DESIGN | {"grid": {"year.days": list(range(2, 18))}, "seeds": 1})), Heard()
     sweeping._new_plan(few, 8, heard)
     assert heard.notes == []
 
@@ -370,8 +378,8 @@ def test_what_no_point_can_be_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_the_size_of_a_chunk_follows_from_memory(monkeypatch):
-    design = designs.read(DESIGN | {"grid": {}, "seeds": 200_000})
-    points = designs.Points(design)
+    design = read(DESIGN | {"grid": {}, "seeds": 200_000})
+    points = Points(design)
     drawn, config = batch.draft(points.config(points[0])), points.config(points[0])
     each = batch.bytes_of(drawn, sweeping.skill_nodes(config))
     held = 6 * (11 + 3 * 2 + 8) * 4  # adaptive values, sums of two cohorts, some of the economy: at least
@@ -389,7 +397,7 @@ def test_the_size_of_a_chunk_follows_from_memory(monkeypatch):
 
 
 def test_runs_that_return_much_are_fewer_at_a_time():
-    one, many = (configuration.load(DESIGN["run"], [f"years={years}"]) for years in (1, 10_000))
+    one, many = (load(DESIGN["run"], [f"years={years}"]) for years in (1, 10_000))
     nodes = sweeping.skill_nodes(one)
     grown = batch.bytes_of(batch.draft(many), nodes) - batch.bytes_of(batch.draft(one), nodes)
     assert grown == 9_999 * (len(sweeping.FIGURES) + 3) * 4
@@ -401,9 +409,9 @@ def test_runs_that_return_much_are_fewer_at_a_time():
 @pytest.mark.parametrize("planner", ["flat", "in_context"])
 def test_points_share_only_what_their_seeds_leave_alone(planner, seeds, tmp_path):
     """The case of each is what it would be made of alone: also where a schedule follows from the people."""
-    points = sweeping.Points(designs.read({"run": DESIGN["run"] | {"planner": {"kind": planner}}, "list": seeds}))
-    task, failed = chunks.Task(points, tmp_path, 7), {}
-    groups = chunks._alike(task, list(points), failed)
+    points = sweeping.Points(read({"run": DESIGN["run"] | {"planner": {"kind": planner}}, "list": seeds}))
+    task, failed = Task(points, tmp_path, 7), {}
+    groups = _alike(task, list(points), failed)
     assert not failed
     assert [index for group in groups for index in group.indices] == list(range(len(seeds)))
     assert len(groups) == (len(seeds) if planner == "flat" else 1)
@@ -445,7 +453,7 @@ def test_runs_are_spread_over_the_devices_of_a_machine(whole, tmp_path):
 
 
 def test_a_chunk_that_does_not_fit_is_halved(whole, tmp_path, monkeypatch):
-    live = batch.live
+    live = batch.simulate_batch
 
     def small(cases, nodes, mesh):
         if len(cases.rates) > 3:
@@ -548,7 +556,7 @@ def test_killed_and_started_again(whole, tmp_path):
 @pytest.mark.parametrize("given", [False, True])
 def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys, given):
     """Without --out the folder's name is the time, which the same command would not find again."""
-    from jaxecon import cli
+    from jaxecon.cli.app import app
 
     def interrupted(config, out, **more):
         raise Interrupted(signal.SIGTERM) if given else KeyboardInterrupt
@@ -558,7 +566,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys, given)
     monkeypatch.setattr(sweeping, "sweep", interrupted)
     monkeypatch.setattr(sys, "argv", ["jaxecon", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.app(arguments)
+        app(arguments)
     assert ended.value.code == (143 if given else 130)
     folder = "runs/a" if given else r"runs/\d{8}-\d{6}"
     assert re.fullmatch(
@@ -612,7 +620,7 @@ def test_another_jaxecon_is_refused_unless_forced(whole, tmp_path):
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     manifest["code"] = "0" * 64
     manifest["versions"]["jax"] = "0.0.1"
-    records.write_atomically(tmp_path / "a" / "manifest.json", json.dumps(manifest).encode())
+    write_atomically(tmp_path / "a" / "manifest.json", json.dumps(manifest).encode())
     with pytest.raises(UserError, match=r"jaxecon's code: 000000000000 -> .*--force goes on"):
         swept(tmp_path / "a")
     heard = Heard()
@@ -722,7 +730,7 @@ class NoCluster:
 @pytest.mark.parametrize("by", ["argument", "environment", None])
 def test_a_cluster_that_does_not_answer(tmp_path, monkeypatch, by, error):
     """The one that was named; there is no other that would be meant."""
-    from jaxecon.ray_executor import RayExecutor
+    from jaxecon.sweeps.ray_executor import RayExecutor
 
     ray = NoCluster(error)
     monkeypatch.setitem(sys.modules, "ray", ray)
@@ -742,7 +750,7 @@ def test_a_cluster_that_does_not_answer(tmp_path, monkeypatch, by, error):
 
 def test_nothing_listens_where_a_cluster_should(monkeypatch):
     """Ray alone would try for many minutes."""
-    from jaxecon import ray_executor
+    from jaxecon.sweeps import ray_executor
 
     ray = NoCluster(AssertionError())
     monkeypatch.setitem(sys.modules, "ray", ray)
@@ -757,7 +765,7 @@ def test_nothing_listens_where_a_cluster_should(monkeypatch):
 
 
 def test_without_ray(monkeypatch):
-    from jaxecon.ray_executor import RayExecutor
+    from jaxecon.sweeps.ray_executor import RayExecutor
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"needs the package ray; pip install 'jaxecon\[ray\]'"):

@@ -8,9 +8,9 @@ import pytest
 from oracles import leader
 
 from experiments import suite, voting
-from jaxecon.build import build_economy
-from jaxecon.config import load
-from jaxecon.errors import UserError
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.economy.build import build_economy
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 import jaxecon as je
-from jaxecon.equilibrium import settle
-from jaxecon.population import Cohort
-from jaxecon.random import draw, named_key
-from jaxecon.taxation import tax_due
+from jaxecon.core.draws import draw, named_key
+from jaxecon.kernels.equilibrium import settle
+from jaxecon.kernels.taxation import tax_due
 from jaxecon.workers import RULES, rule_named
-from jaxecon.workers.base import Observation, Turning
+from jaxecon.workers.base import Cohort, Observation, Turning
 
 N = 64
 

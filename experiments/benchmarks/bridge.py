@@ -23,20 +23,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.benchmarks.timing import describe_machine, report
-from jaxecon import config as configuration
-from jaxecon.build import build_economy
-from jaxecon.config import Config
-from jaxecon.equilibrium import settle
-from jaxecon.population import Cohort
-from jaxecon.taxation import TaxSchedule
+from jaxecon.config.read import load
+from jaxecon.config.settings import Config
+from jaxecon.economy.build import build_economy
+from jaxecon.kernels.equilibrium import settle
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.workers.base import Cohort
+from llm.agents.workers import LLMWorkers
 from llm.bridge import Bridge, Served
-from llm.engine import Completion, Engine, Message, OnCompletion, Request, Sampling, Usage
-from llm.replay import Transcript
-from llm.scripted import ScriptedEngine
-from llm.workers import LLMWorkers
+from llm.engines.base import Engine, OnCompletion
+from llm.engines.scripted import ScriptedEngine
+from llm.messages import Completion, Message, Request, Sampling, Usage
+from llm.transcript.store import Transcript
 
 if TYPE_CHECKING:
-    from llm.vllm_engine import VLLMEngine
+    from llm.engines.vllm import VLLMEngine
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # as in a run: a GPU's memory is the engine's too
     describe_machine()
-    config = configuration.load({"year": {"days": given.days}, "population": {"mechanical": 0, "llm": given.workers}})
+    config = load({"year": {"days": given.days}, "population": {"mechanical": 0, "llm": given.workers}})
     null_engine(config)
     if not given.null_only:
         real_engine(config, given.compared_days)
@@ -69,7 +70,7 @@ def null_engine(config: Config) -> None:
 
 
 def real_engine(config: Config, compared_days: int) -> None:
-    from llm.vllm_engine import VLLMEngine
+    from llm.engines.vllm import VLLMEngine
 
     engine = VLLMEngine(model=config.llm.model, kv_cache_gib=config.llm.kv_cache_gib)
     try:

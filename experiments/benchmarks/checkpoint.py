@@ -21,13 +21,16 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.timing import describe_machine, report
-from jaxecon import checkpoint as ck
-from jaxecon import config as configuration
-from jaxecon import economy as eco
-from jaxecon.build import build_economy, first_schedule
-from jaxecon.checkpoint import Checkpoints, Position
-from jaxecon.config import CheckpointPolicy
-from jaxecon.simulation import computing
+from jaxecon.config.read import load
+from jaxecon.config.recording import CheckpointPolicy
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.days import initial_state, simulate_days, start_year
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import computing
+from jaxecon.economy.state import EconomyState
+from jaxecon.storage import checkpoint_files as storage_checkpoint_files
+from jaxecon.storage.checkpoint import Checkpoints
+from jaxecon.storage.checkpoint_files import Position, named_leaves, newest
 
 REPETITIONS = 3
 
@@ -48,17 +51,17 @@ def main() -> None:
 
 
 def measure(folder: Path, agents: int, days: int) -> None:
-    config = configuration.load({"population": {"mechanical": agents, "llm": 0}, "year": {"days": days}})
+    config = load({"population": {"mechanical": agents, "llm": 0}, "year": {"days": days}})
     with computing(config):
         economy, schedule = build_economy(config), first_schedule(config)
-        state, plan, sums = jax.jit(eco.start_year)(economy, jax.jit(eco.initial_state)(economy, schedule), schedule, days)
-        live = jax.jit(eco.live_days, static_argnames="days")
+        state, plan, sums = jax.jit(start_year)(economy, jax.jit(initial_state)(economy, schedule), schedule, days)
+        live = jax.jit(simulate_days, static_argnames="days")
 
         def year() -> None:
             jax.block_until_ready(live(economy, plan, state, sums, days))
 
         year()  # compiled
-        leaves = ck.named_leaves(state)
+        leaves = named_leaves(state)
         size = sum(np.asarray(leaf).nbytes for leaf in leaves.values())
         checkpoints = Checkpoints(folder / "ours", CheckpointPolicy(every_minutes=None, keep_last=20))
         checkpoints.save(Position(1, 0), state, {})  # orbax is imported
@@ -77,7 +80,7 @@ def measure(folder: Path, agents: int, days: int) -> None:
             during.append(timed(year))
             checkpoints.wait()
         checkpoints.close()
-        found, _ = ck.newest(folder / "ours")
+        found, _ = newest(folder / "ours")
         assert found is not None
         restore = [timed(lambda: restored(folder / "ours", state)) for _ in range(REPETITIONS)]
         raw, loading = zip(*(raw_write(folder / f"raw{i}", leaves) for i in range(REPETITIONS)), strict=True)
@@ -103,10 +106,10 @@ def measure(folder: Path, agents: int, days: int) -> None:
     )
 
 
-def restored(folder: Path, state: eco.EconomyState) -> None:
-    found, _ = ck.newest(folder)
+def restored(folder: Path, state: EconomyState) -> None:
+    found, _ = newest(folder)
     assert found is not None
-    jax.block_until_ready(ck.restore(found, state)[0])
+    jax.block_until_ready(storage_checkpoint_files.restore(found, state)[0])
 
 
 def raw_write(folder: Path, leaves: dict[str, Any]) -> tuple[float, float]:

@@ -13,11 +13,13 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.timing import compile_seconds, describe_machine, report, seconds
-from jaxecon import config as configuration
-from jaxecon import economy as eco
-from jaxecon.build import build_economy, first_schedule
-from jaxecon.config import Config
-from jaxecon.simulation import computing
+from jaxecon.config.read import load
+from jaxecon.config.settings import Config
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.days import initial_state, simulate_days, start_year
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import computing
+from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState
 
 CHOICES = np.arange(0, 101, 10)
 
@@ -32,9 +34,7 @@ def main() -> None:
     for rule in ("quantal", "adaptive"):
         for agents in given.agents:
             cohorts = [{"name": "workers", "rule": rule, "size": agents}]
-            config = configuration.load(
-                {"precision": given.precision, "year": {"days": given.days}, "population": {"cohorts": cohorts}}
-            )
+            config = load({"precision": given.precision, "year": {"days": given.days}, "population": {"cohorts": cohorts}})
             with computing(config):
                 measure(config, rule, agents)
 
@@ -43,12 +43,12 @@ def measure(config: Config, rule: str, agents: int) -> None:
     """One line: a whole year in JAX and in NumPy."""
     days = config.year.days
     economy, schedule = build_economy(config), first_schedule(config)
-    state = jax.jit(eco.initial_state)(economy, schedule)
+    state = jax.jit(initial_state)(economy, schedule)
 
     @jax.jit
-    def year(economy: eco.Economy, state: eco.EconomyState) -> tuple[eco.EconomyState, eco.AgentSums, eco.Day]:
-        state, plan, sums = eco.start_year(economy, state, schedule, days)
-        return eco.live_days(economy, plan, state, sums, days)
+    def year(economy: Economy, state: EconomyState) -> tuple[EconomyState, AgentSums, Day]:
+        state, plan, sums = start_year(economy, state, schedule, days)
+        return simulate_days(economy, plan, state, sums, days)
 
     compiling = compile_seconds(lambda: year.lower(economy, state))
     ours = seconds(lambda: year(economy, state))
@@ -76,7 +76,7 @@ def measure(config: Config, rule: str, agents: int) -> None:
 class NumPyYear:
     """The same year in vectorised NumPy, with arrays of the same dtype and a year's tables made once."""
 
-    def __init__(self, economy: eco.Economy, thresholds: np.ndarray, rates: np.ndarray, rule: str, days: int) -> None:
+    def __init__(self, economy: Economy, thresholds: np.ndarray, rates: np.ndarray, rule: str, days: int) -> None:
         cohort = economy.cohorts["workers"]
         self.skill, self.c = np.asarray(cohort.skill), np.asarray(cohort.preferences.disutility_weight)
         self.d = self.skill.dtype.type(cohort.preferences.disutility_exponent)

@@ -20,14 +20,14 @@ import numpy as np
 from scipy import optimize
 
 from experiments.benchmarks.timing import describe_machine, report, seconds
-from jaxecon.equilibrium import equilibrium
-from jaxecon.labor import ResponseTable
-from jaxecon.leader import LeaderProblem
-from jaxecon.population import gb2_skill
-from jaxecon.preferences import Preferences
-from jaxecon.stackelberg import solve
-from jaxecon.taxation import THREE_BRACKET_THRESHOLDS, US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule
-from jaxecon.welfare import welfare_weights
+from jaxecon.economy.gb2 import gb2_skill
+from jaxecon.kernels.equilibrium import equilibrium
+from jaxecon.kernels.labor import ResponseTable
+from jaxecon.kernels.optimum.certified import solve
+from jaxecon.kernels.optimum.problem import LeaderProblem
+from jaxecon.kernels.preferences import Preferences
+from jaxecon.kernels.taxation import THREE_BRACKET_THRESHOLDS, US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule
+from jaxecon.kernels.welfare import welfare_weights
 
 THRESHOLDS = {"three": THREE_BRACKET_THRESHOLDS, "us_federal": US_FEDERAL_THRESHOLDS}
 SCHEDULES = 512  # evaluated in one call

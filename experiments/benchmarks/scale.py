@@ -35,15 +35,18 @@ import numpy as np
 
 from experiments.benchmarks import sweeps
 from experiments.benchmarks.timing import describe_machine, live_days, report, start_year, timed, year_seconds
-from jaxecon import config as configuration
-from jaxecon import economy as eco
-from jaxecon.build import build_economy, first_schedule
-from jaxecon.compilation import WIDE_VECTORS
-from jaxecon.config import Config
-from jaxecon.labor import best_response
-from jaxecon.random import named_key
-from jaxecon.simulation import computing
-from jaxecon.taxation import TaxSchedule
+from jaxecon.config.read import load
+from jaxecon.config.settings import Config
+from jaxecon.core.compilation import WIDE_VECTORS
+from jaxecon.core.draws import named_key
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.days import initial_state
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import computing
+from jaxecon.economy.state import Day, Economy
+from jaxecon.economy.summary import summarise_year
+from jaxecon.kernels.labor import best_response
+from jaxecon.kernels.taxation import TaxSchedule
 
 YEAR = 128  # days
 RULES = ("quantal", "adaptive", "rational")
@@ -103,7 +106,7 @@ def main() -> None:
 
 
 def config_of(rule: str, agents: int) -> Config:
-    return configuration.load({"population": {"cohorts": [{"name": "workers", "rule": rule, "size": agents}]}})
+    return load({"population": {"cohorts": [{"name": "workers", "rule": rule, "size": agents}]}})
 
 
 def days_of(agents: int) -> int:
@@ -115,7 +118,7 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
     """The figures of one line, all but the shares and the fresh process."""
     days = days_of(agents)
     economy, schedule = build_economy(config), first_schedule(config)
-    first = jax.jit(eco.initial_state)(economy, schedule)
+    first = jax.jit(initial_state)(economy, schedule)
 
     begun = time.perf_counter()
     state, plan, sums = jax.block_until_ready(start_year(economy, first, schedule, YEAR))
@@ -135,7 +138,7 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
         theirs.start()
         theirs.live()  # compiled
     times: dict[str, list[float]] = {"start_s": [], "days_s": [], "numba_start_s": [], "numba_days_s": []}
-    record: eco.Day | None = None
+    record: Day | None = None
     for repeat in range(repeats + 1):  # the first warms up
         start_s, days_s, record = year_seconds(economy, first, schedule, YEAR, days)
         if repeat:
@@ -165,7 +168,7 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
     return figures
 
 
-def numba_year(economy: eco.Economy, schedule: TaxSchedule, rule: str, days: int) -> Any:
+def numba_year(economy: Economy, schedule: TaxSchedule, rule: str, days: int) -> Any:
     """The economy of one cohort, `workers`, as a NumbaYear."""
     from experiments.benchmarks.numba_year import NumbaYear, People
 
@@ -234,14 +237,14 @@ def peak(rule: str, agents: int) -> dict[str, Any]:
         config = config_of(rule, n)
         with computing(config):
             economy, schedule = build_economy(config), first_schedule(config)
-            state = jax.jit(eco.initial_state)(economy, schedule)
+            state = jax.jit(initial_state)(economy, schedule)
             state, plan, sums = start_year(economy, state, schedule, YEAR)
             for _ in range(2):
                 state, sums, record = live_days(economy, plan, state, sums, MIN_DAYS)
             jax.block_until_ready(record)
             lived, held = most_memory(), state_bytes(economy, plan, state, sums)
             del plan  # as a run does
-            close = jax.jit(eco.summarise_year).lower(economy, schedule, state, sums, record).compile()
+            close = jax.jit(summarise_year).lower(economy, schedule, state, sums, record).compile()
             jax.block_until_ready(close(economy, schedule, state, sums, record))
             needs = close.memory_analysis()
             taken = None if needs is None else needs.temp_size_in_bytes + needs.output_size_in_bytes

@@ -22,13 +22,15 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.timing import describe_machine, report, year_seconds
-from jaxecon import batch
-from jaxecon import config as configuration
-from jaxecon import economy as eco
-from jaxecon.build import build_economy, first_schedule, skill_nodes
-from jaxecon.errors import is_out_of_memory
-from jaxecon.simulation import computing
-from jaxecon.sweep import Silent, sweep
+from jaxecon.config.read import load
+from jaxecon.core.errors import is_out_of_memory
+from jaxecon.economy.build import build_economy, skill_nodes
+from jaxecon.economy.days import initial_state
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import computing
+from jaxecon.simulation import batch
+from jaxecon.sweeps.listener import Silent
+from jaxecon.sweeps.sweep import sweep
 
 TIMED_DAYS = 10  # of the economy on a run's functions
 
@@ -58,12 +60,12 @@ def measure(economies: int, agents: int, days: int, lanes: int | None) -> None:
     with suppress(_Enough):
         sweep({"run": run, "seeds": economies}, out=folder / "first", lanes=lanes, listener=_Once(heard))
     try:
-        inside.live = live = batch.live
-        batch.live = inside  # type: ignore[assignment]
+        inside.live = live = batch.simulate_batch
+        batch.simulate_batch = inside  # type: ignore[assignment]
         begun = time.perf_counter()
         found = sweep({"run": run, "seeds": economies}, out=folder / "whole", lanes=lanes, listener=heard)
         swept = time.perf_counter() - begun
-        batch.live = live
+        batch.simulate_batch = live
         assert found.manifest["failed"] == 0
         large = run | {"population": run["population"] | {"mechanical": economies * agents}}  # type: ignore[operator]
         one, alone = fitting(whole, large), fitting(on_a_runs_functions, large)
@@ -141,23 +143,23 @@ def fitting(measured: Callable[[dict[str, Any]], float], run: dict[str, Any]) ->
 
 def whole(run: dict[str, Any]) -> float:
     """Seconds of one economy, compiled."""
-    config = configuration.load(run)
+    config = load(run)
     with computing(config):
         case, nodes = jax.tree.map(lambda x: np.asarray(x)[None], batch.case(config)), skill_nodes(config)
         taken = []
         for _ in range(3):
             begun = time.perf_counter()
-            jax.block_until_ready(batch.live(case, nodes))
+            jax.block_until_ready(batch.simulate_batch(case, nodes))
             taken.append(time.perf_counter() - begun)
     return min(taken[1:])
 
 
 def on_a_runs_functions(run: dict[str, Any]) -> float:
     """Seconds of a year's tables and days of one economy, built and compiled."""
-    config = configuration.load(run)
+    config = load(run)
     with computing(config):
         economy, schedule = build_economy(config), first_schedule(config)
-        first = jax.jit(eco.initial_state)(economy, schedule)
+        first = jax.jit(initial_state)(economy, schedule)
         year, days = config.year.days, min(config.year.days, TIMED_DAYS)
         taken = []
         for _ in range(3):

@@ -9,14 +9,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxecon import economy as eco
-from jaxecon.compilation import WIDE_VECTORS
-from jaxecon.records import environment
-from jaxecon.taxation import TaxSchedule
+from jaxecon.core.compilation import WIDE_VECTORS
+from jaxecon.economy import days as economy_days
+from jaxecon.economy.days import simulate_days
+from jaxecon.economy.state import Day, Economy, EconomyState
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.storage.provenance import environment
 
 # As a run compiles them.
-start_year = jax.jit(eco.start_year, compiler_options=WIDE_VECTORS)
-live_days = jax.jit(eco.live_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
+start_year = jax.jit(economy_days.start_year, compiler_options=WIDE_VECTORS)
+live_days = jax.jit(simulate_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
 
 
 def seconds(call: Callable[[], object], *, repeats: int = 5, at_least: float = 0.2) -> list[float]:
@@ -37,9 +39,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begun, result
 
 
-def year_seconds(
-    economy: eco.Economy, first: eco.EconomyState, schedule: TaxSchedule, year: int, days: int
-) -> tuple[float, float, eco.Day]:
+def year_seconds(economy: Economy, first: EconomyState, schedule: TaxSchedule, year: int, days: int) -> tuple[float, float, Day]:
     """Wall seconds of a year's tables and of some of its days, and those days. first: the state before, which survives."""
     start_s, (state, plan, sums) = timed(lambda: jax.block_until_ready(start_year(economy, first, schedule, year)))
     # donated below: `first` must survive, whether or not what start_year leaves alone is still its own

@@ -20,12 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from experiments.benchmarks.timing import describe_machine, report, seconds
-from llm import transcript_file
-from llm.engine import Completion, Draw, Message, Request, Sampling, Usage, request_key
-from llm.memory import WorkerMemory
-from llm.prompts import Bracket, LaborObservation, labor_messages
-from llm.replay import Transcript
-from llm.schemas import labor_schema
+from llm.agents.memory import WorkerMemory
+from llm.decisions.labor import LaborObservation, labor_messages, labor_schema
+from llm.decisions.wording import Bracket
+from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
+from llm.transcript.format import connect
+from llm.transcript.keys import request_key
+from llm.transcript.pieces import PieceWriter
+from llm.transcript.store import Transcript
 
 IDENTITY = {"engine": "vllm", "model": "smollm2", "weights": "0" * 64, "template": "1" * 64}
 HOURS = tuple(range(0, 101, 10))
@@ -146,9 +148,9 @@ def measure_lookups(path: Path, given: argparse.Namespace) -> None:
     transcript.put("", IDENTITY, Request((Message("user", "h?"),), None, Sampling(), draw), Completion('{"hours":40}'))
     transcript.close()
     begun = time.perf_counter()
-    with closing(transcript_file.connect(path)) as db:
+    with closing(connect(path)) as db:
         (settings,) = db.execute("SELECT id FROM settings").fetchone()
-        writer = transcript_file.PieceWriter(db)
+        writer = PieceWriter(db)
 
         def rows() -> Iterator[tuple[object, ...]]:
             for i in range(entries):

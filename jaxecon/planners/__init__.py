@@ -2,7 +2,8 @@
 
 from jaxecon.planners.announced import SCHEDULES, Announced, Knowledge, announced
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation, changed_schedule, changes
-from jaxecon.planners.elected import Elected, Retained
+from jaxecon.planners.elections.elected import Elected
+from jaxecon.planners.elections.retained import Retained
 from jaxecon.planners.fixed import Fixed
 from jaxecon.planners.in_context import InContext, Ingredients
 from jaxecon.planners.memory import PlannerMemory

@@ -8,15 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon.economy import Economy, leader_problem
-from jaxecon.leader import LeaderProblem, thinned
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
+from jaxecon.economy.exact import leader_problem
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.state import Economy
+from jaxecon.kernels.optimum.certified import solve
+from jaxecon.kernels.optimum.problem import LeaderProblem, thinned
+from jaxecon.kernels.optimum.saez import saez_schedule
+from jaxecon.kernels.optimum.saez_fixed_point import SaezFixedPoint, saez_self_consistent
+from jaxecon.kernels.taxation import US_FEDERAL_THRESHOLDS, TaxSchedule
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
-from jaxecon.saez import SaezFixedPoint, saez_schedule, saez_self_consistent
-from jaxecon.stackelberg import solve
-from jaxecon.taxation import US_FEDERAL_THRESHOLDS, TaxSchedule
-
-MOST_FOLLOWERS = 5000  # that schedules are worked out on: as many quantiles of a larger population
-MOST_WITH_CURVATURE = 400  # a response takes a hundred times longer there
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Knowledge:
     elasticity: float | tuple[float, ...] | None = None
     bounds: tuple[float, float] = (0.0, 1.0)
     monotone: bool = False
+
+
+def knowledge(config: Config) -> Knowledge:
+    """What planners that work out a schedule are told."""
+    thresholds = first_schedule(config).thresholds
+    return Knowledge(thresholds, config.planner.elasticity, config.planner.rate_bounds, config.planner.monotone)
 
 
 class Convergence(NamedTuple):
@@ -60,6 +68,19 @@ def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
     if isinstance(found, TaxSchedule):
         return Announced(kind, found)
     return Announced(kind, found.schedule, Convergence(bool(found.converged), float(found.changes[found.iterations - 1])))
+
+
+def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
+    """What the configuration's planner works out. Raises UserError: none for this economy or these brackets."""
+    try:
+        return announced(config.planner_kind, economy, knowledge(config)).schedule
+    except ValueError as error:
+        raise UserError(f"planner.kind: {config.planner_kind!r}; {error}") from error
+
+
+MOST_FOLLOWERS = 5000  # that schedules are worked out on: as many quantiles of a larger population
+
+MOST_WITH_CURVATURE = 400  # a response takes a hundred times longer there
 
 
 def _us_federal(economy: Economy, knowledge: Knowledge) -> TaxSchedule:

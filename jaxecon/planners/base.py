@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon._pytree import pytree, static
-from jaxecon.taxation import TaxSchedule
+from jaxecon.core.pytree import pytree, static
+from jaxecon.kernels.taxation import TaxSchedule
 
 if TYPE_CHECKING:
-    from jaxecon.voting import Election
+    from jaxecon.planners.elections.voting import Election
 
 Array = jax.Array
 State = Any

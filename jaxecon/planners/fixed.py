@@ -2,8 +2,8 @@
 
 import jax
 
+from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
-from jaxecon.taxation import TaxSchedule
 
 
 class Fixed(Planner):

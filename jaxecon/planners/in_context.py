@@ -7,12 +7,14 @@ without a language model.
 import jax
 import jax.numpy as jnp
 
-from jaxecon._pytree import pytree, static
+from jaxecon.config.settings import Config
+from jaxecon.core.pytree import pytree, static
+from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import STEP, Planner, PlannerContext, YearObservation, last_tenth
 from jaxecon.planners.memory import PlannerMemory
-from jaxecon.taxation import TaxSchedule
 
 Array = jax.Array
+
 Switch = bool | Array
 
 
@@ -35,6 +37,20 @@ class Ingredients:
     exploitation: Switch = True
     exploration_rate: float | Array = 0.3
     max_change: int | Array = 20
+
+
+def ingredients(config: Config) -> Ingredients:
+    """Of the in_context planner."""
+    given, memory = config.planner, config.planner.memory
+    return Ingredients(
+        window=memory.window,
+        best=memory.best,
+        direction_hint=memory.direction_hint,
+        exploration=memory.exploration,
+        exploitation=memory.exploitation,
+        exploration_rate=given.exploration_rate,
+        max_change=given.max_change,
+    )
 
 
 @pytree

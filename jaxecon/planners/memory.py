@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon._pytree import pytree
+from jaxecon.core.pytree import pytree
 
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike

@@ -4,15 +4,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
-from jaxecon._pytree import pytree
-from jaxecon.equilibrium import Outcome
-from jaxecon.population import Cohort
-from jaxecon.random import Draws
-from jaxecon.taxation import TaxSchedule
+from jaxecon.core.draws import Draws
+from jaxecon.core.pytree import pytree, static
+from jaxecon.kernels.equilibrium import Outcome
+from jaxecon.kernels.preferences import Preferences
+from jaxecon.kernels.taxation import TaxSchedule
 
 Array = jax.Array
+
 Parameters = Any  # a pytree of scalars, the rule's own
+
 State = Any  # a pytree of arrays, first axis = agents, the rule's own
+
 Plan = Any  # a pytree: what a year's days reuse, the rule's own
 
 
@@ -22,6 +25,28 @@ class Observation:
 
     rebate: Array  # yesterday's R, $/year
     progress: Array  # of the tax year, 0 on its first day, 1 on its last
+
+
+@pytree
+class Cohort:
+    """People of one kind. Arrays (n,); `preferences` scalar or (n,) fields.
+
+    weight: survey weights, how many people each agent stands for (mean 1 over the whole economy).
+    reference_consumption: x_ref, $/year, at the exact response to the US federal schedule with curvature 0.
+    welfare_weight: g, what welfare gains from a dollar more of consumption for each, at that response; mean 1 under the
+        survey weights over the whole economy. The fixed weights at curvature 0, where the welfare function has them.
+    """
+
+    skill: Array
+    weight: Array
+    preferences: Preferences
+    reference_consumption: Array
+    welfare_weight: Array
+    name: str = static(default="")
+
+    @property
+    def size(self) -> int:
+        return self.skill.shape[0]
 
 
 class WorkerRule(Protocol):

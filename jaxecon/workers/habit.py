@@ -3,13 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from jaxecon._pytree import pytree
-from jaxecon.equilibrium import Outcome
-from jaxecon.labor import best_response
-from jaxecon.population import Cohort
-from jaxecon.random import Draws
-from jaxecon.taxation import TaxSchedule
-from jaxecon.workers.base import Observation, checked
+from jaxecon.core.draws import Draws
+from jaxecon.core.pytree import pytree
+from jaxecon.kernels.equilibrium import Outcome
+from jaxecon.kernels.labor import best_response
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.workers.base import Cohort, Observation, checked
 from jaxecon.workers.rational import BestResponsePlan
 
 Array = jax.Array

@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from jaxecon._pytree import pytree
-from jaxecon.equilibrium import Outcome
-from jaxecon.labor import HOURS, cumulated_response
-from jaxecon.population import Cohort
-from jaxecon.random import Draws, uniform
-from jaxecon.taxation import TaxSchedule
-from jaxecon.workers.base import Observation, checked
+from jaxecon.core.draws import Draws, uniform
+from jaxecon.core.pytree import pytree
+from jaxecon.kernels.equilibrium import Outcome
+from jaxecon.kernels.labor import HOURS
+from jaxecon.kernels.quantal import cumulated_response
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.workers.base import Cohort, Observation, checked
 
 Array = jax.Array
 

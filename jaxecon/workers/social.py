@@ -13,14 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon._pytree import pytree
-from jaxecon.equilibrium import Outcome
-from jaxecon.labor import ResponseTable
-from jaxecon.population import Cohort
-from jaxecon.preferences import curved_utility, disutility, power
-from jaxecon.random import Draws
-from jaxecon.taxation import TaxSchedule, tax_due
-from jaxecon.workers.base import Observation, checked
+from jaxecon.core.draws import Draws
+from jaxecon.core.pytree import pytree
+from jaxecon.kernels.equilibrium import Outcome
+from jaxecon.kernels.labor import ResponseTable
+from jaxecon.kernels.preferences import curved_utility, disutility, power
+from jaxecon.kernels.taxation import TaxSchedule, tax_due
+from jaxecon.workers.base import Cohort, Observation, checked
 
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike

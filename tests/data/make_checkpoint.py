@@ -4,7 +4,7 @@ from pathlib import Path
 
 from test_checkpoint import written
 
-from jaxecon import checkpoint as ck
+from jaxecon.storage.checkpoint_files import FORMAT, state_digest, verified
 
-path = written(Path(__file__).parent / f"checkpoint-format-{ck.FORMAT}")
-print(path, ck.state_digest(ck.verified(path)))
+path = written(Path(__file__).parent / f"checkpoint-format-{FORMAT}")
+print(path, state_digest(verified(path)))

@@ -12,10 +12,10 @@ from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
 
 from jaxecon import Preferences, TaxSchedule, paper_welfare
-from jaxecon.equilibrium import equilibrium, settle
-from jaxecon.labor import best_response
-from jaxecon.population import federal_reference, with_curvature
-from jaxecon.preferences import isoelastic_utility
+from jaxecon.economy.population import federal_reference, with_curvature
+from jaxecon.kernels.equilibrium import equilibrium, settle
+from jaxecon.kernels.labor import best_response
+from jaxecon.kernels.preferences import isoelastic_utility
 
 ETAS = [0.0, 1.0, 2.0]
 SKILL = oracle.skills(40)

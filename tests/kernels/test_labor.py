@@ -13,7 +13,8 @@ from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon.labor import ResponseTable, best_choice, choice_payoffs, cumulated_response
+from jaxecon.kernels.labor import ResponseTable, best_choice
+from jaxecon.kernels.quantal import choice_payoffs, cumulated_response
 
 ETAS = [0.0, 0.5, 1.0, 2.0]
 SKILLS = np.concatenate([np.geomspace(0.05, 2e5, 25), oracle.skills(25)])

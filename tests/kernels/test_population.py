@@ -10,14 +10,8 @@ from oracles.strictness import strict
 from scipy import stats
 
 import jaxecon as je
-from jaxecon.population import (
-    ACS_2023,
-    GB2,
-    base_preferences,
-    survey_weights,
-    uniform_skill,
-    weighted_quantile_skill,
-)
+from jaxecon.economy.gb2 import ACS_2023, GB2
+from jaxecon.economy.population import base_preferences, survey_weights, uniform_skill, weighted_quantile_skill
 
 TAILS = np.array([1e-12, 1e-9, 1e-6, 1e-3, 0.02, 0.3, 0.4999, 0.5, 0.5001, 0.7, 0.98, 1 - 1e-3, 1 - 1e-6, 1 - 1e-9])
 

@@ -12,7 +12,7 @@ from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon.preferences import consumption_equivalent, consumption_utility, disutility, marginal_utility
+from jaxecon.kernels.preferences import consumption_equivalent, consumption_utility, disutility, marginal_utility
 
 ETAS = [0.0, 0.5, 1.0, 2.0, 3.5]
 

@@ -14,7 +14,8 @@ from oracles.strictness import PROPERTY, strict
 from scipy import optimize
 
 import jaxecon as je
-from jaxecon.saez import SMALLEST_SAMPLE, TAIL_SHARE, pareto_parameter
+from jaxecon.kernels.optimum.density import TAIL_SHARE, pareto_parameter
+from jaxecon.kernels.optimum.saez_checks import SMALLEST_SAMPLE
 
 N = 1_000
 T = economy.THREE_THRESHOLDS

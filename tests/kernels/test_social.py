@@ -11,7 +11,7 @@ from oracles import economy as oracle
 from oracles.strictness import DOUBLE, PROPERTY, SINGLE
 
 import jaxecon as je
-from jaxecon.population import Cohort
+from jaxecon.workers.base import Cohort
 from jaxecon.workers.social import adversarial_response, altruistic_response, welfare_effect
 
 N = 8

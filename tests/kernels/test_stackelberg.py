@@ -15,11 +15,11 @@ from oracles.strictness import PROPERTY, strict
 from scipy import optimize
 
 import jaxecon as je
-from jaxecon import search, stackelberg
-from jaxecon.labor import ResponseTable
-from jaxecon.leader import LeaderProblem, thinned
-from jaxecon.search import SEARCHES, Effort
-from jaxecon.stackelberg import optimal_schedule
+from jaxecon.kernels.labor import ResponseTable
+from jaxecon.kernels.optimum import certified as stackelberg
+from jaxecon.kernels.optimum.certified import optimal_schedule
+from jaxecon.kernels.optimum.problem import LeaderProblem, thinned
+from jaxecon.kernels.optimum.space import SEARCHES, Effort, isotonic
 
 THREE = oracle.THREE_THRESHOLDS
 SEARCH = Effort(starts=8, gradient_steps=40, population=64, generations=100, polished=4)  # cheap to run, not to compile
@@ -222,7 +222,7 @@ def test_isotonic_projection_is_scipys(values):
         np.testing.assert_allclose(single, expected, atol=2e-6)
 
 
-_isotonic = jax.jit(search.isotonic)
+_isotonic = jax.jit(isotonic)
 
 
 def for_the_middle():

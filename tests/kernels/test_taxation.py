@@ -17,7 +17,7 @@ from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon.taxation import lump_sum_rebate, weighted_mean
+from jaxecon.kernels.taxation import lump_sum_rebate, weighted_mean
 
 RATES = st.lists(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1)), min_size=4, max_size=4).map(np.array)
 WIDTHS = hnp.arrays(float, 3, elements=st.floats(1.0, 3e5))
@@ -233,14 +233,14 @@ def test_a_schedule_is_a_pytree_that_copies_pickles_and_compares():
 
 
 def test_lazy_names_are_the_functions_whatever_is_used_first():
-    """`jaxecon.equilibrium` is a submodule as well as a function: loading it first must not hide the function."""
+    """`jaxecon.kernels.equilibrium` is a submodule as well as a function: loading it first must not hide the function."""
     script = (
         "import sys, jaxecon as je\n"
         "assert 'jax' not in sys.modules, 'importing jaxecon loads JAX'\n"
         "je.gb2_skill\n"
         "assert callable(je.equilibrium), je.equilibrium\n"
         "import jaxecon.equilibrium\n"
-        "from jaxecon import equilibrium\n"
+        "from jaxecon.kernels import equilibrium\n"
         "assert callable(equilibrium), equilibrium\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)

@@ -15,12 +15,12 @@ from oracles import leader
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon import voting
-from jaxecon.build import build_economy
-from jaxecon.config import load
-from jaxecon.leader import LeaderProblem
-from jaxecon.saving import Endowment
-from jaxecon.voting import NOBODY, count, mark_ballots, nominate, own_optima, perceived, valuations
+from jaxecon.config.read import load
+from jaxecon.economy.build import build_economy
+from jaxecon.kernels.optimum.problem import LeaderProblem
+from jaxecon.kernels.saving import Endowment
+from jaxecon.planners.elections.own_optima import MOST_FOLLOWERS, own_optima
+from jaxecon.planners.elections.voting import NOBODY, count, mark_ballots, nominate, perceived, valuations
 
 counted = jax.jit(count, static_argnums=0)
 marked = jax.jit(mark_ballots, static_argnums=0)
@@ -70,7 +70,7 @@ def test_the_richest_wants_no_tax_and_the_poorest_a_high_one():
 
 def test_own_optimum_among_very_many():
     """Beside quantiles of the others: within a little of the optimum in the whole population."""
-    n = voting.MOST_FOLLOWERS * 4
+    n = MOST_FOLLOWERS * 4
     skill = oracle.skills(n)
     given = leader.Problem(skill, oracle.calibrated_weight(skill), np.ones(n), np.array([0.0]))
     agents = np.array([100, n // 2, n - 5])
@@ -93,7 +93,7 @@ def test_own_optimum_pays_for_the_floor_or_says_that_it_cannot():
     assert np.all(np.asarray(utility) == -np.inf)
 
 
-@pytest.mark.parametrize("n", [6, voting.MOST_FOLLOWERS + 500])
+@pytest.mark.parametrize("n", [6, MOST_FOLLOWERS + 500])
 def test_an_own_optimum_is_worth_what_a_voter_says_of_it(n):
     """With wealth and without; beside quantiles, too: not what it would be worth among them."""
     given, agents = random_problem(n, 4, spending=3_000.0, floor=0.0), jnp.array([0, n // 2, n - 1])

@@ -12,7 +12,7 @@ from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon.welfare import SocialWelfare
+from jaxecon.kernels.welfare import SocialWelfare
 
 KINDS = ["inverse_income", "paper_fixed", "inverse_consumption", "utilitarian"]
 INCOME = hnp.arrays(float, 8, elements=st.floats(0, 1e6))

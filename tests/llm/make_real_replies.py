@@ -14,20 +14,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from llm.engine import Completion, Draw, Request, Sampling
-from llm.kinds import DecisionKind, DescribePersona, Labor, Plan, Satisfaction
-from llm.prompts import (
-    Bracket,
-    BracketGroup,
-    Cues,
-    LaborObservation,
-    PersonaObservation,
-    PlannerYear,
-    PlanObservation,
-    SatisfactionObservation,
-    WorkerDay,
-)
-from llm.vllm_engine import VLLMEngine
+from llm.decisions.base import DecisionKind
+from llm.decisions.labor import Labor, LaborObservation, WorkerDay
+from llm.decisions.persona import DescribePersona, PersonaObservation
+from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
+from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
+from llm.decisions.wording import Bracket, Cues
+from llm.engines.vllm import VLLMEngine
+from llm.messages import Completion, Draw, Request, Sampling
 
 FILE = Path(__file__).with_name("real_replies.json")
 EACH = 3  # agents: the last of them is asked to reason, where its kind knows how

@@ -13,18 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxecon as je
-from jaxecon.config import load
-from jaxecon.errors import Interrupted
+from jaxecon.config.read import load
+from jaxecon.core.errors import EngineError, Interrupted
 from jaxecon.planners import PlannerContext, YearObservation
-from jaxecon.population import Cohort
+from jaxecon.workers.base import Cohort
+from llm.agents.planner import LLMPlanner
+from llm.agents.workers import LLMWorkers
 from llm.bridge import Bridge, Served
-from llm.engine import Completion, Draw, EngineError, Message, Request, Sampling, Usage, request_key
-from llm.kinds import Labor
-from llm.planner import LLMPlanner
-from llm.prompts import Bracket, LaborObservation
-from llm.replay import Transcript
-from llm.scripted import ScriptedEngine
-from llm.workers import LLMWorkers
+from llm.decisions.labor import Labor, LaborObservation
+from llm.decisions.wording import Bracket
+from llm.engines.scripted import ScriptedEngine
+from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
+from llm.transcript.keys import request_key
+from llm.transcript.store import Transcript
 
 
 def observations(n, day=0, last_hours=40):

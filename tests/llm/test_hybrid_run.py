@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxecon as je
-from llm.replay import Transcript
+from llm.transcript.store import Transcript
 
 CONFIG = {
     "years": 3,
@@ -85,7 +85,7 @@ def test_what_the_model_said_is_what_was_done(run, conversations):
 
 @pytest.mark.engine
 def test_every_prompt_of_an_agent_holds_its_persona(run, conversations):
-    from llm.personas import sample_personas
+    from llm.agents.personas import sample_personas
 
     skill = [row["skill"] for row in run.agents.to_pylist() if row["year"] == 0 and row["cohort"] == "llm"]
     people = sample_personas(np.array(skill), seed=0, cohort="llm", correlation=0.5)
@@ -107,9 +107,9 @@ def test_survey_weights_of_a_hybrid_population(run):
 def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
     """The real engine, given too few tokens for any answer: every decision falls back, and says so."""
     from llm.bridge import Bridge, Served
-    from llm.engine import Sampling
-    from llm.kinds import Labor
-    from llm.prompts import Bracket, LaborObservation
+    from llm.decisions.labor import Labor, LaborObservation
+    from llm.decisions.wording import Bracket
+    from llm.messages import Sampling
 
     class Terse(Labor):
         def tokens(self, observation):
@@ -132,9 +132,9 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
 def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     """What is asked fits, with room for the answer and a retry, and not a window less was kept than would have fitted."""
     from llm.bridge import Bridge, Served
-    from llm.engine import Sampling
-    from llm.kinds import Labor
-    from llm.prompts import Bracket, LaborObservation, WorkerDay, labor_messages
+    from llm.decisions.labor import Labor, LaborObservation, WorkerDay, labor_messages
+    from llm.decisions.wording import Bracket
+    from llm.messages import Sampling
 
     days = tuple(WorkerDay(0, d, 40, 40_000, 4_000, 9_000, 30_000 + d) for d in range(64))
     observation = LaborObservation(1, 0, "llm", 0, (Bracket(0, 0.3),), 1000.0, 0.0, days, last_hours=30, choices=(0, 10, 40))

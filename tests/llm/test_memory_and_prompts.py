@@ -12,27 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxecon.planners import PlannerMemory
-from llm.kinds import Labor, Plan
-from llm.memory import WorkerMemory
-from llm.prompts import (
-    Bracket,
-    BracketGroup,
-    Cues,
-    LaborObservation,
-    PersonaObservation,
-    PlannerYear,
-    PlanObservation,
-    SatisfactionObservation,
-    Statistics,
-    Trend,
-    WorkerDay,
-    labor_messages,
-    persona_messages,
-    plan_messages,
-    satisfaction_messages,
-    try_again,
-)
-from llm.schemas import Parsed, Unusable, parse_persona, parse_satisfaction
+from llm.agents.memory import WorkerMemory
+from llm.decisions.base import Parsed, Unusable
+from llm.decisions.labor import Labor, LaborObservation, Trend, WorkerDay, labor_messages
+from llm.decisions.persona import PersonaObservation, parse_persona, persona_messages
+from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation, plan_messages
+from llm.decisions.satisfaction import SatisfactionObservation, parse_satisfaction, satisfaction_messages
+from llm.decisions.wording import Bracket, Cues, Statistics, try_again
 
 BRACKETS = (Bracket(0, 0.1), Bracket(90_000, 0.5))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxecon.errors import UserError
-from llm import models
+from jaxecon.core.errors import UserError
+from llm.engines import models
 
 needs_converters = pytest.mark.skipif(
     not all(map(models.importlib.util.find_spec, ("transformers", "gguf", "accelerate", "torch"))),
@@ -236,8 +236,6 @@ def test_hugging_face_ids(tmp_path: Path) -> None:
 
 
 def test_importing_the_store_is_cheap() -> None:
-    program = (
-        "import sys; import llm.models; print(*{'torch', 'transformers', 'jax', 'vllm', 'huggingface_hub'} & set(sys.modules))"
-    )
+    program = "import sys; import llm.engines.models; print(*{'torch', 'transformers', 'jax', 'vllm', 'huggingface_hub'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""

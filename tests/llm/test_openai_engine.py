@@ -23,15 +23,15 @@ import pytest
 
 pytest.importorskip("openai")
 
-from jaxecon.errors import UserError
-from llm import openai_engine
+from jaxecon.core.errors import EngineError, UserError
 from llm.bridge import Bridge, Served
-from llm.engine import Completion, Draw, Engine, EngineError, Message, Request, Sampling, Usage, estimated_tokens
-from llm.kinds import Labor
-from llm.openai_engine import OpenAIEngine, check_openai, engine_identity
-from llm.prompts import Bracket, LaborObservation
-from llm.replay import Transcript
-from llm.schemas import labor_schema
+from llm.decisions.labor import Labor, LaborObservation, labor_schema
+from llm.decisions.wording import Bracket
+from llm.engines.base import Engine, estimated_tokens
+from llm.engines.openai import engine as openai_engine
+from llm.engines.openai.engine import OpenAIEngine, check_openai, engine_identity
+from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
+from llm.transcript.store import Transcript
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
 CHOICES = tuple(range(0, 101, 10))
@@ -787,7 +787,7 @@ def test_addresses_that_are_none(address: str) -> None:
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(UserError, match=re.escape("llm.engine: 'openai' needs: pip install 'jaxecon[openai]'")):
+    with pytest.raises(UserError, match=re.escape("llm.messages: 'openai' needs: pip install 'jaxecon[openai]'")):
         OpenAIEngine("m")
 
 
@@ -830,8 +830,8 @@ def test_ctrl_c_while_the_server_thinks(server: Server, connect: Callable[..., O
 
 SCRIPT = """
 import sys
-from llm.engine import Draw, Message, Request, Sampling
-from llm.openai_engine import OpenAIEngine
+from llm.messages import Draw; from llm.messages import Message; from llm.messages import Request; from llm.messages import Sampling
+from llm.engines.openai.engine import OpenAIEngine
 
 engine = OpenAIEngine("m", base_url=sys.argv[1])
 request = Request((Message("user", "Hours?"),), None, Sampling(), Draw(0, "labor", 0, 0, "w", 0))

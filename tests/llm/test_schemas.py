@@ -8,18 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxecon.planners import changes
-from llm.schemas import (
-    Parsed,
-    Unusable,
-    candidacy_schema,
-    labor_schema,
-    parse_candidacy,
-    parse_labor,
-    parse_plan,
-    parse_vote,
-    plan_schema,
-    vote_schema,
-)
+from llm.decisions.base import Parsed, Unusable
+from llm.decisions.candidacy import candidacy_schema, parse_candidacy
+from llm.decisions.labor import labor_schema, parse_labor
+from llm.decisions.rate_changes import parse_plan, plan_schema
+from llm.decisions.vote import parse_vote, vote_schema
 
 CHOICES = tuple(range(0, 101, 10))
 

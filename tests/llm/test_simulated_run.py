@@ -10,14 +10,16 @@ from test_bridge import observations
 from typer.testing import CliRunner
 
 import jaxecon as je
-from jaxecon.cli import BUDGET_SPENT, USER_ERROR, app
+from jaxecon.cli.app import app
+from jaxecon.cli.errors import BUDGET_SPENT, USER_ERROR
+from jaxecon.core.errors import EngineError
 from llm.bridge import Bridge, Served
-from llm.engine import Completion, Draw, EngineError, Request, Sampling
-from llm.kinds import Labor
-from llm.prompts import Cues, WorkerDay
-from llm.replay import Transcript
-from llm.scripted import ScriptedEngine
-from llm.simulated_engine import SimulatedEngine
+from llm.decisions.labor import Labor, WorkerDay
+from llm.decisions.wording import Cues
+from llm.engines.scripted import ScriptedEngine
+from llm.engines.simulated import SimulatedEngine
+from llm.messages import Completion, Draw, Request, Sampling
+from llm.transcript.store import Transcript
 
 CONFIG = {
     "years": 2,
@@ -81,12 +83,12 @@ def test_cues_have_their_times(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "kind", "gone"),
     [
-        ("llm.memory.exploration=false", "labor", "explore."),
-        ("llm.memory.exploitation=false", "labor", "Best so far"),
-        ("llm.memory.statistics=false", "labor", "spread"),
-        ("llm.memory.direction_hint=false", "labor", "Last time"),
-        ("llm.memory.best=0", "labor", "The best utility"),
-        ("llm.memory.window=0", "labor", "Your days so far"),
+        ("llm.agents.memory.exploration=false", "labor", "explore."),
+        ("llm.agents.memory.exploitation=false", "labor", "Best so far"),
+        ("llm.agents.memory.statistics=false", "labor", "spread"),
+        ("llm.agents.memory.direction_hint=false", "labor", "Last time"),
+        ("llm.agents.memory.best=0", "labor", "The best utility"),
+        ("llm.agents.memory.window=0", "labor", "Your days so far"),
         ("population.personas.source=none", "labor", "You are a"),
         ("planner.memory.exploration=false", "plan", "explore."),
         ("planner.memory.exploitation=false", "plan", "Best so far"),
@@ -152,7 +154,7 @@ def test_personas_may_be_written_by_the_model(tmp_path):
 )
 def test_a_budget_stops_a_run_between_days(tmp_path, budget):
     out = tmp_path / "run"
-    arguments = ["run", "--set", "llm.engine=simulated", "--set", "population.mechanical=10", "--set", "population.llm=3"]
+    arguments = ["run", "--set", "llm.messages=simulated", "--set", "population.mechanical=10", "--set", "population.llm=3"]
     arguments += ["--set", "planner.compared_with=[]", "--set", "year.days=3", *budget, "--out", str(out)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == BUDGET_SPENT, result.output
@@ -175,7 +177,7 @@ def test_the_simulated_engine_never_passes_for_a_model(tmp_path):
         [
             "run",
             "--set",
-            "llm.engine=simulated",
+            "llm.messages=simulated",
             "--set",
             "population.mechanical=4",
             "--set",
@@ -197,12 +199,12 @@ def test_the_simulated_engine_never_passes_for_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["llm.engine=replay", "llm.transcript=/nowhere"], "/nowhere"),
-        (["llm.engine=replay"], "llm.transcript"),
+        (["llm.messages=replay", "llm.transcript=/nowhere"], "/nowhere"),
+        (["llm.messages=replay"], "llm.transcript"),
         (["planner.llm=big"], "planner.llm: 'big'"),
         (["population.cohorts=[{name: planner, rule: llm, size: 1}]"], "'planner'"),
         (["population.cohorts=[{name: a, rule: quantal, size: 1, objective: altruistic}]"], "objective"),
-        (["llm.engine=simulated", "llm.budget_usd=1"], "llm.price"),
+        (["llm.messages=simulated", "llm.budget_usd=1"], "llm.price"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, settings, words):

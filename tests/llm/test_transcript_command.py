@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from jaxecon.cli import app
-from llm.engine import Completion, Draw, Message, Request, Sampling, Usage, request_key
-from llm.replay import StoredDecision, Transcript
+from jaxecon.cli.app import app
+from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
+from llm.transcript.keys import request_key
+from llm.transcript.rows import StoredDecision
+from llm.transcript.store import Transcript
 
 IDENTITY = {"engine": "scripted", "model": "none"}
 ROOT = Path(__file__).resolve().parents[2]

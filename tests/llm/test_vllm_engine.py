@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jaxecon.errors import UserError
-from llm.engine import Completion, Draw, Engine, EngineError, Message, Request, Sampling
+from jaxecon.core.errors import EngineError, UserError
+from llm.engines.base import Engine
+from llm.messages import Completion, Draw, Message, Request, Sampling
 
 if TYPE_CHECKING:
-    from llm.vllm_engine import VLLMEngine
+    from llm.engines.vllm import VLLMEngine
 
 pytestmark = pytest.mark.engine
 
@@ -53,8 +54,8 @@ def workers(count: int, day: int = 0) -> list[Request]:
 
 
 def test_it_is_an_engine_and_says_what_answers(engine: "VLLMEngine") -> None:
-    from llm import models
-    from llm.vllm_engine import engine_identity
+    from llm.engines import models
+    from llm.engines.vllm import engine_identity
 
     assert isinstance(engine, Engine)
     folder = models.resolve("smollm2")
@@ -171,7 +172,7 @@ def test_an_empty_batch(engine: "VLLMEngine") -> None:
 def test_what_cannot_start_says_so_in_one_line(
     engine: "VLLMEngine", options: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    from llm.vllm_engine import VLLMEngine
+    from llm.engines.vllm import VLLMEngine
 
     with pytest.raises(error, match=words) as refused:
         VLLMEngine(**options)
@@ -183,7 +184,7 @@ def test_what_cannot_start_says_so_in_one_line(
 
 @pytest.fixture
 def second_engine(engine: "VLLMEngine") -> "VLLMEngine":
-    from llm.vllm_engine import VLLMEngine
+    from llm.engines.vllm import VLLMEngine
 
     return VLLMEngine(model="smollm2", kv_cache_gib=0.5)
 
@@ -210,8 +211,8 @@ SCRIPT = """
 import os, signal, sys, time
 import jax.numpy as jnp
 jnp.ones(8).sum().block_until_ready()  # JAX has its threads before the engine starts
-from llm.engine import Draw, Message, Request, Sampling
-from llm.vllm_engine import VLLMEngine
+from llm.messages import Draw; from llm.messages import Message; from llm.messages import Request; from llm.messages import Sampling
+from llm.engines.vllm import VLLMEngine
 
 print("script", flush=True)
 engine = VLLMEngine(model="smollm2", kv_cache_gib=0.5)

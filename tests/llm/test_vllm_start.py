@@ -8,8 +8,9 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from llm import models, vllm_engine
-from llm.engine import EngineError
+from jaxecon.core.errors import EngineError
+from llm.engines import models
+from llm.engines import vllm as vllm_engine
 
 SETTINGS = ("llm.kv_cache_gib", "llm.gpu_memory_share", "device=cpu")
 

@@ -15,8 +15,8 @@ from oracles import economy as oracle
 from oracles.strictness import strict
 
 import jaxecon as je
-from jaxecon.equilibrium import equilibrium
-from jaxecon.population import base_preferences
+from jaxecon.economy.population import base_preferences
+from jaxecon.kernels.equilibrium import equilibrium
 
 # parameters, floor: mean hours, share at the cap, mean income, rebate, Gini(z), SWF, paper welfare, effective sample
 TABLE = {

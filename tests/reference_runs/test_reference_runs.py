@@ -24,8 +24,8 @@ import pytest
 from reference_runs.cases import CASES, HERE
 
 import jaxecon as je
-from jaxecon.records import cpu_features_hash
-from llm.replay import Transcript
+from jaxecon.core.machine import cpu_features_hash
+from llm.transcript.store import Transcript
 
 GOLDEN = HERE / "golden"
 TIMINGS = ("seconds",)

@@ -1,0 +1,145 @@
+"""Progress on a terminal."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from jaxecon.cli.tables import percent_text, share_text, signature_line
+from jaxecon.config.settings import Config
+from jaxecon.core.text import amount_text
+
+if TYPE_CHECKING:
+    from jaxecon.storage.diagnostics import Signature
+    from jaxecon.storage.usage import LLMUsage
+    from jaxecon.sweeps.chunk import Chunk
+
+
+class RunProgress:
+    """A line of progress on standard error. Implements simulation.Listener."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self._config, self._console = config, Console(stderr=True)
+        self._days = config.year.days
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
+        self._console.print(
+            f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days -> {folder}", soft_wrap=True
+        )
+
+    def __enter__(self) -> "RunProgress":
+        self._bar.__enter__()
+        local = [s.model for s in self._config.servings.values() if s.engine == "vllm"]
+        model = f"starting {', '.join(local)}" if local else "compiling"
+        self._task = self._bar.add_task(model, total=self._config.years * self._days, figures="")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage") -> None:
+        assert self._task is not None
+        figures = f"welfare {amount_text(day['swf_private'])}"
+        if usage.calls:
+            rate = usage.calls / max(usage.seconds, 1e-9)
+            figures += f"  {rate:.1f} requests/s  {share_text(usage.cached_tokens, usage.prompt_tokens)} cached"
+        self._bar.update(
+            self._task,
+            completed=year * self._days + days_done,
+            description=f"year {year + 1}/{self._config.years} day {days_done}/{self._days}",
+            figures=figures,
+        )
+
+    def on_year(self, row: Mapping[str, Any], usage: "LLMUsage") -> None:
+        if self._config.years <= 50 and self._console.is_terminal:
+            rates = "/".join(f"{100 * v:.0f}" for k, v in row.items() if k.startswith("rate_"))
+            welfare = amount_text(row["swf_window"])
+            self._bar.console.print(
+                f"year {row['year'] + 1}: {rates} %, welfare {welfare}, gain {percent_text(row['gain_realised'])} "
+                f"(all learnt: {percent_text(row['gain_equilibrium'])})"
+            )
+
+    def on_signature(self, found: "Signature") -> None:
+        self._bar.console.print(f"SIGN OF FAILURE: {signature_line(found)}", soft_wrap=True)
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """A spinner on standard error while something takes seconds."""
+    with Console(stderr=True).status(what):
+        yield
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A line of progress on standard error; what it yields is told how many are done."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"{what} 1/{total}", total=total)
+        yield lambda done: bar.update(task, completed=done, description=f"{what} {min(done + 1, total)}/{total}")
+
+
+class SweepProgress:
+    """A line of progress on standard error. Implements sweep.Listener."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+        self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=console, transient=True)
+        self._task = self._bar.add_task("planning", total=None, figures="")
+        self._begun, self._before, self._done, self._failed = 0.0, 0, 0, 0
+
+    def __enter__(self) -> "SweepProgress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+    def note(self, line: str) -> None:
+        self._bar.console.print(escape(line), soft_wrap=True)
+
+    def planning(self, looked_at: int, total: int) -> None:
+        self._bar.start()  # not before there is a sweep to go through
+        self._bar.update(self._task, completed=looked_at, total=total)
+
+    def begin(self, total: int, done: int) -> None:
+        self._bar.start()
+        self._begun, self._before, self._done = time.monotonic(), done, done
+        if done:
+            self.note(f"going on: {done:,} of {total:,} points are there")
+        self._bar.update(self._task, completed=done, total=total, description=f"point {done:,}/{total:,}")
+
+    def lived(self, points: int, failed: int) -> None:
+        self._done, self._failed = self._done + points, self._failed + failed
+        total = int(self._bar.tasks[self._task].total or 0)
+        rate = (self._done - self._before) / max(time.monotonic() - self._begun, 1e-9)
+        left = (total - self._done) / rate
+        figures = f"{rate:,.1f} points/s, {left:,.0f} s left" + (f", {self._failed:,} failed" if self._failed else "")
+        self._bar.update(self._task, completed=self._done, description=f"point {self._done:,}/{total:,}", figures=figures)
+
+    def halved(self, chunk: "Chunk", lanes: int) -> None:
+        self.note(f"out of memory: {chunk.lanes:,} runs at a time do not fit, going on with {lanes:,}")
+
+
+class StudyProgress(SweepProgress):
+    """Of one of an experiment's sweeps."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.note(what)

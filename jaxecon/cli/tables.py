@@ -1,0 +1,57 @@
+"""Tables on a terminal: columns, rates, percentages."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from jaxecon.cli.words import SIGNATURES, SIMULATED
+
+if TYPE_CHECKING:
+    from jaxecon.storage.diagnostics import Signature
+
+
+def signature_line(found: "Signature") -> str:
+    """Years count from 1 on a terminal."""
+    spans = ", ".join(f"{first + 1}" if first == last else f"{first + 1} to {last + 1}" for first, last in found.years)
+    years = "year" if found.years[0][0] == found.years[-1][1] else "years"
+    return f"{SIGNATURES[found.name]} in {years} {spans}: {escape(found.seen)}"
+
+
+def percent_error(error: float) -> str:
+    return "" if math.isnan(error) or error < 1e-6 else f"{100 * error:.2f}"
+
+
+def new_table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, name in enumerate(columns):  # fits 80 columns
+        table.add_column(name, justify="left" if i == 0 or name == "rates, %" else "right", overflow="fold")
+    return table
+
+
+def usage_line(usage: Mapping[str, Any]) -> str:
+    kinds = "; ".join(
+        f"{kind}: " + ", ".join(f"{n} {status}" for status, n in counts.items()) for kind, counts in usage["by_kind"].items()
+    )
+    who = "Language model" if usage["engines"] != [SIMULATED] else "Simulated engine (rules, no language model)"
+    if len(usage["engines"]) > 1:
+        who += f" (engines: {', '.join(usage['engines'])})"
+    cost = f", ${usage['dollars']:.4f}" if usage["dollars"] else ""
+    restarts = f", {usage['restarts']} restart of an engine that died" if usage["restarts"] else ""
+    return (
+        f"{who}: {usage['calls']:,} calls, {usage['statuses'].get('fallback', 0)} fallbacks ({kinds}); "
+        f"{usage['prompt_tokens']:,} tokens in ({share_text(usage['cached_tokens'], usage['prompt_tokens'])} cached), "
+        f"{usage['completion_tokens']:,} out, {usage['calls'] / max(usage['seconds'], 1e-9):.1f} requests/s{cost}{restarts}."
+    )
+
+
+def percent_text(fraction: float) -> str:
+    """With sign and two digits, and without a negative zero."""
+    return f"{round(100 * fraction, 2) + 0.0:+.2f} %"
+
+
+def share_text(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "0 %"

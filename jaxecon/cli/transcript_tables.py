@@ -1,0 +1,110 @@
+"""What is printed of a transcript."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from jaxecon.cli.tables import new_table, share_text
+from jaxecon.cli.words import STATUSES
+from jaxecon.core.errors import UserError
+
+if TYPE_CHECKING:
+    from llm.transcript.rows import Conversation, Total
+
+
+def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]]) -> None:
+    """What `jaxecon transcript` shows. models: the identities of whoever answered."""
+    console = Console()
+    if not totals:
+        console.print("No requests.")
+        return
+    table = new_table("cohort", "kind", "requests", "errors", "tokens in", "cached", "out", "seconds")
+    for t in totals:
+        table.add_row(
+            *(escape(_printable(t.cohort)), escape(_printable(t.kind)), f"{t.requests:,}", f"{t.errors:,}"),
+            *(
+                f"{t.prompt_tokens:,}",
+                share_text(t.cached_tokens, t.prompt_tokens),
+                f"{t.completion_tokens:,}",
+                f"{t.seconds:,.0f}",
+            ),
+        )
+    if len(totals) > 1:
+        table.add_section()
+        prompt = sum(t.prompt_tokens for t in totals)
+        table.add_row(
+            *("all", "", f"{sum(t.requests for t in totals):,}", f"{sum(t.errors for t in totals):,}", f"{prompt:,}"),
+            *(share_text(sum(t.cached_tokens for t in totals), prompt), f"{sum(t.completion_tokens for t in totals):,}"),
+            f"{sum(t.seconds for t in totals):,.0f}",
+        )
+    console.print(table)
+    console.print("(seconds: summed over requests, which overlap)")
+    names = (f"{m.get('model', '?')} ({m.get('engine', '?')})" for m in models)
+    console.print(f"Answered by {escape(_printable(', '.join(names)))}.\n\nHow decisions came about:")
+    table = new_table("cohort", "kind", *STATUSES)
+    for t in totals:
+        table.add_row(escape(_printable(t.cohort)), escape(_printable(t.kind)), *(f"{t.statuses.get(s, 0):,}" for s in STATUSES))
+    console.print(table)
+
+
+def print_conversations(conversations: "Iterable[Conversation]") -> None:
+    """Conversations as a person reads them: plain text, whatever a model said."""
+    some = False
+    for c in conversations:
+        some = True
+        usage = c["usage"]
+        attempt = f", attempt {c['attempt']}" if c["attempt"] else ""
+        whose = f"{_printable(c['kind'])} of {_printable(c['cohort'])} agent {c['agent']}"
+        print(f"=== year {c['year']}, day {c['day']}: {whose}{attempt}")
+        for message in c["messages"]:
+            print(f"--- {message['role']}\n{_printable(message['content'])}")
+        answer = c["response"] if c["error"] is None else f"(none: {c['error']})"
+        print(f"--- answer\n{_printable(answer)}")
+        decided = f"decision {json.dumps(c['decision'])}, {c['status']}" if c["status"] is not None else "no decision yet"
+        print(
+            f"--- {decided}; {usage['prompt_tokens']:,} tokens in ({usage['cached_tokens']:,} cached), "
+            f"{usage['completion_tokens']:,} out ({_printable(c['finish_reason'])}), {c['seconds']:.2f} s\n"
+        )
+    if not some:
+        print("No requests.")
+
+
+def export_lines(path: Path, rows: Iterable[object]) -> None:
+    """One JSON object a line, to a new file or, for `-`, to standard output.
+
+    Raises:
+        UserError: the file exists or cannot be written; what was begun is taken away again.
+    """
+    if str(path) == "-":
+        for row in rows:
+            print(json.dumps(row))
+        return
+    special = path.exists() and not path.is_file()  # a pipe, /dev/stdout
+    try:
+        with path.open("w" if special else "x") as file:
+            try:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+                file.flush()
+            except BaseException:
+                if not special:
+                    path.unlink()
+                raise
+    except FileExistsError:
+        raise UserError(f"--export: {path}: exists; give a new file") from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"--export: {path}: cannot be written ({error.strerror})") from error
+
+
+def _printable(text: str) -> str:
+    """Without what would move a terminal's cursor or colour it, and without what its encoding lacks."""
+    shown = "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else ascii(c)[1:-1] for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,0 +1,66 @@
+"""Settings of what is watched for as a sign of failure."""
+
+from pydantic import Field
+
+from jaxecon.config.base import Bounded, Section
+
+
+class OscillatingRates(Section):
+    """A planner that keeps taking its moves back."""
+
+    watched: bool = Field(True, description="Whether this signature is looked for.")
+    years: int = Field(10, ge=2, le=10_000, description="So many years back are looked at.")
+    points: float = Field(
+        20.0,
+        gt=0,
+        le=100,
+        description="Percentage points of a change that counts: the largest step of planners who learn; smaller ones are "
+        "their trials.",
+    )
+    share: float = Field(
+        0.9, gt=0, le=1, description="Of these years, in which one rate turned back. A planner that explores gets to 0.8."
+    )
+
+
+class WelfareCollapse(Section):
+    """Welfare, as the planner sees it, far below what it was, or would be under the US federal schedule."""
+
+    watched: bool = Field(True, description="Whether this signature is looked for.")
+    drop: float = Field(
+        0.5, gt=0, lt=1, description="Share of welfare lost since the best year, or against US federal's where that is higher."
+    )
+    years: int = Field(3, ge=1, le=10_000, description="On end: a bad year or two may be a planner's trial.")
+
+
+class HomogeneousLabor(Section):
+    """Workers who learn, or are language models, and all work alike where they should not."""
+
+    watched: bool = Field(True, description="Whether this signature is looked for.")
+    share: float = Field(
+        0.25, gt=0, lt=1, description="Of the exact responses' standard deviation, to which that of hours has fallen."
+    )
+    spread: float = Field(
+        3.0,
+        gt=0,
+        le=100,
+        description="h/week, the least standard deviation of the exact responses that hours are judged by: choosing among 0, "
+        "10, .., 100 can hide 10/sqrt(12) = 2.9.",
+    )
+    years: int = Field(2, ge=1, le=10_000, description="On end: workers begin alike and part while they learn.")
+
+
+class FallbackRate(Section):
+    """Decisions that pass for a language model's and are none of its."""
+
+    watched: bool = Field(True, description="Whether this signature is looked for.")
+    limit: Bounded = Field(0.05, description="Share of a year's decisions, or of all so far, that may be fallbacks.")
+    decisions: int = Field(20, ge=1, le=1_000_000, description="Fewer are not judged: one fallback among 20 is still 5 %.")
+
+
+class Signatures(Section):
+    """Signs of failure that a run shows when it sees them; they change nothing in it. docs/failure-signatures.md."""
+
+    oscillating_rates: OscillatingRates = OscillatingRates()
+    welfare_collapse: WelfareCollapse = WelfareCollapse()
+    homogeneous_labor: HomogeneousLabor = HomogeneousLabor()
+    fallback_rate: FallbackRate = FallbackRate()

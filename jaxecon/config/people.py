@@ -1,0 +1,94 @@
+"""Settings of the population: cohorts, skills, personas."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from jaxecon.config.base import Bounded, Section, one_of
+
+RULE_NAMES = ("rational", "quantal", "adaptive", "habit", "fixed", "altruistic", "adversarial")
+
+LLM_RULE = "llm"
+
+_NAME = r"^[a-z][a-z0-9_]{0,30}$"
+
+
+class CohortConfig(Section):
+    """One cohort in the full form of `population.cohorts`."""
+
+    name: str = Field(pattern=_NAME, description="Unique; seeds the cohort's random numbers.")
+    rule: str = Field(description=f"{', '.join(RULE_NAMES)}, llm, or package.module:Class.")
+    size: int = Field(ge=1, le=100_000_000, description="Agents.")
+    parameters: dict[str, float] = Field(default_factory=dict, description="The rule's parameters, by name.")
+    objective: Literal["egotistical", "altruistic", "adversarial"] = Field(
+        "egotistical",
+        description="What an LLM cohort is told to want: its own utility, social welfare, or as little of it as possible.",
+    )
+    llm: str | None = Field(None, description="Of an LLM cohort: the name in llm.others of what answers it; unset: llm itself.")
+
+
+class Personas(Section):
+    source: Literal["none", "census", "model"] = Field(
+        "census",
+        description="Who LLM workers are told they are: nobody; people drawn from census tables, in a template's words; the "
+        "same people, written out once by the model.",
+    )
+    correlation: float = Field(
+        0.5, ge=-1, le=1, description="Rank correlation of an agent's skill with the median pay of its persona's occupation."
+    )
+
+
+class Population(Section):
+    mechanical: int = Field(2000, ge=0, le=100_000_000, description="Mechanical workers: half adaptive, half quantal.")
+    llm: int = Field(16, ge=0, le=100_000, description="Workers whose decisions a language model writes.")
+    cohorts: tuple[CohortConfig, ...] | None = Field(None, description="The full form; replaces `mechanical` and `llm`.")
+    shares: dict[str, Bounded] = Field(
+        default_factory=dict,
+        description="Share of the people per cohort; `llm` names all LLM cohorts together (0.2 unless given). "
+        "The rest is divided over the other cohorts by head count.",
+    )
+    skills: Literal["gb2", "uniform", "file"] = Field(
+        "gb2", description="GB2 fitted to ACS 2023 income; the paper's uniform wages; microdata."
+    )
+    file: str | None = Field(
+        None,
+        description="Parquet or CSV with a column `skill` ($/year per weekly hour) or `income` ($/year at 40 h), "
+        "and optionally `weight`.",
+    )
+    sampling: Literal["quantiles", "random"] = Field(
+        "quantiles", description="Quantile midpoints, or draws that the seed decides."
+    )
+    personas: Personas = Personas()
+
+
+def shares_of_people(cohorts: Sequence[CohortConfig], given: dict[str, float]) -> dict[str, float]:
+    llm = [c for c in cohorts if c.rule == LLM_RULE]
+    mechanical = [c for c in cohorts if c.rule != LLM_RULE]
+    known = list(dict.fromkeys([c.name for c in cohorts] + ([LLM_RULE] if llm else [])))
+    for name in given:
+        if name not in known:
+            raise ValueError(f"population.shares.{name}: no such cohort; {one_of(known, name)}")
+    shares = {
+        c.name: given[c.name]
+        for c in cohorts
+        if c.name in given and not (c.name == LLM_RULE and c.rule == LLM_RULE and len(llm) > 1)
+    }
+    open_llm = [c for c in llm if c.name not in shares]
+    open_mechanical = [c for c in mechanical if c.name not in shares]
+    if open_llm:
+        rest = 1 - sum(shares.values())
+        together = given.get(LLM_RULE, 0.2 if mechanical else 1.0) - sum(shares.get(c.name, 0) for c in llm)
+        together = together if open_mechanical else rest
+        for c in open_llm:
+            shares[c.name] = together * c.size / sum(c.size for c in open_llm)
+    rest = 1 - sum(shares.values())
+    for c in open_mechanical:
+        shares[c.name] = rest * c.size / sum(c.size for c in open_mechanical)
+    total = sum(shares.values())
+    if abs(total - 1) > 1e-9 or min(shares.values()) <= 0:
+        written = ", ".join(f"{name} {share:.6g}" for name, share in shares.items())
+        raise ValueError(
+            f"population.shares: {written} (sum {total:.6g}); every cohort's share must be above 0 and all must sum to 1"
+        )
+    return shares

@@ -1,0 +1,31 @@
+"""Whether the packages that Python finds under our names are ours."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from jaxecon import __version__
+from jaxecon.core.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the packages
+
+
+def check_suite() -> None:
+    """Raise UserError where `import experiments` brings somebody else's module, or none, instead of jaxecon's suite."""
+    check_ours("experiments", "SUITE_OF")
+
+
+def check_ours(name: str, mark: str) -> None:
+    ours = ROOT / name
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise UserError(f"{name}: this installation of jaxecon ({__version__}) is without it; install jaxecon again") from None
+    found = Path(module.__file__).resolve() if module.__file__ else None
+    if found is not None and found.parent == ours and getattr(module, mark, None) == "jaxecon":
+        return
+    owners: Mapping[str, Sequence[str]] = metadata.packages_distributions()
+    others = [other for other in dict.fromkeys(owners.get(name, ())) if other != "jaxecon"]
+    remedy = f"pip uninstall {' '.join(others)}" if others else "move it away, or run from another folder"
+    raise UserError(f"{name}: the module that Python finds at {found or module} is not jaxecon's ({__version__}); {remedy}")

@@ -1,0 +1,248 @@
+"""Several processes that live one run together, each with its own devices: how they meet, and how they agree.
+
+All run the same program on the same configuration. The first writes and prints; what one decides for itself (that a signal
+came, that time for a checkpoint has come, that a disk is full) all must hear of before they go on, or some would wait for ever
+for what the others do not do.
+"""
+
+import atexit
+import os
+import re
+import secrets
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+
+from jaxecon.core.errors import UserError, first_line
+
+COORDINATOR, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+GONE, _LOST_STATUS = "jaxecon: another process of this run has gone; start all again, with resume", 3
+_LONGEST = 2000  # bytes of a message
+_PATIENCE = 10.0  # seconds for the others to end too
+_leaving = threading.Event()
+_LOST = re.compile(r"gloo|nccl|coordination service|connection (closed|reset)|heartbeat", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+def join_hosts(seconds: int = 300) -> None:
+    """Make this process one of several. Before anything else uses JAX.
+
+    Where the first one is, how many there are and which this is: JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID (from 0), or, with none of them set, what Slurm, Open MPI or a TPU says. seconds: to wait for the others;
+    then the process ends with one line and exit status 2, as JAX itself would end it with a stack trace.
+
+    Raises UserError: the environment does not say, or says what cannot be; the first one's port is taken.
+    """
+    import jax
+
+    given = {name: os.environ.get(name) for name in (COORDINATOR, PROCESSES, PROCESS)}
+    address, numbers = given[COORDINATOR], [given[PROCESSES], given[PROCESS]]
+    if any(given.values()):
+        missing = [name for name, value in given.items() if not value]
+        if missing:
+            raise UserError(f"--join-hosts: {' and '.join(missing)} not set; all of {', '.join(given)}, or none under Slurm")
+        assert address is not None
+        if not re.fullmatch(r".+:\d+", address):
+            raise UserError(f"{COORDINATOR}: {address!r}; the first process's host:port")
+        for name, value in ((PROCESSES, numbers[0]), (PROCESS, numbers[1])):
+            if value is None or not value.isdigit():
+                raise UserError(f"{name}: {value!r}; a whole number")
+    count, index = (None if value is None else int(value) for value in numbers)
+    if count is not None and index is not None and not index < count:
+        raise UserError(f"{PROCESS}: {index}; 0 to {count - 1}, with {PROCESSES}={count}")
+
+    def give_up() -> None:
+        others = "the others" if count is None else f"{count} processes"
+        where = f" at {address}" if address else ""
+        _end(f"jaxecon: --join-hosts: {others} did not all come together{where} within {seconds} s", 2)
+
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
+    waiting = threading.Timer(seconds, give_up)
+    waiting.daemon = True
+    waiting.start()
+    try:
+        if index == 0 and address is not None and not os.environ.get("JAX_COORDINATOR_BIND_ADDRESS"):
+            _server(int(address.rsplit(":", 1)[1])).close()  # a port that is taken: JAX raises, or dies of a segmentation fault
+        jax.distributed.initialize(address, count, index, initialization_timeout=seconds + 60)
+        jax.devices()  # on a CPU the processes meet a second time
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"--join-hosts: nothing says where the other processes are ({error}); set {', '.join(given)}, or start under Slurm"
+        ) from error
+    except (OSError, OverflowError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "RPC server" not in str(error):  # not of the port: others may have gone
+            raise
+        where = f" at {address}" if address else ""
+        raise UserError(f"--join-hosts: cannot listen{where} ({first_line(error)}); take another port") from error
+    finally:
+        waiting.cancel()
+    if has_several_processes():
+        _tell_of_failures()
+        _watch(address.rsplit(":", 1)[0].strip("[]") if address else None)
+
+
+def has_several_processes() -> bool:
+    """Whether this process is one of several."""
+    jax = sys.modules.get("jax")  # a folder that cannot be written is refused before JAX is loaded
+    return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def is_main_process() -> bool:
+    """Whether this process writes and prints."""
+    return not has_several_processes() or _jax().process_index() == 0
+
+
+def refuse_several(what: str) -> None:
+    """Raise UserError where this is one of several processes."""
+    if has_several_processes():
+        raise UserError(f"{what}: works in one process, not in {_jax().process_count()}")
+
+
+def together(action: Callable[[], T]) -> T:
+    """Do it in every process, and go on when all have. Raises UserError in all where it fails in one."""
+    if not has_several_processes():
+        return action()
+    from jax.experimental import multihost_utils
+
+    said, raised, result = "", None, None
+    try:
+        result = action()
+    except Exception as error:
+        said, raised = first_line(error), error
+    heard = [bytes(line).rstrip(b"\0").decode(errors="replace") for line in multihost_utils.process_allgather(_packed(said))]
+    if raised is not None:
+        raise raised
+    if any(heard):
+        raise UserError(next(line for line in heard if line))
+    return result  # type: ignore[return-value]
+
+
+def from_first(text: str) -> str:
+    """What the first process says, in all."""
+    if not has_several_processes():
+        return text
+    from jax.experimental import multihost_utils
+
+    return bytes(multihost_utils.broadcast_one_to_all(_packed(text))).rstrip(b"\0").decode()
+
+
+def everybody_says(*numbers: int) -> np.ndarray:
+    """What each process says, (processes, numbers)."""
+    said = np.asarray(numbers, np.int32)
+    if not has_several_processes():
+        return said[None]
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(said))
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether an error is what happens where another process has gone."""
+    return has_several_processes() and _LOST.search(str(error)) is not None
+
+
+def leave(status: int) -> NoReturn:
+    """End a process that may be one of several: with the others if they end too, and without them after some seconds."""
+    if has_several_processes():
+        _leaving.set()
+        gone = threading.Timer(_PATIENCE, lambda: os._exit(status))
+        gone.daemon = True
+        gone.start()
+        _jax().distributed.shutdown()
+        _end("", status)
+    sys.exit(status)
+
+
+def _tell_of_failures() -> None:
+    """An error that nobody expects must end the other processes too; at the interpreter's end JAX would wait for them."""
+    show = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if is_loss(error) and not _leaving.is_set():  # heard of by a collective before `_watch` hears of it
+            _end(GONE, _LOST_STATUS)
+        show(kind, error, trace)
+        if not _leaving.is_set():
+            _end("", 1)
+
+    sys.excepthook = hook
+
+
+def _watch(host: str | None) -> None:
+    """End this process where another ends before the run does: at once, and with one line. JAX's own heartbeats need a minute
+    or two for it and end it with a stack trace; a machine that loses its power is left to them.
+
+    Each keeps a connection to the first, at `host` or the name it gives itself, which nobody uses and which ends with either.
+    """
+    server, said = None, ""
+    if is_main_process():
+        server = _server(0)
+        said = f"{socket.gethostname()} {server.getsockname()[1]} {secrets.token_hex(16)}"
+    name, port, token = from_first(said).split()
+    atexit.register(_leaving.set)  # before JAX's own, in which each waits for all
+
+    def follow(connection: socket.socket) -> None:
+        with connection:
+            with suppress(OSError):
+                connection.settimeout(None)
+                connection.recv(1)
+            if not _leaving.is_set():
+                _end(GONE, _LOST_STATUS)
+
+    def accept(server: socket.socket) -> None:
+        while True:
+            connection, _ = server.accept()
+            connection.settimeout(_PATIENCE)
+            try:
+                ours = connection.recv(len(token), socket.MSG_WAITALL) == token.encode()
+            except OSError:
+                ours = False
+            if ours:
+                threading.Thread(target=follow, args=(connection,), daemon=True).start()
+            else:
+                connection.close()  # somebody else's
+
+    if server is not None:
+        threading.Thread(target=accept, args=(server,), daemon=True).start()
+        return
+    try:
+        connection = socket.create_connection((host or name, int(port)), timeout=_PATIENCE)
+        connection.sendall(token.encode())
+    except OSError as error:
+        print(
+            f"jaxecon: no connection to {host or name}:{port} ({error}): a lost process is noticed after minutes", file=sys.stderr
+        )
+        return
+    threading.Thread(target=follow, args=(connection,), daemon=True).start()
+
+
+def _server(port: int) -> socket.socket:
+    """Listening on all of this machine's addresses. Raises OSError, OverflowError."""
+    both = socket.has_dualstack_ipv6()
+    return socket.create_server(("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both)
+
+
+def _jax() -> Any:
+    import jax
+
+    return jax
+
+
+def _packed(text: str) -> np.ndarray:
+    data = text.encode()[:_LONGEST]
+    return np.frombuffer(data.ljust(_LONGEST, b"\0"), np.uint8)
+
+
+def _end(line: str, status: int) -> None:
+    if line:
+        print(line, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,1 @@
+"""Cohorts in one economy: people, state, days, years."""

@@ -1,0 +1,159 @@
+"""From configuration to economy, once per run."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.config.settings import Config
+from jaxecon.core.draws import draw, named_key, uniform
+from jaxecon.core.errors import UserError
+from jaxecon.economy.blueprint import Blueprint, blueprint
+from jaxecon.economy.devices import Layout, compiled
+from jaxecon.economy.gb2 import gb2_nodes, gb2_skill, sample_gb2
+from jaxecon.economy.population import (
+    UNIFORM_WAGE,
+    WEEKS_PER_YEAR,
+    base_preferences,
+    federal_reference,
+    uniform_skill,
+    with_curvature,
+)
+from jaxecon.economy.precision import dtype_of
+from jaxecon.economy.state import Economy
+from jaxecon.kernels.equilibrium import Outcome
+from jaxecon.kernels.optimum.problem import LeaderProblem, with_endowment
+from jaxecon.kernels.preferences import Preferences
+from jaxecon.kernels.satisfaction import Judgement
+from jaxecon.kernels.saving import Endowment, endowment, optimal_capital_tax, untaxed_wealth
+from jaxecon.kernels.taxation import weighted_mean
+from jaxecon.kernels.welfare import SocialWelfare, WelfareKind, welfare_weights
+from jaxecon.workers.base import Cohort
+
+Array = jax.Array
+
+Leaf = Any  # a NumPy array, or what a trace makes of it
+
+
+def build_economy(config: Config, layout: Layout | None = None) -> Economy:
+    """The economy a configuration describes, on the devices of a layout. Raises UserError where it describes none."""
+    nodes = skill_nodes(config)
+    # what all devices take is no array of one of them
+    economy, poorest = _assemble(layout, blueprint(config), nodes if layout is None else jax.device_get(nodes))
+    if config.preferences.consumption_curvature > 0 and not poorest > 0:
+        raise UserError(too_poor(config.budget.public_spending, float(poorest)))
+    return economy
+
+
+def too_poor(public_spending: float, poorest: float) -> str:
+    """What is wrong where the smallest reference consumption is not positive; both $/year."""
+    return (
+        f"budget.public_spending: {public_spending:g}; leaves the poorest {poorest:,.0f} $/year "
+        "to consume under the US federal schedule, and preferences.consumption_curvature > 0 needs more than 0"
+    )
+
+
+def skill_nodes(config: Config) -> tuple[Array, Array] | None:
+    """What `assemble` interpolates skills between, the same for all economies; None where they are not of the GB2."""
+    return gb2_nodes(dtype_of(config)) if config.population.skills == "gb2" else None
+
+
+def assemble(made_of: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Economy, Array]:
+    """The economy, and the smallest reference consumption. For one compiled program; works under vmap."""
+    sizes, eta = dict(made_of.sizes), made_of.curvature
+    dtype = made_of.penalty.dtype
+    skills = made_of.skills or {name: _skill(made_of, nodes, name, size) for name, size in sizes.items()}
+    weights = {name: jnp.full(size, made_of.weights[name], dtype) for name, size in sizes.items()}
+    skill, weight = jnp.concatenate(list(skills.values())), jnp.concatenate(list(weights.values()))
+    d, most, spending = made_of.disutility_exponent, made_of.max_hours, made_of.public_spending
+    base = base_preferences(made_of.preference_set, skill, d, most)
+    reference = federal_reference(skill, base, weight, spending, made_of.rebate_floor)
+    everyones = with_curvature(base, reference.consumption, eta) if eta > 0 else base
+    at_reference = federal_reference(skill, everyones, weight, spending, made_of.rebate_floor)
+    dynamics, wealth, adds = made_of.dynamics, None, None
+    if dynamics.saving is not None:
+        untaxed = dataclasses.replace(dynamics.saving, tax=jnp.zeros_like(dynamics.saving.tax))
+        wealth = untaxed_wealth(untaxed, skill, weight, weighted_mean(reference.income, weight))
+        adds = endowment(untaxed, wealth, wealth)
+        reference = at_reference = with_endowment(at_reference, adds)
+    c = _cut(jnp.broadcast_to(everyones.disutility_weight, skill.shape).astype(dtype), skills)
+    x_ref = _cut(reference.consumption, skills)
+    social_welfare = _social_welfare(made_of.welfare, reference, weight, skills, weights)
+    g = _cut(_marginal_weights(social_welfare, skill, everyones, weight, at_reference, adds), skills)
+    if dynamics.saving is not None and wealth is not None and made_of.optimal_capital_tax:
+        best = optimal_capital_tax(wealth, dynamics.saving.elasticity, jnp.concatenate(list(g.values())), weight)
+        dynamics = dataclasses.replace(dynamics, saving=dataclasses.replace(dynamics.saving, tax=best))
+    economy = Economy(
+        cohorts={n: Cohort(s, weights[n], Preferences(c[n], d, eta, most), x_ref[n], g[n], n) for n, s in skills.items()},
+        parameters=made_of.parameters,
+        welfare=social_welfare,
+        public_spending=spending,
+        penalty=made_of.penalty,
+        reference=at_reference,
+        reference_welfare=social_welfare(_cut(at_reference.utility, skills)),
+        seed=made_of.draw_seed,
+        judgement=None if made_of.tolerance is None else Judgement(*made_of.tolerance, made_of.seed),
+        dynamics=dynamics,
+        untaxed_wealth=None if wealth is None else _cut(wealth, skills),
+        rules=made_of.rules,
+        rebate_floor=made_of.rebate_floor,
+        counts_satisfaction=made_of.counts_satisfaction,
+    )
+    return jax.tree.map(jnp.asarray, (economy, jnp.min(reference.consumption)))
+
+
+_assemble = compiled(assemble)
+
+
+def _cut(x: Array, like: dict[str, Array]) -> dict[str, Array]:
+    """An array over everybody, cut into cohorts of the sizes of `like`."""
+    ends = np.cumsum([part.shape[0] for part in like.values()])[:-1].tolist()
+    return dict(zip(like, jnp.split(x, ends), strict=True))
+
+
+def _social_welfare(
+    function: tuple[WelfareKind, float, float],
+    reference: Outcome,
+    weight: Array,
+    skills: dict[str, Array],
+    weights: dict[str, Array],
+) -> SocialWelfare:
+    kind, epsilon, floor = function
+    if kind == "rawlsian" or kind == "atkinson":
+        g = jnp.ones_like(weight)
+    else:
+        seen = jnp.maximum(reference.consumption, 0) if kind == "inverse_consumption" else reference.income
+        g = welfare_weights(kind, seen, weight, floor)
+    return SocialWelfare(_cut(g, skills), weights, kind, epsilon, floor)
+
+
+def _marginal_weights(
+    welfare: SocialWelfare,
+    skill: Array,
+    preferences: Preferences,
+    weight: Array,
+    reference: Outcome,
+    adds: Endowment | None,
+) -> Array:
+    """Marginal welfare weights (n,) of mean 1 at the reference; where they are the fixed ones, those."""
+    g = jnp.concatenate(list(welfare.weights.values()))
+    if preferences.consumption_curvature == 0 and welfare.kind not in ("rawlsian", "atkinson"):
+        return g
+    judged = SocialWelfare({"": g}, {"": weight}, welfare.kind, welfare.epsilon, welfare.floor)
+    problem = LeaderProblem.of(skill, preferences, judged, weight)
+    return dataclasses.replace(problem, endowment=adds).marginal_weights(reference)
+
+
+def _skill(made_of: Blueprint, nodes: tuple[Array, Array] | None, cohort: str, size: int) -> Array:
+    dtype = made_of.penalty.dtype
+    skills, sampling = made_of.skill_source
+    random = sampling == "random"
+    key = named_key(made_of.seed, cohort, "skill")
+    if skills == "gb2":
+        return sample_gb2(key, size, dtype=dtype, nodes=nodes) if random else gb2_skill(size, dtype=dtype, nodes=nodes)
+    if not random:
+        return uniform_skill(size, dtype)
+    low, high = UNIFORM_WAGE
+    return WEEKS_PER_YEAR * (low + (high - low) * uniform(draw(key, 0, 0, size).first, dtype))

@@ -1,0 +1,190 @@
+"""One economy on several devices: the agents of mechanical cohorts in equal parts, everything else on each device.
+
+XLA's partitioner turns the kernels, which know nothing of it, into one program for every device; sums over people become
+collectives. A draw depends on an agent's index (random.py), so each device draws for its own agents what one would.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxecon.config.people import LLM_RULE
+from jaxecon.config.settings import Config
+from jaxecon.core import processes
+from jaxecon.core.errors import UserError
+from jaxecon.economy.state import Economy
+
+AXIS = "agents"
+
+Tree = TypeVar("Tree")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which arrays lie where. mesh: of one axis, "agents". sizes: agents of each mechanical cohort, by name.
+
+    Arrays are told by where they stand: one under a cohort's name whose first axis (of a table, its last) has the cohort's
+    size is of its agents. The reference outcome, over everybody, is spread where the devices divide it.
+    """
+
+    mesh: Mesh
+    sizes: tuple[tuple[str, int], ...]
+
+    @cached_property
+    def _size_of(self) -> dict[str, int]:
+        return dict(self.sizes)
+
+    def sharding(self, path: tuple[Any, ...], shape: tuple[int, ...]) -> NamedSharding:
+        """Of one leaf of an economy, of its state, of a plan or of results."""
+        return NamedSharding(self.mesh, self._spec(path, shape))
+
+    def _spec(self, path: tuple[Any, ...], shape: tuple[int, ...]) -> PartitionSpec:
+        for key in path:
+            size = self._size_of.get(key.key) if isinstance(key, jax.tree_util.DictKey) else None
+            if size is not None and size in (shape[:1] + shape[-1:]):
+                return PartitionSpec(AXIS) if shape[0] == size else PartitionSpec(*[None] * (len(shape) - 1), AXIS)
+        of_everybody = any(getattr(key, "name", None) == "reference" for key in path) and len(shape) == 1
+        return PartitionSpec(AXIS) if of_everybody and shape[0] % self.mesh.size == 0 else PartitionSpec()
+
+    def described(self, tree: Tree) -> Tree:
+        """The shapes and shardings of JAX arrays in a tree of them, or of shapes."""
+
+        def describe(path: tuple[Any, ...], x: Any) -> Any:
+            if not isinstance(x, jax.Array | jax.ShapeDtypeStruct):
+                return x
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.sharding(path, x.shape))
+
+        return jax.tree.map_with_path(describe, tree)
+
+    def constrained(self, tree: Tree) -> Tree:
+        """For results of a function that is being traced."""
+
+        def constrain(path: tuple[Any, ...], x: Any) -> Any:
+            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+                return x
+            return jax.lax.with_sharding_constraint(x, self.sharding(path, x.shape))
+
+        return jax.tree.map_with_path(constrain, tree)
+
+    def placed(self, tree: Tree) -> Tree:
+        """JAX arrays of a tree, which every process holds whole or which lie on some devices, onto these devices."""
+
+        def place(path: tuple[Any, ...], x: Any) -> Any:
+            if not isinstance(x, jax.Array):
+                return x
+            sharding = self.sharding(path, x.shape)
+            if x.sharding.is_equivalent_to(sharding, x.ndim):
+                return x
+            whole = on_host(x)
+            return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+        return jax.tree.map_with_path(place, tree)
+
+
+def layout_for(config: Config) -> Layout | None:
+    """What `devices` asks for; None for one device.
+
+    Raises UserError: more devices than there are, a mechanical cohort that they do not divide, no mechanical cohort; in one of
+    several processes a language model, or fewer devices than all have together.
+    """
+    here = _visible(config)
+    count = device_count(config)
+    if processes.has_several_processes():
+        if config.needs_engine:
+            raise UserError("--join-hosts: language models work in one process; set population.llm=0, or give up the other hosts")
+        if count < len(here):
+            raise UserError(f"devices: {count}; {jax.process_count()} processes use all that they have: give {len(here)}, or all")
+    elif count == 1:
+        return None
+    sizes = tuple((c.name, c.size) for c in config.cohorts if c.rule != LLM_RULE)
+    if not sizes:
+        raise UserError(f"devices: {config.devices}; only mechanical cohorts are spread over devices, and there is none: give 1")
+    for name, size in sizes:
+        if size % count:
+            raise UserError(
+                f"devices: {count}; cohort {name} has {size} agents, which is no multiple of {count}: "
+                f"give it {size + -size % count}, or other devices"
+            )
+    return Layout(Mesh(np.asarray(here[:count]), (AXIS,)), sizes)
+
+
+def device_count(config: Config) -> int:
+    """How many devices `devices` means. Raises UserError where there are not so many."""
+    here = len(_visible(config))
+    count = here if config.devices == "all" else config.devices
+    if count > here:
+        kind = "CPU devices" if config.device == "cpu" else "devices"
+        raise UserError(f"devices: {count}; JAX finds {here} {kind}: give 1{f' to {here}' if here > 1 else ''}, or all")
+    return count
+
+
+def _visible(config: Config) -> list[jax.Device]:
+    return jax.devices("cpu") if config.device == "cpu" else jax.devices()
+
+
+def layout_of(economy: Economy) -> Layout | None:
+    """How an economy's arrays lie; None on one device."""
+    sizes = tuple((name, economy.cohorts[name].size) for name, _ in economy.rules)
+    sharding = economy.cohorts[sizes[0][0]].skill.sharding if sizes else None
+    if not isinstance(sharding, NamedSharding) or sharding.mesh.axis_names != (AXIS,):
+        return None
+    assert isinstance(sharding.mesh, Mesh)
+    return Layout(sharding.mesh, sizes)
+
+
+def compiled(
+    function: Callable[..., Any],
+    *,
+    static_argnums: tuple[int, ...] = (),
+    donate_argnums: tuple[int, ...] = (),
+    compiler_options: dict[str, str | int | bool] | None = None,
+) -> Any:
+    """`jax.jit` of a function whose results lie as a Layout says, which the compiled one takes before the arguments, or None."""
+
+    @wraps(function)
+    def laid_out(layout: Layout | None, *args: Any, **named: Any) -> Any:
+        results = function(*args, **named)
+        return results if layout is None else layout.constrained(results)
+
+    del laid_out.__wrapped__  # whose signature lacks the layout
+    return jax.jit(
+        laid_out,
+        static_argnums=(0, *(i + 1 for i in static_argnums)),
+        donate_argnums=tuple(i + 1 for i in donate_argnums),
+        compiler_options=compiler_options,
+    )
+
+
+def on_host(x: Any) -> np.ndarray:
+    """The whole array, wherever its parts are. With several processes all of them must ask."""
+    if isinstance(x, jax.Array) and not x.is_fully_addressable and not x.is_fully_replicated:
+        x = multihost_utils.process_allgather(x, tiled=True)
+    return np.asarray(x)
+
+
+def unplaced(tree: Tree) -> Tree:
+    """What lies on several devices in one piece, which belongs to none in particular and can go beside any other arrays."""
+
+    def one_piece(x: Any) -> Any:
+        return jnp.asarray(on_host(x)) if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1 else x
+
+    return jax.tree.map(one_piece, tree)
+
+
+@contextmanager
+def gathered(economy: Economy) -> Iterator[Economy]:
+    """The economy in one piece, for what is worked out once a run from everybody; in this host's memory, and on its CPU, where
+    it lay on several devices (of which one need not hold it)."""
+    if layout_of(economy) is None:
+        yield economy
+        return
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield unplaced(economy)

@@ -1,0 +1,82 @@
+"""Who the people are: survey weights, preferences, and the reference outcome that both follow from."""
+
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.core.pytree import floating
+from jaxecon.economy.gb2 import midpoints
+from jaxecon.kernels.equilibrium import Outcome, equilibrium
+from jaxecon.kernels.preferences import DISUTILITY_EXPONENT, Preferences
+from jaxecon.kernels.taxation import TaxSchedule
+
+Array = jax.Array
+
+ArrayLike = jax.typing.ArrayLike
+
+
+PreferenceSet = Literal["calibrated", "annualised", "paper"]
+
+# The paper's alternative population: hourly wages in dollars (arXiv 2507.15815).
+UNIFORM_WAGE = (1.24, 159.1)
+
+WEEKS_PER_YEAR = 52
+
+
+def uniform_skill(n: int, dtype: jnp.dtype | type | None = None) -> Array:
+    """The paper's alternative: quantile midpoints of an hourly wage uniform on 1.24..159.1 $, times 52. (n,)"""
+    below, _ = midpoints(n, dtype)
+    low, high = UNIFORM_WAGE
+    return WEEKS_PER_YEAR * (low + (high - low) * below)
+
+
+def weighted_quantile_skill(skill: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:
+    """The n quantile midpoints of a weighted sample (m,), e.g. microdata: (n,), each a value of the sample."""
+    order = np.argsort(skill, kind="stable")
+    cumulated = np.cumsum(weights[order])
+    below = (np.arange(n) + 0.5) / n * cumulated[-1]
+    return np.asarray(skill[order][np.searchsorted(cumulated, below)])
+
+
+def survey_weights(sizes: dict[str, int], shares: dict[str, float]) -> dict[str, float]:
+    """Weight of one agent of each cohort, w_c = share_c * N / n_c, so that the mean over all agents is 1.
+
+    sizes: agents per cohort; shares: share of the people per cohort, the same names, summing to 1.
+    """
+    total = sum(sizes.values())
+    return {name: shares[name] * total / size for name, size in sizes.items()}
+
+
+def base_preferences(
+    kind: PreferenceSet, skill: ArrayLike, exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
+) -> Preferences:
+    """One of the three parameter sets at curvature 0."""
+    if kind == "calibrated":
+        return Preferences.calibrated(skill, exponent, max_hours)
+    if kind == "annualised":
+        return Preferences.annualised(exponent, max_hours)
+    if kind == "paper":
+        return Preferences.paper(exponent, max_hours)
+    raise ValueError(f"preferences: {kind!r}; one of {', '.join(get_args(PreferenceSet))}")
+
+
+def with_curvature(preferences: Preferences, reference_consumption: ArrayLike, curvature: float) -> Preferences:
+    """The same workers with eta > 0: c_i * x_ref,i^(-eta), which leaves the trade-off at the reference unchanged."""
+    x_ref = jnp.asarray(reference_consumption)
+    weight = preferences.disutility_weight * x_ref**-curvature
+    return Preferences(weight, preferences.disutility_exponent, curvature, preferences.max_hours)
+
+
+def federal_reference(
+    skill: ArrayLike,
+    preferences: Preferences,
+    weights: ArrayLike | None = None,
+    public_spending: ArrayLike = 0.0,
+    rebate_floor: ArrayLike | None = None,
+) -> Outcome:
+    """The equilibrium under the US federal schedule, (n,): where welfare weights and x_ref are taken from."""
+    skill = floating(skill)
+    schedule = TaxSchedule.us_federal().astype(skill.dtype)
+    return equilibrium(schedule, skill, preferences, weights, public_spending, rebate_floor)

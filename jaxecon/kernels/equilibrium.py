@@ -1,0 +1,108 @@
+"""The followers' equilibrium: everyone's exact best response under one schedule, with the pool balanced."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon.core.pytree import pytree
+from jaxecon.kernels.labor import ResponseTable, best_choice, best_response
+from jaxecon.kernels.preferences import Preferences, isoelastic_utility
+from jaxecon.kernels.roots import falling_root
+from jaxecon.kernels.taxation import TaxSchedule, lump_sum_rebate, tax_due
+
+Array = jax.Array
+
+ArrayLike = jax.typing.ArrayLike
+
+
+@pytree
+class Outcome:
+    """One economy at one schedule. Arrays (n,), $/year and h/week; `rebate` a scalar; `utility` is u~ (private).
+
+    rebate_residual: scalar $/year, the difference between the rebate workers responded to and the one the pool pays.
+    Zero at curvature 0; otherwise the fixed point's error (finite populations jump, so it need not be zero).
+    """
+
+    hours: Array
+    income: Array
+    tax: Array
+    rebate: Array
+    consumption: Array
+    utility: Array
+    rebate_residual: Array
+
+
+def settle(
+    schedule: TaxSchedule,
+    hours: ArrayLike,
+    skill: ArrayLike,
+    preferences: Preferences,
+    weights: ArrayLike | None = None,
+    public_spending: ArrayLike = 0.0,
+    rebate_floor: ArrayLike | None = None,
+    expected_rebate: ArrayLike | None = None,
+) -> Outcome:
+    """What follows from given hours (n,): incomes, taxes, the pool's rebate, consumption, utility."""
+    income = jnp.asarray(skill) * hours
+    tax = tax_due(schedule, income)
+    rebate = lump_sum_rebate(tax, weights, public_spending, rebate_floor)
+    consumption = income - tax + rebate
+    utility = isoelastic_utility(preferences, consumption, hours)
+    residual = jnp.zeros_like(rebate) if expected_rebate is None else jnp.abs(rebate - expected_rebate)
+    return Outcome(jnp.asarray(hours), income, tax, rebate, consumption, utility, residual)
+
+
+@jax.jit
+def equilibrium(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    weights: ArrayLike | None = None,
+    public_spending: ArrayLike = 0.0,
+    rebate_floor: ArrayLike | None = None,
+    table: ResponseTable | None = None,
+) -> Outcome:
+    """Exact best responses with a balanced pool.
+
+    skill: (n,) $/year per weekly hour; preferences scalar or (n,); weights: (n,) survey weights;
+    public_spending: E, $/year per person; table: as in `best_response`. At curvature 0 the response does not depend on
+    the rebate. Otherwise the rebate solves R = mean T(z(R)) - E: leisure is a normal good, so the right side falls in R
+    and the root is unique.
+    """
+    if preferences.consumption_curvature == 0:
+        hours, tax, worth = best_choice(schedule, skill, preferences, table=table)
+        income, rebate = jnp.asarray(skill * hours), lump_sum_rebate(tax, weights, public_spending, rebate_floor)
+        return Outcome(hours, income, tax, rebate, income - tax + rebate, worth + rebate, jnp.zeros_like(rebate))
+
+    def paid_out(rebate: Array) -> Array:
+        hours = best_response(schedule, skill, preferences, rebate, table)
+        return lump_sum_rebate(tax_due(schedule, skill * hours), weights, public_spending, rebate_floor)
+
+    rebate = balanced_rebate(paid_out, schedule, skill, preferences, weights, public_spending, rebate_floor)
+    hours = best_response(schedule, skill, preferences, rebate, table)
+    return settle(schedule, hours, skill, preferences, weights, public_spending, rebate_floor, rebate)
+
+
+def balanced_rebate(
+    paid_out: Callable[[Array], Array],
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    weights: ArrayLike | None = None,
+    public_spending: ArrayLike = 0.0,
+    rebate_floor: ArrayLike | None = None,
+) -> Array:
+    """The rebate that the pool pays when workers expect it, a scalar in $/year.
+
+    paid_out: from the rebate that workers expect to the one the pool can pay, falling. Differentiable by the implicit
+    function theorem.
+    """
+    most = lump_sum_rebate(tax_due(schedule, skill * preferences.max_hours), weights, public_spending, rebate_floor)
+    least = lump_sum_rebate(jnp.zeros_like(skill), weights, public_spending, rebate_floor).astype(most.dtype)
+    return jax.lax.custom_root(
+        lambda rebate: paid_out(rebate) - rebate,
+        least,
+        lambda excess, _: falling_root(excess, jax.lax.stop_gradient(least), jax.lax.stop_gradient(most)),
+        lambda slope, y: y / slope(jnp.ones_like(y)),
+    )

@@ -1,0 +1,261 @@
+"""How many hours a worker wants: the exact best response, and the quantal response over eleven choices."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.core.pytree import floating, pytree
+from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, curved_utility, disutility, power
+from jaxecon.kernels.taxation import TaxSchedule, tax_due
+
+Array = jax.Array
+
+ArrayLike = jax.typing.ArrayLike
+
+
+HOURS = np.arange(0.0, 101.0, 10.0)  # h/week; what an agent with discrete choices can choose from
+
+HOURS.setflags(write=False)
+
+
+_NEWTON_STEPS = 6  # of `_interior_with_income_effect`: its worst start is within 2*log(2) of the root, and errors square
+
+
+@pytree
+class ResponseTable:
+    """What no rate changes in the responses to all schedules with the same k thresholds. (..., n) and (k+1, ..., n).
+
+    ends: h/week at the brackets' ends, the cap last. cost_at_ends: disutility there; untaxed_hours: the interior optimum
+    without a tax, h/week; both zero, and not used, with curvature > 0.
+    """
+
+    ends: Array
+    cost_at_ends: Array
+    untaxed_hours: Array
+
+    @classmethod
+    def of(cls, thresholds: Array, skill: ArrayLike, preferences: Preferences) -> "ResponseTable":
+        """thresholds: (k,) $/year; skill: (..., n); preferences against it."""
+        skill = _skill_for_each(skill, preferences)
+        cap = jnp.broadcast_to(preferences.max_hours, skill.shape).astype(skill.dtype)
+        ends = jnp.stack([*(jnp.minimum(t / skill, cap) for t in thresholds), cap])
+        if preferences.consumption_curvature > 0:
+            return cls(ends, jnp.zeros_like(ends), jnp.zeros_like(skill))
+        return cls(ends, jax.vmap(partial(disutility, preferences))(ends), _untaxed_hours(skill, preferences))
+
+
+def _skill_for_each(skill: ArrayLike, preferences: Preferences) -> Array:
+    """Broadcast against the preferences."""
+    skill, p = floating(skill), preferences
+    return jnp.broadcast_to(
+        skill, jnp.broadcast_shapes(*map(jnp.shape, (skill, p.disutility_weight, p.disutility_exponent, p.max_hours)))
+    )
+
+
+def _untaxed_hours(skill: Array, preferences: Preferences) -> Array:
+    """The interior optimum without a tax at curvature 0, h/week."""
+    c, d = preferences.disutility_weight, preferences.disutility_exponent
+    return power(skill / (c * d), 1 / (d - 1))
+
+
+@jax.jit
+def best_response(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    rebate: ArrayLike = 0.0,
+    table: ResponseTable | None = None,
+) -> Array:
+    """Hours that maximise utility on the piecewise-linear budget, exactly, kinks and falling rates included.
+
+    skill: (..., n) $/year per weekly hour, > 0; preferences against it; rebate: scalar $/year (matters only with
+    consumption_curvature > 0). table: made once for many schedules with the same thresholds, and then five times faster.
+    Returns (..., n) h/week.
+
+    In each bracket the best point is the interior optimum clipped to the bracket's ends (utility is concave there);
+    the best of these is the best of all, whatever the rates do from bracket to bracket. Ties go to fewer hours.
+    At curvature 0 the interior optimum is l = (s(1-t)/(c d))^(1/(d-1)) (Saez 2010, eq. 2).
+    """
+    return best_choice(schedule, skill, preferences, rebate, table)[0]
+
+
+def best_choice(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    rebate: ArrayLike = 0.0,
+    table: ResponseTable | None = None,
+) -> tuple[Array, Array, Array]:
+    """The hours of `best_response`, the tax on their income ($/year), and what they are worth, (..., n) each.
+
+    worth: utility before the rebate at curvature 0 ($/year); otherwise utility up to a constant and a unit per worker.
+    """
+    if table is None:
+        return _one_bracket_after_another(schedule, _skill_for_each(skill, preferences), preferences, rebate)
+    hours, tax, worth = _bracket_candidates(schedule, floating(skill), preferences, rebate, table)
+    best = hours[0], tax[0], worth[0]
+    for k in range(1, schedule.brackets):  # unrolled: one fused pass
+        best = _better(best, (hours[k], tax[k], worth[k]))
+    return best
+
+
+_Choice = tuple[Array, Array, Array]  # hours, tax, worth, as `best_choice`
+
+
+def _better(old: _Choice, new: _Choice, whatever: ArrayLike = False) -> _Choice:
+    """Of two choices the one that is worth more, the old one of equals; the new one whatever it is worth, if so told."""
+    better = (new[2] > old[2]) | whatever
+    return jax.tree.map(lambda x, y: jnp.where(better, y, x), old, new)
+
+
+def smoothed_response(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    temperature: ArrayLike,
+    rebate: ArrayLike = 0.0,
+    table: ResponseTable | None = None,
+) -> tuple[Array, Array]:
+    """The best hours of each bracket and logit probabilities of choosing them, (k, ..., n) both.
+
+    Arguments as `best_response`; temperature: > 0, in full-time incomes (in typical consumption, with curvature). The
+    best response jumps from bracket to bracket as rates move; this does not, so its gradient sees the jumps.
+    """
+    skill = floating(skill)
+    hours, _, value = _bracket_candidates(schedule, skill, preferences, rebate, table)
+    unit = REFERENCE_HOURS * skill[None] if preferences.consumption_curvature == 0 else 1.0
+    possible = value > -jnp.inf
+    logits = jnp.where(possible, jnp.where(possible, value, 0) / unit / temperature, -jnp.inf)
+    return hours, jax.nn.softmax(logits, axis=0)
+
+
+def _bracket_candidates(
+    schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike, table: ResponseTable | None
+) -> _Choice:
+    """The best choice within each bracket, (k, ..., n), all brackets side by side: fast, for many schedules."""
+    table = ResponseTable.of(schedule.thresholds, skill, preferences) if table is None else table
+    ends, costs = table.ends, table.cost_at_ends
+    within = partial(_best_within, preferences, skill, rebate, _typical(schedule, skill, rebate), table.untaxed_hours)
+    return jax.vmap(within)(_brackets(schedule, preferences), ends[:-1], ends[1:], costs[:-1], costs[1:])
+
+
+def _one_bracket_after_another(schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike) -> _Choice:
+    """The best choice of all, (..., n), in the memory of a few arrays whatever the number of brackets: for many workers."""
+    curved = preferences.consumption_curvature > 0
+    untaxed = jnp.zeros_like(skill) if curved else _untaxed_hours(skill, preferences)
+    cap = jnp.asarray(preferences.max_hours, skill.dtype)
+    within = partial(_best_within, preferences, skill, rebate, _typical(schedule, skill, rebate), untaxed)
+
+    def best_of(bracket: tuple[_Bracket, Array, Array]) -> _Choice:
+        here, above, k = bracket
+        low = jnp.minimum(here.threshold / skill, cap)
+        high = jnp.where(k == schedule.brackets - 1, cap, jnp.minimum(above / skill, cap))
+        costs = (0.0, 0.0) if curved else (disutility(preferences, low), disutility(preferences, high))
+        return within(here, low, high, *costs)
+
+    def consider(best: _Choice, bracket: tuple[_Bracket, Array, Array]) -> tuple[_Choice, None]:
+        *_, k = bracket
+        return _better(best, best_of(bracket), whatever=k == 0), None
+
+    every = _brackets(schedule, preferences), jnp.append(schedule.thresholds[1:], 0), jnp.arange(schedule.brackets)
+    nothing = jax.eval_shape(best_of, jax.tree.map(lambda x: x[0], every))  # of the right types; the first bracket replaces it
+    best, _ = jax.lax.scan(consider, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing), every)
+    return best
+
+
+class _Bracket(NamedTuple):
+    """rate, threshold ($/year); kept: what the rate leaves of hours; tax_below: on all income below, $/year."""
+
+    rate: Array
+    threshold: Array
+    kept: Array
+    tax_below: Array
+
+
+def _brackets(schedule: TaxSchedule, preferences: Preferences) -> _Bracket:
+    """All of a schedule, (k,) each; kept is (k, ...) with the shape of the exponent."""
+    full_brackets = jnp.cumsum(schedule.rates[:-1] * jnp.diff(schedule.thresholds))
+    tax_below = jnp.concatenate([jnp.zeros_like(schedule.rates[:1]), full_brackets])
+    # powers of rates apart from those of skills are fewer, and the loop keeps XLA from computing them anew for every worker
+    d = preferences.disutility_exponent
+    return _Bracket(
+        schedule.rates, schedule.thresholds, jax.lax.map(lambda rate: power(1 - rate, 1 / (d - 1)), schedule.rates), tax_below
+    )
+
+
+def _typical(schedule: TaxSchedule, skill: Array, rebate: ArrayLike) -> Array:
+    """About what full-time work leaves, $/year: the unit in which curved utilities are compared."""
+    full_time = REFERENCE_HOURS * skill
+    return jnp.maximum(full_time - tax_due(schedule, full_time) + jnp.maximum(rebate, 0), skill)
+
+
+def _best_within(
+    preferences: Preferences,
+    skill: Array,
+    rebate: ArrayLike,
+    typical: Array,
+    untaxed_hours: Array,
+    bracket: _Bracket,
+    low: Array,
+    high: Array,
+    cost_low: ArrayLike,
+    cost_high: ArrayLike,
+) -> _Choice:
+    """The best choice within a bracket, (..., n). low, high: h/week at its ends; costs: their disutility, at curvature 0."""
+    rate, threshold, kept, tax_below = bracket
+    net_wage = skill * (1 - rate)
+    virtual_income = rate * threshold - tax_below  # consumption is net_wage*hours + virtual_income
+    if preferences.consumption_curvature == 0:
+        interior = untaxed_hours * kept
+        hours = jnp.clip(interior, low, high)
+        cost = jnp.minimum(net_wage * interior / preferences.disutility_exponent, cost_high)
+        value = net_wage * hours + virtual_income - jnp.where(interior < low, cost_low, cost)
+    else:
+        hours = _interior_with_income_effect(preferences, net_wage, virtual_income + rebate, low, high)
+        value = _scaled_utility(preferences, typical, net_wage * hours + virtual_income + rebate, hours)
+    tax = tax_below + rate * (skill * hours - threshold)
+    return hours, tax, jnp.where(threshold <= preferences.max_hours * skill, value, -jnp.inf)
+
+
+def _scaled_utility(preferences: Preferences, typical: Array, consumption: Array, hours: Array) -> Array:
+    """An increasing affine transform of u~ that float32 resolves: measured from, and in units of, a consumption m of the
+    worker's own size (`typical`: about what full-time work leaves), (u~ - U(m)) / (m*U'(m))."""
+    eta = preferences.consumption_curvature
+    positive = consumption > 0
+    utility = curved_utility(jnp.log(jnp.where(positive, consumption, 1) / typical), eta)
+    return jnp.where(positive, utility - disutility(preferences, hours) * typical ** (eta - 1), -jnp.inf)
+
+
+def _interior_with_income_effect(
+    preferences: Preferences, net_wage: Array, virtual_income: ArrayLike, low: Array, high: Array
+) -> Array:
+    """Hours in [low, high] where a budget line of slope net_wage has its optimum with curvature eta > 0.
+
+    The first-order condition w * x^-eta = c*d*l^(d-1), x = w*l + v, reads in logarithms B = p*y + q*log(e^y + m) with
+    B = d*log(w) - log(c*d), and (y, p, q, m) = (log(w*l), d-1, eta, v) where v >= 0, (log(x), eta, d-1, -v) where v < 0.
+    The right side is convex and rises; Newton from the smaller root of its two asymptotes, which lies at or right of the
+    root, falls monotonically to it. One last step from the found root carries the implicit derivatives.
+    """
+    eta, d = preferences.consumption_curvature, preferences.disutility_exponent
+    takes_home = net_wage > 0
+    wage = jnp.where(takes_home, net_wage, 1)
+    owing = jnp.asarray(virtual_income) < 0
+    m = jnp.abs(virtual_income)
+    p, q = jnp.where(owing, eta, d - 1), jnp.where(owing, d - 1, eta)
+    target = d * jnp.log(wage) - jnp.log(preferences.disutility_weight * d)
+
+    def newton_step(y: Array) -> Array:
+        total = jnp.exp(y) + m
+        slope = p + q * jax.lax.stop_gradient(jnp.exp(y) / total)
+        return y - (p * y + q * jnp.log(total) - target) / jax.lax.stop_gradient(slope)
+
+    without_m = target / (p + q)
+    y = jnp.where(m > 0, jnp.minimum(without_m, (target - q * jnp.log(jnp.where(m > 0, m, 1))) / p), without_m)
+    for _ in range(_NEWTON_STEPS):  # unrolled: one fused pass
+        y = newton_step(y)
+    y = newton_step(jax.lax.stop_gradient(y))
+    hours = (jnp.exp(y) + jnp.where(owing, m, 0)) / wage
+    return jnp.where(takes_home, jnp.clip(hours, low, high), low)

@@ -1,0 +1,146 @@
+"""What a leader maximises: welfare at the followers' equilibrium under its schedule."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon.core.pytree import floating, pytree
+from jaxecon.kernels.equilibrium import Outcome, balanced_rebate, equilibrium
+from jaxecon.kernels.labor import ResponseTable, smoothed_response
+from jaxecon.kernels.preferences import Preferences, isoelastic_utility
+from jaxecon.kernels.saving import Endowment
+from jaxecon.kernels.taxation import TaxSchedule, lump_sum_rebate, tax_due, weighted_mean
+from jaxecon.kernels.welfare import SocialWelfare
+
+Array = jax.Array
+ArrayLike = jax.typing.ArrayLike
+
+_EVERYONE = "everyone"  # the one cohort of a problem's SocialWelfare
+_TEMPERATURE = 0.003  # of the smoothed response, in full-time incomes
+
+
+@pytree
+class LeaderProblem:
+    """What a schedule is judged by. n followers.
+
+    skill: (n,) $/year per weekly hour. preferences: scalar or (n,). weights: (n,) survey weights.
+    welfare: over the one cohort "everyone". public_spending: E, $/year per person. rebate_floor: $/year or None; a
+    schedule whose taxes cannot pay it is not feasible (a simulated pool would print the money). endowment: what the followers'
+    wealth adds for each, or None (at curvature 0 alone, where no choice hears of it); its tax is taken off public_spending.
+    """
+
+    skill: Array
+    preferences: Preferences
+    weights: Array
+    welfare: SocialWelfare
+    public_spending: ArrayLike = 0.0
+    rebate_floor: ArrayLike | None = None
+    endowment: Endowment | None = None
+
+    def outcome(
+        self, schedule: TaxSchedule, rebate_floor: ArrayLike | None = None, table: ResponseTable | None = None
+    ) -> Outcome:
+        """The followers' equilibrium; its rebate is what taxes pay for, unless a floor is given that a pool prints money for."""
+        found = equilibrium(schedule, self.skill, self.preferences, self.weights, self.public_spending, rebate_floor, table)
+        return found if self.endowment is None else with_endowment(found, self.endowment)
+
+    def settled_utility(self, outcome: Outcome) -> Array:
+        """Utility (n,) by which a schedule is judged. With curvature the rebate that workers respond to and the one the pool
+        pays may differ by a jump of somebody's income; a leader who could count the difference would look for it."""
+        if self.preferences.consumption_curvature == 0:
+            return outcome.utility
+        return self.utility(outcome.consumption - outcome.rebate_residual, outcome.hours)
+
+    def utility(self, consumption: Array, hours: Array) -> Array:
+        """u~ of consumption and hours, (n,) each."""
+        utility = isoelastic_utility(self.preferences, consumption, hours)
+        return utility if self.endowment is None else utility - self.endowment.thrift
+
+    def welfare_of(self, utility: Array) -> Array:
+        return self.welfare({_EVERYONE: utility})
+
+    def marginal_weights(self, outcome: Outcome) -> Array:
+        """What welfare gains from a dollar more of consumption for each, (n,), mean 1: the fixed weights g at curvature 0.
+
+        Ones where it gains from nobody's (atkinson with everybody below the floor)."""
+        gain: Array = jax.grad(lambda x: self.welfare_of(self.utility(x, outcome.hours)))(outcome.consumption)
+        each = gain / self.weights
+        mean = weighted_mean(each, self.weights)
+        return jnp.where(mean > 0, each / jnp.where(mean > 0, mean, 1), 1)
+
+    def smoothed(self, schedule: TaxSchedule, table: ResponseTable | None = None) -> tuple[Array, Array]:
+        """Welfare and rebate when workers choose among brackets by a narrow logit: differentiable where they jump."""
+
+        def respond(expected: ArrayLike) -> tuple[Array, Array, Array]:
+            hours, chance = smoothed_response(schedule, self.skill, self.preferences, _TEMPERATURE, expected, table)
+            tax = jax.vmap(lambda h: tax_due(schedule, self.skill * h))(hours)
+            return hours, chance, tax
+
+        def paid_out(expected: ArrayLike) -> Array:
+            _, chance, tax = respond(expected)
+            return lump_sum_rebate(jnp.sum(chance * tax, 0), self.weights, self.public_spending)
+
+        eta = self.preferences.consumption_curvature
+        expected: ArrayLike = 0.0
+        if eta > 0:
+            expected = balanced_rebate(paid_out, schedule, self.skill, self.preferences, self.weights, self.public_spending)
+        hours, chance, tax = respond(expected)
+        rebate = lump_sum_rebate(jnp.sum(chance * tax, 0), self.weights, self.public_spending)
+        unearned = rebate if self.endowment is None else rebate + self.endowment.income
+        utility = jax.vmap(lambda h, t: self.utility(self.skill * h - t + unearned, h))(hours, tax)
+        expected_utility = jnp.sum(jnp.where(chance > 0, chance * jnp.where(chance > 0, utility, 0), 0), 0)
+        return self.welfare_of(expected_utility), rebate
+
+    @classmethod
+    def of(
+        cls,
+        skill: ArrayLike,
+        preferences: Preferences,
+        welfare: SocialWelfare | ArrayLike,
+        weights: ArrayLike | None = None,
+        public_spending: ArrayLike = 0.0,
+        rebate_floor: ArrayLike | None = None,
+    ) -> "LeaderProblem":
+        """welfare: welfare weights (n,) of mean 1, or a SocialWelfare over one cohort of whatever name, whose survey weights
+        hold unless others are given."""
+        skill = floating(skill)
+        preferences = jax.tree.map(lambda x: jnp.asarray(x, skill.dtype), preferences)
+        if weights is None and isinstance(welfare, SocialWelfare):
+            (weights,) = welfare.survey_weights.values()
+        weights = jnp.ones_like(skill) if weights is None else jnp.asarray(weights, skill.dtype)
+        if isinstance(welfare, SocialWelfare):
+            (g,) = welfare.weights.values()
+            kind, epsilon, floor = welfare.kind, welfare.epsilon, welfare.floor
+            judged = SocialWelfare({_EVERYONE: g}, {_EVERYONE: weights}, kind, epsilon, floor)
+        else:
+            judged = SocialWelfare({_EVERYONE: jnp.asarray(welfare, skill.dtype)}, {_EVERYONE: weights})
+        return cls(skill, preferences, weights, judged, public_spending, rebate_floor)
+
+
+def with_endowment(outcome: Outcome, endowment: Endowment) -> Outcome:
+    """The outcome of work, and what wealth adds to consumption and utility."""
+    return dataclasses.replace(
+        outcome, consumption=outcome.consumption + endowment.income, utility=outcome.utility + endowment.worth
+    )
+
+
+def thinned(problem: LeaderProblem, n: int) -> LeaderProblem:
+    """The problem with n followers of equal survey weights, the quantile midpoints by skill of those it has."""
+    order = jnp.argsort(problem.skill)
+    cumulated = jnp.cumsum(problem.weights[order])
+    midpoints = (jnp.arange(n, dtype=problem.skill.dtype) + 0.5) / n * cumulated[-1]
+    kept = order[jnp.clip(jnp.searchsorted(cumulated, midpoints), 0, len(order) - 1)]
+    preferences = jax.tree.map(lambda x: x[kept] if jnp.ndim(x) else x, problem.preferences)
+    g = problem.welfare.weights[_EVERYONE][kept]
+    welfare = SocialWelfare(
+        {_EVERYONE: g / jnp.mean(g)},
+        {_EVERYONE: jnp.ones_like(g)},
+        problem.welfare.kind,
+        problem.welfare.epsilon,
+        problem.welfare.floor,
+    )
+    endowment = jax.tree.map(lambda x: x[kept], problem.endowment)
+    return LeaderProblem(
+        problem.skill[kept], preferences, jnp.ones_like(g), welfare, problem.public_spending, problem.rebate_floor, endowment
+    )

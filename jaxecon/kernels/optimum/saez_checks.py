@@ -1,0 +1,72 @@
+"""What Saez's formulas need of incomes and elasticities, checked."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.core.pytree import concrete
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.kernels.welfare import check_mean_one
+
+ArrayLike = jax.typing.ArrayLike
+
+Array = jax.Array
+
+Numbers = TypeVar("Numbers", Array, np.ndarray)
+
+Elasticity = ArrayLike | Callable[[Array], Array]  # a scalar, (k,) by bracket, or a function of income in $/year
+
+
+SMALLEST_SAMPLE = 20  # different positive incomes, for a density
+
+
+# --- what cannot be used ---------------------------------------------------------------------------------------------------
+
+
+def require(name: str, given: object, holds: Callable[[np.ndarray], np.ndarray], must: str) -> None:
+    value = concrete(given)
+    if value is not None and not np.all(holds(value)):
+        raise ValueError(f"{name}: {value.tolist() if value.size <= 16 else value[~holds(value)][0]}; {must}")
+
+
+def check_people(income: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None) -> None:
+    for name, x in (("welfare_weights", welfare_weights), ("weights", weights)):
+        if x is not None and np.shape(x) != np.shape(income):
+            raise ValueError(f"{name}: shape {np.shape(x)} for {np.shape(income)} incomes; one each")
+    if weights is not None:
+        require("weights", weights, lambda w: (w >= 0) & (np.sum(w) > 0), "must be at least 0, and not all 0")
+    check_mean_one(welfare_weights, weights)
+    require("income", income, lambda z: np.isfinite(z) & (z >= 0) & np.any(z > 0), "must be finite and at least 0, and not all 0")
+
+
+def check_sample(
+    income: ArrayLike, thresholds: ArrayLike, elasticity: Elasticity, welfare_weights: ArrayLike, weights: ArrayLike | None
+) -> None:
+    if np.ndim(thresholds) != 1:
+        raise ValueError(f"thresholds: {thresholds}; a list that begins with 0 ($/year)")
+    k = np.shape(thresholds)[0]
+    if callable(elasticity):
+        earned = concrete(income)
+        if earned is not None and earned.ndim == 1 and np.any(earned > 0):
+            require(
+                "elasticity",
+                elasticity(jnp.asarray(earned[earned > 0])),
+                lambda e: e > 0,
+                "must be greater than 0 at every income",
+            )
+    else:
+        require("elasticity", elasticity, lambda e: e > 0, "must be greater than 0")
+        if np.shape(elasticity) not in ((), (k,)):
+            raise ValueError(f"elasticity: {np.size(elasticity)} values for {k} brackets; one, one per bracket, or a function")
+    seen = concrete(thresholds)
+    if seen is not None:
+        TaxSchedule(seen, np.zeros(k))  # type: ignore[arg-type]  # raises what is wrong with them
+    check_people(income, welfare_weights, weights)
+    z = concrete(income)
+    if z is not None:
+        different = len(np.unique(z[z > 0]))
+        if different < SMALLEST_SAMPLE:
+            raise ValueError(f"income: {different} different positive values; a density needs at least {SMALLEST_SAMPLE}")

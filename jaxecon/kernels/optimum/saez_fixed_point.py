@@ -1,0 +1,141 @@
+"""The schedule that Saez's formula gives for the incomes which the schedule itself brings about."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.core.pytree import floating, pytree
+from jaxecon.kernels.equilibrium import Outcome, equilibrium
+from jaxecon.kernels.optimum.saez import SaezSchedule, saez_schedule
+from jaxecon.kernels.optimum.saez_checks import Elasticity, check_sample, require
+from jaxecon.kernels.preferences import Preferences
+from jaxecon.kernels.taxation import TaxSchedule
+
+ArrayLike = jax.typing.ArrayLike
+
+Array = jax.Array
+
+_LEAST_DAMPING = 0.02  # that the fixed point shrinks to by itself
+
+
+# --- the fixed point -----------------------------------------------------------------------------------------------------
+
+
+@pytree
+class SaezFixedPoint:
+    """The formula at the incomes that its own schedule brings about.
+
+    changes: (iterations,) largest change of a rate that the formula asked for in each iteration, NaN beyond the last;
+    converged: the last is below the tolerance; iterations: how many there were; damping: the step at the end.
+    formula: what it asks for at `schedule`, whose equilibrium is `outcome`.
+    """
+
+    schedule: TaxSchedule
+    outcome: Outcome
+    formula: SaezSchedule
+    converged: Array
+    iterations: Array
+    changes: Array
+    damping: Array
+
+
+@partial(jax.jit, static_argnames=("elasticity_function", "iterations", "virtual"))
+def _fixed_point(
+    skill: Array,
+    preferences: Preferences,
+    start: TaxSchedule,
+    elasticity: Array | None,
+    g: Array,
+    weights: Array | None,
+    public_spending: ArrayLike,
+    damping: Array,
+    tolerance: ArrayLike,
+    *,
+    elasticity_function: Callable[[Array], Array] | None,
+    iterations: int,
+    virtual: bool,
+) -> SaezFixedPoint:
+    e: Elasticity = elasticity_function if elasticity_function is not None else elasticity  # type: ignore[assignment]
+
+    def formula(schedule: TaxSchedule) -> tuple[Outcome, SaezSchedule]:
+        outcome = equilibrium(schedule, skill, preferences, weights, public_spending)
+        under = schedule if virtual else None
+        return outcome, saez_schedule(outcome.income, schedule.thresholds, e, g, weights, schedule=under)
+
+    def unfinished(carry: SaezFixedPoint) -> Array:
+        return ~carry.converged & (carry.iterations < iterations)
+
+    def iterate(carry: SaezFixedPoint) -> SaezFixedPoint:
+        """Follows the step the last formula asked for (none before the first), and asks again."""
+        count, last = carry.iterations, carry.changes[jnp.maximum(carry.iterations - 1, 0)]
+        step = jnp.where(count > 0, carry.damping, 0)
+        rates = carry.schedule.rates + step * (carry.formula.schedule.rates - carry.schedule.rates)
+        schedule = TaxSchedule(start.thresholds, rates)
+        outcome, found = formula(schedule)
+        change = jnp.max(jnp.abs(found.schedule.rates - rates))
+        slow = (count > 0) & (change > (1 - 0.2 * carry.damping) * last)  # a step of that share should cut the change by it
+        damping = jnp.where(slow, jnp.maximum(0.8 * carry.damping, jnp.minimum(carry.damping, _LEAST_DAMPING)), carry.damping)
+        changes = carry.changes.at[count].set(change)
+        return SaezFixedPoint(schedule, outcome, found, change <= tolerance, count + 1, changes, damping)
+
+    shapes = jax.eval_shape(formula, start)
+    outcome, found = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    nothing = jnp.full(iterations, jnp.nan, skill.dtype)
+    unstarted = SaezFixedPoint(start, outcome, found, jnp.zeros((), bool), jnp.zeros((), jnp.int32), nothing, damping)
+    return jax.lax.while_loop(unfinished, iterate, unstarted)
+
+
+def saez_self_consistent(
+    skill: ArrayLike,
+    preferences: Preferences,
+    thresholds: ArrayLike,
+    elasticity: Elasticity,
+    welfare_weights: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    start: ArrayLike | None = None,
+    public_spending: ArrayLike = 0.0,
+    damping: float = 0.5,
+    tolerance: float = 1e-3,
+    iterations: int = 300,
+    virtual: bool = True,
+) -> SaezFixedPoint:
+    """Iterates formula -> followers' equilibrium -> incomes -> formula until no rate moves by more than `tolerance`.
+
+    Arguments as `saez_schedule` and `equilibrium`, (n,) and (k,). start: (k,) rates, 0.5 everywhere by default. damping: in
+    (0, 1], the share of the way to the formula's rates that an iteration goes; it shrinks while the changes do not.
+    virtual: take alpha from the virtual density (`saez_schedule`); without it, bunching at the schedule's own kinks is
+    mistaken for the distribution.
+
+    Weights stay tied to people. Pure; works under `jit` and `vmap`. A finite population jumps, so `converged` may be False at a
+    small tolerance: `changes` says how near it came. Raises ValueError as `saez_schedule`.
+    """
+    skill = floating(skill)
+    if not 0 < damping <= 1:
+        raise ValueError(f"damping: {damping}; must be in (0, 1]")
+    if iterations < 1 or not tolerance > 0:
+        raise ValueError(f"iterations: {iterations}, tolerance: {tolerance}; at least 1, and above 0")
+    check_sample(skill, thresholds, elasticity, welfare_weights, weights)
+    if start is not None:
+        require(
+            "start", start, lambda t: (t >= 0) & (t <= 1) & np.any(t < 1), "fractions in [0, 1], not all 1: nobody would work"
+        )
+    given = jnp.asarray(thresholds, skill.dtype)
+    first = TaxSchedule(given, jnp.full(given.shape, 0.5, skill.dtype) if start is None else jnp.asarray(start, skill.dtype))
+    return _fixed_point(
+        skill,
+        preferences,
+        first,
+        None if callable(elasticity) else jnp.asarray(elasticity, skill.dtype),
+        jnp.asarray(welfare_weights, skill.dtype),
+        None if weights is None else jnp.asarray(weights, skill.dtype),
+        public_spending,
+        jnp.asarray(damping, skill.dtype),
+        tolerance,
+        elasticity_function=elasticity if callable(elasticity) else None,
+        iterations=iterations,
+        virtual=virtual,
+    )

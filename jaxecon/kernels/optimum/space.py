@@ -1,0 +1,108 @@
+"""Where schedules are searched for: bounds, projections, and how much effort is spent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.core.pytree import pytree
+from jaxecon.kernels.taxation import TaxSchedule
+
+Array = jax.Array
+
+
+Method = Literal["auto", "grid", "gradient", "population"]
+
+SEARCHES = ("grid", "gradient", "population")
+
+_GAP = 0.01  # between free thresholds' logarithms, at least
+
+
+class Effort(NamedTuple):
+    """How long the searches look. Part of the compiled program."""
+
+    starts: int = 8
+    gradient_steps: int = 60
+    population: int = 64
+    generations: int = 200
+    polished: int = 4  # of the best candidates
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where schedules are searched: (rates, then logarithms of free thresholds) within bounds. Static."""
+
+    brackets: int
+    monotone: bool
+    free_thresholds: bool
+
+    @property
+    def size(self) -> int:
+        return 2 * self.brackets - 1 if self.free_thresholds else self.brackets
+
+    @property
+    def directions(self) -> np.ndarray:
+        """(m, size): one coordinate, two (with either sign), or a run of neighbouring ones, up and down."""
+        unit = np.eye(self.size)
+        moves = [*unit]
+        for i, j in combinations(range(self.size), 2):
+            moves += [unit[i] + unit[j], unit[i] - unit[j]]
+        for i in range(self.size):
+            moves += [unit[i:j].sum(0) for j in range(i + 3, self.size + 1)]
+        return np.concatenate([moves, [-m for m in moves]])
+
+
+@pytree
+class Limits:
+    """Bounds of the rates, scalars; the given thresholds (k,) and bounds of the free ones, scalars, $/year."""
+
+    low: Array
+    high: Array
+    thresholds: Array
+    lowest_threshold: Array
+    highest_threshold: Array
+
+
+def schedule_at(space: Space, limits: Limits, x: Array) -> TaxSchedule:
+    k = space.brackets
+    thresholds = limits.thresholds
+    if space.free_thresholds:
+        thresholds = jnp.concatenate([thresholds[:1], jnp.exp(x[k:])])
+    return TaxSchedule(thresholds, x[:k])
+
+
+def project(space: Space, limits: Limits, x: Array) -> Array:
+    """The nearest point that is within bounds, and in order where it has to be."""
+    k = space.brackets
+    rates = jnp.clip(isotonic(x[:k]) if space.monotone else x[:k], limits.low, limits.high)
+    if not space.free_thresholds or k == 1:
+        return rates
+    gaps = _GAP * np.arange(k - 1, dtype=x.dtype)
+    lowest, highest = jnp.log(limits.lowest_threshold), jnp.log(limits.highest_threshold) - gaps[-1]
+    logs = jnp.clip(isotonic(x[k:] - gaps), lowest, highest) + gaps
+    return jnp.concatenate([rates, logs])
+
+
+def isotonic(x: Array) -> Array:
+    """The nearest non-decreasing sequence: x_i = max over j <= i of the min over l >= i of mean(x_j..x_l)
+    (Robertson, Wright and Dykstra 1988, theorem 1.4.4)."""
+    k = x.shape[0]
+    cumulated = jnp.concatenate([jnp.zeros_like(x[:1]), jnp.cumsum(x)])
+    i = np.arange(k)
+    means = (cumulated[None, 1:] - cumulated[:-1, None]) / np.maximum(i[None, :] - i[:, None] + 1, 1).astype(x.dtype)
+    means = jnp.where(i[:, None] <= i[None, :], means, jnp.inf)  # (first, last)
+    least = jax.lax.cummin(means, axis=1, reverse=True)  # over last >= i
+    return jnp.max(jnp.where(i[:, None] <= i[None, :], least, -jnp.inf), axis=0)
+
+
+class Found(NamedTuple):
+    x: Array
+    value: Array
+    evaluations: Array
+
+
+Judge = Callable[[Array, Array], Array]  # from welfare and rebate to what is maximised

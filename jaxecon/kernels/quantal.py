@@ -1,0 +1,147 @@
+"""Quantal response: probabilities over the eleven choices of hours, and the payoffs they follow from."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon.core.pytree import floating
+from jaxecon.kernels.labor import HOURS
+from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, curved_utility, disutility
+from jaxecon.kernels.taxation import US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule, tax_due
+
+ArrayLike = jax.typing.ArrayLike
+
+Array = jax.Array
+
+
+@jax.jit
+def quantal_response(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    precision: ArrayLike,
+    rebate: ArrayLike = 0.0,
+    reference_consumption: ArrayLike | None = None,
+) -> Array:
+    """Logit choice over HOURS: P(h) proportional to exp(precision * u~(h) / (40 * s * U'(x_ref))).
+
+    skill: (..., n) $/year per weekly hour; precision: no unit, >= 0; rebate: $/year; reference_consumption: x_ref,
+    (..., n) $/year, matters only with curvature > 0 and is then by default what 40 hours leave after US federal tax.
+    Returns (..., n, 11) probabilities (McKelvey and Palfrey 1995, logit equilibrium's response). Hours above
+    max_hours have probability 0.
+    """
+    payoff = choice_payoffs(schedule, skill, preferences, rebate, reference_consumption)
+    possible = payoff > -jnp.inf  # 0 * -inf would be NaN
+    # where nothing can be lived on, whoever works most comes nearest to it
+    hours = jnp.broadcast_to(jnp.asarray(HOURS, payoff.dtype), payoff.shape)
+    allowed = hours <= _per_worker(preferences.max_hours)
+    stranded = ~jnp.any(possible, axis=-1, keepdims=True) & (jnp.cumsum(allowed[..., ::-1], -1)[..., ::-1] == 1) & allowed
+    possible, payoff = possible | stranded, jnp.where(stranded, 0, payoff)
+    logits = jnp.where(possible, _per_worker(precision) * jnp.where(possible, payoff, 0), -jnp.inf)
+    return jax.nn.softmax(logits, axis=-1)
+
+
+def choice_payoffs(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    rebate: ArrayLike = 0.0,
+    reference_consumption: ArrayLike | None = None,
+) -> Array:
+    """Utility of each of the eleven HOURS in units of the worker's full-time income, u~(h)/(40*s*U'(x_ref)).
+
+    Arguments as `quantal_response`. Returns (..., n, 11), up to a constant per worker (which no choice depends on):
+    measured from U(x_ref) when curvature > 0. -inf above max_hours and where consumption would not be positive.
+    """
+    skill = floating(skill)[..., None]
+    hours = jnp.broadcast_to(jnp.asarray(HOURS, skill.dtype), (*skill.shape[:-1], len(HOURS)))
+    if reference_consumption is None:
+        reference_consumption = _federal_consumption(skill[..., 0])
+    weight, exponent = _per_worker(preferences.disutility_weight), _per_worker(preferences.disutility_exponent)
+    cap, eta = _per_worker(preferences.max_hours), preferences.consumption_curvature
+    per_worker = Preferences(weight, exponent, eta, cap)
+    return _payoffs_at(schedule, skill, per_worker, hours, rebate, _per_worker(reference_consumption))
+
+
+def _federal_consumption(skill: Array) -> Array:
+    """What 40 hours leave after US federal tax, without a rebate."""
+    full_time = REFERENCE_HOURS * skill
+    federal = TaxSchedule(US_FEDERAL_THRESHOLDS, US_FEDERAL_RATES).astype(skill.dtype)  # type: ignore[arg-type]
+    return full_time - tax_due(federal, full_time)
+
+
+def _payoffs_at(
+    schedule: TaxSchedule, skill: Array, preferences: Preferences, hours: Array, rebate: ArrayLike, x_ref: Array
+) -> Array:
+    """`choice_payoffs` of given hours; all shapes broadcast."""
+    income = skill * hours
+    consumption = income - tax_due(schedule, income) + rebate
+    cost = disutility(preferences, hours)
+    payoff = _in_full_time_income(consumption, cost, skill, x_ref, preferences.consumption_curvature)
+    return jnp.where(hours <= preferences.max_hours, payoff, -jnp.inf)
+
+
+def cumulated_response(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    precision: ArrayLike,
+    rebate: ArrayLike = 0.0,
+    reference_consumption: ArrayLike | None = None,
+) -> Array:
+    """`quantal_response`, cumulated: (10, n) probabilities of at most the choices 0..9, exactly 1 from the highest choice that
+    has any. skill: (n,); precision: scalar. One choice after another, so that it takes no memory beside the result.
+    """
+    skill = floating(skill)
+    x_ref = _federal_consumption(skill) if reference_consumption is None else jnp.asarray(reference_consumption)
+    choices = jnp.asarray(HOURS, skill.dtype)
+    precision = jnp.asarray(precision, skill.dtype)
+
+    def payoff(hours: Array) -> Array:
+        return _payoffs_at(schedule, skill, preferences, hours, rebate, x_ref)
+
+    def better(most: Array, hours: Array) -> tuple[Array, None]:
+        return jnp.maximum(most, payoff(hours)), None
+
+    most, _ = jax.lax.scan(better, jnp.full_like(skill, -jnp.inf), choices)
+    stranded = most == -jnp.inf  # whoever works most comes nearest to a living
+    scale = precision * jnp.where(stranded, 0, most)
+    longest = jnp.asarray(HOURS[1], skill.dtype) * jnp.floor(jnp.asarray(preferences.max_hours, skill.dtype) / HOURS[1])
+    longest = jnp.minimum(longest, choices[-1])
+
+    def add(carry: tuple[Array, Array], hours: Array) -> tuple[tuple[Array, Array], Array]:
+        total, highest = carry
+        value = payoff(hours)
+        possible = value > -jnp.inf
+        chance = jnp.where(possible, jnp.exp(precision * jnp.where(possible, value, 0) - scale), 0)
+        chance = jnp.where(stranded, (hours == longest).astype(skill.dtype), chance)
+        total = total + chance
+        return (total, jnp.where(chance > 0, hours, highest)), total
+
+    (total, highest), cumulated = jax.lax.scan(add, (jnp.zeros_like(skill), jnp.zeros_like(skill)), choices[:-1])
+    (total, highest), _ = add((total, highest), choices[-1])
+    # rounding must not leave a sliver above choices that have probability 0
+    return jnp.where(choices[:-1, None] < highest[None], cumulated / total[None], 1)
+
+
+def realised_payoff(
+    skill: ArrayLike, preferences: Preferences, consumption: ArrayLike, hours: ArrayLike, reference_consumption: ArrayLike
+) -> Array:
+    """`choice_payoffs` of the one choice made: all (n,), in full-time incomes, up to the same constant per worker."""
+    cost = disutility(preferences, hours)
+    eta = preferences.consumption_curvature
+    return _in_full_time_income(jnp.asarray(consumption), cost, jnp.asarray(skill), jnp.asarray(reference_consumption), eta)
+
+
+def _in_full_time_income(consumption: Array, cost: Array, skill: Array, x_ref: Array, eta: float) -> Array:
+    """(U(x) - U(x_ref) - cost) / (40*s*U'(x_ref)), written so that float32 resolves it; U(x_ref) left out at eta = 0."""
+    if eta == 0:
+        return (consumption - cost) / (REFERENCE_HOURS * skill)
+    positive = consumption > 0
+    relative = curved_utility(jnp.log(jnp.where(positive, consumption, 1) / x_ref), eta)
+    return jnp.where(positive, (x_ref * relative - cost * x_ref**eta) / (REFERENCE_HOURS * skill), -jnp.inf)
+
+
+def _per_worker(x: ArrayLike) -> Array:
+    """(..., n) beside an axis of choices: (..., n, 1); scalars stay."""
+    x = jnp.asarray(x)
+    return x[..., None] if x.ndim else x

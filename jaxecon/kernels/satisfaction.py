@@ -1,0 +1,48 @@
+"""Whether mechanical workers are satisfied with what they pay and get back."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon.core.draws import draw, named_key, uniform
+from jaxecon.core.pytree import pytree
+
+Array = jax.Array
+ArrayLike = jax.typing.ArrayLike
+
+
+@pytree
+class Judgement:
+    """How mechanical workers judge. Scalars, shares of income: tolerances are spread evenly from lowest to highest; width:
+    net tax beyond one's tolerance that multiplies the odds of dissatisfaction by e. seed: of the tolerances, uint32."""
+
+    lowest: Array
+    highest: Array
+    width: Array
+    seed: Array
+
+
+def net_tax_share(income: ArrayLike, tax: ArrayLike, rebate: ArrayLike) -> Array:
+    """(tax - rebate) over income, any shape, $/year; incomes below a dollar count as one."""
+    return (jnp.asarray(tax) - rebate) / jnp.maximum(jnp.asarray(income), 1)
+
+
+def satisfaction_probability(burden: ArrayLike, tolerance: ArrayLike, width: ArrayLike) -> Array:
+    """1/(1 + exp((burden - tolerance)/width)): falls with the net tax share, one half at the tolerance. Shapes broadcast."""
+    return jax.nn.sigmoid((jnp.asarray(tolerance) - burden) / width)
+
+
+def tolerances(judgement: Judgement, cohort: str, size: int) -> Array:
+    """Each agent's own, (size,), for the whole run."""
+    dtype = judgement.lowest.dtype
+    chance = uniform(draw(named_key(judgement.seed, cohort, "tolerance"), 0, 0, size).first, dtype)
+    return judgement.lowest + (judgement.highest - judgement.lowest) * chance
+
+
+def judged(
+    judgement: Judgement, seed: Array, cohort: str, year: Array, day: Array, income: Array, tax: Array, rebate: Array
+) -> Array:
+    """Who is satisfied, (n,) bool, by a draw of their own. income, tax: (n,) and rebate: scalar, $/year, looked back on."""
+    n, dtype = income.shape[0], judgement.lowest.dtype
+    chance = uniform(draw(named_key(seed, cohort, "satisfaction"), year, day, n).first, dtype)
+    tolerance = tolerances(judgement, cohort, n)
+    return chance < satisfaction_probability(net_tax_share(income, tax, rebate), tolerance, judgement.width)

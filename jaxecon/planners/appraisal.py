@@ -1,0 +1,197 @@
+"""Schedules side by side in one economy, each at everybody's exact response: who works, who gains, what is lost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.economy.exact import equilibrium_outcome, leader_problem, welfare_gain
+from jaxecon.economy.state import Economy, by_cohort
+from jaxecon.kernels.equilibrium import Outcome
+from jaxecon.kernels.labor import best_response
+from jaxecon.kernels.optimum.density import past_bunching
+from jaxecon.kernels.preferences import isoelastic_utility
+from jaxecon.kernels.taxation import TaxSchedule, marginal_rate
+from jaxecon.kernels.welfare import gini
+from jaxecon.planners.announced import Convergence, Knowledge, announced
+from jaxecon.workers.base import Cohort
+
+Array = jax.Array
+
+DECILES = 10
+_BISECTIONS = 60
+_GAINED = 0.5  # $/year: who gains or loses less has stayed where they were
+
+
+@dataclass(frozen=True)
+class Appraisal:
+    """One schedule at everybody's exact response. k brackets; deciles (10,) are of skill, by survey weight.
+
+    welfare: unit of utility; gain: over US federal, a fraction. hours: h/week, mean; income, tax, rebate: $/year, means.
+    deadweight_loss: $/year per person: what lump-sum taxes that leave everybody as well off would raise beyond this
+    tax's revenue net of the rebate (the excess burden, Auerbach 1985, by equivalent variation in the economy without taxes).
+    By decile: income, average_rate (tax over income), marginal_rate (mean), worth (money metric of utility, $/year: the lump
+    sum with which an untaxed economy would give the same utility), gain_share and loss_share (of the people, who are better or
+    worse off than under US federal by more than 0.5 $/year).
+    By bracket of income under this schedule: bracket_people (share), bracket_weight (mean marginal welfare weight).
+    """
+
+    welfare: np.ndarray
+    gain: np.ndarray
+    hours: np.ndarray
+    income: np.ndarray
+    tax: np.ndarray
+    rebate: np.ndarray
+    gini_consumption: np.ndarray
+    deadweight_loss: np.ndarray
+    decile_income: np.ndarray
+    decile_average_rate: np.ndarray
+    decile_marginal_rate: np.ndarray
+    decile_worth: np.ndarray
+    decile_gain_share: np.ndarray
+    decile_loss_share: np.ndarray
+    bracket_people: np.ndarray
+    bracket_weight: np.ndarray
+
+
+def appraise(economy: Economy, schedule: TaxSchedule) -> Appraisal:
+    """The schedule's consequences once everybody has learnt it."""
+    after = equilibrium_outcome(economy, schedule)
+    judged = jax.tree.map(np.asarray, _judged(economy, schedule, after))
+    worth, before = judged.worth, np.asarray(_untaxed_worth(economy, economy.reference))
+    outcome = jax.tree.map(np.asarray, after)
+    w = judged.weight / judged.weight.sum()
+    decile = _deciles(judged.skill, w)
+    k = schedule.brackets
+    from_here = past_bunching(np.asarray(schedule.thresholds))
+    bracket = np.clip(np.searchsorted(from_here, outcome.income, side="left") - 1, 0, k - 1)
+
+    def mean_by(group: np.ndarray, groups: int, x: np.ndarray) -> np.ndarray:
+        people = np.bincount(group, w, groups)
+        return np.divide(np.bincount(group, w * x, groups), people, out=np.full(groups, np.nan), where=people > 0)
+
+    def by_decile(x: np.ndarray) -> np.ndarray:
+        return mean_by(decile, DECILES, x)
+
+    incomes, taxes, change = by_decile(outcome.income), by_decile(outcome.tax), worth - before
+    return Appraisal(
+        welfare=judged.welfare,
+        gain=judged.gain,
+        hours=w @ outcome.hours,
+        income=w @ outcome.income,
+        tax=w @ outcome.tax,
+        rebate=outcome.rebate,
+        gini_consumption=judged.gini_consumption,
+        deadweight_loss=outcome.rebate - w @ worth - w @ outcome.tax,
+        decile_income=incomes,
+        decile_average_rate=np.divide(taxes, incomes, out=np.zeros(DECILES), where=incomes > 0),
+        decile_marginal_rate=by_decile(judged.marginal_rate),
+        decile_worth=by_decile(worth),
+        decile_gain_share=by_decile(change > _GAINED),
+        decile_loss_share=by_decile(change < -_GAINED),
+        bracket_people=np.bincount(bracket, w, k),
+        bracket_weight=mean_by(bracket, k, judged.marginal_weight),
+    )
+
+
+class _Judged(NamedTuple):
+    welfare: Array
+    gain: Array
+    gini_consumption: Array
+    skill: Array
+    weight: Array
+    worth: Array
+    marginal_rate: Array
+    marginal_weight: Array
+
+
+@jax.jit
+def _judged(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judged:
+    everyone = economy.everyone
+    welfare = economy.welfare(by_cohort(economy, outcome.utility))
+    return _Judged(
+        welfare,
+        welfare_gain(economy, welfare),
+        gini(jnp.maximum(outcome.consumption, 0), everyone.weight),
+        everyone.skill,
+        everyone.weight,
+        _untaxed_worth(economy, outcome),
+        marginal_rate(schedule, outcome.income),
+        leader_problem(economy).marginal_weights(outcome),
+    )
+
+
+@jax.jit
+def _untaxed_worth(economy: Economy, outcome: Outcome) -> Array:
+    worth = money_metric(economy.everyone, outcome)
+    endowment = leader_problem(economy).endowment  # which an economy without taxes on work has, too
+    return worth if endowment is None else worth - endowment.worth
+
+
+def _deciles(skill: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The decile 0..9 of each, by the middle of its place in the order of skill."""
+    order = np.argsort(skill, kind="stable")
+    middle = np.cumsum(share[order]) - share[order] / 2
+    place = np.empty(len(skill), np.int64)
+    place[order] = np.clip(middle * DECILES, 0, DECILES - 1)
+    return place
+
+
+def money_metric(people: Cohort, outcome: Outcome) -> Array:
+    """The lump sum, (n,) $/year and usually negative, with which each would be as well off in an economy without taxes.
+
+    At curvature 0 it is utility less what untaxed work is worth; otherwise by bisection.
+    """
+    preferences, skill = people.preferences, people.skill
+    untaxed = TaxSchedule.flat(0.0).astype(skill.dtype)
+
+    def utility_with(lump_sum: Array) -> Array:
+        hours = best_response(untaxed, skill, preferences, lump_sum)
+        return isoelastic_utility(preferences, skill * hours + lump_sum, hours)
+
+    if preferences.consumption_curvature == 0:
+        return outcome.utility - utility_with(jnp.zeros_like(skill))
+
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        up = utility_with(middle) < outcome.utility
+        return jnp.where(up, middle, low), jnp.where(up, high, middle)
+
+    # all of one's possible income away is too little, today's consumption without any work is too much
+    ends = (-skill * preferences.max_hours, jnp.maximum(outcome.consumption, 0))
+    low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, ends)
+    return (low + high) / 2
+
+
+def policy_row(economy: Economy, name: str, schedule: TaxSchedule, convergence: Convergence | None = None) -> dict[str, Any]:
+    """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds, rates and, where an iteration found them
+    (else None), whether it `converged` and its `last_change`."""
+    figures = {k: np.asarray(v, np.float64).tolist() for k, v in vars(appraise(economy, schedule)).items()}
+    rates = [round(float(r), 6) for r in schedule.rates]
+    ended = dict.fromkeys(Convergence._fields) if convergence is None else convergence._asdict()
+    return {"policy": name, "thresholds": [float(t) for t in schedule.thresholds], "rates": rates, **ended, **figures}
+
+
+def policy_rows(
+    economy: Economy, planners: Sequence[str], knowledge: Knowledge, given: Mapping[str, TaxSchedule] | None = None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Rows of each planner's schedule and of those given, and why there is none of the planners left out.
+
+    A planner may have no schedule for an economy (too few incomes for a density, spending that no tax pays for).
+    """
+    rows, missing = [], {}
+    for kind in planners:
+        try:
+            if kind == "us_federal":  # a policy of its own, whatever the brackets
+                rows.append(policy_row(economy, kind, TaxSchedule.us_federal().astype(knowledge.thresholds.dtype)))
+            else:
+                planner = announced(kind, economy, knowledge)
+                rows.append(policy_row(economy, kind, planner.schedule, planner.convergence))
+        except ValueError as error:
+            missing[kind] = str(error)
+    rows += [policy_row(economy, name, schedule) for name, schedule in (given or {}).items()]
+    return rows, missing

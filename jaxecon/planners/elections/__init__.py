@@ -1,0 +1,1 @@
+"""Workers who elect a leader, or keep and dismiss a planner."""

@@ -1,0 +1,175 @@
+"""Candidates, voters and what is remembered of past leaders."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.core.pytree import pytree
+from jaxecon.economy.exact import leader_problem
+from jaxecon.economy.state import Economy
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.planners.base import YearObservation
+from jaxecon.planners.elections.voting import (
+    NOBODY,
+    Election,
+    ElectionRules,
+    VotingMethod,
+    count,
+    mark_ballots,
+    nominate,
+    perceived,
+    valuations,
+    worker_at,
+)
+
+ArrayLike = jax.typing.ArrayLike
+
+Array = jax.Array
+
+
+MOST_KEPT = 64  # workers whose own optima are worked out once and kept, where no more may stand
+
+HISTORY = 8  # years of leaders, rates and own utility that a model is shown
+
+
+@pytree
+class History:
+    """The last HISTORY years, oldest first; -1 in the year of a place that is empty. leaders: (h,) workers; rates: (h, k);
+    utility: by cohort of those a model decides for, (h, n)."""
+
+    years: Array
+    leaders: Array
+    rates: Array
+    utility: dict[str, Array]
+
+    @classmethod
+    def empty(cls, brackets: int, sizes: Mapping[str, int], dtype: jnp.dtype) -> "History":
+        """Before the first year. sizes: of the cohorts that a model decides for."""
+        utility = {name: jnp.zeros((HISTORY, size), dtype) for name, size in sizes.items()}
+        nobody = jnp.full(HISTORY, NOBODY, jnp.int32)
+        return cls(jnp.full(HISTORY, -1, jnp.int32), nobody, jnp.zeros((HISTORY, brackets), dtype), utility)
+
+
+@pytree
+class ElectedState:
+    """leader: a worker, NOBODY before there was one; terms: years in a row. history: what models are shown. last: the last
+    election."""
+
+    leader: Array
+    terms: Array
+    history: History
+    last: Election
+
+
+class Candidate(NamedTuple):
+    """What is known of one: cohort and agent, "" and 0 of what is no worker. rates: that it announces or has in force, None
+    where it has said nothing. incumbent: whether it leads now."""
+
+    cohort: str
+    agent: int
+    rates: tuple[float, ...] | None
+    incumbent: bool
+
+
+class Electorate(Protocol):
+    """Workers whose candidacies, ballots and policies come from outside. observation.lived tells what their year was."""
+
+    cohorts: tuple[str, ...]
+
+    def stand(
+        self, observation: YearObservation, history: History, asked: Mapping[tuple[str, int], bool]
+    ) -> dict[tuple[str, int], tuple[float, ...] | None]:
+        """The rates (k,) of those who stand, None of those who do not. asked: cohort and agent, whether it leads now."""
+        ...
+
+    def vote(
+        self, observation: YearObservation, history: History, method: VotingMethod, candidates: tuple[Candidate, ...]
+    ) -> dict[str, np.ndarray]:
+        """Ballots (n, candidates) by cohort, as in `Election`."""
+        ...
+
+    def lead(self, observation: YearObservation, history: History, leader: Candidate) -> tuple[float, ...]:
+        """The rates (k,) that the elected worker sets."""
+        ...
+
+
+def worker_name(worker: int, sizes: Mapping[str, int]) -> str:
+    """Cohort and agent of a worker's place among everyone; "nobody" for NOBODY."""
+    return "nobody" if worker == NOBODY else "{} {}".format(*worker_at(worker, sizes))
+
+
+def with_year(history: History, observation: YearObservation, leader: Array) -> History:
+    """With the year that just ended in the last place, and all others one further up."""
+
+    def pushed(kept: Array, new: Any) -> Array:
+        return jnp.concatenate([kept[1:], jnp.asarray(new, kept.dtype)[None]])
+
+    return History(
+        pushed(history.years, observation.year),
+        pushed(history.leaders, leader),
+        pushed(history.rates, observation.schedule.rates),
+        {name: pushed(kept, observation.lived[name]["utility"]) for name, kept in history.utility.items()},
+    )
+
+
+@partial(jax.jit, static_argnames=("eligible", "term_limit", "places"))
+def asked_to_stand(
+    economy: Economy,
+    eligible: tuple[str, ...] | None,
+    term_limit: int | None,
+    leader: Array,
+    terms: Array,
+    key: Array,
+    places: int,
+) -> Array:
+    """Who is asked to stand, (places,) workers."""
+    may = jnp.concatenate([jnp.full(c.size, eligible is None or name in eligible) for name, c in economy.cohorts.items()])
+    if term_limit is not None:
+        may = may & ~((jnp.arange(may.shape[0]) == leader) & (terms >= term_limit))
+    return nominate(economy.everyone.weight, may, leader, places, key)
+
+
+compiled_valuations = jax.jit(valuations)
+
+
+def mechanical_ballots(economy: Economy, rules: ElectionRules, election: Election, now: TaxSchedule) -> Array:
+    """Ballots (n, m) of everybody as if all were mechanical."""
+    values = compiled_valuations(leader_problem(economy), now.thresholds, election.platforms)
+    return _marked(economy, rules.method, rules.noise, values, election.stood, election.year)
+
+
+@partial(jax.jit, static_argnames="method")
+def _marked(economy: Economy, method: VotingMethod, noise: ArrayLike, values: Array, stood: Array, year: Array) -> Array:
+    values, tie_break = perceived(economy, values, noise, year)
+    return mark_ballots(method, values, stood, tie_break)
+
+
+def put_in_office(economy: Economy, ballots: Array, places: np.ndarray, said: Mapping[str, np.ndarray]) -> Array:
+    """The ballots with those of the cohorts that were asked, (n, len(places)) each, in the places they were asked about."""
+    whole, start = np.array(ballots), 0
+    for name, cohort in economy.cohorts.items():
+        if name in said:
+            whole[start : start + cohort.size] = 0
+            whole[start : start + cohort.size, places] = said[name]
+        start += cohort.size
+    return jnp.asarray(whole)
+
+
+@partial(jax.jit, static_argnames="method")
+def counted_election(
+    weights: Array, method: VotingMethod, state: ElectedState, election: Election, now: TaxSchedule, key: Array
+) -> tuple[ElectedState, Array]:
+    """The state after the count, and the rates of the elected if it is mechanical."""
+    counted = count(method, election.ballots, weights, election.stood, key)
+    election = dataclasses.replace(election, scores=counted.scores, elected=counted.elected, tied=counted.tied)
+    somebody = counted.elected != NOBODY
+    place = jnp.maximum(counted.elected, 0)
+    leader = jnp.where(somebody, election.candidates[place], state.leader)
+    terms = jnp.where(leader == state.leader, state.terms + 1, 1) * (leader != NOBODY)
+    rates = jnp.where(somebody, election.platforms[place], now.rates)
+    return ElectedState(leader, terms, state.history, election), rates

@@ -1,0 +1,87 @@
+"""The schedule that would be best for a candidate itself."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon.kernels.labor import ResponseTable
+from jaxecon.kernels.optimum.problem import LeaderProblem, thinned
+from jaxecon.kernels.optimum.search import Searcher
+from jaxecon.kernels.optimum.space import Effort, Limits, Space, schedule_at
+from jaxecon.planners.elections.voting import valuation_of
+
+Array = jax.Array
+
+
+MOST_FOLLOWERS = 1000  # that a candidate works its own optimum out on: as many quantiles of a larger population
+
+_EFFORT = Effort(population=48, generations=40)
+
+_DIGITS = 3  # of the rates that a candidate thinks of
+
+_ELEMENTS = 2**20  # of (candidates, schedules, brackets, followers) evaluated at once
+
+
+def own_optima(
+    problem: LeaderProblem, agents: Array, thresholds: Array, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[Array, Array]:
+    """The rates (m, k) that followers (m,) would set for the sake of their own utility, and that utility, (m,).
+
+    Each is a leader who maximises its own settled utility at everybody's exact response (the citizen-candidate of Osborne and
+    Slivinski 1996, and Besley and Coate 1997), by differential evolution and the pattern search of `stackelberg`, in tenths of
+    a percentage point. Utility is what `valuations` says of these rates, and -inf where no schedule that the search met pays for
+    public spending and the rebate's floor; with curvature, schedules that leave somebody nothing to consume are not looked at
+    either. With more than MOST_FOLLOWERS followers the search takes the others' responses from as many quantiles. Brackets that
+    hold nobody take a neighbour's rate.
+    """
+    n, k = problem.skill.shape[0], thresholds.shape[0]
+    crowd = thinned(problem, MOST_FOLLOWERS) if n > MOST_FOLLOWERS else problem
+
+    def optimum(agent: Array) -> tuple[Array, Array]:
+        own = _own_problem(problem, crowd, agent)
+        dtype = own.skill.dtype
+        low, high = (jnp.asarray(x, dtype) for x in bounds)
+        limits = Limits(low, high, thresholds.astype(dtype), jnp.ones((), dtype), jnp.ones((), dtype))
+        space = Space(k, monotone=False, free_thresholds=False)
+        table = ResponseTable.of(limits.thresholds, own.skill, own.preferences)
+        searcher = Searcher(own, space, limits, "population", 0, _EFFORT, jnp.zeros((), jnp.uint32), table)
+        judge = searcher.feasible_welfare
+        members, value, _ = searcher.population(searcher.starts(_EFFORT.population), judge, _EFFORT.generations)
+        rounded = jnp.round(members[jnp.argmax(value)], _DIGITS)  # the polish goes by whole multiples of that
+        found = searcher.polish(rounded, searcher.exact(rounded[None], judge)[0], judge)
+        income = own.outcome(schedule_at(space, limits, found.x), table=table).income
+        rates, _ = searcher.filled(found.x, income)
+        return jnp.round(rates, 6), found.value
+
+    rates, reached = jax.lax.map(optimum, agents, batch_size=evaluated_at_once(agents.shape[0], k, n))
+    worth = jax.lax.map(lambda own: valuation_of(problem, thresholds, own[1])[own[0]], (agents, rates))  # in the whole population
+    return rates, jnp.where(reached > -jnp.inf, worth, -jnp.inf)
+
+
+def evaluated_at_once(agents: int, brackets: int, followers: int) -> int:
+    """How many of the agents look for their own optima side by side."""
+    return min(agents, max(1, _ELEMENTS // _evaluated(brackets, followers)))
+
+
+def _evaluated(brackets: int, followers: int) -> int:
+    """Followers in brackets under schedules that one agent looks at side by side."""
+    return _EFFORT.population * brackets * min(followers, MOST_FOLLOWERS)
+
+
+def numbers_held(agents: int, brackets: int, followers: int) -> int:
+    """About how many numbers `own_optima` holds at its most."""
+    # hours, tax and worth in each bracket, and what of them is being made
+    return 4 * evaluated_at_once(agents, brackets, followers) * _evaluated(brackets, followers)
+
+
+def _own_problem(problem: LeaderProblem, crowd: LeaderProblem, agent: Array) -> LeaderProblem:
+    """The problem of a leader who counts nobody but itself, without endowments: no choice hears of them."""
+    own, weights, skill, preferences = agent, crowd.weights, crowd.skill, crowd.preferences
+    if crowd is not problem:  # beside the quantiles, with the weight that it has among everybody
+        weight = problem.weights[agent] * (jnp.sum(crowd.weights) / jnp.sum(problem.weights))
+        weights, skill = jnp.append(weights, weight), jnp.append(skill, problem.skill[agent])
+        preferences = jax.tree.map(
+            lambda some, every: jnp.append(some, every[agent]) if jnp.ndim(every) else some, preferences, problem.preferences
+        )
+        own = jnp.asarray(skill.shape[0] - 1)
+    g = jnp.zeros_like(skill).at[own].set(jnp.sum(weights) / weights[own])
+    return LeaderProblem.of(skill, preferences, g, weights, problem.public_spending, problem.rebate_floor)

@@ -1,0 +1,232 @@
+"""Elections: who stands for what, what voters think of it, their ballots and the counting. Pure functions of arrays.
+
+n voters, m places for candidates (some may be empty), k brackets. Workers are counted by their place in `Economy.everyone`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxecon.config.settings import Config
+from jaxecon.core.draws import draw, named_key
+from jaxecon.core.pytree import pytree
+from jaxecon.economy.state import Economy
+from jaxecon.kernels.optimum.problem import LeaderProblem
+from jaxecon.kernels.preferences import REFERENCE_HOURS
+from jaxecon.kernels.taxation import TaxSchedule
+
+VotingMethod = Literal["plurality", "approval", "instant_runoff", "borda"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ElectionRules:
+    """How leaders are chosen. Static.
+
+    method: of counting. candidates: that stand at most. platforms: whether candidates come forward and say what they would do;
+    otherwise all who are drawn stand. eligible: cohorts whose members may stand; None: all. term_limit: years in a row after
+    which a leader may not stand at the next election. noise: standard Gumbel deviate in a voter's valuation of a candidate, as
+    a share of the voter's full-time income (probabilistic voting, Lindbeck and Weibull 1987). cost: of standing, $/year.
+    bounds: of the rates a mechanical leader may set.
+    """
+
+    method: VotingMethod = "plurality"
+    candidates: int = 8
+    platforms: bool = True
+    eligible: tuple[str, ...] | None = None
+    term_limit: int | None = None
+    noise: float = 0.01
+    cost: float = 0.0
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+def election_rules(config: Config) -> ElectionRules:
+    """Of elected and retained planners."""
+    given = config.elections
+    return ElectionRules(
+        method=given.method,
+        candidates=given.candidates,
+        platforms=given.platforms,
+        eligible=given.eligible,
+        term_limit=given.term_limit,
+        noise=given.noise,
+        cost=given.cost,
+        bounds=config.planner.rate_bounds,
+    )
+
+
+Array = jax.Array
+
+ArrayLike = jax.typing.ArrayLike
+
+NOBODY = -1  # in the place of a worker, or of a candidate
+
+_ROUNDING = 1e-6  # of all votes: survey weights add up no finer, and what is closer is a tie
+
+
+@pytree
+class Election:
+    """One election. year: the first that it decides, -1 before there was one. candidates: (m,) workers, NOBODY in an empty
+    place. stood: (m,) bool. platforms: (m, k) rates that voters expect. ballots: (n, m) int8, a voter's first choice (or what
+    it approves of) is 1, a second 2, what is not on its ballot 0. scores: (m,) votes or points, by survey weight; with
+    instant_runoff those of the last round a candidate was in. elected: its place, NOBODY where nobody got a vote.
+    tied: whether the lot decided."""
+
+    year: Array
+    candidates: Array
+    stood: Array
+    platforms: Array
+    ballots: Array
+    scores: Array
+    elected: Array
+    tied: Array
+
+    @classmethod
+    def none(cls, voters: int, places: int, brackets: int, dtype: jnp.dtype) -> "Election":
+        """Before the first."""
+        return cls(
+            jnp.full((), -1, jnp.int32),
+            jnp.full(places, NOBODY, jnp.int32),
+            jnp.zeros(places, bool),
+            jnp.zeros((places, brackets), dtype),
+            jnp.zeros((voters, places), jnp.int8),
+            jnp.zeros(places, dtype),
+            jnp.full((), NOBODY, jnp.int32),
+            jnp.zeros((), bool),
+        )
+
+
+@pytree
+class Count:
+    """scores: (m,); elected: the winner's place, NOBODY where nobody got a vote; tied: whether the lot decided."""
+
+    scores: Array
+    elected: Array
+    tied: Array
+
+
+def worker_at(worker: int, sizes: Mapping[str, int]) -> tuple[str, int]:
+    """Cohort and agent of a worker's place among everyone. sizes: by cohort, in cohort order. Raises ValueError beyond them."""
+    place = worker
+    for name, size in sizes.items():
+        if 0 <= place < size:
+            return name, place
+        place -= size
+    raise ValueError(f"worker: {worker}; one of {sum(sizes.values())}")
+
+
+# --- candidates ------------------------------------------------------------------------------------------------------
+
+
+def nominate(weights: Array, may_stand: Array, incumbent: Array, places: int, key: Array) -> Array:
+    """Who is asked to stand, (places,) workers: the incumbent first, then others drawn by lot without replacement, each
+    person as likely as any other (Efraimidis and Spirakis 2006, with survey weights).
+
+    weights: (n,); may_stand: (n,) bool; incumbent: a worker or NOBODY. Places beyond those who may stand hold NOBODY.
+    """
+    n = weights.shape[0]
+    lot = jnp.log(weights) + jax.random.gumbel(key, (n,), weights.dtype)
+    lot = jnp.where(jnp.arange(n) == incumbent, jnp.inf, lot)
+    lot = jnp.where(may_stand, lot, -jnp.inf)
+    best, chosen = jax.lax.top_k(lot, places)
+    return jnp.where(best > -jnp.inf, chosen, NOBODY).astype(jnp.int32)
+
+
+def valuations(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
+    """Utility (m, n) of every voter at the followers' equilibrium under each schedule, the rebate's floor paid; rates: (m, k)."""
+    return jax.lax.map(lambda r: valuation_of(problem, thresholds, r), rates)
+
+
+def valuation_of(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
+    return problem.settled_utility(problem.outcome(TaxSchedule(thresholds, rates), problem.rebate_floor))
+
+
+# --- ballots ---------------------------------------------------------------------------------------------------------
+
+
+def perceived(economy: Economy, values: Array, noise: ArrayLike, year: Array) -> tuple[Array, Array]:
+    """Valuations (m, n) with each voter's own error, and a number for each that breaks its ties, (m, n).
+
+    The error of a voter and candidate's place is a standard Gumbel deviate times `noise` and the voter's full-time income, in
+    units of utility. Draws depend on (seed, cohort, agent, year, place) alone.
+    """
+    m = values.shape[0]
+    words = []
+    for name, cohort in economy.cohorts.items():
+        key = named_key(economy.seed, name, "vote")
+        words.append(jax.vmap(lambda place, key=key, n=cohort.size: draw(key, year, place, n))(jnp.arange(m)))
+    first, second = (jnp.concatenate([getattr(w, part) for w in words], axis=1) for part in ("first", "second"))
+    everyone = economy.everyone
+    eta = everyone.preferences.consumption_curvature
+    stake = REFERENCE_HOURS * everyone.skill
+    if eta > 0:
+        stake = stake * everyone.reference_consumption**-eta
+    inside = ((first >> 8).astype(values.dtype) + 0.5) * 2.0**-24
+    return values - noise * stake[None] * jnp.log(-jnp.log(inside)), second
+
+
+def mark_ballots(method: VotingMethod, values: Array, stood: Array, tie_break: Array) -> Array:
+    """Sincere ballots (n, m) int8, as in `Election`. values: (m, n) as voters perceive them; stood: (m,) bool.
+
+    plurality: the best candidate. approval: all who are above the mean of those who stand, the best answer to not knowing who
+    will win (Merrill 1979). instant_runoff, borda: everybody in order. A voter for whom all are the same has no approval to give.
+    """
+    if method == "approval":
+        standing = stood[:, None]
+        best = jnp.max(jnp.where(standing, values, -jnp.inf), axis=0)
+        behind = values - jnp.where(jnp.isfinite(best), best, 0)[None]  # of equal values exactly 0, whose mean no rounding moves
+        mean = jnp.sum(jnp.where(standing, behind, 0), 0) / jnp.maximum(jnp.sum(stood), 1)
+        return (standing & (behind > mean[None])).astype(jnp.int8).T
+    absent = jnp.broadcast_to(~stood[:, None], values.shape)
+    order = jnp.lexsort((tie_break, -values, absent), axis=0)
+    rank = jnp.argsort(order, axis=0) + 1
+    rank = jnp.where(stood[:, None] & ((rank == 1) | (method != "plurality")), rank, 0)
+    return rank.astype(jnp.int8).T
+
+
+def count(method: VotingMethod, ballots: Array, weights: Array, stood: Array, key: Array) -> Count:
+    """Count ballots (n, m), each by its survey weight (n,). Ties, to a millionth of all votes, are broken by lot.
+
+    plurality, approval: votes. borda: of c who stand, c - 1 points for a first place, one less for each after it, none off the
+    ballot. instant_runoff: the last in first choices goes out, and its ballots to the next choice, until one is left.
+    """
+    m = ballots.shape[1]
+    lots = jax.random.uniform(key, (m,))
+    all_votes = jnp.sum(weights)
+    if method == "instant_runoff":
+        return _runoff(ballots, weights, stood, lots, all_votes)
+    marked = (ballots > 0) & stood[None]
+    points = jnp.where(marked, jnp.sum(stood) - ballots if method == "borda" else 1, 0)
+    scores = weights @ points.astype(weights.dtype)
+    voted = weights @ jnp.any(marked, axis=1).astype(weights.dtype)
+    best = stood & (scores >= jnp.max(jnp.where(stood, scores, -jnp.inf)) - _ROUNDING * all_votes)
+    elected = jnp.argmax(jnp.where(best, lots, -1)).astype(jnp.int32)
+    any_vote = voted > 0
+    return Count(scores, jnp.where(any_vote, elected, NOBODY), any_vote & (jnp.sum(best) > 1))
+
+
+def _runoff(ballots: Array, weights: Array, stood: Array, lots: Array, all_votes: Array) -> Count:
+    m = ballots.shape[1]
+    left_out = m + 1
+    ranks = jnp.where(ballots > 0, ballots.astype(jnp.int32), left_out)
+
+    def round_(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
+        inside, scores, tied = carry
+        rank = jnp.where(inside[None], ranks, left_out)
+        first = jnp.argmin(rank, axis=1)
+        counted = jnp.min(rank, axis=1) < left_out
+        votes = jnp.zeros_like(scores).at[first].add(jnp.where(counted, weights, 0))
+        fewest = inside & (votes <= jnp.min(jnp.where(inside, votes, jnp.inf)) + _ROUNDING * all_votes)
+        several = jnp.sum(inside) > 1
+        out = jnp.argmin(jnp.where(fewest, lots, 2))
+        # who has no votes goes out in whatever order
+        by_lot = several & (jnp.sum(fewest) > 1) & (jnp.min(jnp.where(inside, votes, jnp.inf)) > 0)
+        return (jnp.where(several, inside.at[out].set(False), inside), jnp.where(inside, votes, scores), tied | by_lot), None
+
+    start = (stood, jnp.zeros(m, weights.dtype), jnp.zeros((), bool))
+    (inside, scores, tied), _ = jax.lax.scan(round_, start, None, length=m)
+    any_vote = jnp.any((ballots > 0) & stood[None])
+    elected = jnp.where(any_vote & jnp.any(stood), jnp.argmax(inside), NOBODY).astype(jnp.int32)
+    return Count(scores, elected, tied & any_vote)

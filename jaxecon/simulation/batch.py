@@ -1,0 +1,209 @@
+"""Many mechanical runs as one compiled program: years, days, planner and all, mapped over economies."""
+
+import dataclasses
+import math
+from collections.abc import Hashable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from jaxecon.config.settings import Config
+from jaxecon.core.compilation import WIDE_VECTORS
+from jaxecon.core.draws import named_key
+from jaxecon.core.errors import UserError
+from jaxecon.core.pytree import pytree, static
+from jaxecon.economy.blueprint import Blueprint, blueprint
+from jaxecon.economy.build import assemble, build_economy
+from jaxecon.economy.days import end_year, initial_state, judged_after, simulate_days, start_year
+from jaxecon.economy.first_schedule import first_brackets
+from jaxecon.economy.precision import dtype_of
+from jaxecon.economy.state import Day, Economy, EconomyState
+from jaxecon.economy.summary import YearStatistics, summarise_year
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
+from jaxecon.planners.base import Planner, PlannerContext, YearObservation
+from jaxecon.planners.elections.elected import Elected
+from jaxecon.planners.elections.electorate import ElectedState
+from jaxecon.planners.elections.own_optima import numbers_held
+from jaxecon.planners.elections.retained import Retained
+from jaxecon.planners.elections.voting import ElectionRules, election_rules
+from jaxecon.planners.fixed import Fixed
+from jaxecon.planners.in_context import InContext, Ingredients, ingredients
+
+Array = jax.Array
+Leaf = Any  # a NumPy array, or what a trace makes of it
+
+
+@pytree
+class Case:
+    """One run, as small arrays, and what is part of the compiled program. Many of the same form can be stacked.
+
+    thresholds, rates: (k,) of the first schedule. later: rates (k,) that are announced from the second year on, None where
+    the planner learns or keeps the first. ingredients: of one that learns. judged: after which days of a year everybody
+    is asked. elections: how a leader is elected, or (retention) whether the planner stays; None where nobody votes.
+    """
+
+    economy: Blueprint
+    thresholds: Leaf
+    rates: Leaf
+    later: Leaf | None
+    ingredients: Ingredients | None
+    years: int = static()
+    days: int = static()
+    judged: tuple[int, ...] = static()
+    elections: ElectionRules | None = static()
+    retention: bool = static()
+
+
+@pytree
+class Outcomes:
+    """What came of a run, or of many, which then are the first axis. figures, rates: of each year, (years,), (years, k).
+
+    leaders: of each year, workers by their place among everyone, (years,); None where none is elected.
+    poorest: smallest reference consumption, $/year. right_hours: whether all rules returned hours in [0, max_hours].
+    """
+
+    figures: YearStatistics
+    rates: Array
+    leaders: Array | None
+    poorest: Array
+    right_hours: Array
+
+
+def case(config: Config) -> Case:
+    """Of a configuration without language models.
+
+    Raises UserError: rules or microdata that do not work, a planner that has no schedule for this economy.
+    """
+    drawn = draft(config)
+    if config.planner_kind not in SCHEDULES:
+        return drawn
+    rates = np.asarray(announced_schedule(config, build_economy(config)).rates)
+    return dataclasses.replace(drawn, rates=rates) if drawn.later is None else dataclasses.replace(drawn, later=rates)
+
+
+def draft(config: Config) -> Case:
+    """The case with the first schedule for one that takes work to find: of the same form, and quick. Raises UserError."""
+    if config.devices != 1:
+        raise UserError(f"devices: {config.devices}; a sweep spreads whole runs over devices: leave it at 1")
+    (thresholds, rates), kind = first_brackets(config), config.planner_kind
+    return Case(
+        blueprint(config),
+        thresholds,
+        rates,
+        rates if kind in SCHEDULES and config.schedule.rates is not None else None,
+        _arrays(ingredients(config), dtype_of(config)) if kind == "in_context" else None,
+        years=config.years,
+        days=config.year.days,
+        judged=tuple(judged_after(config)),
+        elections=election_rules(config) if config.holds_elections else None,
+        retention=config.elections.retention,
+    )
+
+
+def _arrays(given: Ingredients, dtype: type) -> Ingredients:
+    """Of arrays, which can be stacked."""
+    kinds: dict[type, type] = {bool: np.bool_, int: np.int32, float: dtype}
+    return jax.tree.map(lambda x: np.asarray(x, kinds[type(x)]), given)
+
+
+def only_drawn(config: Config) -> bool:
+    """Whether another seed changes nothing in a case but the seed in it."""
+    return config.planner_kind not in SCHEDULES and config.population.skills != "file"
+
+
+def stacked(cases: Sequence[Case], counts: Sequence[int], seeds: Sequence[tuple[int, int]]) -> Case:
+    """Cases of one form along a first axis, each so many times. seeds: of people and of draws, of each run."""
+    stack = jax.tree.map(lambda *leaves: np.stack(leaves), *cases)
+    if max(counts) > 1:
+        stack = jax.tree.map(lambda x: np.repeat(x, counts, axis=0), stack)
+    people, draws = np.asarray(seeds, np.uint32).T
+    return dataclasses.replace(stack, economy=dataclasses.replace(stack.economy, seed=people, draw_seed=draws))
+
+
+def form(of: Case) -> Hashable:
+    """What cases must have in common to be one program."""
+    leaves, structure = jax.tree.flatten(of)
+    return structure, tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
+
+
+def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
+    """What one case takes while it lives: its economy, state, tables and sums, a year's days, elections, and what comes of it."""
+
+    def held(given: Case, nodes: tuple[Array, Array] | None) -> Any:
+        economy, _ = assemble(given.economy, nodes)
+        schedule = TaxSchedule(jnp.asarray(given.thresholds), jnp.asarray(given.rates))
+        return economy, start_year(economy, initial_state(economy, schedule), schedule, given.days)
+
+    form = jax.eval_shape(held, of, nodes)
+    held_on = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(form))
+    saves = form[0].dynamics.saving is not None
+    figures = sum(saves or field.default is not None for field in dataclasses.fields(YearStatistics))
+    numbers = len(dataclasses.fields(Day)) * of.days + (figures + len(of.rates)) * of.years
+    if of.elections is not None:
+        people = sum(size for _, size in of.economy.sizes)
+        numbers += numbers_held(min(of.elections.candidates, people), len(of.rates), people)
+    return held_on + numbers * of.rates.dtype.itemsize
+
+
+@partial(jax.jit, static_argnames="mesh", compiler_options=WIDE_VECTORS)
+def simulate_batch(cases: Case, nodes: tuple[Array, Array] | None, mesh: Mesh | None = None) -> Outcomes:
+    """Cases stacked along a first axis, each lived from its first year to its last.
+
+    nodes: `build.skill_nodes` of them all. mesh: devices along one axis, "runs", whose size divides the number of cases;
+    each lives its part without hearing of the others.
+    """
+    every = jax.vmap(_live_one, in_axes=(0, None))
+    if mesh is not None:
+        runs = PartitionSpec("runs")
+        every = jax.shard_map(every, mesh=mesh, in_specs=(runs, PartitionSpec()), out_specs=runs, check_vma=False)
+    return every(cases, nodes)
+
+
+def _live_one(given: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
+    economy, poorest = assemble(given.economy, nodes)
+    schedule = TaxSchedule(jnp.asarray(given.thresholds), jnp.asarray(given.rates))
+    planner = _planner(given, economy, schedule)
+    key = named_key(economy.seed, "planner")
+    first = planner.init(PlannerContext(schedule, given.years), key), initial_state(economy, schedule), schedule
+
+    def year(carry: tuple[Any, EconomyState, TaxSchedule], number: Array) -> tuple[Any, Any]:
+        memory, state, schedule = carry
+        state, figures, hours = _live_year(economy, state, schedule, given.days, given.judged)
+        right = jnp.all((hours >= 0) & (hours <= economy.everyone.preferences.max_hours * (1 + 1e-5)))
+        unseen = jnp.zeros(schedule.brackets)  # by bracket: what in_context does not look at
+        means = figures.mean_hours, figures.mean_income, figures.rebate
+        seen = YearObservation(number, given.years, schedule, figures.swf_window, *means, unseen, unseen, unseen)  # type: ignore[arg-type]
+        leader = memory.leader if isinstance(memory, ElectedState) else None
+        announced, memory = planner.propose(memory, seen, jax.random.fold_in(key, number + 1))
+        return (memory, state, announced), (figures, schedule.rates, leader, right)
+
+    _, (figures, rates, leaders, right) = jax.lax.scan(year, first, jnp.arange(given.years, dtype=jnp.int32))
+    return Outcomes(figures, rates, leaders, poorest, jnp.all(right))
+
+
+def _planner(given: Case, economy: Economy, schedule: TaxSchedule) -> Planner:
+    planner: Planner = Fixed()
+    if given.ingredients is not None:
+        planner = InContext(given.ingredients)
+    if given.later is not None:
+        planner = Announced("announced", TaxSchedule(schedule.thresholds, jnp.asarray(given.later)))
+    if given.elections is None:
+        return planner
+    if given.retention:
+        return Retained(planner, economy, given.elections, given.years)
+    return Elected(economy, given.elections, schedule.thresholds)
+
+
+def _live_year(
+    economy: Economy, state: EconomyState, schedule: TaxSchedule, days: int, judged: tuple[int, ...]
+) -> tuple[EconomyState, YearStatistics, Array]:
+    """The state after a year, its figures, and everybody's mean hours (n,)."""
+    state, plan, sums = start_year(economy, state, schedule, days)
+    state, sums, record = simulate_days(economy, plan, state, sums, days, judged)
+    figures, agents = summarise_year(economy, schedule, state, sums, record)
+    return end_year(economy, state, sums), figures, jnp.concatenate([agents.hours[name] for name in economy.cohorts])

@@ -1,0 +1,115 @@
+"""What differs between a run as it began and as it would go on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
+from jaxecon.storage.checkpoint_files import Checkpoint, Position
+from jaxecon.storage.paths import TRANSCRIPT
+from jaxecon.storage.run import Run
+
+# Settings that change nothing of what a run computes: how it is served, kept and paid for.
+_FREE = (
+    *("checkpoint", "device", "devices", "planner.compared_with", "signatures", "llm.budget_tokens", "llm.budget_usd"),
+    *("kv_cache_gib", "gpu_memory_share", "api_key_env", "max_connections", "requests_per_minute"),
+    *("tokens_per_minute", "timeout_seconds", "transport_retries", "patience_seconds", "price", "transcript"),
+)
+
+
+def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list[str]]:
+    """The transcript whose answers a branch shares with its run; or that it is gone."""
+    origin = manifest.get("branched_from")
+    if origin is None:
+        return None, []
+    path = Path(origin["run"]) / TRANSCRIPT
+    if path.exists():
+        return path, []
+    return None, [f"{path}: gone: what it answered is asked for again"] if origin.get("answers") else []
+
+
+def continuable(path: str | Path) -> Run:
+    run = Run(path)
+    if "configuration" not in run.manifest:
+        raise UserError(f"{path}: written by a jaxecon without checkpoints; it cannot be gone on with")
+    return run
+
+
+def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
+    if changed and not force:
+        raise UserError(f"{path}: not what the run began with: {'; '.join(changed)}; --force goes on and records it")
+
+
+def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:
+    """Those that change what a run computes, and those that are free."""
+    old, new = dict(_settings(before)), dict(_settings(config.model_dump(mode="json")))
+    found: tuple[list[str], list[str]] = [], []
+    for name in dict.fromkeys([*old, *new]):
+        if old.get(name) != new.get(name):
+            found[_is_free(name)].append(f"{name}: {old.get(name)} -> {new.get(name)}")
+    return found
+
+
+def _settings(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def _is_free(name: str) -> bool:
+    return any(name == free or name.startswith(f"{free}.") for free in _FREE) or (
+        name.startswith("llm.") and any(part in _FREE for part in name.split("."))
+    )
+
+
+def first_position(run: Run) -> Position:
+    """Where a run began: a branch does not in year 0."""
+    return Position(run.manifest.get("branched_from", {"year": 0})["year"], 0)
+
+
+def changed_code(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [] if now["code"] == manifest["code"] else [f"jaxecon's code: {manifest['code'][:12]} -> {now['code'][:12]}"]
+
+
+def lost_requests(path: Path, checkpoint: Checkpoint) -> list[str]:
+    """Whether the transcript is shorter than it was when the checkpoint was written."""
+    before = checkpoint.meta.get("transcript_requests")
+    if before is None:
+        return []
+    now = 0
+    if path.exists():
+        from llm.transcript.store import Transcript
+
+        with closing(Transcript(path, read_only=True)) as transcript:
+            now = transcript.counts().requests
+    return [f"requests in {path.name}: {before} -> {now}"] if now < before else []
+
+
+def changed_models(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> list[str]:
+    """Identities alone: how a model is run may change."""
+    changed = []
+    for cohort in sorted((before or {}).keys() | (now or {}).keys()):
+        old, new = ((identities or {}).get(cohort, {}) for identities in (before, now))
+        changed += [
+            f"{cohort}'s {part}: {old.get(part)} -> {new.get(part)}"
+            for part in dict.fromkeys([*old, *new])
+            if old.get(part) != new.get(part)
+        ]
+    return changed
+
+
+def inexact(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What equal bits presuppose and is not as it was."""
+    found = []
+    for section, names in (
+        ("versions", ("python", "jax", "jaxlib", "numpy")),
+        ("hardware", ("cpu", "cpu_features", "visible_cores", "devices")),
+    ):
+        old, new = before[section], now[section]
+        found += [f"{name}: {old.get(name)} -> {new.get(name)}" for name in names if old.get(name) != new.get(name)]
+    on = [manifest["hardware"].get("economy_on", "1 device") for manifest in (before, now)]  # manifests before it: always one
+    return found + ([f"economy_on: {on[0]} -> {on[1]}"] if on[0] != on[1] else [])

@@ -1,0 +1,135 @@
+"""The one door to the language models (the package `llm`), which is imported here alone."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxecon.config.settings import Config
+from jaxecon.core.installation import check_ours
+from jaxecon.simulation.state import Prepared
+from jaxecon.storage.paths import TRANSCRIPT
+
+if TYPE_CHECKING:
+    from jaxecon.planners.base import Planner
+    from llm.engines.base import Engine
+
+
+def check_engines(config: Config) -> None:
+    """Raise UserError where the bridge, a model, a key or a transcript is missing."""
+    check_bridge()
+    from llm import serving
+
+    serving.check(config)
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU JAX would take the memory the engine needs
+
+
+@contextmanager
+def start_engines(config: Config, engine: "Engine | None") -> Iterator[dict[str, Any]]:
+    """What serves each LLM cohort and an LLM planner, by name; nothing where a run has neither."""
+    if not config.needs_engine:
+        yield {}
+        return
+    from llm.serving import serving
+
+    with serving(config, engine) as served:
+        yield served
+
+
+def models(served: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not served:
+        return None
+    from llm.serving import manifest
+
+    return manifest(served)
+
+
+def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """By cohort, what answers it: part of every request's key."""
+    return {cohort: one.engine.identity for cohort, one in served.items()}
+
+
+def make_bridge(
+    config: Config, out: Path, served: Mapping[str, Any], inherited: Path | None, stack: ExitStack
+) -> tuple[Any, "Callable[[], int] | None"]:
+    """The bridge that everybody shares, and what makes its transcript durable; None without a model."""
+    if not served:
+        return None, None
+    from llm.bridge import Bridge
+    from llm.messages import Sampling
+    from llm.transcript.store import Transcript
+
+    transcript = stack.enter_context(closing(Transcript(out / TRANSCRIPT)))
+    before = None if inherited is None else stack.enter_context(closing(Transcript(inherited, read_only=True)))
+    given = config.llm
+    bridge = Bridge(
+        served,
+        transcript,
+        seed=config.seed_of_draws,
+        sampling=Sampling(given.temperature, given.top_p, given.max_tokens),
+        retries=given.retries,
+        budget_tokens=given.budget_tokens,
+        budget_usd=given.budget_usd,
+        inherited=before,
+    )
+    return bridge, transcript.sync
+
+
+def make_deciders(prepared: Prepared, bridge: Any) -> tuple[Any, Any]:
+    """The planner, and the LLM cohorts' workers."""
+    config, economy, planner, workers = prepared.config, prepared.economy, prepared.planner, None
+    outside = {name: c for name, c in economy.cohorts.items() if name not in dict(economy.rules)}
+    if outside:
+        from llm.agents.workers import LLMWorkers
+
+        workers = LLMWorkers(bridge, outside, config)
+    if config.planner_kind == "llm":
+        from llm.agents.planner import LLMPlanner
+
+        planner = LLMPlanner(bridge, config)
+    if config.holds_elections:
+        planner = with_elections(prepared, planner, bridge, workers)
+    return planner, workers
+
+
+def with_elections(prepared: Prepared, planner: "Planner | None", bridge: Any, workers: Any) -> "Planner":
+    """The planner that is elected, or the one given where the people may throw it out."""
+    from jaxecon.economy.devices import on_host
+    from jaxecon.economy.precision import computing
+    from jaxecon.planners.elections.elected import Elected
+    from jaxecon.planners.elections.retained import Retained
+    from jaxecon.planners.elections.voting import election_rules
+
+    config, economy = prepared.config, prepared.economy
+    rules, electorate = election_rules(config), None
+    if workers is not None:
+        from llm.agents.electorate import LLMElectorate
+
+        skills = {name: on_host(cohort.skill) for name, cohort in economy.cohorts.items()}
+        electorate = LLMElectorate(bridge, workers, skills, config)
+    if planner is None:
+        with computing(config):
+            return Elected(economy, rules, prepared.schedule.thresholds, electorate)
+    return Retained(planner, economy, rules, config.years, electorate)
+
+
+def llm_summary(bridge: Any, served: Mapping[str, Any]) -> dict[str, Any]:
+    by_kind: dict[str, dict[str, int]] = {}
+    for (_, kind), account in bridge.accounts.items():
+        counts = by_kind.setdefault(kind, {})
+        for status, count in account.statuses.items():
+            counts[status] = counts.get(status, 0) + count
+    return {
+        **vars(bridge.usage),
+        "by_kind": by_kind,
+        "by_cohort": bridge.accounted(),
+        "seconds_by_kind": bridge.seconds,
+        "engines": sorted({one.engine.identity["engine"] for one in served.values()}),
+        "restarts": sum({id(one): one.restarts for one in served.values()}.values()),
+    }
+
+
+def check_bridge() -> None:
+    """Raise UserError where `import llm` brings somebody else's module instead of jaxecon's bridge."""
+    check_ours("llm", "BRIDGE_OF")

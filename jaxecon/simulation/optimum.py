@@ -1,0 +1,159 @@
+"""What `jaxecon optimum` does: the certified optimum beside other schedules."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxecon.config.read import load, to_yaml
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
+from jaxecon.core.files import write_atomically
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.exact import effective_sample
+from jaxecon.economy.precision import computing
+from jaxecon.kernels.optimum.certified import Optimum, check_search, solve
+from jaxecon.kernels.optimum.space import SEARCHES, Method
+from jaxecon.planners.announced import followers, knowledge
+from jaxecon.planners.appraisal import policy_row, policy_rows
+from jaxecon.storage.paths import CONFIG, refuse_existing
+from jaxecon.storage.provenance import environment
+
+DEFAULT_AGENTS = 1000
+
+FOLLOWERS_RULE = "rational"
+
+
+def people(source: str | Path | None, overrides: Sequence[str], agents: int | None) -> Config:
+    """The configuration whose people schedules are judged by: a file's, or `agents` who respond exactly.
+
+    Raises UserError where both a file (or its head counts in the overrides) and `agents` say how many there are.
+    """
+    counted = [
+        o for o in overrides if o.split("=")[0].strip() in ("population.mechanical", "population.llm", "population.cohorts")
+    ]
+    if source is not None or counted:
+        if agents is not None:
+            raise UserError(f"--agents: {agents}; {source or counted[0]} says already who lives there")
+        return load(source, overrides)
+    cohort = {"name": "workers", "rule": FOLLOWERS_RULE, "size": DEFAULT_AGENTS if agents is None else agents}
+    return load({"population": {"cohorts": [cohort]}}, overrides)
+
+
+@dataclass(frozen=True)
+class OptimumStudy:
+    """What `jaxecon optimum` found. rows: as `comparison.policy_row`, the optimum last; missing: planners without a schedule."""
+
+    rows: list[dict[str, Any]]
+    missing: dict[str, str]
+    optimum: dict[str, Any]
+    effective_sample_size: float
+    agents: int
+
+
+_BESIDE_OPTIMUM = ("us_federal", "saez")
+
+
+def study_optimum(config: Config, method: Method, *, free_thresholds: bool = False, grid_step: float = 0.1) -> OptimumStudy:
+    """The leader's optimum in a configuration's economy, beside US federal and Saez' formula. Whatever the configuration's
+    seed, the search draws as the planner `optimum` does (`solve`'s seed 0), so that both find the same schedule.
+
+    Raises UserError where the options or the economy have no optimum.
+    """
+    with computing(config):
+        told = knowledge(config)
+        try:
+            check_search(told.thresholds, method, told.bounds, free_thresholds, grid_step)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        economy = build_economy(config)
+        problem = followers(economy)
+
+        def others() -> tuple[list[dict[str, Any]], dict[str, str]]:
+            with computing(config):
+                return policy_rows(economy, _BESIDE_OPTIMUM, told)
+
+        def find() -> tuple[Optimum, float]:
+            started = time.perf_counter()
+            found = solve(
+                problem,
+                told.thresholds,
+                method,
+                bounds=told.bounds,
+                monotone=told.monotone,
+                free_thresholds=free_thresholds,
+                grid_step=grid_step,
+            )
+            jax.block_until_ready(found)
+            return found, time.perf_counter() - started
+
+        with ThreadPoolExecutor(1) as beside:  # both sides mostly compile, each on one core
+            waiting = beside.submit(others)
+            try:
+                optimum, seconds = find()
+            except ValueError as error:
+                raise UserError(_as_setting(error)) from error
+            rows, missing = waiting.result()
+        rows.append(policy_row(economy, "optimum", optimum.schedule))
+        report = {
+            "method": method,
+            "free_thresholds": free_thresholds,
+            "grid_step": grid_step if method == "grid" else None,
+            "found_by": SEARCHES[int(optimum.found_by)],
+            "reached": {name: float(value) for name, value in optimum.reached.items() if np.isfinite(value)},
+            "evaluations": int(optimum.evaluations),
+            "seconds": seconds,
+            "certified": bool(optimum.certified),
+            "neighbours": optimum.neighbours.shape[0],
+            "best_neighbour": float(np.max(optimum.neighbours)),
+            "residuals": np.asarray(optimum.residuals, float).tolist(),
+            "multiplier": float(optimum.multiplier),
+            "empty": np.asarray(optimum.empty).tolist(),
+            "followers": problem.skill.shape[0],
+            "welfare": float(optimum.welfare),
+            "gain": float(optimum.gain),
+        }
+        return OptimumStudy(rows, missing, report, effective_sample(economy), sum(c.size for c in economy.cohorts.values()))
+
+
+def _as_setting(error: ValueError) -> str:
+    """The message with the argument's name as the setting's."""
+    text = str(error)
+    return f"budget.{text}" if text.startswith("public_spending") else text
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def prepare_folder(out: Path, config: Config) -> None:
+    """A new folder with the configuration. Raises UserError where that cannot be."""
+    refuse_existing(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / CONFIG, to_yaml(config).encode())
+    except OSError as error:
+        raise UserError(f"--out: {out}: cannot be written ({error.strerror})") from error
+
+
+def write_optimum(out: Path, study: OptimumStudy) -> None:
+    """optimum.json: the policies and how the optimum was found."""
+    write_json(out / "optimum.json", {**vars(study), **environment()})
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(plain(content), indent=2, default=str, allow_nan=False).encode() + b"\n")
+
+
+def plain(content: Any) -> Any:
+    """The tree with null for what is not a number: JSON has no NaN."""
+    if isinstance(content, Mapping):
+        return {key: plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [plain(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content

@@ -1,0 +1,125 @@
+"""Computes a run again from its transcript, and compares the two."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxecon.config.read import load
+from jaxecon.core.errors import UserError
+from jaxecon.core.processes import refuse_several
+from jaxecon.simulation.changes import changed_code, continuable, first_position, inexact
+from jaxecon.simulation.language import check_bridge
+from jaxecon.simulation.prepare import assemble_run, create
+from jaxecon.simulation.run import simulate
+from jaxecon.storage.checkpoint_files import Checkpoint, Damaged, Position, newest, verified
+from jaxecon.storage.differences import Difference, differences
+from jaxecon.storage.digest import Digest, digest_at
+from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT, refuse_existing, refuse_while_written
+from jaxecon.storage.provenance import environment
+from jaxecon.storage.run import Run
+
+if TYPE_CHECKING:
+    from jaxecon.simulation.loop import Simulation
+    from jaxecon.simulation.ports import Listener
+    from llm.messages import Draw
+
+
+# --- replay --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A run and what came of living it again. differences: empty where the digests are equal. notes: what to know of it."""
+
+    recorded: Digest
+    replayed: Digest
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        return self.recorded == self.replayed and not self.differences
+
+
+def replay(path: str | Path, *, out: str | Path | None = None, listener: "Listener | None" = None) -> Replay:
+    """Live a run again as far as its newest sound checkpoint, with its transcript for a model, and compare the two.
+
+    out: a new folder in which to keep the repetition.
+
+    Raises UserError: nothing to compare with, or a run that is being written; EngineError: the transcript lacks an answer that
+    the run must have had.
+    """
+    refuse_several("replay")
+    run = continuable(path)
+    refuse_while_written(run.path)
+    recorded, damaged = newest(run.path / CHECKPOINTS)
+    if recorded is None:
+        raise UserError(f"{path}: has no sound checkpoint to compare with")
+    forced = [change for entry in run.manifest.get("resumed", []) for change in entry["changed"]]
+    if forced:
+        raise UserError(f"{path}: was changed on its way ({'; '.join(forced)}), which a replay cannot repeat")
+    now = environment(run.config)
+    resumed = [difference for entry in run.manifest.get("resumed", []) for difference in entry["inexact"]]
+    notes = [*damaged, *inexact(run.manifest, now), *changed_code(run.manifest, now), *dict.fromkeys(resumed)]
+    with ExitStack() as stack:
+        folder = Path(out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-replay-"))) / "run")
+        refuse_existing(folder)
+        config = load(run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"])
+        prepared = assemble_run(config, folder)
+        served = stack.enter_context(replaying(run))
+        recorder = create(prepared, served, replay_of=str(run.path.resolve()))
+        stack.callback(recorder.close)
+        recorder.inherit(run.past)
+
+        def begin(simulation: "Simulation", bridge: Any) -> None:
+            if first_position(run).year:
+                simulation.restore(_origin(run))
+
+        simulate(prepared, recorder, served, listener, begin=begin, until=recorded.position)
+        again, _ = newest(folder / CHECKPOINTS)
+        digests = digest_at(run.path, recorded), digest_at(folder, again)
+        apart = [] if digests[0] == digests[1] else differences(run.path, folder, (recorded, again))
+        if served:
+            apart += _different_decisions(run.path, folder, recorded.position)
+    return Replay(*digests, tuple(apart), tuple(notes))
+
+
+def _origin(run: Run) -> Checkpoint:
+    """The checkpoint with which a branch began."""
+    try:
+        return verified(run.path / CHECKPOINTS / first_position(run).name)
+    except Damaged as error:
+        raise UserError(f"{error}: the branch cannot be lived again") from None
+
+
+def _different_decisions(one: Path, other: Path, until: Position) -> list[Difference]:
+    """What was decided through a language model before a position, compared one by one."""
+    from llm.transcript.store import Transcript
+
+    with ExitStack() as stack:
+        both = [stack.enter_context(closing(Transcript(path / TRANSCRIPT, read_only=True))) for path in (one, other)]
+        lists = [[d for d in t.decisions() if _decided_at(d[0]) < until] for t in both]
+    apart = sum(a != b for a, b in zip_longest(*lists))
+    return [Difference("transcript", "decisions", True, float(apart), apart / max(map(len, lists)))] if apart else []
+
+
+def _decided_at(draw: "Draw") -> Position:
+    """The run's position when it was decided: people are asked whether they are satisfied with a day when it is done."""
+    return Position(draw.year, draw.day + (draw.kind == "satisfaction"))
+
+
+@contextmanager
+def replaying(run: Run) -> Iterator[dict[str, Any]]:
+    """What serves each LLM cohort of a run from the run's own transcript."""
+    if not run.config.needs_engine:
+        yield {}
+        return
+    check_bridge()
+    from llm.serving import replaying
+
+    with replaying(run.config, run.path / TRANSCRIPT, run.manifest["identities"]) as served:
+        yield served

@@ -1,0 +1,39 @@
+"""What SIGINT and SIGTERM do while a run goes on."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from jaxecon.core.errors import Interrupted
+
+
+class _Signals:
+    """What SIGINT and SIGTERM do: stop the simulation once there is one."""
+
+    def __init__(self) -> None:
+        self.stop: Callable[[int], None] | None = None
+        self._heard = False
+
+    def __call__(self, signum: int, frame: object) -> None:
+        if self.stop is None:
+            raise Interrupted(signum)
+        if self._heard:  # somebody is in a hurry
+            raise KeyboardInterrupt
+        self._heard = True
+        self.stop(signum)
+
+
+@contextmanager
+def handling_signals() -> Iterator[_Signals]:
+    """Handlers for as long as a run lives; only a process's main thread hears signals."""
+    handler = _Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield handler
+        return
+    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield handler
+    finally:
+        for number, before in old.items():
+            signal.signal(number, before)

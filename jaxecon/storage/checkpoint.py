@@ -1,0 +1,192 @@
+"""When checkpoints are written, and which are kept."""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.config.recording import CheckpointPolicy
+from jaxecon.core import processes
+from jaxecon.core.errors import UserError, first_line
+from jaxecon.storage.checkpoint_files import (
+    ARRAYS,
+    FILE_BYTES,
+    FORMAT,
+    META,
+    SUMS,
+    UNFINISHED,
+    Leaves,
+    Position,
+    arrays_handler,
+    files_below,
+    named_leaves,
+    orbax_checkpoint,
+    positions,
+    sha256_of_file,
+)
+
+# --- writing -------------------------------------------------------------------------------------------------------
+
+
+class Checkpoints:
+    """A run's checkpoints, written beside it by one thread: a save waits for the one before, so that memory holds one copy.
+
+    policy: when, and which are kept. protected: one that is always kept. durable: called before a checkpoint is written, to
+    make the transcript durable, of which it returns the number of requests.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        policy: CheckpointPolicy,
+        *,
+        protected: Position | None = None,
+        durable: Callable[[], int] | None = None,
+    ) -> None:
+        self.folder, self._policy, self._protected, self._durable = folder.absolute(), policy, protected, durable
+        self._thread = ThreadPoolExecutor(1, "jaxecon-checkpoint")
+        self._saving: Future[None] | None = None
+        self.latest: Position | None = None  # that was saved, or that the run goes on from
+        self._last = time.monotonic()
+
+    def due(self, position: Position, days_a_year: int) -> bool:
+        """Whether the policy wants one here."""
+        self._raise_failure()
+        if position == Position(0, 0):
+            return False
+        policy, lived = self._policy, position.year * days_a_year + position.day
+        for years in (policy.every_years, policy.keep_every_years):
+            if years and position.day == 0 and position.year % years == 0:
+                return True
+        if policy.every_days and lived % policy.every_days == 0:
+            return True
+        waited = time.monotonic() - self._last
+        saving = self._saving is not None and not self._saving.done()
+        return policy.every_minutes is not None and waited >= 60 * policy.every_minutes and not saving
+
+    def save(self, position: Position, state: Any, meta: Mapping[str, Any]) -> None:
+        """Copy the state and write the copy while the run goes on. Raises UserError where the save before has failed.
+
+        Several processes (which share the folder) write at once, each its part, and wait for each other."""
+        self.wait()
+        self._last, self.latest = time.monotonic(), position
+        if processes.has_several_processes():  # they write together, at the same place of the program
+            self._saving = Future()
+            try:
+                leaves = {n: x if isinstance(x, jax.Array) else np.array(x) for n, x in named_leaves(state).items()}
+                self._write(position, leaves, dict(meta))
+                self._saving.set_result(None)
+            except Exception as error:
+                self._saving.set_exception(error)
+            self._raise_failure()
+            return
+        leaves = {name: _copied(leaf) for name, leaf in named_leaves(state).items()}
+        self._saving = self._thread.submit(self._write, position, leaves, dict(meta))
+
+    def wait(self) -> None:
+        """Until everything is on disk. Raises UserError where it cannot be."""
+        if self._saving is not None:
+            self._saving.exception()
+            self._raise_failure()
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+
+    def _write(self, position: Position, leaves: Leaves, meta: dict[str, Any]) -> None:
+        requests = None if self._durable is None else self._durable()
+        write(self.folder, position, leaves, {"transcript_requests": requests, **meta})
+        if not processes.is_main_process():
+            return
+        kept = set(list(positions(self.folder))[-self._policy.keep_last :]) | {position, self._protected}
+        for old in positions(self.folder):
+            every = self._policy.keep_every_years
+            if old not in kept and not (every and old.day == 0 and old.year % every == 0):
+                shutil.rmtree(self.folder / old.name)
+
+    def _raise_failure(self) -> None:
+        if self._saving is None or not self._saving.done():
+            return
+        error = self._saving.exception()
+        if error is None:
+            return
+        self._saving = None
+        if isinstance(error, UserError):
+            raise error
+        # tensorstore reports a full disk as a ValueError, with everything it knows in it
+        reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+        raise UserError(f"{self.folder}: no checkpoint can be written ({reason}); what was written before is kept") from error
+
+
+def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, Any]) -> Path:
+    """One checkpoint; it appears whole, or not at all. leaves: arrays and Python numbers by dotted name.
+
+    Raises OSError and what orbax raises; then nothing has changed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.absolute()  # as orbax needs it
+    made = processes.together(lambda: tempfile.mkdtemp(dir=folder, prefix=UNFINISHED) if processes.is_main_process() else "")
+    unfinished = Path(processes.from_first(made))
+    target = folder / position.name
+    try:
+        with arrays_handler() as handler:
+            pieces = dict.fromkeys(leaves, orbax_checkpoint().SaveArgs(chunk_byte_size=FILE_BYTES))
+            handler.save(unfinished / ARRAYS, args=orbax_checkpoint().args.PyTreeSave(dict(leaves), save_args=pieces))
+        shapes = {name: [np.dtype(leaf.dtype).name, list(leaf.shape)] for name, leaf in leaves.items()}
+        described = {"format": FORMAT, "year": position.year, "day": position.day, "leaves": shapes, **meta}
+        processes.together(lambda: _finish(unfinished, target, described) if processes.is_main_process() else None)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    _sync(folder)
+    return target
+
+
+def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> None:
+    """What belongs beside the arrays, everything made durable, and the name."""
+    (unfinished / META).write_text(json.dumps(described, indent=1, default=str) + "\n")
+    sums = "".join(f"{digest}  {name}\n" for name, digest in sha256_of_file(unfinished, files_below(unfinished)).items())
+    (unfinished / SUMS).write_text(sums)
+    for path in (*unfinished.rglob("*"), unfinished):
+        _sync(path)
+    unfinished.chmod(0o755)
+    if target.exists():  # the same position, lived again after a later checkpoint was found damaged
+        shutil.rmtree(target)
+    unfinished.rename(target)
+
+
+def remove_after(folder: Path, position: Position) -> None:
+    """What is of no use to a run that goes on from a position."""
+    for later in positions(folder):
+        if later > position:
+            shutil.rmtree(folder / later.name, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """What a crash left half-written. Only for the one process that writes the run."""
+    for left in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def _copied(leaf: Any) -> Any:
+    """Of its own: the run gives its buffers away to the next day, or writes into them."""
+    return jnp.copy(leaf) if isinstance(leaf, jax.Array) else np.array(leaf)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,249 @@
+"""What a checkpoint is on disk: written, verified, read, compared."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import total_ordering
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.core.errors import UserError
+
+FORMAT = 1
+
+META, SUMS, ARRAYS = "checkpoint.json", "SHA256SUMS", "arrays"
+
+UNFINISHED = ".unfinished-"
+
+FILE_BYTES = 1 << 24  # a large array is several files, which several threads write and hash
+
+
+Tree = TypeVar("Tree")
+
+Leaves = dict[str, Any]
+
+
+# From a format to the next: what the leaves and checkpoint.json would have been. Formats before the last are read through these.
+MIGRATIONS: dict[int, Callable[[Leaves, dict[str, Any]], tuple[Leaves, dict[str, Any]]]] = {}
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Position:
+    """The next day to live; both count from 0. day is the number of days of that year that are done."""
+
+    year: int
+    day: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.year:08d}-{self.day:06d}"
+
+    @classmethod
+    def named(cls, name: str) -> "Position":
+        """Raises ValueError for anything that is not a name."""
+        year, _, day = name.partition("-")
+        position = cls(int(year), int(day))
+        if position.name != name:
+            raise ValueError(name)
+        return position
+
+    def __lt__(self, other: "Position") -> bool:
+        return (self.year, self.day) < (other.year, other.day)
+
+    def __str__(self) -> str:
+        return f"year {self.year}, day {self.day}"
+
+
+class Damaged(Exception):
+    """A checkpoint that is not what was written. The message is one line."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that was found whole. meta: checkpoint.json."""
+
+    path: Path
+    position: Position
+    meta: dict[str, Any]
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def positions(folder: Path) -> Iterator[Position]:
+    """Of all checkpoints there, sound or not, in order."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            found.append(Position.named(path.name))
+        except ValueError:
+            continue  # unfinished, or somebody else's
+    yield from sorted(found)
+
+
+def newest(folder: Path, until: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
+    """The last sound checkpoint (not after `until`), and what is wrong with each damaged one after it."""
+    damaged: list[str] = []
+    for position in reversed(list(positions(folder))):
+        if until is not None and position > until:
+            continue
+        try:
+            return verified(folder / position.name), damaged
+        except Damaged as error:
+            damaged.append(str(error))
+    return None, damaged
+
+
+def verified(path: Path) -> Checkpoint:
+    """The checkpoint, if every byte is what was written.
+
+    Raises:
+        Damaged: a file that is missing, changed or not ours.
+        UserError: from a newer jaxecon.
+    """
+    try:
+        lines = (path / SUMS).read_text().splitlines()
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        present = set(files_below(path)) - {SUMS}
+        for name in sorted(present ^ sums.keys()):
+            raise Damaged(f"{path}: {name} is {'missing' if name in sums else 'not one of its files'}")
+        for name, digest in sha256_of_file(path, sums).items():
+            if digest != sums[name]:
+                raise Damaged(f"{path}: {name} is not what was written")
+        meta = json.loads((path / META).read_text())
+        position = Position(meta["year"], meta["day"])
+    except FileNotFoundError as error:
+        raise Damaged(f"{path}: {Path(error.filename).name} is missing") from None
+    except OSError as error:
+        raise Damaged(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path}: cannot be understood ({error!r})") from None
+    if meta["format"] > FORMAT:
+        raise UserError(f"{path}: format {meta['format']}; this jaxecon reads up to {FORMAT}; install a newer jaxecon")
+    return Checkpoint(path, position, meta)
+
+
+def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
+    """The state in the form of `like`, and checkpoint.json, both in today's format.
+
+    like: with arrays or jax.ShapeDtypeStruct for what are JAX arrays, their shardings included; NumPy arrays and Python
+    numbers for what are those.
+
+    Raises UserError: a state of another form.
+    """
+    wanted = named_leaves(like)
+    meta, stored = checkpoint.meta, {name: _described(*given) for name, given in checkpoint.meta["leaves"].items()}
+    if meta["format"] == FORMAT:
+        _check_form(checkpoint.path, wanted, stored)
+        leaves = _read(checkpoint.path / ARRAYS, stored, wanted)
+    else:
+        leaves, meta = _read(checkpoint.path / ARRAYS, stored, {}), dict(meta)
+        while meta["format"] < FORMAT:
+            step = meta["format"]
+            leaves, meta = MIGRATIONS[step](leaves, meta)
+            meta["format"] = step + 1
+        _check_form(checkpoint.path, wanted, leaves)
+        leaves = {name: _placed(leaves[name], leaf) for name, leaf in wanted.items()}
+    values = [leaves[name].item() if isinstance(leaf, int | float) else leaves[name] for name, leaf in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), values), meta
+
+
+def read_leaves(checkpoint: Checkpoint) -> Leaves:
+    """All arrays, in the memory of this machine, by name."""
+    stored = {name: _described(*given) for name, given in checkpoint.meta["leaves"].items()}
+    return _read(checkpoint.path / ARRAYS, stored, {})
+
+
+def state_digest(checkpoint: Checkpoint) -> str:
+    """SHA-256 over names, types, shapes and values: of the state, not of how it lies on disk."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(read_leaves(checkpoint).items()):
+        digest.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()
+
+
+def named_leaves(tree: Any) -> Leaves:
+    """Leaves by dotted path; Python numbers as they are."""
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def _described(dtype: str, shape: list[int]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype))
+
+
+def check_form(where: object, like: Any, state: Any) -> None:
+    """Raise UserError where a state is not of the form of `like`."""
+    _check_form(where, named_leaves(like), {n: _numeric(x) for n, x in named_leaves(state).items()})
+
+
+def _numeric(leaf: Any) -> Any:
+    return np.asarray(leaf) if isinstance(leaf, int | float) else leaf
+
+
+def _check_form(path: object, wanted: Leaves, stored: Mapping[str, Any]) -> None:
+    for name in sorted(wanted.keys() ^ stored.keys()):
+        raise UserError(f"{path}: {name} is {'missing' if name in wanted else 'not known'}: the state of another configuration")
+    for name, leaf in wanted.items():
+        shape, dtype = np.shape(leaf), _numeric(leaf).dtype
+        held = stored[name]
+        if tuple(held.shape) != tuple(shape) or held.dtype != dtype:
+            raise UserError(f"{path}: {name} is {held.dtype} {list(held.shape)}, this configuration needs {dtype} {list(shape)}")
+
+
+def _placed(array: np.ndarray, leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+        return jax.device_put(array, leaf.sharding)
+    return array
+
+
+def _read(path: Path, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Leaves) -> Leaves:
+    """By orbax, onto the devices that `wanted` says; what it does not name, into the memory of this machine."""
+    ocp = orbax_checkpoint()
+    arguments = {}
+    for name, held in stored.items():
+        leaf = wanted.get(name)
+        if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
+            sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jnp.zeros(()).device)
+            arguments[name] = ocp.ArrayRestoreArgs(sharding=sharding, global_shape=held.shape, dtype=held.dtype)
+        else:
+            arguments[name] = ocp.RestoreArgs(restore_type=np.ndarray)
+    with arrays_handler() as handler:
+        return dict(handler.restore(path.absolute(), args=ocp.args.PyTreeRestore(item=dict(stored), restore_args=arguments)))
+
+
+def orbax_checkpoint() -> Any:
+    import orbax.checkpoint as ocp  # seconds: not where a command needs none
+
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs with a traceback what it then raises
+    return ocp
+
+
+def arrays_handler() -> Any:
+    ocp = orbax_checkpoint()
+    # files as the arrays lie in memory: quicker to write than one database of all
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False, use_ocdbt=False))
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def sha256_of_file(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Of each file, several at a time."""
+
+    def digest(name: str) -> str:
+        with (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return dict(zip(names, threads.map(digest, names), strict=True))

@@ -1,0 +1,103 @@
+"""The digest of a run: SHA-256 over its tables and its last state. Two runs with the same digest are the same run."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest, state_digest
+from jaxecon.storage.paths import AGENTS, BALLOTS, CHECKPOINTS, ELECTIONS, YEARS, parts, refuse_while_written
+from jaxecon.storage.run import Run
+
+TIMINGS = ("seconds",)  # columns that no two runs share
+
+WATCHED = ("llm_decisions", "spread_", "exact_spread_")  # for failure signatures; they follow from answers and hours
+
+
+@dataclass(frozen=True)
+class Digest:
+    """years, agents: of the tables, up to the position. state: of the checkpoint at the position; None where there is none.
+    elections: of the tables of elections and ballots together; None where there was none by then."""
+
+    position: Position | None
+    years: str
+    agents: str
+    state: str | None
+    elections: str | None = None
+
+    @property
+    def combined(self) -> str:
+        voted = "" if self.elections is None else f" {self.elections}"
+        return hashlib.sha256(f"{self.position} {self.years} {self.agents} {self.state}{voted}".encode()).hexdigest()
+
+
+def digest(run: Path | str) -> Digest:
+    """Of a run as far as its newest sound checkpoint has got. Reads a part of a table at a time.
+
+    Raises UserError where there is no run, or where it is still being written.
+    """
+    path = Run(run).path
+    refuse_while_written(path)
+    checkpoint, _ = newest(path / CHECKPOINTS)
+    return digest_at(path, checkpoint)
+
+
+def digest_at(run: Path, checkpoint: Checkpoint | None) -> Digest:
+    """Of a run as far as a checkpoint of it."""
+    position = None if checkpoint is None else checkpoint.position
+    years, agents = (_table_digest(run / table, position) for table in (YEARS, AGENTS))
+    state = None if checkpoint is None else state_digest(checkpoint)
+    elections = None
+    if any(table.num_rows for table in tables_until(run / ELECTIONS, position)):
+        elections = " ".join(_table_digest(run / table, position) for table in (ELECTIONS, BALLOTS))
+    return Digest(position, years, agents, state, elections)
+
+
+def _table_digest(folder: Path, until: Position | None) -> str:
+    """Over names, types and values of the columns, however the rows are spread over files."""
+    columns: dict[str, Any] = {}
+    for table in tables_until(folder, until):
+        for name in table.column_names:
+            if not is_part_of_digest(name):
+                continue
+            column = table[name]
+            hasher = columns.setdefault(name, hashlib.sha256(f"{name} {_type_name(column.type)}\n".encode()))
+            for chunk in column.chunks:
+                hasher.update(_bytes(chunk))
+    return hashlib.sha256("".join(columns[name].hexdigest() for name in sorted(columns)).encode()).hexdigest()
+
+
+def is_part_of_digest(name: str) -> bool:
+    """Whether a column is part of what makes a run that run."""
+    return name not in TIMINGS and not name.startswith(WATCHED)
+
+
+def tables_until(folder: Path, until: Position | None) -> Iterator[pa.Table]:
+    for part in parts(folder):
+        if until is not None and part.first >= until.year:
+            return
+        with pq.ParquetFile(part.path) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                if until is not None and part.last >= until.year:
+                    table = table.filter(pc.field("year") < until.year)
+                yield table
+
+
+def _type_name(kind: pa.DataType) -> str:
+    return "string" if pa.types.is_dictionary(kind) else str(kind)
+
+
+def _bytes(chunk: pa.Array) -> bytes:
+    if pa.types.is_string(chunk.type):
+        chunk = chunk.dictionary_encode()
+    if pa.types.is_dictionary(chunk.type):
+        words = [hashlib.sha256(word.encode()).digest()[:8] for word in chunk.dictionary.to_pylist()]
+        return np.array(words, "S8")[chunk.indices.to_numpy(zero_copy_only=False)].tobytes()
+    return np.ascontiguousarray(chunk.to_numpy(zero_copy_only=False)).tobytes()

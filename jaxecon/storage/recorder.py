@@ -1,0 +1,201 @@
+"""Writes a run's folder."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jaxecon.config.read import to_yaml
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
+from jaxecon.core.files import atomically, lock_for_writing, write_atomically
+from jaxecon.storage.paths import (
+    AGENTS,
+    CONFIG,
+    FORMAT,
+    LOCK,
+    MANIFEST,
+    PAST,
+    TABLES,
+    YEARS,
+    Part,
+    all_parts,
+    part_name,
+    parts,
+    refuse_existing,
+)
+from jaxecon.storage.provenance import configuration_hash, outside_files
+from jaxecon.storage.run import Run
+from jaxecon.storage.tables import years_schema
+
+_MANY_PARTS = 256  # of a year each, which are then made one
+
+_MOST_ROWS = 1_000_000  # of a row group made of several parts
+
+
+class Recorder:
+    """Writes one run, alone: `create` a new one, or `open` one to go on with. Close it at the end."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        """Not for callers. Raises UserError where another process writes the run."""
+        self.path, self.manifest = path, manifest
+        self._release = lock_for_writing(path / LOCK, f"{path}:")
+        self._single = {table: [p for p in parts(path / table) if p.first == p.last] for table in TABLES}
+
+    @classmethod
+    def create(cls, path: Path, config: Config, manifest: Mapping[str, Any]) -> "Recorder":
+        """A new run directory with its configuration and manifest. Raises UserError, one line, with nothing overwritten."""
+        refuse_existing(path)
+        try:
+            for table in (YEARS, AGENTS):
+                (path / table).mkdir(parents=True)
+            recorder = cls(path, {"format": FORMAT, "status": "running", **manifest})
+            recorder.configure(config)
+        except OSError as error:
+            raise UserError(f"--out: {path}: cannot be written ({error.strerror})") from error
+        return recorder
+
+    @classmethod
+    def open(cls, path: Path) -> "Recorder":
+        """An existing run. Raises UserError: none there, being written by another process, not to be written."""
+        try:
+            recorder = cls(path, dict(Run(path).manifest))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        recorder.manifest = dict(Run(path).manifest)  # as the process before left it
+        return recorder
+
+    def close(self) -> None:
+        """Let others write."""
+        self._release()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run ended before its last year, in good order."""
+        return "stopped" in self.manifest
+
+    def configure(self, config: Config) -> None:
+        """Make this the run's configuration."""
+        write_atomically(self.path / CONFIG, to_yaml(config).encode())
+        self.update(
+            seed=config.seed,
+            configuration_hash=configuration_hash(config),
+            configuration=config.model_dump(mode="json"),
+            files=outside_files(config),
+        )
+
+    def update(self, **entries: Any) -> None:
+        """Put entries into the manifest."""
+        self.manifest.update(entries)
+        self._write_manifest()
+
+    def remove(self, *entries: str) -> None:
+        """Take entries out of the manifest."""
+        self.manifest = {name: value for name, value in self.manifest.items() if name not in entries}
+        self._write_manifest()
+
+    def year(self, row: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
+        """Append a year. Its other tables first: a year whose row exists is complete."""
+        number = int(row["year"])
+        for name, rows in tables.items():
+            self._append(name, number, rows)
+        self._append(YEARS, number, pa.Table.from_pylist([dict(row)], schema=years_schema(row)))
+
+    def inherit(self, past: pa.Table) -> None:
+        """Keep the years before a branch began."""
+        if past.num_rows:
+            self._write_table(self.path / PAST, [past], past.schema)
+
+    def last_row(self) -> dict[str, Any] | None:
+        """Of years.parquet."""
+        last = parts(self.path / YEARS)[-1:]
+        return None if not last else dict(pq.read_table(last[0].path).slice(last[0].last - last[0].first).to_pylist()[0])
+
+    def rewind(self, year: int) -> None:
+        """Drop what was recorded of this year and later ones: they will be lived again."""
+        for table, single in self._single.items():
+            for part in reversed(all_parts(self.path / table)):
+                if part.first < year <= part.last:
+                    kept = pq.read_table(part.path, filters=pc.field("year") < year)
+                    self._write_table(part.path.with_name(part_name(part.first, year - 1)), [kept], kept.schema)
+                if year <= part.last:
+                    part.path.unlink()
+            single[:] = [p for p in single if p.last < year]
+
+    def _append(self, table: str, number: int, rows: pa.Table) -> None:
+        path = self.path / table / part_name(number, number)
+        with self._explained(path):
+            path.parent.mkdir(exist_ok=True)
+        self._write_table(path, [rows], rows.schema)
+        single = self._single[table]
+        single.append(Part(number, number, path))
+        if len(single) >= _MANY_PARTS:
+            together = path.with_name(part_name(single[0].first, number))
+            columns = pa.unify_schemas([pq.read_schema(part.path) for part in single], promote_options="permissive")
+            self._write_table(together, (pq.read_table(part.path) for part in single), columns)
+            for part in single:  # a crash before this leaves parts that the larger one covers: `parts` passes them over
+                part.path.unlink()
+            single.clear()
+
+    def _write_table(self, path: Path, tables: Iterable[pa.Table], columns: pa.Schema) -> None:
+        """In row groups of whole tables, written as they come. columns: of all of them; what one lacks is null there."""
+        with self._explained(path), atomically(path) as file, pq.ParquetWriter(file, columns, compression="zstd") as writer:
+            waiting, rows = [], 0
+            for table in tables:
+                waiting.append(_with_columns(table, columns))
+                rows += table.num_rows
+                if rows >= _MOST_ROWS:
+                    writer.write_table(pa.concat_tables(waiting))
+                    waiting, rows = [], 0
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting))
+
+    def _write_manifest(self) -> None:
+        path = self.path / MANIFEST
+        with self._explained(path):
+            write_atomically(path, json.dumps(self.manifest, indent=2, default=str).encode() + b"\n")
+
+    @contextmanager
+    def _explained(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); what was written before is kept") from error
+
+
+def _with_columns(table: pa.Table, columns: pa.Schema) -> pa.Table:
+    for column in columns:
+        if column.name not in table.column_names:
+            table = table.append_column(column, pa.nulls(table.num_rows, column.type))
+    return table.select(columns.names).cast(columns)
+
+
+class Bystander(Recorder):
+    """In the place of a recorder in processes that write nothing, because another one does."""
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        self.path, self.manifest = path, dict(manifest)
+        self._row: dict[str, Any] | None = None
+
+    def close(self) -> None:
+        return
+
+    def configure(self, config: Config) -> None:
+        return
+
+    def year(self, row: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
+        self._row = dict(row)
+
+    def last_row(self) -> dict[str, Any] | None:
+        return super().last_row() if self._row is None else self._row
+
+    def rewind(self, year: int) -> None:
+        return
+
+    def _write_manifest(self) -> None:
+        return

@@ -1,0 +1,119 @@
+"""Which configurations a sweep runs: grids, lists, random and Latin-hypercube designs over any settings."""
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+import yaml
+from pydantic import Field
+
+from jaxecon.config.base import Section
+from jaxecon.config.read import apply, read_yaml
+from jaxecon.core.errors import UserError
+
+_Scalar = bool | int | float | str | None
+
+_Value = _Scalar | list[Any] | dict[str, Any]
+
+_Name = Annotated[str, Field(pattern=r"^[a-z][A-Za-z0-9_.]*$")]
+
+
+class Range(Section):
+    """Where a sampled setting lies. Whole numbers where both ends are, the upper one included."""
+
+    low: int | float
+    high: int | float
+    scale: Literal["linear", "log"] = "linear"
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"[{self.low}, {self.high}]; two numbers, the first smaller")
+        if self.scale == "log" and not self.low > 0:
+            raise ValueError(f"low: {self.low}; above 0 on a log scale")
+        return self
+
+    def at(self, u: np.ndarray) -> list[int | float]:
+        """Values at u (n,) in [0, 1)."""
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        low, high = self.low, self.high + 1 if whole else self.high
+        x = np.exp(np.log(low) + u * (np.log(high) - np.log(low))) if self.scale == "log" else low + u * (high - low)
+        return [int(v) for v in np.clip(np.floor(x), self.low, self.high)] if whole else [float(v) for v in x]
+
+
+class Sample(Section):
+    """Points drawn from a box. Values of a list are equally likely."""
+
+    points: int = Field(ge=1, le=100_000_000)
+    seed: int = Field(0, ge=0)
+    settings: dict[_Name, Range | list[_Value]] = Field(min_length=1)
+
+
+class Design(Section):
+    """A sweep's file. Every point has the settings of `run` and, on top, one of each of the others: they are crossed."""
+
+    run: dict[str, Any] = Field(default_factory=dict, description="What all points share, as in a run's configuration.")
+    list_: list[dict[_Name, _Value]] | None = Field(None, alias="list", description="Points one by one.")
+    random: Sample | None = Field(None, description="Independent draws.")
+    latin_hypercube: Sample | None = Field(None, description="Each setting's range covered evenly (McKay et al. 1979).")
+    grid: dict[_Name, list[_Value]] = Field(default_factory=dict, description="Every combination, the last setting fastest.")
+    seeds: int | None = Field(None, ge=1, description="As a last setting of the grid, `seed` from run.seed on, so many.")
+
+
+def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Design:
+    """A design from a YAML file or a mapping. overrides: `key=value` on top of what all points share (`run`).
+
+    Raises UserError: one line with the place, the value and what is accepted.
+    """
+    tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(Path(source))
+    if overrides:
+        if not isinstance(tree.get("run") or {}, dict):
+            raise UserError(f"run: {tree['run']!r}; a mapping of settings")
+        tree["run"] = dict(tree.get("run") or {})
+        for override in overrides:
+            apply(tree["run"], override)
+    try:
+        design = Design.model_validate(tree)
+    except pydantic.ValidationError as error:
+        raise UserError(_explained(error)) from None
+    if not any((design.list_, design.random, design.latin_hypercube, design.grid, design.seeds)):
+        raise UserError("nothing varies: a sweep needs list, random, latin_hypercube, grid or seeds")
+    return design
+
+
+def _explained(error: pydantic.ValidationError) -> str:
+    problem = error.errors()[0]
+    tags = ("Range", "bool", "int", "float", "str")  # pydantic's names of what a value may be, no part of the user's file
+    place = ".".join(str(part) for part in problem["loc"] if part not in tags and "[" not in str(part))
+    if problem["type"] == "extra_forbidden":
+        known = [field.alias or name for name, field in Design.model_fields.items()]
+        return f"{place}: not a part of a sweep; {', '.join(known)}"
+    value = json.dumps(problem["input"], default=str)
+    shown = value if len(value) < 80 else value[:77] + "..."
+    if problem["type"] == "missing":
+        return f"{place}: missing"
+    if problem["type"] in ("value_error", "greater_than_equal", "less_than_equal"):
+        return f"{place}: {shown}; {problem['msg'].removeprefix('Value error, ')}"
+    accepted = next((words for part, words in _ACCEPTED.items() if place.startswith(part)), "see docs/scaling.md")
+    return f"{place}: {shown}; {accepted}"
+
+
+_VALUES = "a list of values: numbers, text, true or false, null, lists, mappings"
+
+_ACCEPTED = {
+    "run": "a mapping of settings",
+    "list": "a list of mappings of settings to values",
+    "grid": f"a mapping of settings, each to {_VALUES}",
+    "random": f"points, seed, and settings: each {{low, high, scale}} or {_VALUES}",
+    "latin_hypercube": f"points, seed, and settings: each {{low, high, scale}} or {_VALUES}",
+    "seeds": "a whole number of at least 1",
+}
+
+
+def to_yaml(design: Design) -> str:
+    """The design as a file that `read` reads."""
+    return str(yaml.safe_dump(design.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=False))

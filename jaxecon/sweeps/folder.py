@@ -1,0 +1,148 @@
+"""A sweep's folder, written chunk by chunk."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jaxecon.core.errors import UserError, first_line
+from jaxecon.core.files import atomically, lock_for_writing, write_atomically
+from jaxecon.simulation.changes import changed_code, inexact
+from jaxecon.storage.paths import MANIFEST, refuse_existing
+from jaxecon.storage.provenance import changed_files, environment, source_of_rule
+from jaxecon.sweeps.chunk import Chunk, Stop
+from jaxecon.sweeps.design import to_yaml
+from jaxecon.sweeps.listener import Listener
+from jaxecon.sweeps.points import Points
+
+FORMAT = 1
+
+SWEEP, PLAN, POINTS, YEARS = "sweep.yaml", "plan.json", "points.parquet", "years.parquet"
+
+
+def has_begun(out: Path) -> bool:
+    """Whether there is a sweep to go on with. Raises UserError where something else is in the way."""
+    try:
+        if (out / SWEEP).exists():
+            return True
+        left = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    except OSError as error:
+        raise UserError(f"--out: {out}: cannot be read ({error.strerror})") from error
+    if left - {MANIFEST, PLAN, POINTS, YEARS} or (left and read_json(out / MANIFEST).get("kind") != "sweep"):
+        refuse_existing(out)
+    return False  # nothing, or what was left where a sweep was killed while it began
+
+
+@contextmanager
+def opened_folder(out: Path, points: Points, force: bool, told: "Listener") -> Iterator[dict[str, Any]]:
+    """The folder, new or begun, for this process alone; yields its manifest."""
+    text, now, files = to_yaml(points.design), environment(), _outside_files(points)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        release = lock_for_writing(out / ".lock", f"{out}:")
+    except OSError as error:
+        raise UserError(f"--out: {out}: cannot be written ({error.strerror})") from error
+    try:
+        if (out / SWEEP).exists():
+            if (out / SWEEP).read_text() != text:
+                raise UserError(f"--out: {out}: holds another sweep; give a new folder")
+            manifest = read_json(out / MANIFEST)
+            changed = changed_code(manifest, now)
+            changed += changed_files(manifest["files"], files)
+            if changed and not force:
+                raise UserError(f"{out}: not what the sweep began with: {'; '.join(changed)}; --force goes on")
+            for line in (*changed, *inexact(manifest, now)):
+                told.note(f"going on, so that chunks can differ: {line}")
+        else:
+            manifest = {"format": FORMAT, "kind": "sweep", "status": "running", **now, "files": files}
+            write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
+        for table in (POINTS, YEARS):
+            (out / table).mkdir(exist_ok=True)
+        yield manifest
+    except Stop as stop:
+        if isinstance(stop.error, OSError):
+            raise UserError(f"{out}: {first_line(stop.error)}; finished chunks are kept") from stop.error
+        raise stop.error from None
+    except OSError as error:
+        raise UserError(f"--out: {out}: cannot be written ({error.strerror}); finished chunks are kept") from error
+    finally:
+        release()
+
+
+def _outside_files(points: Points) -> dict[str, str]:
+    """SHA-256 of the microdata that points read, by path, and of the modules of users' own rules, by rule."""
+    files = {path: Path(path) for path in values_given(points, "population.file") if Path(path).is_file()}
+    for rule in values_given(points, "rule"):
+        with suppress(ValueError):  # points with a rule that there is not fail by themselves
+            source = source_of_rule(rule) if ":" in rule else None
+            files |= {} if source is None else {rule: source}
+    return {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sorted(files)}
+
+
+def values_given(points: Points, setting: str) -> set[str]:
+    """Values of a setting, by the end of its name, in what all points share and in what varies."""
+    found: set[str] = set()
+
+    def look(name: str, value: Any) -> None:
+        if isinstance(value, str) and f".{name}".endswith(f".{setting}"):
+            found.add(value)
+        for inner, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+            look(f"{name}.{inner}", part)
+
+    look("", points.design.run)
+    for name in points.names:
+        if name.startswith("population."):
+            for value in points.values(name):
+                look(name, value)
+    return found
+
+
+def stored_plan(out: Path) -> tuple[list[Chunk], int]:
+    """Chunks that are lived again must be the same ones."""
+    stored = read_json(out / PLAN)
+    chunks = [Chunk(**{**c, "points": tuple(c["points"]), "errors": tuple(c["errors"])}) for c in stored["chunks"]]
+    return chunks, stored["brackets"]
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({first_line(error)}); give a new folder") from error
+
+
+def finished_chunks(out: Path, chunks: Sequence[Chunk]) -> set[int]:
+    """Chunks with both parts. Parts of none, which an interruption left behind, are removed."""
+    planned, finished = {chunk.number for chunk in chunks}, part_files(out / POINTS)
+    for table in (YEARS, POINTS):
+        for number, path in part_files(out / table).items():
+            if number not in planned or number not in finished:
+                path.unlink()
+    return planned & finished.keys()
+
+
+def part_files(folder: Path) -> dict[int, Path]:
+    """Part files by their chunk's number."""
+    found = ((path.stem.removeprefix("part-"), path) for path in folder.glob("part-*.parquet"))
+    return {int(number): path for number, path in found if number.isdigit()}
+
+
+def write_plan(out: Path, chunks: Sequence[Chunk], brackets: int) -> None:
+    write_atomically(out / PLAN, json.dumps({"brackets": brackets, "chunks": [asdict(chunk) for chunk in chunks]}).encode())
+
+
+def write_part(folder: Path, chunk: Chunk, table: pa.Table) -> None:
+    with atomically(folder / f"part-{chunk.number:08d}.parquet") as file:
+        pq.write_table(table, file)
+
+
+def finish_sweep(out: Path, manifest: dict[str, Any]) -> None:
+    ends = pq.read_table(out / POINTS, columns=["status"])["status"].to_pylist()
+    manifest |= {"status": "complete", "points": len(ends), "failed": ends.count("failed")}
+    write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())

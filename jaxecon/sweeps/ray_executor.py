@@ -1,0 +1,119 @@
+"""Chunks of a sweep on a Ray cluster: as many machines as it has, each chunk again where one is lost."""
+
+import math
+import os
+import re
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from jaxecon.core.errors import UserError, first_line
+from jaxecon.sweeps.chunk import Chunk, Engines, Task, TooLarge
+from jaxecon.sweeps.rows import ChunkRows
+
+RETRIES = 5  # of a chunk whose machine or process was lost
+PATIENCE = 30.0  # seconds, with a cluster that is starting
+
+
+class RayExecutor:
+    """Implements sweep.Executor. A chunk takes a GPU where the cluster has some, else all processors of a machine.
+
+    address: of a cluster; by default RAY_ADDRESS, the one that this machine belongs to, or a new one on this machine alone.
+    cpus: of a chunk; by default as many as the smallest machine has. The sweep's folder is written by this process alone.
+
+    Raises UserError: Ray is not installed.
+    """
+
+    def __init__(self, address: str | None = None, cpus: float | None = None) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError("--executor ray: needs the package ray; pip install 'jaxecon[ray]'") from None
+        self._ray, self._address, self._cpus = ray, address, cpus
+        self._mine = False  # whether the connection is, and must end with the chunks
+
+    def connect(self) -> None:
+        """Raises UserError: no cluster answers where one is said to be."""
+        if not self._ray.is_initialized():
+            _connect(self._ray, self._address or os.environ.get("RAY_ADDRESS"))
+            self._mine = True
+
+    def run(self, task: Task, waiting: deque[Chunk]) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
+        """A chunk whose process dies every time counts as too large, and as failed where it is but one run."""
+        ray = self._ray
+        self.connect()
+        try:
+            wanted = self._resources()
+            live = ray.remote(_live).options(max_retries=RETRIES, **wanted)
+            sent = ray.put(task)
+            running: dict[Any, Chunk] = {}
+            while waiting or running:
+                while waiting and len(running) < self._room(wanted):
+                    chunk = waiting.popleft()
+                    running[live.remote(sent, chunk)] = chunk
+                ready, _ = ray.wait(list(running), num_returns=1)
+                chunk = running.pop(ready[0])
+                yield chunk, self._result(task, chunk, ready[0])
+        finally:
+            if self._mine:
+                ray.shutdown()
+                self._mine = False
+
+    def _result(self, task: Task, chunk: Chunk, reference: Any) -> ChunkRows | TooLarge:
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(reference)
+        except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
+            if chunk.lanes > 1:
+                return TooLarge()
+            return task.failed(chunk, f"lost {RETRIES + 1} times with its process ({type(error).__name__})")
+
+    def _resources(self) -> dict[str, float]:
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if any(machine.get("GPU") for machine in machines):
+            return {"num_gpus": 1, "num_cpus": 1}
+        return {"num_cpus": self._cpus or min(machine["CPU"] for machine in machines if machine.get("CPU"))}
+
+    def _room(self, wanted: dict[str, float]) -> int:
+        """Chunks under way at once: what the cluster can live, and as many again to wait for their turn there."""
+        have = self._ray.cluster_resources()
+        fit = min(have.get({"num_gpus": "GPU", "num_cpus": "CPU"}[name], 0) / amount for name, amount in wanted.items())
+        return max(2, 2 * math.floor(fit))
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """address: None for the cluster that this machine belongs to, or a new one on it alone."""
+    settings = {"log_to_driver": False, "include_dashboard": False}
+    try:
+        if address:
+            _wait_for(address)
+        ray.init(address=address or "auto", **settings)
+    except (OSError, OverflowError, ValueError) as error:
+        if address:
+            raise UserError(f"--executor ray: no Ray cluster answers at {address} ({first_line(error)})") from None
+        ray.init(address="local", **settings)
+
+
+def _wait_for(address: str) -> None:
+    """Until something listens at host:port; Ray itself would wait for many minutes. Raises OSError, OverflowError."""
+    found = re.fullmatch(r"([^/]+):(\d+)", address)
+    deadline = time.monotonic() + PATIENCE
+    while found is not None:
+        try:
+            socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=PATIENCE).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def _live(task: Task, chunk: Chunk) -> ChunkRows | TooLarge:
+    """On a machine of the cluster."""
+    from jaxecon.core.compilation import keep_compiled
+
+    keep_compiled()
+    with Engines() as engines:
+        return task.live(chunk, engines)

@@ -1,0 +1,1 @@
+"""Language models as workers, planners and voters."""

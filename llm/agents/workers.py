@@ -1,0 +1,228 @@
+"""Cohorts whose hours a language model chooses."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxecon.config.settings import Config
+from jaxecon.kernels.equilibrium import Outcome
+from jaxecon.kernels.labor import HOURS
+from jaxecon.kernels.preferences import REFERENCE_HOURS
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.planners.base import last_tenth
+from jaxecon.workers.base import Cohort
+from llm.agents.memory import Remembered, WorkerMemory
+from llm.agents.personas import sample_personas
+from llm.bridge import Bridge
+from llm.decisions.base import DecisionKind, Observation, Value
+from llm.decisions.labor import Labor, LaborObservation
+from llm.decisions.persona import DescribePersona, PersonaObservation
+from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
+from llm.decisions.wording import Bracket, Cues, Objective
+
+
+@dataclass
+class _Cohort:
+    """What one LLM cohort is and remembers. Arrays (n,)."""
+
+    skill: np.ndarray
+    choices: tuple[int, ...]
+    curvature: float
+    objective: Objective
+    personas: Sequence[str]
+    memory: WorkerMemory
+    hours: np.ndarray
+    satisfied: np.ndarray
+
+
+class LLMWorkers:
+    """All LLM cohorts of a run: one batch of decisions a kind and day. Implements simulation.ExternalWorkers.
+
+    cohorts: by name, in the order of the names. With `population.personas.source: model` their personas are asked for here.
+    """
+
+    def __init__(self, bridge: Bridge, cohorts: Mapping[str, Cohort], config: Config) -> None:
+        self._bridge, self._config, self._given = bridge, config, config.llm
+        objectives = {c.name: c.objective for c in config.cohorts}
+        memory = self._given.memory
+        self._cohorts = {
+            name: _Cohort(
+                skill=np.asarray(cohort.skill, float),
+                choices=(choices := tuple(int(h) for h in HOURS if h <= np.asarray(cohort.preferences.max_hours).max())),
+                curvature=cohort.preferences.consumption_curvature,
+                objective=objectives[name],
+                personas=personas,
+                memory=WorkerMemory(
+                    cohort.size,
+                    memory.window,
+                    memory.best,
+                    -1 if objectives[name] == "adversarial" else 1,
+                    renewed=config.dynamics.skills.enabled,
+                ),
+                hours=np.full(cohort.size, _first_hours(choices)),
+                satisfied=np.ones(cohort.size, bool),
+            )
+            for (name, cohort), personas in zip(cohorts.items(), self._personas(cohorts), strict=True)
+        }
+
+    def _personas(self, cohorts: Mapping[str, Cohort]) -> list[Sequence[str]]:
+        given = self._config.population.personas
+        if given.source == "none":
+            return [[""] * cohort.size for cohort in cohorts.values()]
+        people: list[Sequence[str]] = [
+            [
+                person.text
+                for person in sample_personas(
+                    np.asarray(cohort.skill, float), seed=self._config.seed, cohort=name, correlation=given.correlation
+                )
+            ]
+            for name, cohort in cohorts.items()
+        ]
+        if given.source == "census":
+            return people
+        asked = [
+            PersonaObservation(name, i, text) for name, texts in zip(cohorts, people, strict=True) for i, text in enumerate(texts)
+        ]
+        written = iter(self._bridge.decide(DescribePersona(), asked))
+        return [[next(written).value for _ in texts] for texts in people]
+
+    @property
+    def personas(self) -> dict[str, Sequence[str]]:
+        """Who everybody is told to be, by cohort; "" for nobody in particular."""
+        return {name: cohort.personas for name, cohort in self._cohorts.items()}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What every cohort remembers, for a checkpoint; personas are made again."""
+        return {name: {"hours": c.hours, "satisfied": c.satisfied, "memory": c.memory.state} for name, c in self._cohorts.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as in `state`, of the same cohorts."""
+        for name, cohort in self._cohorts.items():
+            cohort.hours, cohort.satisfied = np.array(state[name]["hours"]), np.array(state[name]["satisfied"])
+            cohort.memory.restore(state[name]["memory"])
+
+    def begin_year(self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]) -> None:
+        """Skills of this year, (n,) by cohort. Who entered has the persona of the place, and nothing to remember."""
+        for name, cohort in self._cohorts.items():
+            cohort.skill, new = np.asarray(skill[name], float), entered[name]
+            cohort.hours = np.where(new, _first_hours(cohort.choices), cohort.hours)
+            cohort.satisfied = cohort.satisfied | new
+            cohort.memory.forget(new)
+
+    def decide(self, year: int, day: int, schedule: TaxSchedule, rebate: float) -> dict[str, np.ndarray]:
+        """Hours (n,) by cohort. An agent without a usable answer repeats yesterday's hours (40 at the start)."""
+        if (year * self._config.year.days + day) % self._given.decide_every == 0:
+            brackets, cues = brackets_of(schedule), self._cues(year, day)
+
+            memory = self._given.memory
+            recalled = {
+                name: c.memory.recall(statistics=memory.statistics, trend=memory.direction_hint)
+                for name, c in self._cohorts.items()
+            }
+
+            def observed(name: str, cohort: _Cohort, agent: int) -> LaborObservation:
+                return self._labor_observation(name, cohort, agent, year, day, brackets, rebate, cues, recalled[name][agent])
+
+            for cohort, hours in self._ask_all(Labor(), observed):
+                cohort.hours = np.array(hours, float)
+        return {name: cohort.hours for name, cohort in self._cohorts.items()}
+
+    def _cues(self, year: int, day: int) -> Cues:
+        """Of a decision that holds for llm.decide_every days; the year's last one is final where the year has more than one."""
+        given, days, held = self._given.memory, self._config.year.days, self._given.decide_every
+        lived = year * days + day
+        final = bool(held < days <= day + held or last_tenth(lived, self._config.years * days))
+        return Cues(given.exploration and not final, given.exploitation, final)
+
+    def _labor_observation(
+        self,
+        name: str,
+        cohort: _Cohort,
+        agent: int,
+        year: int,
+        day: int,
+        brackets: tuple[Bracket, ...],
+        rebate: float,
+        cues: Cues,
+        recalled: Remembered,
+    ) -> LaborObservation:
+        return LaborObservation(
+            year=year,
+            day=day,
+            cohort=name,
+            agent=agent,
+            brackets=brackets,
+            skill=float(cohort.skill[agent]),
+            rebate=rebate,
+            history=recalled.history,
+            last_hours=int(cohort.hours[agent]),
+            choices=cohort.choices,
+            curvature=cohort.curvature,
+            persona=cohort.personas[agent],
+            objective=cohort.objective,
+            best=recalled.best if self._given.memory.best else (),
+            top=next(iter(recalled.best), None),
+            statistics=recalled.statistics,
+            trend=recalled.trend,
+            cues=cues,
+            style=self._given.style,
+        )
+
+    def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
+        """What the day brought; those who care for welfare remember it in the place of their own utility."""
+        for name, outcome in outcomes.items():
+            cohort = self._cohorts[name]
+            columns = {column: np.asarray(getattr(outcome, column), float) for column in ("hours", "income", "tax", "rebate")}
+            metric = np.asarray(outcome.utility, float) if cohort.objective == "egotistical" else np.asarray(welfare)
+            cohort.memory.append(year, day, **columns, metric=metric)
+
+    def judge(
+        self, year: int, day: int, schedule: TaxSchedule, means: Mapping[str, Mapping[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Who is satisfied, (n,) bool by cohort. means: by cohort, hours, income, tax and rebate of the year so far."""
+        brackets = brackets_of(schedule)
+
+        def observed(name: str, cohort: _Cohort, agent: int) -> SatisfactionObservation:
+            return SatisfactionObservation(
+                year=year,
+                day=day,
+                cohort=name,
+                agent=agent,
+                brackets=brackets,
+                skill=float(cohort.skill[agent]),
+                persona=cohort.personas[agent],
+                satisfied=bool(cohort.satisfied[agent]),
+                **{column: float(np.broadcast_to(means[name][column], cohort.skill.shape)[agent]) for column in _LOOKED_BACK_ON},
+            )
+
+        for cohort, satisfied in self._ask_all(Satisfaction(), observed):
+            cohort.satisfied = np.array(satisfied, bool)
+        return {name: cohort.satisfied for name, cohort in self._cohorts.items()}
+
+    def _ask_all(
+        self, kind: DecisionKind[Observation, Value], observed: Callable[[str, _Cohort, int], Observation]
+    ) -> Iterator[tuple[_Cohort, list[Value]]]:
+        """One batch for everybody; each cohort with its agents' answers. observed: by a cohort's name, itself, and the agent."""
+        observations = [observed(name, c, agent) for name, c in self._cohorts.items() for agent in range(len(c.skill))]
+        decisions = iter(self._bridge.decide(kind, observations))
+        for cohort in self._cohorts.values():
+            yield cohort, [next(decisions).value for _ in cohort.skill]
+
+
+def _first_hours(choices: Sequence[int]) -> float:
+    """What a worker without a usable answer works on its first day."""
+    return float(min(REFERENCE_HOURS, choices[-1]))
+
+
+_LOOKED_BACK_ON = ("hours", "income", "tax", "rebate")
+
+
+def brackets_of(schedule: TaxSchedule) -> tuple[Bracket, ...]:
+    """The schedule as prompts show it."""
+    return tuple(
+        Bracket(float(t), round(float(r), 6))
+        for t, r in zip(np.asarray(schedule.thresholds), np.asarray(schedule.rates), strict=True)
+    )

@@ -1,0 +1,87 @@
+"""Whether a worker stands for election, and with which platform."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jaxecon.planners.base import MAX_CHANGE
+from llm.decisions.base import Parsed, Style, Unusable
+from llm.decisions.election_wording import ENDS, LedYear, about_lines, election_chat, moves_text
+from llm.decisions.history import reasoning_tokens, without_older_history
+from llm.decisions.rate_changes import parse_changes, plan_schema
+from llm.decisions.replies import answer_in, only_object, yes_no
+from llm.decisions.wording import Bracket, Objective, form_text
+from llm.messages import DecisionKindName, Message
+
+
+@dataclass(frozen=True)
+class CandidacyObservation:
+    """What a worker knows when it is asked to stand; and, once elected, when it sets the rates (PolicyObservation)."""
+
+    year: int  # whose rates are at stake
+    cohort: str
+    agent: int
+    brackets: tuple[Bracket, ...]  # in force until now
+    persona: str
+    skill: float  # $/year per weekly hour
+    history: tuple[LedYear, ...]
+    hours: float  # of the last year, means; $/year
+    income: float
+    tax: float
+    rebate: float
+    leads: bool = False
+    objective: Objective = "egotistical"
+    max_change: int = 20  # percentage points
+    style: Style = "io"
+    day: int = 0
+
+
+def candidacy_messages(o: CandidacyObservation) -> tuple[Message, ...]:
+    """Chat for whether to stand, and with which rates."""
+    form = form_text(o.style, '"stand": true or false, "changes": [C1, C2, ...]')
+    rules = f"Decide whether you stand for election, and which changes of the rates you would make, so that {ENDS[o.objective]}."
+    answer = f"Answer with JSON only: {form}, one number per bracket, lowest bracket first."
+    lines = [*about_lines(o), "You lead now. Do you stand again?" if o.leads else "Do you stand for election?"]
+    return election_chat(o.brackets, [rules, moves_text(o.max_change), answer], lines)
+
+
+@lru_cache
+def candidacy_schema(brackets: int, style: Style = "io", max_change: int = MAX_CHANGE) -> dict[str, Any]:
+    return answer_in(style, stand={"type": "boolean"}, changes=plan_schema(brackets, "io", max_change)["properties"]["changes"])
+
+
+def parse_candidacy(text: str, brackets: int, max_change: int = MAX_CHANGE) -> Parsed[tuple[int, ...] | None]:
+    """From {"stand": true, "changes": [...]}: percentage points, one per bracket; None of who does not stand. Raises Unusable."""
+    answer, repaired = only_object(text, "stand")
+    stands, coerced = yes_no(answer["stand"], "stand")
+    repaired = repaired or coerced
+    if not stands:
+        return Parsed(None, repaired)
+    if "changes" not in answer:
+        raise Unusable(f"changes must be a list of {brackets} numbers")
+    moves, coerced = parse_changes(answer["changes"], brackets, max_change)
+    return Parsed(moves, repaired or coerced)
+
+
+class Candidacy:
+    """Whether a worker stands, and with which changes of the rates (percentage points); None: it does not. Falls back on None."""
+
+    name: DecisionKindName = "candidacy"
+
+    def messages(self, observation: CandidacyObservation) -> tuple[Message, ...]:
+        return candidacy_messages(observation)
+
+    def schema(self, observation: CandidacyObservation) -> dict[str, Any]:
+        return candidacy_schema(len(observation.brackets), observation.style, observation.max_change)
+
+    def parse(self, text: str, observation: CandidacyObservation) -> Parsed[tuple[int, ...] | None]:
+        return parse_candidacy(text, len(observation.brackets), observation.max_change)
+
+    def fallback(self, observation: CandidacyObservation) -> None:
+        return None
+
+    def tokens(self, observation: CandidacyObservation) -> int:
+        return 24 + 6 * len(observation.brackets) + reasoning_tokens(observation.style)
+
+    def shorter(self, observation: CandidacyObservation) -> CandidacyObservation | None:
+        return without_older_history(observation)

@@ -1,0 +1,60 @@
+"""Less of an observation's history, for a prompt that is too long."""
+
+from bisect import bisect_left
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from llm.decisions.base import Style
+from llm.decisions.replies import MOST_REASONING
+
+
+class WithHistory(Protocol):
+    """A frozen dataclass that remembers. history: entries with a `year` (and a `day`), the oldest first."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def history(self) -> tuple[Any, ...]: ...
+
+
+class WithBest(WithHistory, Protocol):
+    """best: entries, the best first."""
+
+    @property
+    def best(self) -> tuple[Any, ...]: ...
+
+
+Shortened = TypeVar("Shortened", bound=WithBest)
+
+Remembering = TypeVar("Remembering", bound=WithHistory)
+
+
+_MOST_DAYS = 2**17  # at least as many as a year may have
+
+
+def without_older_history(observation: Remembering) -> Remembering | None:
+    """Without up to the older half of the history; None where there is none.
+
+    It then begins at a multiple of the largest power of two of days that takes no more than half. Such a beginning stays from
+    day to day, and with it what the prefix cache holds; half of a history that grows would begin later every other day.
+    """
+    numbers = [entry.year * _MOST_DAYS + getattr(entry, "day", 0) for entry in observation.history]
+    if not numbers:
+        return None
+    most, gone, step = (len(numbers) + 1) // 2, 1, 1
+    while (further := bisect_left(numbers, (numbers[0] // step + 1) * step)) <= most and step < 2 * numbers[-1]:
+        gone, step = further, 2 * step
+    return replace(observation, history=observation.history[gone:])
+
+
+def reasoning_tokens(style: Style) -> int:
+    return MOST_REASONING // 3 + 16 if style == "cot" else 0
+
+
+def shortened(observation: Shortened) -> Shortened | None:
+    """Without the older half of the history; then without the worst half of the best."""
+    if observation.history:
+        return without_older_history(observation)
+    if observation.best:
+        return replace(observation, best=observation.best[: len(observation.best) // 2])
+    return None

@@ -1,0 +1,72 @@
+"""Somebody in the model's own words."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from llm.decisions.base import Parsed, Unusable
+from llm.decisions.replies import object_schema, only_field
+from llm.messages import DecisionKindName, Message
+
+MOST_PERSONA = 600
+
+
+@dataclass(frozen=True)
+class PersonaObservation:
+    """Somebody whom the model is to describe. facts: the template's words."""
+
+    cohort: str
+    agent: int
+    facts: str
+    year: int = 0
+    day: int = 0
+
+
+def parse_persona(text: str) -> Parsed[str]:
+    """One line of text from {"persona": "..."}, cut at MOST_PERSONA characters. Raises Unusable."""
+    answer, repaired = only_field(text, "persona")
+    # JSON's escapes can spell half of a surrogate pair, which no file and no prompt can hold
+    line = " ".join(answer.encode(errors="replace").decode().split()) if isinstance(answer, str) else ""
+    if not line:
+        raise Unusable("persona must be a text")
+    return Parsed(line[:MOST_PERSONA], repaired or line != answer or len(line) > MOST_PERSONA)
+
+
+_PERSONA_RULES = """\
+Describe a person to themselves, in the second person ("You are ..."), in two or three plain sentences: their work, their \
+daily life and what they think of taxes. Keep every fact you are given.
+Answer with JSON only: {"persona": "..."}"""
+
+
+def persona_messages(observation: PersonaObservation) -> tuple[Message, ...]:
+    """Chat for a persona in the model's own words."""
+    return Message("system", _PERSONA_RULES), Message("user", observation.facts)
+
+
+@lru_cache
+def persona_schema() -> dict[str, Any]:
+    return object_schema(persona={"type": "string", "minLength": 1, "maxLength": MOST_PERSONA})
+
+
+class DescribePersona:
+    """Somebody in the model's own words. Falls back on the template's."""
+
+    name: DecisionKindName = "persona"
+
+    def messages(self, observation: PersonaObservation) -> tuple[Message, ...]:
+        return persona_messages(observation)
+
+    def schema(self, observation: PersonaObservation) -> dict[str, Any]:
+        return persona_schema()
+
+    def parse(self, text: str, observation: PersonaObservation) -> Parsed[str]:
+        return parse_persona(text)
+
+    def fallback(self, observation: PersonaObservation) -> str:
+        return observation.facts
+
+    def tokens(self, observation: PersonaObservation) -> int:
+        return 16 + MOST_PERSONA // 3
+
+    def shorter(self, observation: PersonaObservation) -> None:
+        return None

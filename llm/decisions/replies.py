@@ -1,0 +1,102 @@
+"""JSON in what a model wrote."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from llm.decisions.base import Style, Unusable
+
+MOST_REASONING = 240  # characters
+
+
+_YES_NO = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
+    """Yes or no, and whether it had to be read out of a word."""
+    if isinstance(answer, bool):
+        return answer, False
+    word = answer.strip().lower() if isinstance(answer, str) else ""
+    if word not in _YES_NO:
+        raise Unusable(f"{name} must be true or false")
+    return _YES_NO[word], True
+
+
+def answer_in(style: Style, **properties: Any) -> dict[str, Any]:
+    """The object to answer with; in the chain-of-thought style a bounded line of reasoning comes first."""
+    thought = {"reasoning": {"type": "string", "maxLength": MOST_REASONING}} if style == "cot" else {}
+    return object_schema(**thought, **properties)
+
+
+def object_schema(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def only_field(text: str, name: str) -> tuple[Any, bool]:
+    """The field of the one JSON object in the text, and whether there was anything around it."""
+    found, repaired = only_object(text, name)
+    return found[name], repaired
+
+
+def only_object(text: str, name: str) -> tuple[dict[str, Any], bool]:
+    """The one JSON object with that field, and whether there was anything around it."""
+    text = text.strip()
+    found = [(obj, extent) for obj, extent in _objects(text) if name in obj]
+    if not found:
+        raise Unusable(f'answer with a JSON object such as {{"{name}": ...}}')
+    (first, extent), *others = found
+    if any(other[name] != first[name] for other, _ in others):
+        raise Unusable("answer with one JSON object, not several")
+    return first, extent != (0, len(text))
+
+
+_MOST_SCANNED = 20_000  # characters of a reply that are searched for an object: an answer has a few dozen
+
+_MOST_OPENED = 200  # brackets there: many more would take the decoder seconds, or past Python's recursion limit
+
+_OPENING = re.compile(r"\{")
+
+
+def _objects(text: str) -> list[tuple[dict[str, Any], tuple[int, int]]]:
+    """All JSON objects that stand in the text, with where each begins and ends: outermost first, none inside another."""
+    text = text[:_MOST_SCANNED]
+    if text.count("{") + text.count("[") > _MOST_OPENED:
+        raise Unusable("answer with one short JSON object")
+    objects, end = [], 0
+    for match in _OPENING.finditer(text):
+        start = match.start()
+        if start < end:
+            continue
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except Unusable:
+            raise
+        except ValueError:
+            continue
+        objects.append((value, (start, end)))
+    return objects
+
+
+def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise Unusable("every field may be given once")
+    return result
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates)
+
+
+def number_in(value: Any, name: str) -> tuple[float, bool]:
+    """A finite number, and whether it had to be read out of a string or a fraction."""
+    if isinstance(value, str):
+        try:
+            return number_in(float(value), name)[0], True
+        except ValueError:
+            raise Unusable(f"{name} must be a number") from None
+    # a comparison, as math.isfinite does not take integers beyond a float's range
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -sys.float_info.max <= value <= sys.float_info.max:
+        raise Unusable(f"{name} must be a number")
+    return value, not isinstance(value, int)

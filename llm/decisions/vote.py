@@ -1,0 +1,134 @@
+"""A vote on candidates."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jaxecon.planners.elections.voting import VotingMethod
+from llm.decisions.base import Parsed, Style, Unusable
+from llm.decisions.election_wording import ELECTION, ENDS, LedYear, Standing, about_lines, election_chat
+from llm.decisions.history import reasoning_tokens, without_older_history
+from llm.decisions.replies import answer_in, number_in, only_field
+from llm.decisions.wording import Bracket, Objective, form_text, percents
+from llm.messages import DecisionKindName, Message
+
+
+@dataclass(frozen=True)
+class VoteObservation:
+    """What a voter knows. As CandidacyObservation; candidates: in the order of the ballot."""
+
+    year: int
+    cohort: str
+    agent: int
+    brackets: tuple[Bracket, ...]
+    persona: str
+    skill: float
+    history: tuple[LedYear, ...]
+    hours: float
+    income: float
+    tax: float
+    rebate: float
+    candidates: tuple[Standing, ...]
+    method: VotingMethod = "plurality"
+    objective: Objective = "egotistical"
+    style: Style = "io"
+    day: int = 0
+
+
+VOTE_FIELDS: dict[VotingMethod, str] = {
+    "plurality": "vote",
+    "approval": "approve",
+    "instant_runoff": "ranking",
+    "borda": "ranking",
+}
+
+
+def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple[int, ...]]:
+    """Numbers 1..candidates: the one voted for, all approved of, or the ranking, best first; () for nobody. From
+    {"vote": 2}, {"approve": [1, 3]} or {"ranking": [3, 1]}. A candidate named again is left out. Raises Unusable."""
+    field = VOTE_FIELDS[method]
+    answer, repaired = only_field(text, field)
+    if method == "plurality":
+        answer = [] if answer is None else [answer]
+        repaired = repaired or not answer
+    if not isinstance(answer, list):
+        raise Unusable(f"{field} must be a list of candidates' numbers")
+    chosen: list[int] = []
+    for item in answer:
+        number, coerced = number_in(item, field)
+        if method == "plurality" and number == 0:
+            return Parsed((), repaired or coerced)
+        if number not in range(1, candidates + 1):
+            raise Unusable(f"{field} takes candidates' numbers, 1 to {candidates}" + (", or 0" if method == "plurality" else ""))
+        repaired = repaired or coerced or number in chosen
+        chosen += [int(number)] if number not in chosen else []
+    return Parsed(tuple(chosen), repaired)
+
+
+ASKED: dict[VotingMethod, str] = {
+    "plurality": '"vote": N',
+    "approval": '"approve": [N, ...]',
+    "instant_runoff": '"ranking": [N, ...]',
+    "borda": '"ranking": [N, ...]',
+}
+
+_MEANING: dict[VotingMethod, str] = {
+    "plurality": "N the number of the candidate you vote for, or 0 for nobody.",
+    "approval": "the numbers of all candidates you would be content with, or [] for none.",
+    "instant_runoff": "the numbers of the candidates, the one you like best first; leave out whom you do not want.",
+    "borda": "the numbers of the candidates, the one you like best first; leave out whom you do not want.",
+}
+
+_RETENTION = "A planner sets the tax rates. Each year the workers vote on whether it stays or a new planner takes its place.\n"
+
+
+def vote_messages(o: VoteObservation) -> tuple[Message, ...]:
+    """Chat for a ballot."""
+    form = form_text(o.style, ASKED[o.method])
+    rules = [f"Vote as the person you are, so that {ENDS[o.objective]}.", f"Answer with JSON only: {form}, {_MEANING[o.method]}"]
+    lines = [*about_lines(o), "The candidates:"]
+    lines += [f"{number}: {candidate_line(c)}" for number, c in enumerate(o.candidates, 1)]
+    setting = _RETENTION if any(c.pay is None for c in o.candidates) else ELECTION
+    return election_chat(o.brackets, rules, [*lines, "How do you vote?"], setting)
+
+
+@lru_cache
+def vote_schema(method: VotingMethod, candidates: int, style: Style = "io") -> dict[str, Any]:
+    numbers = list(range(1, candidates + 1))
+    if method == "plurality":
+        return answer_in(style, vote={"type": "integer", "enum": [0, *numbers]})
+    several = {"type": "array", "items": {"type": "integer", "enum": numbers}, "minItems": 0, "maxItems": candidates}
+    return answer_in(style, **{VOTE_FIELDS[method]: several})
+
+
+class Vote:
+    """Candidates' numbers from 1, as `schemas.parse_vote`. Falls back on a vote for nobody."""
+
+    name: DecisionKindName = "vote"
+
+    def messages(self, observation: VoteObservation) -> tuple[Message, ...]:
+        return vote_messages(observation)
+
+    def schema(self, observation: VoteObservation) -> dict[str, Any]:
+        return vote_schema(observation.method, len(observation.candidates), observation.style)
+
+    def parse(self, text: str, observation: VoteObservation) -> Parsed[tuple[int, ...]]:
+        return parse_vote(text, observation.method, len(observation.candidates))
+
+    def fallback(self, observation: VoteObservation) -> tuple[int, ...]:
+        return ()
+
+    def tokens(self, observation: VoteObservation) -> int:
+        numbers = 1 if observation.method == "plurality" else len(observation.candidates)
+        return 16 + 4 * numbers + reasoning_tokens(observation.style)
+
+    def shorter(self, observation: VoteObservation) -> VoteObservation | None:
+        return without_older_history(observation)
+
+
+def candidate_line(c: Standing) -> str:
+    if c.pay is None:
+        return "the present planner stays" if c.leads else f"a new planner, who begins with the rates {percents(c.rates or ())}"
+    said = f"would set {percents(c.rates)}" if c.rates is not None else "has announced no rates"
+    who = "you" if c.you else "a worker"
+    return f"{who}, earning {c.pay:,.0f} at 40 hours, {'leads now, ' if c.leads else ''}{said}"

@@ -1,0 +1,61 @@
+"""What servers with OpenAI's interface differ in."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llm.engines.openai.trouble import Trouble
+from llm.messages import Draw, Request
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the server wants to be asked. It starts with everything, and loses for good what the server does not take."""
+
+    structured_output: Literal["json_schema", "json_object", "plain"] = "json_schema"
+    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    seed: bool = True
+
+    def words(self, model: str, request: Request) -> dict[str, Any]:
+        """The body of one chat completion."""
+        sampling = request.sampling
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        body: dict[str, Any] = {"model": model, "messages": messages, "temperature": sampling.temperature}
+        body[self.limit] = sampling.max_tokens
+        if sampling.top_p != 1.0:
+            body["top_p"] = sampling.top_p
+        if self.seed:
+            body["seed"] = _seed(request.draw)
+        if request.schema is None:
+            return body
+        if self.structured_output == "json_schema":
+            schema = {"name": "decision", "strict": True, "schema": request.schema}
+            return body | {"response_format": {"type": "json_schema", "json_schema": schema}}
+        asked = next((message for message in reversed(messages) if message["role"] == "user"), messages[-1])
+        asked["content"] += f"\nAnswer with JSON alone, as this JSON schema describes it: {json.dumps(request.schema)}"
+        return body if self.structured_output == "plain" else body | {"response_format": {"type": "json_object"}}
+
+    def otherwise(self, trouble: Trouble) -> dict[str, Any]:
+        """What to change about it after this trouble; nothing where the trouble is another."""
+        said = trouble.complaint
+        if trouble.status not in (400, 422, 501):
+            return {}
+        if (
+            self.limit == "max_tokens"
+            and "max_completion_tokens" in said
+            and re.search("unsupported|not supported|instead", said)
+        ):
+            return {"limit": "max_completion_tokens"}
+        if self.structured_output != "plain" and re.search("response_format|json_schema|json_object", said):
+            return {"structured_output": "json_object" if self.structured_output == "json_schema" else "plain"}
+        if self.seed and re.search(r"\bseed\b", said):
+            return {"seed": False}
+        return {}
+
+
+def _seed(draw: Draw) -> int:
+    """31 bits, the same on every machine."""
+    digest = hashlib.sha256(json.dumps(vars(draw), sort_keys=True).encode()).digest()
+    return int.from_bytes(digest[:4]) & 0x7FFF_FFFF

@@ -1,0 +1,48 @@
+"""How fast a server may be asked."""
+
+import asyncio
+import math
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+
+class Pace:
+    """So many units a minute, spread evenly. One that is larger than a minute's share goes, and the next waits for it."""
+
+    def __init__(self, per_minute: float) -> None:
+        self._seconds_each = 60.0 / per_minute
+        self._free = 0.0
+        self._turn, self._corrected = asyncio.Lock(), asyncio.Event()
+
+    async def take(self, amount: float) -> None:
+        async with self._turn:
+            while (wait := self._free - time.monotonic()) > 0:
+                self._corrected.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._corrected.wait()
+            self._free = time.monotonic() + amount * self._seconds_each
+
+    def correct(self, amount: float) -> None:
+        """Add what an estimate fell short of, or take back what it was over."""
+        self._free += amount * self._seconds_each
+        self._corrected.set()
+
+
+def retry_after(header: str | None) -> float | None:
+    """Seconds, from seconds or a date; None for what is neither."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(header)
+        except ValueError:
+            return None
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        seconds = (when - datetime.now(UTC)).total_seconds()
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

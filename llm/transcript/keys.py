@@ -1,0 +1,58 @@
+"""What a request is stored under: a hash of its content and of its draw."""
+
+import hashlib
+import json
+from functools import lru_cache
+from typing import Any
+
+from llm.messages import Request, Sampling
+
+
+def request_key(identity: dict[str, str], request: Request) -> str:
+    """SHA-256 over content and draw: what a stored response is found by.
+
+    Content: engine identity, sampling, messages, schema. Timings, cached tokens and transport retries stay outside. The text
+    is that of one JSON object with sorted keys; put together from parts, because most are the same for thousands of requests.
+    """
+    d = request.draw
+    draw = (
+        f'{{"agent":{d.agent},"attempt":{d.attempt},"cohort":{_quoted(d.cohort)},"day":{d.day},"kind":{_quoted(d.kind)},'
+        f'"seed":{d.seed},"year":{d.year}}}'
+    )
+    messages = ",".join(f"[{_quoted(m.role)},{_quoted(m.content)}]" for m in request.messages)
+    text = (
+        f'{{"draw":{draw},"identity":{_identity_text(tuple(identity.items()))},"messages":[{messages}],'
+        f'"sampling":{_sampling_text(request.sampling)},"schema":{_schema_text(request.schema)}}}'
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_quoted = json.encoder.encode_basestring  # a JSON string, without escapes for what is not ASCII
+
+
+def compact_json(value: object) -> str:
+    """JSON with sorted keys and nothing to spare: the same text for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@lru_cache(maxsize=256)
+def _identity_text(identity: tuple[tuple[str, str], ...]) -> str:
+    return compact_json(dict(identity))
+
+
+@lru_cache(maxsize=256)
+def _sampling_text(sampling: Sampling) -> str:
+    return compact_json(vars(sampling))
+
+
+_SCHEMAS: dict[int, tuple[object, str]] = {}  # by id, with the schema itself, which keeps the id its own
+
+
+def _schema_text(schema: dict[str, Any] | None) -> str:
+    """Schemas are shared objects that nobody changes."""
+    known = _SCHEMAS.get(id(schema))
+    if known is None:
+        if len(_SCHEMAS) >= 256:
+            _SCHEMAS.clear()
+        known = _SCHEMAS[id(schema)] = schema, compact_json(schema)
+    return known[1]

@@ -1,0 +1,130 @@
+"""What is read from a transcript."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from llm.messages import Completion, Usage
+from llm.transcript.format import shown_key
+from llm.transcript.pieces import unpack
+
+Status = Literal["ok", "repaired", "retried", "fallback"]
+
+REQUEST = (
+    "key, seed, kind, year, day, cohort, agent, attempt, messages, settings,"
+    " response, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error"
+)
+
+ANSWER = "response, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error"
+
+
+@dataclass(frozen=True)
+class StoredDecision:
+    """What one agent did in the end. `decision` is JSON; `attempts` counts the replies it took."""
+
+    status: Status
+    decision: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a transcript holds; `decisions` by status, `errors` are requests that came back without text, `texts` stored lines."""
+
+    requests: int
+    errors: int
+    texts: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    decisions: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Total:
+    """What one cohort's decisions of one kind cost. seconds: summed over requests, which overlap. statuses: of decisions."""
+
+    cohort: str
+    kind: str
+    requests: int
+    errors: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+    statuses: dict[str, int]
+
+
+class Conversation(TypedDict):
+    """One request and its response, as a person reads it; status and decision (None before it is made) of all its attempts."""
+
+    key: str
+    seed: int
+    kind: str
+    year: int
+    day: int
+    cohort: str
+    agent: int
+    attempt: int
+    messages: list[dict[str, str]]
+    identity: dict[str, str]
+    sampling: dict[str, float]
+    schema: dict[str, Any] | None
+    response: str
+    finish_reason: str
+    error: str | None
+    usage: dict[str, int]
+    seconds: float
+    status: str | None
+    decision: Any
+
+
+JOIN = "LEFT JOIN decisions USING (seed, kind, year, day, cohort, agent)"
+
+CONVERSATIONS = (
+    f"SELECT requests.key, seed, kind, year, day, cohort, agent, attempt, messages, settings, status, decision, {ANSWER}"
+    f" FROM requests {JOIN} WHERE {{where}} ORDER BY year, day, kind, cohort, agent, attempt"
+)
+
+
+def where_clause(**wanted: str | int | None) -> tuple[str, dict[str, str | int]]:
+    """An SQL condition and its parameters."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return " AND ".join(f"{name} = :{name}" for name in given) or "TRUE", given
+
+
+def completion_of(answer: Sequence[Any]) -> Completion:
+    text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error = answer
+    return Completion(text, finish_reason, Usage(prompt_tokens, cached_tokens, completion_tokens), seconds, error)
+
+
+def conversation_of(db: sqlite3.Connection, row: Sequence[Any], settings: dict[int, dict[str, Any]]) -> Conversation:
+    """settings: those seen so far, by id."""
+    key, seed, kind, year, day, cohort, agent, attempt, messages, setting, status, decision, *answer = row
+    if setting not in settings:
+        (text,) = db.execute("SELECT json FROM settings WHERE id = ?", (setting,)).fetchone()
+        settings[setting] = json.loads(text)
+    completion = completion_of(answer)
+    return {
+        "key": shown_key(key),
+        "seed": seed,
+        "kind": kind,
+        "year": year,
+        "day": day,
+        "cohort": cohort,
+        "agent": agent,
+        "attempt": attempt,
+        "messages": [{"role": m.role, "content": m.content} for m in unpack(db, messages)],
+        "identity": settings[setting]["identity"],
+        "sampling": settings[setting]["sampling"],
+        "schema": settings[setting]["schema"],
+        "response": completion.text,
+        "finish_reason": completion.finish_reason,
+        "error": completion.error,
+        "usage": dict(vars(completion.usage)),
+        "seconds": completion.seconds,
+        "status": status,
+        "decision": None if decision is None else json.loads(decision),
+    }
