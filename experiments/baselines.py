@@ -33,18 +33,32 @@ def run(study: Study) -> list[Table | Picture]:
             ("Saez, fixed point", "saez_self_consistent", FIXED),
         ):
             labels.append(label)
-            points.append({"planner.kind": kind, "planner.elasticity": elasticity, "seed": row["seed"]})
-    announced = [row | {"arm": labels[row["point"]]} for row in rows_of(study.sweep("announced", points))]
+            points.append(
+                {"planner.kind": kind, "planner.elasticity": elasticity, "seed": row["seed"]}
+            )
+    announced = [
+        row | {"arm": labels[row["point"]]} for row in rows_of(study.sweep("announced", points))
+    ]
     learning = [row | {"arm": "in-context"} for row in rows_of(study.sweep("in_context"))]
     arms = arms_of([*announced, *learning], lambda row: row["arm"], WELFARE)
-    gains = arms_table("gains", "Gain over US federal in the last year", arms, WELFARE, "optimum", arm="planner")
+    gains = arms_table(
+        "gains", "Gain over US federal in the last year", arms, WELFARE, "optimum", arm="planner"
+    )
     beside = arms_of(
-        [row for row in [*announced, *learning] if row["arm"] in (formula, "in-context")], lambda row: row["arm"], WELFARE
+        [row for row in [*announced, *learning] if row["arm"] in (formula, "in-context")],
+        lambda row: row["arm"],
+        WELFARE,
     )
     results: list[Table | Picture] = [
         gains,
         arms_table(
-            "beside_saez", f"The planner that learns beside {formula}", beside, WELFARE, formula, arm="planner", printed=False
+            "beside_saez",
+            f"The planner that learns beside {formula}",
+            beside,
+            WELFARE,
+            formula,
+            arm="planner",
+            printed=False,
         ),
         Picture(
             "baselines",

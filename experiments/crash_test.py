@@ -34,12 +34,30 @@ from llm.transcript.store import Transcript
 
 DAYS = 12
 KINDS = {
-    "mechanical": ["population.mechanical=3000", "population.llm=0", "years=40", "year.days=40", "checkpoint.every_years=3"],
+    "mechanical": [
+        "population.mechanical=3000",
+        "population.llm=0",
+        "years=40",
+        "year.days=40",
+        "checkpoint.every_years=3",
+    ],
     "simulated": [
-        *("population.mechanical=200", "population.llm=6", "llm.messages=simulated", "years=8", f"year.days={DAYS}"),
+        *(
+            "population.mechanical=200",
+            "population.llm=6",
+            "llm.messages=simulated",
+            "years=8",
+            f"year.days={DAYS}",
+        ),
         *("checkpoint.every_days=5", "satisfaction.judged=true", "satisfaction.every_days=4"),
     ],
-    "real": ["population.mechanical=200", "population.llm=4", "years=2", "year.days=4", "checkpoint.every_days=2"],
+    "real": [
+        "population.mechanical=200",
+        "population.llm=4",
+        "years=2",
+        "year.days=4",
+        "checkpoint.every_days=2",
+    ],
 }
 KINDS["replay"] = [s for s in KINDS["simulated"] if not s.startswith("llm.messages")]
 COMMON = ["planner.compared_with=[us_federal]", "checkpoint.every_minutes=null"]
@@ -68,12 +86,16 @@ class Uninterrupted:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL")
     parser.add_argument("--kinds", default="mechanical,simulated,replay")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="a new folder for the runs, which are otherwise removed")
+    parser.add_argument(
+        "--keep", type=Path, help="a new folder for the runs, which are otherwise removed"
+    )
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="jaxecon-crash-"))
     try:
@@ -94,7 +116,11 @@ def crash(folder: Path, kills: int, name: str, kinds: Sequence[str], seed: int) 
     for i in range(kills):
         kind = kinds[i % len(kinds)]
         trials.append(one_trial(folder, kind, i, name, rng, uninterrupted(folder, kind, whole)))
-        print(f"{i + 1}/{kills} {kind}: {'equal' if trials[-1].equal else trials[-1].problem}", file=sys.stderr, flush=True)
+        print(
+            f"{i + 1}/{kills} {kind}: {'equal' if trials[-1].equal else trials[-1].problem}",
+            file=sys.stderr,
+            flush=True,
+        )
     return trials
 
 
@@ -106,7 +132,9 @@ def uninterrupted(folder: Path, kind: str, whole: dict[str, Uninterrupted]) -> U
             KINDS["replay"] += ["llm.messages=replay", f"llm.transcript={recorded / TRANSCRIPT}"]
         path = folder / f"whole-{kind}"
         begun = time.monotonic()
-        process = subprocess.Popen(run_command(kind, path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            run_command(kind, path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         while process.poll() is None and not started_again(path):
             time.sleep(0.01)
         before = time.monotonic() - begun
@@ -122,7 +150,9 @@ def run_command(kind: str, out: Path) -> list[str]:
     return [sys.executable, "-m", "jaxecon", "run", *settings, "--out", str(out)]
 
 
-def one_trial(folder: Path, kind: str, i: int, name: str, rng: random.Random, whole: Uninterrupted) -> Trial:
+def one_trial(
+    folder: Path, kind: str, i: int, name: str, rng: random.Random, whole: Uninterrupted
+) -> Trial:
     trial, path = Trial(kind), folder / f"killed-{i}"
     again = rng.random() < 1 / 3
     while not killed(trial, run_command(kind, path), whole, rng, name, path):
@@ -130,7 +160,9 @@ def one_trial(folder: Path, kind: str, i: int, name: str, rng: random.Random, wh
     resume = [sys.executable, "-m", "jaxecon", "resume", str(path)]
     if again and (path / "manifest.json").exists():
         killed(trial, resume, whole, rng, name, path)
-    if not (path / "manifest.json").exists():  # killed before there was a run: whoever started it starts it again
+    if not (
+        path / "manifest.json"
+    ).exists():  # killed before there was a run: whoever started it starts it again
         shutil.rmtree(path, ignore_errors=True)
         resume = run_command(kind, path)
     done = subprocess.run(resume, capture_output=True, text=True)
@@ -139,7 +171,9 @@ def one_trial(folder: Path, kind: str, i: int, name: str, rng: random.Random, wh
         return trial
     if kind == "real":
         replayed = subprocess.run(
-            [sys.executable, "-m", "jaxecon", "replay", str(path), "--json"], capture_output=True, text=True
+            [sys.executable, "-m", "jaxecon", "replay", str(path), "--json"],
+            capture_output=True,
+            text=True,
         )
         trial.equal = replayed.returncode == 0
         trial.problem = "" if trial.equal else replayed.stdout[-500:] + replayed.stderr[-500:]
@@ -150,10 +184,19 @@ def one_trial(folder: Path, kind: str, i: int, name: str, rng: random.Random, wh
     return trial
 
 
-def killed(trial: Trial, command: list[str], whole: Uninterrupted, rng: random.Random, name: str, path: Path) -> bool:
+def killed(
+    trial: Trial,
+    command: list[str],
+    whole: Uninterrupted,
+    rng: random.Random,
+    name: str,
+    path: Path,
+) -> bool:
     """Start, wait, kill; what had been lived beyond the last checkpoint is lost. False where it ended before."""
     begun = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     early = rng.random() < 1 / 8
     if not early:
         started = started_again(path)
@@ -161,7 +204,9 @@ def killed(trial: Trial, command: list[str], whole: Uninterrupted, rng: random.R
             time.sleep(0.01)
     waiting = time.monotonic()
     try:
-        _, stderr = process.communicate(timeout=rng.uniform(0, whole.before if early else whole.after))
+        _, stderr = process.communicate(
+            timeout=rng.uniform(0, whole.before if early else whole.after)
+        )
     except subprocess.TimeoutExpired:
         process.send_signal(getattr(signal, f"SIG{name}"))
         process.communicate()
@@ -193,8 +238,13 @@ def started_again(path: Path) -> int:
 
 def last_day(path: Path, days: int) -> int:
     """How many days were lived for sure: by the years on disk, the checkpoints and the decisions in the transcript."""
-    lived = [(Run(path).last_year + 1) * days, *(p.year * days + p.day for p in positions(path / CHECKPOINTS))]
-    lived += [draw.year * days + draw.day + 1 for draw, _ in decisions(path) if draw.kind == "labor"]
+    lived = [
+        (Run(path).last_year + 1) * days,
+        *(p.year * days + p.day for p in positions(path / CHECKPOINTS)),
+    ]
+    lived += [
+        draw.year * days + draw.day + 1 for draw, _ in decisions(path) if draw.kind == "labor"
+    ]
     return max(lived)
 
 
@@ -208,7 +258,9 @@ def decisions(path: Path) -> list[tuple[Draw, StoredDecision]]:
 
 def show(trials: Sequence[Trial]) -> None:
     """The table."""
-    print(f"{'run':<12} {'kills':>6} {'equal':>6} {'damaged':>8} {'days lost, median':>18} {'most':>5}")
+    print(
+        f"{'run':<12} {'kills':>6} {'equal':>6} {'damaged':>8} {'days lost, median':>18} {'most':>5}"
+    )
     for kind in dict.fromkeys(t.kind for t in trials):
         these = [t for t in trials if t.kind == kind]
         lost = sorted(day for t in these for day in t.lost)

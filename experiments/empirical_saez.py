@@ -24,28 +24,52 @@ def run(study: Study) -> list[Table | Picture]:
     rows = study.computed("elasticities", lambda: elasticities(people))
     exact = 1 / (people[0][1].preferences.disutility_exponent - 1)
     truth = [{"seed": seed, RULE: TRUE, "elasticity": exact} for seed in study.seeds("panel")]
-    estimates = arms_of([row | {"status": "ok"} for row in [*truth, *rows]], lambda row: row[RULE], ("elasticity",))
+    estimates = arms_of(
+        [row | {"status": "ok"} for row in [*truth, *rows]], lambda row: row[RULE], ("elasticity",)
+    )
     points: list[dict[str, Any]] = []
     labels: list[str] = []
     for i, seed in enumerate(estimates.seeds):
-        found = {rule: float(estimates.of("elasticity", rule)[i]) for rule in estimates.labels if rule != TRUE}
+        found = {
+            rule: float(estimates.of("elasticity", rule)[i])
+            for rule in estimates.labels
+            if rule != TRUE
+        }
         planners = [
             ("optimum", "optimum", None),
             ("Saez, true elasticity", "saez", exact),
-            *((f"Saez, elasticity of {rule} workers", "saez", max(e, 0.01)) for rule, e in found.items()),
-            ("Saez, adaptive workers', fixed point", "saez_self_consistent", max(found["adaptive"], 0.01)),
+            *(
+                (f"Saez, elasticity of {rule} workers", "saez", max(e, 0.01))
+                for rule, e in found.items()
+            ),
+            (
+                "Saez, adaptive workers', fixed point",
+                "saez_self_consistent",
+                max(found["adaptive"], 0.01),
+            ),
         ]
         for label, kind, elasticity in planners:
             labels.append(label)
             points.append({"planner.kind": kind, "planner.elasticity": elasticity, "seed": seed})
     lived = rows_of(study.sweep("planners", points))
     arms = arms_of(lived, lambda row: labels[row["point"]], WELFARE)
-    gains = arms_table("gains", "Gain over US federal of each schedule", arms, WELFARE, "optimum", arm="planner")
+    gains = arms_table(
+        "gains", "Gain over US federal of each schedule", arms, WELFARE, "optimum", arm="planner"
+    )
     return [
-        arms_table("elasticities", "Elasticity of income, estimated", estimates, ("elasticity",), TRUE, arm="workers"),
+        arms_table(
+            "elasticities",
+            "Elasticity of income, estimated",
+            estimates,
+            ("elasticity",),
+            TRUE,
+            arm="workers",
+        ),
         gains,
         Picture(
-            "elasticities", "Estimates of the elasticity over populations; the line is the true one.", _draw(estimates, exact)
+            "elasticities",
+            "Estimates of the elasticity over populations; the line is the true one.",
+            _draw(estimates, exact),
         ),
         Picture(
             "losses",

@@ -30,11 +30,15 @@ ELASTICITY = 0.4
 
 
 def main() -> None:
-    print("| parameters, floor | brackets | at US federal incomes | virtual density | fixed point | optimum |")
+    print(
+        "| parameters, floor | brackets | at US federal incomes | virtual density | fixed point | optimum |"
+    )
     print("|---|---|---|---|---|---|")
     with jax.enable_x64(True):
         skill = gb2_skill(1000)
-        for (kind, floor), brackets in product(SETS, (THREE_BRACKET_THRESHOLDS, US_FEDERAL_THRESHOLDS)):
+        for (kind, floor), brackets in product(
+            SETS, (THREE_BRACKET_THRESHOLDS, US_FEDERAL_THRESHOLDS)
+        ):
             preferences = base_preferences(kind, skill)
             federal = TaxSchedule.us_federal()
             before = equilibrium(federal, skill, preferences)
@@ -48,8 +52,15 @@ def main() -> None:
                 saez_self_consistent(skill, preferences, thresholds, ELASTICITY, g).schedule,
                 solve(problem, thresholds).schedule,
             )
-            gains = (100 * (float(problem.welfare_of(problem.outcome(s).utility)) / base - 1) for s in schedules)
-            print(f"| {kind}, {floor:,.0f} | {len(brackets)} | " + " | ".join(f"{gain:.2f}" for gain in gains) + " |")
+            gains = (
+                100 * (float(problem.welfare_of(problem.outcome(s).utility)) / base - 1)
+                for s in schedules
+            )
+            print(
+                f"| {kind}, {floor:,.0f} | {len(brackets)} | "
+                + " | ".join(f"{gain:.2f}" for gain in gains)
+                + " |"
+            )
 
 
 if __name__ == "__main__":

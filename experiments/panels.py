@@ -32,10 +32,14 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
     """
     for settings, config in people:
         thresholds, rates = first_brackets(config)
-        drawn = np.random.default_rng((config.seed, 0x5AE2)).uniform(-REFORM, REFORM, (config.years, len(rates)))
+        drawn = np.random.default_rng((config.seed, 0x5AE2)).uniform(
+            -REFORM, REFORM, (config.years, len(rates))
+        )
         reformed: np.ndarray = np.clip(rates + drawn, 0, 0.9).astype(dtype_of(config))
         with computing(config):
-            panel = _lived(blueprint(config), skill_nodes(config), thresholds, reformed, config.year.days)
+            panel = _lived(
+                blueprint(config), skill_nodes(config), thresholds, reformed, config.year.days
+            )
             income, hours, weight = (np.asarray(x, np.float64) for x in panel)
         try:
             found = estimate_elasticity(
@@ -45,22 +49,31 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
                 usable=hours < 0.99 * config.preferences.max_hours,
             )
         except ValueError as error:
-            raise UserError(f"the elasticity in {config.years} years of population {config.seed}: {error}") from error
+            raise UserError(
+                f"the elasticity in {config.years} years of population {config.seed}: {error}"
+            ) from error
         yield {**settings, **vars(found)}
 
 
 @partial(jax.jit, static_argnames="days")
-def _lived(made_of: Blueprint, nodes: Any, thresholds: Any, rates: Any, days: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _lived(
+    made_of: Blueprint, nodes: Any, thresholds: Any, rates: Any, days: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Income and hours (years, n), means of each year, and survey weights (n,)."""
     economy, _ = assemble(made_of, nodes)
     first = TaxSchedule(thresholds, rates[0])
 
-    def year(state: EconomyState, rates: jax.Array) -> tuple[EconomyState, tuple[jax.Array, jax.Array]]:
+    def year(
+        state: EconomyState, rates: jax.Array
+    ) -> tuple[EconomyState, tuple[jax.Array, jax.Array]]:
         schedule = TaxSchedule(thresholds, rates)
         state, plan, sums = start_year(economy, state, schedule, days)
         state, sums, record = simulate_days(economy, plan, state, sums, days)
         _, agents = summarise_year(economy, schedule, state, sums, record)
-        income, hours = (jnp.concatenate([x[name] for name in economy.cohorts]) for x in (agents.income, agents.hours))
+        income, hours = (
+            jnp.concatenate([x[name] for name in economy.cohorts])
+            for x in (agents.income, agents.hours)
+        )
         return end_year(economy, state, sums), (income, hours)
 
     _, (income, hours) = jax.lax.scan(year, initial_state(economy, first), rates)
@@ -76,7 +89,9 @@ def gains_in(config: Config, rates: np.ndarray) -> np.ndarray:
         @jax.jit
         def gains(economy: Economy, rates: jax.Array) -> jax.Array:
             def gain(one: jax.Array) -> jax.Array:
-                return welfare_gain(economy, equilibrium_welfare(economy, TaxSchedule(jnp.asarray(thresholds), one)))
+                return welfare_gain(
+                    economy, equilibrium_welfare(economy, TaxSchedule(jnp.asarray(thresholds), one))
+                )
 
             return jax.lax.map(gain, rates, batch_size=16)
 

@@ -16,14 +16,26 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 def curve(
-    axes: Any, x: Sequence[float], arms: "Arms", labels: Sequence[Any], figure: str, words: str = "", colour: int = 0
+    axes: Any,
+    x: Sequence[float],
+    arms: "Arms",
+    labels: Sequence[Any],
+    figure: str,
+    words: str = "",
+    colour: int = 0,
 ) -> None:
     """A figure's mean over x with its interval. labels: of the arms, one for each x."""
     scale = FIGURES[figure].scale
     found = [estimate(scale * arms.of(figure, label)) for label in labels]
     mean = [e.mean for e in found]
     reach = np.abs([[e.mean - e.low, e.high - e.mean] for e in found]).T
-    style = {"color": COLOURS[colour], "capsize": 3, "marker": "o", "markersize": 4, "linewidth": 1.4}
+    style = {
+        "color": COLOURS[colour],
+        "capsize": 3,
+        "marker": "o",
+        "markersize": 4,
+        "linewidth": 1.4,
+    }
     axes.errorbar(x, mean, np.nan_to_num(reach), label=words or FIGURES[figure].words, **style)
 
 
@@ -52,12 +64,22 @@ def forest(drawing: Any, table: Table, label: str, title: str) -> None:
         these = [row for row in rows if row["figure"] == figure]
         scale, y = FIGURES[figure].scale, np.arange(len(these))[::-1]
         mean = np.array([scale * row["difference"] for row in these])
-        ends = np.array([[scale * row["difference_low"], scale * row["difference_high"]] for row in these])
+        ends = np.array(
+            [[scale * row["difference_low"], scale * row["difference_high"]] for row in these]
+        )
         reach = np.abs(np.stack([mean - ends[:, 0], ends[:, 1] - mean]))
         sure = np.array([row["p"] < 0.05 for row in these])
         for chosen, colour in ((sure, COLOURS[1]), (~sure, "#999999")):
             if chosen.any():
-                axes.errorbar(mean[chosen], y[chosen], xerr=reach[:, chosen], fmt="o", color=colour, capsize=3, markersize=4)
+                axes.errorbar(
+                    mean[chosen],
+                    y[chosen],
+                    xerr=reach[:, chosen],
+                    fmt="o",
+                    color=colour,
+                    capsize=3,
+                    markersize=4,
+                )
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(y, [row[label] for row in these])
         finish(axes, title=FIGURES[figure].words, x="difference", legend=False)

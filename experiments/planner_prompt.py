@@ -15,7 +15,12 @@ QUESTION = (
 )
 LEAST_YEARS = 2  # a planner moves from the second on
 RESERVED = ("planner.kind",)
-FACTORS = ("exploration", "exploitation", "direction hint", "bound")  # all that in_context makes of its history but the best
+FACTORS = (
+    "exploration",
+    "exploitation",
+    "direction hint",
+    "bound",
+)  # all that in_context makes of its history but the best
 WELFARE = ("gain_realised", "gain_equilibrium")
 FULL = (True,) * len(FACTORS)
 
@@ -25,20 +30,47 @@ def run(study: Study) -> list[Table | Picture]:
     rows = rows_of(study.sweep("factorial"))
     arms = arms_of(rows, levels, WELFARE)
     words = {cell: _words(cell) for cell in arms.labels}
-    cells = {figure: {cell: arms.of(figure, cell) for cell in product((True, False), repeat=len(FACTORS))} for figure in WELFARE}
-    effects = effects_table("effects", "Main effects and two-way interactions on the last year's gain", cells, FACTORS)
+    cells = {
+        figure: {
+            cell: arms.of(figure, cell) for cell in product((True, False), repeat=len(FACTORS))
+        }
+        for figure in WELFARE
+    }
+    effects = effects_table(
+        "effects", "Main effects and two-way interactions on the last year's gain", cells, FACTORS
+    )
     single = [FULL, *(cell for cell in arms.labels if sum(cell) == len(FACTORS) - 1)]
     ablated = arms_of([row for row in rows if levels(row) in single], levels, WELFARE)
-    neither = {cell for cell in single if words[cell] in ("without exploration", "without exploitation")}
+    neither = {
+        cell for cell in single if words[cell] in ("without exploration", "without exploitation")
+    }
     cues = arms_of([row for row in rows if levels(row) in neither], levels, WELFARE)
     explores = next(cell for cell in neither if words[cell] == "without exploitation")
     (exploits,) = neither - {explores}
     title = "Without exploitation beside without exploration"
     results: list[Table | Picture] = [
-        arms_table("ablations", "One ingredient left out", ablated, WELFARE, FULL, arm="planner", words=words),
-        arms_table("cues", title, cues, WELFARE, exploits, arm="planner", words=words, printed=False),
+        arms_table(
+            "ablations",
+            "One ingredient left out",
+            ablated,
+            WELFARE,
+            FULL,
+            arm="planner",
+            words=words,
+        ),
+        arms_table(
+            "cues", title, cues, WELFARE, exploits, arm="planner", words=words, printed=False
+        ),
         effects,
-        arms_table("cells", "All planners of the factorial", arms, WELFARE, arm="planner", words=words, printed=False),
+        arms_table(
+            "cells",
+            "All planners of the factorial",
+            arms,
+            WELFARE,
+            arm="planner",
+            words=words,
+            printed=False,
+        ),
         Picture(
             "effects",
             "Main effects and interactions on the last year's gain over US federal, percentage points.",
@@ -50,7 +82,12 @@ def run(study: Study) -> list[Table | Picture]:
     if described is not None:
         told = [row | {"described": _words(levels(row))} for row in rows_of(described)]
         results.append(
-            described_table("llm_planner", "A language model's planner", told, (*WELFARE, "yearly_change", "reversals"))
+            described_table(
+                "llm_planner",
+                "A language model's planner",
+                told,
+                (*WELFARE, "yearly_change", "reversals"),
+            )
         )
     return results
 

@@ -22,30 +22,46 @@ EGOTISTS = "egotists alone"
 def run(study: Study) -> list[Table | Picture]:
     """Shares of the people by kind. The gain once learnt counts everybody as if they worked for themselves."""
     arms = arms_of(rows_of(study.sweep("mixes")), _mix, FIGURES)
-    mixes = arms_table("mixes", "The last year by who the people are", arms, FIGURES, EGOTISTS, arm="people")
+    mixes = arms_table(
+        "mixes", "The last year by who the people are", arms, FIGURES, EGOTISTS, arm="people"
+    )
     results: list[Table | Picture] = [
         mixes,
         Picture(
             "mixes",
             "The last year less that of egotists alone.",
             lambda figure: forest(
-                figure, _only(mixes, ("gain_realised", "gain_equilibrium", "mean_hours")), "people", "Mixtures"
+                figure,
+                _only(mixes, ("gain_realised", "gain_equilibrium", "mean_hours")),
+                "people",
+                "Mixtures",
             ),
             (12, 4),
         ),
     ]
     described = study.described("objectives")
     if described is not None:
-        told = [row | {"described": row["population.cohorts.1.objective"]} for row in rows_of(described)]
+        told = [
+            row | {"described": row["population.cohorts.1.objective"]} for row in rows_of(described)
+        ]
         title = "Language-model workers (half of the people) with an objective"
-        results.append(described_table("llm_objectives", title, told, ("gain_realised", "gain_equilibrium", "mean_hours")))
+        results.append(
+            described_table(
+                "llm_objectives", title, told, ("gain_realised", "gain_equilibrium", "mean_hours")
+            )
+        )
     return results
 
 
 def _mix(row: Mapping[str, Any]) -> str:
     given = {"altruists": row[ALTRUISTS], "adversaries": row[ADVERSARIES]}
-    return ", ".join(f"{share:.0%} {name}" for name, share in given.items() if share > NONE) or EGOTISTS
+    return (
+        ", ".join(f"{share:.0%} {name}" for name, share in given.items() if share > NONE)
+        or EGOTISTS
+    )
 
 
 def _only(table: Table, figures: tuple[str, ...]) -> Table:
-    return Table(table.name, table.title, [row for row in table.rows if row["figure"] in figures], [], [])
+    return Table(
+        table.name, table.title, [row for row in table.rows if row["figure"] in figures], [], []
+    )

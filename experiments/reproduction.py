@@ -38,7 +38,12 @@ LEVEL = 0.05
 ABOUT = 0.11  # of the published cost, which is half of it
 BEHIND = 0.01  # of a gain, by which a planner that keeps up may be behind
 NEAR = 0.1  # of an elasticity
-ENDS = ("low", "high", "difference_low", "difference_high")  # of intervals; null where one population has none
+ENDS = (
+    "low",
+    "high",
+    "difference_low",
+    "difference_high",
+)  # of intervals; null where one population has none
 
 
 @dataclass(frozen=True)
@@ -73,17 +78,30 @@ def _table(name: str, table: str) -> dict[str, Any]:
         option = " --no-llm" if _manifest(name)["llm"].startswith("left out") else ""
         raise _Absent(f"`jaxecon experiment {name}{option}` left no table `{table}`.")
     kept = _read(RESULTS / name / "tables" / f"{table}.json")
-    return kept | {"rows": [row | {end: math.nan for end in ENDS if end in row and row[end] is None} for row in kept["rows"]]}
+    return kept | {
+        "rows": [
+            row | {end: math.nan for end in ENDS if end in row and row[end] is None}
+            for row in kept["rows"]
+        ]
+    }
 
 
 def _row(name: str, table: str, **keys: str) -> dict[str, Any]:
     """The one row with these values."""
-    (found,) = (row for row in _table(name, table)["rows"] if all(row[key] == value for key, value in keys.items()))
+    (found,) = (
+        row
+        for row in _table(name, table)["rows"]
+        if all(row[key] == value for key, value in keys.items())
+    )
     return dict(found)
 
 
 def _rows(name: str, table: str, **keys: str) -> list[dict[str, Any]]:
-    return [row for row in _table(name, table)["rows"] if all(row[key] == value for key, value in keys.items())]
+    return [
+        row
+        for row in _table(name, table)["rows"]
+        if all(row[key] == value for key, value in keys.items())
+    ]
 
 
 def _mean(row: dict[str, Any]) -> str:
@@ -105,7 +123,11 @@ def _scale(name: str) -> str:
     parts = []
     for where, account in manifest["designs"].items():
         agents, years, days = (_span(account[key]) for key in ("agents", "years", "days"))
-        llm = f", {account['answers']:,} answers by {', '.join(account['models'])}" if account["answers"] else ""
+        llm = (
+            f", {account['answers']:,} answers by {', '.join(account['models'])}"
+            if account["answers"]
+            else ""
+        )
         parts.append(
             f"{where}: {account['populations']} population{'s' * (account['populations'] != 1)}, {agents} agents, "
             f"{years} years of {days} days{llm}"
@@ -126,7 +148,9 @@ def _gains() -> tuple[str, str]:
     rows = _rows("units", "economies", figure="gain_equilibrium")
     low, high = PUBLISHED_GAINS
     alike = [row for row in rows if low <= row["low"] and row["high"] <= high]
-    reaching = [row for row in rows if row["high"] >= low and row["low"] <= high]  # told, but no verdict follows from it
+    reaching = [
+        row for row in rows if row["high"] >= low and row["low"] <= high
+    ]  # told, but no verdict follows from it
     listed = "; ".join(f"{row['parameters']}: {_mean(row)}" for row in rows)
     best = _row("baselines", "gains", figure="gain_equilibrium", planner="optimum")
     found = (
@@ -148,7 +172,11 @@ def _settling() -> tuple[str, str]:
     row = _row("tax_year", "settling", figure="settling", days=days)
     # settling within the year is so by construction: the claim is that less than such a year would not do
     verdict = HOLDS if row["low"] > LENGTH_OF_YEAR / 2 else FAILS
-    shorter = {r["days"]: _mean(r) for r in _rows("tax_year", "settling", figure="settling") if r["days"] != days}
+    shorter = {
+        r["days"]: _mean(r)
+        for r in _rows("tax_year", "settling", figure="settling")
+        if r["days"] != days
+    }
     return verdict, (
         f"In a year of {days} days, mean hours of adaptive workers stay within 1 h/week of where they end after {_mean(row)} "
         f"days. In years of other lengths: {'; '.join(f'{d} days: {text}' for d, text in shorter.items())}. (Adaptive workers "
@@ -159,11 +187,19 @@ def _settling() -> tuple[str, str]:
 def _long_years() -> tuple[str, str]:
     realised, learnt, reversing = (
         _row("tax_year", table, figure=figure, days="8")
-        for table, figure in (("welfare", "gain_realised"), ("welfare", "gain_equilibrium"), ("settling", "reversals"))
+        for table, figure in (
+            ("welfare", "gain_realised"),
+            ("welfare", "gain_equilibrium"),
+            ("settling", "reversals"),
+        )
     )
     worse = {
         name: row["p"] < LEVEL and row["difference"] * sign < 0
-        for name, row, sign in (("realised", realised, 1), ("learnt", learnt, 1), ("reversing", reversing, -1))
+        for name, row, sign in (
+            ("realised", realised, 1),
+            ("learnt", learnt, 1),
+            ("reversing", reversing, -1),
+        )
     }
     verdict = HOLDS if all(worse.values()) else PARTLY if any(worse.values()) else FAILS
     return verdict, (
@@ -180,7 +216,9 @@ def _exploitation() -> tuple[str, str]:
             for name in ("exploitation", "exploration")
         )
         apart = _row("planner_prompt", "cues", figure=figure, planner="without exploitation")
-        verdicts.append(all(row["p"] < LEVEL and row["difference"] < 0 for row in (exploitation, apart)))
+        verdicts.append(
+            all(row["p"] < LEVEL and row["difference"] < 0 for row in (exploitation, apart))
+        )
         parts.append(
             f"{FIGURES[figure].words.removesuffix(', %')}: without exploitation {_difference(exploitation)}, without exploration "
             f"{_difference(exploration)}, the one less the other {_difference(apart)}"
@@ -197,7 +235,10 @@ def _size_of_exploitation() -> tuple[str, str]:
         row = _row("units", table, figure="gain_equilibrium", planner="without exploitation")
         economy = _table("units", table)["title"].removeprefix("Leaving out a cue, ")
         found.append(f"{economy}: {_difference(row)}")
-        alike += row["difference_low"] > -PUBLISHED_COST - ABOUT and row["difference_high"] < -PUBLISHED_COST + ABOUT
+        alike += (
+            row["difference_low"] > -PUBLISHED_COST - ABOUT
+            and row["difference_high"] < -PUBLISHED_COST + ABOUT
+        )
     return (HOLDS if alike == len(tables) else PARTLY if alike else FAILS), (
         f"Percentage points of gain once learnt: {'; '.join(found)}. The whole interval lies within {100 * ABOUT:.0f} "
         f"points of the published size in {alike} of {len(tables)} economies."
@@ -230,9 +271,19 @@ def _saez() -> tuple[str, str]:
     verdicts, parts = [], []
     for figure in ("gain_realised", "gain_equilibrium"):
         row = _row("baselines", "beside_saez", figure=figure, planner="in-context")
-        verdicts.append(HOLDS if row["difference_low"] > -BEHIND else FAILS if row["difference_high"] < -BEHIND else PARTLY)
+        verdicts.append(
+            HOLDS
+            if row["difference_low"] > -BEHIND
+            else FAILS
+            if row["difference_high"] < -BEHIND
+            else PARTLY
+        )
         parts.append(f"{FIGURES[figure].words.removesuffix(', %')} {_difference(row)}")
-    rows = [row for row in _rows("baselines", "gains", figure="gain_equilibrium") if row.get("difference") is not None]
+    rows = [
+        row
+        for row in _rows("baselines", "gains", figure="gain_equilibrium")
+        if row.get("difference") is not None
+    ]
     listed = "; ".join(f"{row['planner']} {_difference(row)}" for row in rows)
     return (verdicts[0] if len(set(verdicts)) == 1 else PARTLY), (
         f"The in-context planner less {row['reference']}, percentage points: {'; '.join(parts)} (keeping up: the whole interval "
@@ -253,7 +304,8 @@ def _elasticity() -> tuple[str, str]:
 
 def _hours_at_the_cap() -> tuple[str, str]:
     paper, calibrated = (
-        _row("units", "economies", figure="hours_federal", parameters=f"{kind}, floor 10,000") for kind in ("paper", "calibrated")
+        _row("units", "economies", figure="hours_federal", parameters=f"{kind}, floor 10,000")
+        for kind in ("paper", "calibrated")
     )
     return (HOLDS if paper["low"] > 80 else FAILS), (
         f"Mean hours under the US federal schedule with the paper's parameters {_mean(paper)} h/week, calibrated "
@@ -264,7 +316,9 @@ def _hours_at_the_cap() -> tuple[str, str]:
 def _steps_of_ten() -> tuple[str, str]:
     rows = [row for row in _rows("units", "steps") if row.get("difference") is not None]
     more = [row for row in rows if row["p"] < LEVEL and row["difference"] > 0]
-    listed = "; ".join(f"{row['hours'].removesuffix(': steps of ten')} {_difference(row)}" for row in rows)
+    listed = "; ".join(
+        f"{row['hours'].removesuffix(': steps of ten')} {_difference(row)}" for row in rows
+    )
     return (HOLDS if len(more) == len(rows) else PARTLY if more else FAILS), (
         "What the best three-bracket schedule gains more where everybody takes the best of 0, 10, .., 100 hours than where any "
         f"hours can be chosen, percentage points: {listed}. Calibrated people all work the same hours under US federal and take "
@@ -284,7 +338,11 @@ def _satisfaction() -> tuple[str, str]:
 
 
 def _kinds() -> tuple[str, str]:
-    rows = [row for row in _rows("population_mix", "mixes", figure="gain_realised") if row.get("difference") is not None]
+    rows = [
+        row
+        for row in _rows("population_mix", "mixes", figure="gain_realised")
+        if row.get("difference") is not None
+    ]
     good = [row for row in rows if "adversaries" not in row["people"]]
     bad = [row for row in rows if "altruists" not in row["people"]]
     raises = all(row["p"] < LEVEL and row["difference"] > 0 for row in good)
@@ -296,12 +354,18 @@ def _kinds() -> tuple[str, str]:
 
 
 def _majorities() -> tuple[str, str]:
-    three = next(row["economy"] for row in _rows("voting", "conflict", figure="exploits") if row["economy"].startswith("3 "))
+    three = next(
+        row["economy"]
+        for row in _rows("voting", "conflict", figure="exploits")
+        if row["economy"].startswith("3 ")
+    )
     years = _row("voting", "conflict", figure="exploits", economy=three)
     loss = _row("voting", "conflict", figure="minority_loss", economy=three)
     verdict = HOLDS if years["low"] > 0.5 else FAILS if years["high"] < 0.05 else PARTLY
     others = "; ".join(
-        f"{row['economy']} {_mean(row)}" for row in _rows("voting", "conflict", figure="exploits") if row["economy"] != three
+        f"{row['economy']} {_mean(row)}"
+        for row in _rows("voting", "conflict", figure="exploits")
+        if row["economy"] != three
     )
     return verdict, (
         f"{three}: a majority gains over the optimum at the others' cost in {_mean(years)} % of years; who loses, loses "
@@ -432,20 +496,33 @@ def page() -> str:
     ]
     judged = [(claim, *_judged(claim)) for claim in CLAIMS]
     summary = ["| | claim | verdict |", "|---|---|---|"]
-    summary += [f"| {i} | {claim.claim} | {verdict} |" for i, (claim, verdict, _) in enumerate(judged, 1)]
+    summary += [
+        f"| {i} | {claim.claim} | {verdict} |" for i, (claim, verdict, _) in enumerate(judged, 1)
+    ]
     parts.append("\n".join(summary))
     for i, (claim, verdict, found) in enumerate(judged, 1):
-        parts += [f"## {i}. {claim.claim}", f"*The paper:* {claim.paper}", f"*Here:* **{verdict}.** {found}".rstrip()]
+        parts += [
+            f"## {i}. {claim.claim}",
+            f"*The paper:* {claim.paper}",
+            f"*Here:* **{verdict}.** {found}".rstrip(),
+        ]
         there = [name for name in claim.needs if _there(name)]
         if there:
-            parts.append("\n".join(f"- `{name}` ({_manifest(name)['size']}): {_scale(name)}" for name in there))
+            parts.append(
+                "\n".join(
+                    f"- `{name}` ({_manifest(name)['size']}): {_scale(name)}" for name in there
+                )
+            )
     for name in NAMES:
         if _there(name):
             parts.append(f"## Tables of `{name}`")
             tables = [table_from(_table(name, table)) for table in _manifest(name)["tables"]]
             parts += [markdown(table) for table in tables if table.printed]
             pictures = _manifest(name)["figures"]
-            parts += [f"![{picture}](../experiments/results/{name}/figures/{picture})" for picture in pictures]
+            parts += [
+                f"![{picture}](../experiments/results/{name}/figures/{picture})"
+                for picture in pictures
+            ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -468,7 +545,18 @@ def take(out: Path) -> str:
     if manifest.get("kind") != "experiment" or manifest.get("status") != "complete":
         raise UserError(f"{out}: holds no finished experiment")
     name = str(manifest["name"])
-    kept = ("name", "size", "llm", "versions", "hardware", "git_revision", "designs", "tables", "figures", "seconds")
+    kept = (
+        "name",
+        "size",
+        "llm",
+        "versions",
+        "hardware",
+        "git_revision",
+        "designs",
+        "tables",
+        "figures",
+        "seconds",
+    )
     folder, fresh = RESULTS / name, RESULTS / f".{name}"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
@@ -478,7 +566,9 @@ def take(out: Path) -> str:
             shutil.copy(out / "tables" / f"{table}.json", fresh / "tables")
         for picture in manifest["figures"]:
             shutil.copy(out / "figures" / picture, fresh / "figures")
-        (fresh / "manifest.json").write_text(json.dumps({key: manifest[key] for key in kept}, indent=1) + "\n")
+        (fresh / "manifest.json").write_text(
+            json.dumps({key: manifest[key] for key in kept}, indent=1) + "\n"
+        )
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise UserError(f"{error.filename}: {error.strerror}") from None

@@ -27,7 +27,15 @@ def run(study: Study) -> list[Table | Picture]:
     arms = arms_of(rows, lambda row: row["arm"], FIGURES)
     words = {label: f"leaves {label:.0%}" for label in arms.labels if label != PRIVATE}
     results: list[Table | Picture] = [
-        arms_table("penalties", "The last year's schedule by the penalty", arms, FIGURES, PRIVATE, arm="penalty", words=words),
+        arms_table(
+            "penalties",
+            "The last year's schedule by the penalty",
+            arms,
+            FIGURES,
+            PRIVATE,
+            arm="penalty",
+            words=words,
+        ),
         Picture(
             "penalties",
             "Rates, satisfaction and private welfare by what dissatisfaction leaves of utility.",
@@ -37,9 +45,16 @@ def run(study: Study) -> list[Table | Picture]:
     ]
     described = study.described("voices")
     if described is not None:
-        told = [row | {"described": f"penalty {row['welfare.satisfaction']}"} for row in rows_of(described)]
+        told = [
+            row | {"described": f"penalty {row['welfare.satisfaction']}"}
+            for row in rows_of(described)
+        ]
         figures = ("satisfied_share", "gain_equilibrium", *RATES)
-        results.append(described_table("llm_voices", "Judged by language-model workers and mechanical ones", told, figures))
+        results.append(
+            described_table(
+                "llm_voices", "Judged by language-model workers and mechanical ones", told, figures
+            )
+        )
     return results
 
 
@@ -54,9 +69,21 @@ def _draw(arms: Arms) -> Any:
             curve(rates, x, arms, labels, name, colour=i)
         finish(rates, title="rates of the last year", x="what dissatisfaction leaves", y="%")
         curve(satisfied, x, arms, labels, "satisfied_share")
-        finish(satisfied, title="satisfied at the end", x="what dissatisfaction leaves", y="%", legend=False)
+        finish(
+            satisfied,
+            title="satisfied at the end",
+            x="what dissatisfaction leaves",
+            y="%",
+            legend=False,
+        )
         curve(gain, x, arms, labels, "gain_equilibrium")
-        finish(gain, title="gain over US federal once learnt", x="what dissatisfaction leaves", y="%", legend=False)
+        finish(
+            gain,
+            title="gain over US federal once learnt",
+            x="what dissatisfaction leaves",
+            y="%",
+            legend=False,
+        )
         for axes in (rates, satisfied, gain):
             axes.set_xticks(x, names, fontsize=8)
 

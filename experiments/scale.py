@@ -28,12 +28,24 @@ def run(study: Study) -> list[Table | Picture]:
     words = {label: f"{label[0]} for {label[1]:.0%}" for label in panels.labels}
     least = min(panels.labels, key=lambda label: (label[1], -label[0]))
     return [
-        arms_table("people", "By the number of people", people, WELFARE, max(people.labels), arm="people"),
+        arms_table(
+            "people", "By the number of people", people, WELFARE, max(people.labels), arm="people"
+        ),
         spread_table(
-            "people_spread", "How far populations lie apart, by their size (standard deviation, points)", people, WELFARE
+            "people_spread",
+            "How far populations lie apart, by their size (standard deviation, points)",
+            people,
+            WELFARE,
         ),
         arms_table(
-            "panels", "By a panel's size and share of the people", panels, WELFARE, least, arm="panel", words=words, printed=False
+            "panels",
+            "By a panel's size and share of the people",
+            panels,
+            WELFARE,
+            least,
+            arm="panel",
+            words=words,
+            printed=False,
         ),
         spread_table(
             "panels_spread",
@@ -42,8 +54,18 @@ def run(study: Study) -> list[Table | Picture]:
             WELFARE,
             words,
         ),
-        Picture("people", "Gains by the number of people: mean and interval.", _draw_people(people), (9, 4)),
-        Picture("panels", "Bias and spread by a panel's size; colours: its share of the people.", _draw_panels(panels), (9, 4)),
+        Picture(
+            "people",
+            "Gains by the number of people: mean and interval.",
+            _draw_people(people),
+            (9, 4),
+        ),
+        Picture(
+            "panels",
+            "Bias and spread by a panel's size; colours: its share of the people.",
+            _draw_panels(panels),
+            (9, 4),
+        ),
     ]
 
 
@@ -53,9 +75,15 @@ def _judged(study: Study, name: str) -> list[dict[str, Any]]:
     rows = rows_of(found)
     lived = [row for row in rows if row["status"] == "ok"]
     given = study.designs["mechanical"][name]["run"]
-    country = {"cohorts": [{"name": "country", "rule": "rational", "size": COUNTRY}], "shares": {}, "sampling": "quantiles"}
+    country = {
+        "cohorts": [{"name": "country", "rule": "rational", "size": COUNTRY}],
+        "shares": {},
+        "sampling": "quantiles",
+    }
     config = load({**given, "population": {**given["population"], **country}})
-    rates = np.array([[row[f"rate_{k}"] for k in range(len(first_brackets(config)[1]))] for row in lived])
+    rates = np.array(
+        [[row[f"rate_{k}"] for k in range(len(first_brackets(config)[1]))] for row in lived]
+    )
     gains = gains_in(config, rates)
     for row, gain in zip(lived, gains, strict=True):
         row |= {"gain_true": float(gain), "gain_bias": row["gain_equilibrium"] - float(gain)}
@@ -71,7 +99,13 @@ def _draw_people(people: Arms) -> Any:
             curve(gains, sizes, people, sizes, name, colour=i)
         finish(gains, title="gain over US federal", x="people", y="%")
         _spread(spread, sizes, people, sizes, "gain_true", "")
-        finish(spread, title="standard deviation of the gain in the whole country", x="people", y="points", legend=False)
+        finish(
+            spread,
+            title="standard deviation of the gain in the whole country",
+            x="people",
+            y="points",
+            legend=False,
+        )
         spread.set_yscale("log")
         for axes in (gains, spread):
             axes.set_xscale("log")
@@ -88,7 +122,9 @@ def _draw_panels(panels: Arms) -> Any:
             labels = [(size, share) for size in sizes]
             curve(bias, sizes, panels, labels, "gain_bias", f"{share:.0%} of the people", i)
             _spread(spread, sizes, panels, labels, "gain_bias", f"{share:.0%} of the people", i)
-        finish(bias, title="by how much the economy flatters its last schedule", x="panel", y="points")
+        finish(
+            bias, title="by how much the economy flatters its last schedule", x="panel", y="points"
+        )
         finish(spread, title="standard deviation of that over populations", x="panel", y="points")
         for axes in (bias, spread):
             powers_of_two(axes, sizes)
@@ -96,7 +132,9 @@ def _draw_panels(panels: Arms) -> Any:
     return draw
 
 
-def _spread(axes: Any, x: list[int], arms: Arms, labels: list[Any], figure: str, words: str, colour: int = 0) -> None:
+def _spread(
+    axes: Any, x: list[int], arms: Arms, labels: list[Any], figure: str, words: str, colour: int = 0
+) -> None:
     """Standard deviations over populations, in percentage points."""
     spread = [100 * np.std(arms.of(figure, label), ddof=1) for label in labels]
     axes.plot(x, spread, color=COLOURS[colour], marker="o", markersize=4, label=words)

@@ -36,18 +36,27 @@ class Difference(Estimate):
     p: float
 
 
-def estimate(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Estimate:
+def estimate(
+    values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Estimate:
     """Mean and bootstrap interval. values: (n,), of at least one population."""
     return _bootstrapped(values, _mean, seed, resamples, level)
 
 
-def deviation(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Estimate:
+def deviation(
+    values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Estimate:
     """Standard deviation over populations, and its bootstrap interval. values: (n,), of at least two."""
     return _bootstrapped(values, _deviation, seed, resamples, level)
 
 
 def difference(
-    values: np.ndarray, *, scale: float = 0.0, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+    values: np.ndarray,
+    *,
+    scale: float = 0.0,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
 ) -> Difference:
     """Of paired differences (n,): mean, interval, size and test. With no difference anywhere p is 1 and the size 0.
 
@@ -85,7 +94,9 @@ def sign_flip_p(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
     return float(found.pvalue)
 
 
-def _bootstrapped(values: np.ndarray, statistic: Any, seed: int, resamples: int, level: float) -> Estimate:
+def _bootstrapped(
+    values: np.ndarray, statistic: Any, seed: int, resamples: int, level: float
+) -> Estimate:
     from scipy import stats
 
     x = np.asarray(values, np.float64)
@@ -93,9 +104,16 @@ def _bootstrapped(values: np.ndarray, statistic: Any, seed: int, resamples: int,
     if np.ptp(x) <= _rounding(x):
         return Estimate(len(x), value, *((value, value) if len(x) > 1 else (np.nan, np.nan)))
     found = stats.bootstrap(
-        (x,), statistic, n_resamples=resamples, confidence_level=level, method="BCa", rng=np.random.default_rng(seed)
+        (x,),
+        statistic,
+        n_resamples=resamples,
+        confidence_level=level,
+        method="BCa",
+        rng=np.random.default_rng(seed),
     )
-    return Estimate(len(x), value, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Estimate(
+        len(x), value, float(found.confidence_interval.low), float(found.confidence_interval.high)
+    )
 
 
 def _deviation(x: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -115,11 +133,15 @@ def holm(p: Sequence[float]) -> list[float]:
     """p values corrected for their number, which keeps the chance of any false rejection at the level (Holm 1979)."""
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p, float)[order] * np.arange(len(p), 0, -1)))
+    adjusted[order] = np.minimum(
+        1, np.maximum.accumulate(np.asarray(p, float)[order] * np.arange(len(p), 0, -1))
+    )
     return [float(x) for x in adjusted]
 
 
-def factorial_effects(cells: Mapping[tuple[bool, ...], np.ndarray], factors: Sequence[str]) -> dict[tuple[str, ...], np.ndarray]:
+def factorial_effects(
+    cells: Mapping[tuple[bool, ...], np.ndarray], factors: Sequence[str]
+) -> dict[tuple[str, ...], np.ndarray]:
     """Main effects and two-way interactions of a full 2^k factorial, within each population: (n,) each.
 
     cells: values (n,) by the factors' levels, populations in the same order in all. A main effect is the mean over cells
@@ -132,8 +154,14 @@ def factorial_effects(cells: Mapping[tuple[bool, ...], np.ndarray], factors: Seq
     if len(cells) != 2**k or any(len(levels) != k for levels in cells):
         raise ValueError(f"cells: {len(cells)}; a full factorial of {k} factors has {2**k}")
     levels = np.array(list(cells))
-    signs, values = np.where(levels, 1.0, -1.0), np.array([np.asarray(cells[tuple(map(bool, row))]) for row in levels])
+    signs, values = (
+        np.where(levels, 1.0, -1.0),
+        np.array([np.asarray(cells[tuple(map(bool, row))]) for row in levels]),
+    )
     contrasts = [(j,) for j in range(k)] + list(combinations(range(k), 2))
     return {
-        tuple(factors[j] for j in members): np.prod(signs[:, members], axis=1) @ values / 2 ** (k - 1) for members in contrasts
+        tuple(factors[j] for j in members): np.prod(signs[:, members], axis=1)
+        @ values
+        / 2 ** (k - 1)
+        for members in contrasts
     }

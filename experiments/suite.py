@@ -109,7 +109,9 @@ def _merged(base: Any, more: Any) -> Any:
     """Mappings joined, all the way down; anything else replaced."""
     if not isinstance(base, dict) or not isinstance(more, dict):
         return more
-    return base | {key: _merged(base[key], value) if key in base else value for key, value in more.items()}
+    return base | {
+        key: _merged(base[key], value) if key in base else value for key, value in more.items()
+    }
 
 
 def conduct(
@@ -151,10 +153,21 @@ def conduct(
             raise UserError(f"years: {years}; at least {least} in {name}.mechanical.{where}")
     for where, design in tree["llm"].items():
         _check_engines(f"{name}.llm.{where}", design)
-    text = str(yaml.safe_dump({"experiment": name, "size": size, "mechanical": tree["mechanical"]}, sort_keys=False))
+    text = str(
+        yaml.safe_dump(
+            {"experiment": name, "size": size, "mechanical": tree["mechanical"]}, sort_keys=False
+        )
+    )
     _open_folder(out, text)
     study = Study(name, size, out, tree, executor, force, watch or _silently)
-    manifest = {"format": FORMAT, "kind": "experiment", "name": name, "size": size, "status": "running", **environment()}
+    manifest = {
+        "format": FORMAT,
+        "kind": "experiment",
+        "name": name,
+        "size": size,
+        "status": "running",
+        **environment(),
+    }
     _write_json(out / MANIFEST, manifest)
     results = module.run(study)
     tables = [result for result in results if isinstance(result, Table)]
@@ -171,7 +184,15 @@ def conduct(
     }
     _write_json(out / MANIFEST, manifest)
     notes = _notes(manifest, study.accounts)
-    report = Report(name, module.QUESTION, out, tables, figures, notes, sum(a["failed"] for a in study.accounts.values()))
+    report = Report(
+        name,
+        module.QUESTION,
+        out,
+        tables,
+        figures,
+        notes,
+        sum(a["failed"] for a in study.accounts.values()),
+    )
     captions = [result.caption for result in results if isinstance(result, Picture)]
     write_atomically(out / REPORT, _report(report, size, captions).encode())
     return report
@@ -181,10 +202,16 @@ def _refuse_taken(override: str, design: Mapping[str, Any], reserved: Iterable[s
     """Raise UserError for a setting that an experiment varies or fixes: its arms would take no notice, or not be what they
     are called."""
     name = override.partition("=")[0].strip()
-    varied = {key for point in [design.get("grid") or {}, *(design.get("list") or [])] for key in point}
+    varied = {
+        key for point in [design.get("grid") or {}, *(design.get("list") or [])] for key in point
+    }
     for keys, does in ((varied, "varies"), (reserved, "fixes")):
-        if any(name == key or key.startswith(f"{name}.") or name.startswith(f"{key}.") for key in keys):
-            raise UserError(f"--set {override}: the experiment {does} it; jaxecon sweep takes a design of your own")
+        if any(
+            name == key or key.startswith(f"{name}.") or name.startswith(f"{key}.") for key in keys
+        ):
+            raise UserError(
+                f"--set {override}: the experiment {does} it; jaxecon sweep takes a design of your own"
+            )
 
 
 def _silently(_: str) -> AbstractContextManager[Listener]:
@@ -202,7 +229,9 @@ def _check_engines(where: str, design: Mapping[str, Any]) -> None:
             raise UserError(f"{error} (or --no-llm)") from error
         local = any(serving.engine == "vllm" for serving in config.servings.values())
         if local and importlib.util.find_spec("vllm") is None:
-            raise UserError(f"{where}: needs vLLM: pip install 'jaxecon[vllm]', on a CPU see docs/install.md; or --no-llm")
+            raise UserError(
+                f"{where}: needs vLLM: pip install 'jaxecon[vllm]', on a CPU see docs/install.md; or --no-llm"
+            )
 
 
 def _open_folder(out: Path, text: str) -> None:
@@ -211,7 +240,9 @@ def _open_folder(out: Path, text: str) -> None:
     try:
         if known.is_file():
             if known.read_text() != text:
-                raise UserError(f"--out: {out}: holds another experiment, or another size of it; give a new folder")
+                raise UserError(
+                    f"--out: {out}: holds another experiment, or another size of it; give a new folder"
+                )
             return
         refuse_existing(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -242,16 +273,26 @@ class Study:
         design = self.designs["llm"].get(name)
         return None if design is None else self._lived("llm", name, design, None)
 
-    def _lived(self, kind: str, name: str, design: Mapping[str, Any], executor: Executor | None) -> Sweep:
+    def _lived(
+        self, kind: str, name: str, design: Mapping[str, Any], executor: Executor | None
+    ) -> Sweep:
         folder = self.folder / kind / name
         with self.watch(f"{self.name}: {kind} {name}") as listener:
-            found = sweep(read(design), out=folder, executor=executor, force=self.force, listener=listener)
+            found = sweep(
+                read(design), out=folder, executor=executor, force=self.force, listener=listener
+            )
         points, years = found.points, found.years
-        seeds = points["seed"].to_pylist() if "seed" in points.column_names else [int(design.get("run", {}).get("seed", 0))]
+        seeds = (
+            points["seed"].to_pylist()
+            if "seed" in points.column_names
+            else [int(design.get("run", {}).get("seed", 0))]
+        )
         self.accounts[f"{kind}.{name}"] = {
             "points": points.num_rows,
             "failed": found.manifest["failed"],
-            "errors": sorted({error for error in points["error"].to_pylist() if error is not None})[:5],
+            "errors": sorted({error for error in points["error"].to_pylist() if error is not None})[
+                :5
+            ],
             "populations": len(set(seeds)),
             **_sizes(read(design)),
             "seeds": [min(seeds), max(seeds)],
@@ -270,7 +311,9 @@ class Study:
                 design.pop("seeds", None)
         return design
 
-    def configurations(self, name: str, points: Sequence[Mapping[str, Any]] | None = None) -> list[tuple[dict[str, Any], Config]]:
+    def configurations(
+        self, name: str, points: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[tuple[dict[str, Any], Config]]:
         """Each point's settings with its configuration. points: as `sweep` takes them."""
         every = Points(read(self._design(name, points)))
         return [(every[i].settings, every.config(every[i])) for i in range(len(every))]
@@ -281,9 +324,13 @@ class Study:
         first = int(design.get("run", {}).get("seed", 0))
         return range(first, first + int(design["seeds"]))
 
-    def computed(self, name: str, work: Callable[[], Iterable[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    def computed(
+        self, name: str, work: Callable[[], Iterable[Mapping[str, Any]]]
+    ) -> list[dict[str, Any]]:
         """Rows that an experiment works out by itself, once: read again where they are there."""
-        path = self.folder / "computed" / f"{name}-{_code()}.parquet"  # other code works out something else
+        path = (
+            self.folder / "computed" / f"{name}-{_code()}.parquet"
+        )  # other code works out something else
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             _write_parquet(path, [dict(row) for row in work()])
@@ -293,7 +340,9 @@ class Study:
 @cache
 def _code() -> str:
     """Which code this is, in a word."""
-    own = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
+    own = hashlib.sha256(
+        b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    ).hexdigest()
     return hashlib.sha256(f"{environment()['code']} {own}".encode()).hexdigest()[:12]
 
 
@@ -328,16 +377,21 @@ def rows_of(found: Sweep) -> list[dict[str, Any]]:
     years = found.years
     rates = [name for name in years.column_names if name.startswith("rate_")]
     by_point: dict[int, list[dict[str, Any]]] = {}
-    for year in years.select(["point", "settling_days", "llm_calls", "llm_fallbacks", *rates]).to_pylist():
+    for year in years.select(
+        ["point", "settling_days", "llm_calls", "llm_fallbacks", *rates]
+    ).to_pylist():
         by_point.setdefault(year["point"], []).append(year)
     rows = []
     for row in found.points.to_pylist():
         path = by_point.get(row["point"], [])
         row |= {
-            kind: sum(year[name] for year in path) for kind, name in (("answers", "llm_calls"), ("fallbacks", "llm_fallbacks"))
+            kind: sum(year[name] for year in path)
+            for kind, name in (("answers", "llm_calls"), ("fallbacks", "llm_fallbacks"))
         }
         if row["status"] == "ok":
-            moved = np.array([[year[name] for name in rates if year[name] is not None] for year in path])
+            moved = np.array(
+                [[year[name] for name in rates if year[name] is not None] for year in path]
+            )
             later = [year["settling_days"] for year in path[1:]]
             row |= {
                 "settling": float(np.mean(later)) if later else None,
@@ -385,7 +439,11 @@ class Arms:
         return np.asarray(self.figures[figure][self.labels.index(label)])
 
 
-def arms_of(rows: Iterable[Mapping[str, Any]], label: Callable[[Mapping[str, Any]], Any], figures: Sequence[str]) -> Arms:
+def arms_of(
+    rows: Iterable[Mapping[str, Any]],
+    label: Callable[[Mapping[str, Any]], Any],
+    figures: Sequence[str],
+) -> Arms:
     """label: of a row's arm; None leaves the row out. Several draws of one population in an arm are averaged.
 
     Raises UserError where no population has all arms, or all figures in them.
@@ -410,11 +468,21 @@ def arms_of(rows: Iterable[Mapping[str, Any]], label: Callable[[Mapping[str, Any
     if not shared and without and populations.keys() - failed:
         raise UserError(f"{', '.join(without)}: no population has a value in all arms")
     if not shared:
-        raise UserError("no population has lived all arms; the points' errors are in the sweeps' points.parquet")
-    array = np.array([[np.mean(cells[seed], axis=0) for seed in shared] for cells in values.values()])
+        raise UserError(
+            "no population has lived all arms; the points' errors are in the sweeps' points.parquet"
+        )
+    array = np.array(
+        [[np.mean(cells[seed], axis=0) for seed in shared] for cells in values.values()]
+    )
     dropped = len(failed.difference(shared))
     lacking = len(populations) - len(shared) - dropped
-    return Arms(list(values), shared, {name: array[..., i] for i, name in enumerate(figures)}, dropped, lacking)
+    return Arms(
+        list(values),
+        shared,
+        {name: array[..., i] for i, name in enumerate(figures)},
+        dropped,
+        lacking,
+    )
 
 
 # --- what is left on disk ----------------------------------------------------------------------------------------------
@@ -446,12 +514,18 @@ def _write_table(out: Path, table: Table) -> None:
 def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
     names = dict.fromkeys(name for row in rows for name in row)
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in names}), sink, compression="zstd")
+    pq.write_table(
+        pa.table({name: [row.get(name) for row in rows] for name in names}),
+        sink,
+        compression="zstd",
+    )
     write_atomically(path, sink.getvalue().to_pybytes())
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_atomically(path, json.dumps(plain(content), indent=1, default=str, allow_nan=False).encode() + b"\n")
+    write_atomically(
+        path, json.dumps(plain(content), indent=1, default=str, allow_nan=False).encode() + b"\n"
+    )
 
 
 def _notes(manifest: Mapping[str, Any], accounts: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -462,9 +536,13 @@ def _notes(manifest: Mapping[str, Any], accounts: Mapping[str, Mapping[str, Any]
     ]
     for name, account in accounts.items():
         if account["failed"]:
-            notes.append(f"FAILED: {account['failed']} of {account['points']} points of {name}: {'; '.join(account['errors'])}")
+            notes.append(
+                f"FAILED: {account['failed']} of {account['points']} points of {name}: {'; '.join(account['errors'])}"
+            )
         if name.startswith("mechanical.") and account["populations"] < LEAST_POPULATIONS:
-            notes.append(f"{name}: {account['populations']} populations; fewer than {LEAST_POPULATIONS} tell little.")
+            notes.append(
+                f"{name}: {account['populations']} populations; fewer than {LEAST_POPULATIONS} tell little."
+            )
         if account["answers"]:
             models = ", ".join(account["models"])
             notes.append(
@@ -485,5 +563,7 @@ def _report(report: Report, size: str, captions: Sequence[str]) -> str:
     for path, caption in zip(report.figures, captions, strict=True):
         parts.append(f"![{caption}](figures/{path.name})\n\n{caption}")
     parts.append("\n".join(f"- {note}" for note in report.notes))
-    parts.append(f"{hardware['cpu']}, {hardware['visible_cores']} cores; {', '.join(hardware['devices'])}.")
+    parts.append(
+        f"{hardware['cpu']}, {hardware['visible_cores']} cores; {', '.join(hardware['devices'])}."
+    )
     return "\n\n".join(parts) + "\n"

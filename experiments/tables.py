@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from experiments.statistics import RESAMPLES, Difference, Estimate, deviation, difference, estimate, factorial_effects, holm
+from experiments.statistics import (
+    RESAMPLES,
+    Difference,
+    Estimate,
+    deviation,
+    difference,
+    estimate,
+    factorial_effects,
+    holm,
+)
 
 if TYPE_CHECKING:
     from experiments.suite import Arms
@@ -88,11 +97,17 @@ def arms_table(
     for figure in figures:
         for label in arms.labels:
             values = arms.of(figure, label)
-            row: dict[str, Any] = {"figure": figure, arm: shown[label], **_named(estimate(values, resamples=resamples))}
+            row: dict[str, Any] = {
+                "figure": figure,
+                arm: shown[label],
+                **_named(estimate(values, resamples=resamples)),
+            }
             other = against.get(label)
             if other is not None and label != other:
                 others = arms.of(figure, other)
-                scale = max(1.0 if "gain" in figure else 0.0, float(np.max(np.abs([values, others]))))
+                scale = max(
+                    1.0 if "gain" in figure else 0.0, float(np.max(np.abs([values, others])))
+                )
                 row |= {
                     "reference": shown[other],
                     **_compared(difference(values - others, scale=scale, resamples=resamples)),
@@ -119,10 +134,20 @@ def arms_table(
     return Table(name, title, rows, heads, _sections(rows, cells), " ".join(notes), printed)
 
 
-def spread_table(name: str, title: str, arms: "Arms", figures: Sequence[str], words: Mapping[Any, str] | None = None) -> Table:
+def spread_table(
+    name: str,
+    title: str,
+    arms: "Arms",
+    figures: Sequence[str],
+    words: Mapping[Any, str] | None = None,
+) -> Table:
     """Standard deviations over populations."""
     rows: list[dict[str, Any]] = [
-        {"figure": figure, "arm": (words or {}).get(label, _plain(label)), **_named(deviation(arms.of(figure, label)))}
+        {
+            "figure": figure,
+            "arm": (words or {}).get(label, _plain(label)),
+            **_named(deviation(arms.of(figure, label))),
+        }
         for figure in figures
         for label in arms.labels
     ]
@@ -134,28 +159,45 @@ def spread_table(name: str, title: str, arms: "Arms", figures: Sequence[str], wo
 
 
 def effects_table(
-    name: str, title: str, cells: Mapping[str, Mapping[tuple[bool, ...], np.ndarray]], factors: Sequence[str]
+    name: str,
+    title: str,
+    cells: Mapping[str, Mapping[tuple[bool, ...], np.ndarray]],
+    factors: Sequence[str],
 ) -> Table:
     """Main effects and two-way interactions of a full factorial. cells: by figure, as `factorial_effects` takes them."""
     rows: list[dict[str, Any]] = []
     for figure, found in cells.items():
         for members, values in factorial_effects(found, factors).items():
             estimated = difference(values)
-            row = {"figure": figure, "effect": " x ".join(members), "n": estimated.n, **_compared(estimated)}
+            row = {
+                "figure": figure,
+                "effect": " x ".join(members),
+                "n": estimated.n,
+                **_compared(estimated),
+            }
             rows.append(row)
     _correct(rows)
-    shown = [[row["effect"], str(row["n"]), *_difference_cells(row, FIGURES[row["figure"]].scale)] for row in rows]
+    shown = [
+        [row["effect"], str(row["n"]), *_difference_cells(row, FIGURES[row["figure"]].scale)]
+        for row in rows
+    ]
     return Table(name, title, rows, ["effect of", "n", "effect", "d", "p"], _sections(rows, shown))
 
 
-def described_table(name: str, title: str, rows: list[dict[str, Any]], figures: Sequence[str]) -> Table:
+def described_table(
+    name: str, title: str, rows: list[dict[str, Any]], figures: Sequence[str]
+) -> Table:
     """Runs with a language model, as they were. rows: `suite.rows_of` of a sweep, and `described` for each: who it was."""
 
     def cell(row: dict[str, Any], figure: str) -> str:
-        return number_text(row[figure], FIGURES[figure].scale) if row.get(figure) is not None else ""
+        return (
+            number_text(row[figure], FIGURES[figure].scale) if row.get(figure) is not None else ""
+        )
 
     shown = [[FIGURES[figure].words, *(cell(row, figure) for row in rows)] for figure in figures]
-    shown += [[counted, *(str(row[counted]) for row in rows)] for counted in ("answers", "fallbacks")]
+    shown += [
+        [counted, *(str(row[counted]) for row in rows)] for counted in ("answers", "fallbacks")
+    ]
     heads = ["", *(row["described"] for row in rows)]
     note = "One run each, described and not tested: one population, one draw."
     return Table(name, title, rows, heads, shown, note)
@@ -194,8 +236,14 @@ def _sections(rows: Sequence[Mapping[str, Any]], cells: Sequence[list[str]]) -> 
 
 
 def _difference_cells(row: Mapping[str, Any], scale: float) -> list[str]:
-    text = interval_text(row["difference"], row["difference_low"], row["difference_high"], scale, sign=True)
-    return [text, "" if math.isnan(row["effect_size"]) else f"{row['effect_size']:+.2f}", p_text(row["p"])]
+    text = interval_text(
+        row["difference"], row["difference_low"], row["difference_high"], scale, sign=True
+    )
+    return [
+        text,
+        "" if math.isnan(row["effect_size"]) else f"{row['effect_size']:+.2f}",
+        p_text(row["p"]),
+    ]
 
 
 def _plain(label: Any) -> str:
@@ -212,7 +260,9 @@ def number_text(value: float, scale: float = 1.0) -> str:
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}" if abs(x) < 1 else f"{x:.1f}"
 
 
-def interval_text(mean: float, low: float, high: float, scale: float = 1.0, *, sign: bool = False) -> str:
+def interval_text(
+    mean: float, low: float, high: float, scale: float = 1.0, *, sign: bool = False
+) -> str:
     """`mean [low, high]` with as many digits as the interval leaves certain."""
     mean, low, high = (scale * x for x in (mean, low, high))
     width = (high - low) / 2
@@ -229,7 +279,12 @@ def interval_text(mean: float, low: float, high: float, scale: float = 1.0, *, s
 
 def markdown(table: Table) -> str:
     """As GitHub shows it."""
-    lines = [f"### {table.title}", "", f"| {' | '.join(table.heads)} |", "|" + "---|" * len(table.heads)]
+    lines = [
+        f"### {table.title}",
+        "",
+        f"| {' | '.join(table.heads)} |",
+        "|" + "---|" * len(table.heads),
+    ]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in table.cells]
     return "\n".join([*lines, *(["", table.note] if table.note else [])])
 

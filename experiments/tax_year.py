@@ -23,17 +23,35 @@ def run(study: Study) -> list[Table | Picture]:
     arms = arms_of(rows, lambda row: row[DAYS], (*SETTLING, *WELFARE))
     longest = max(arms.labels)
     results: list[Table | Picture] = [
-        arms_table("settling", "Settling and oscillation by the days of a tax year", arms, SETTLING, longest, arm="days"),
-        arms_table("welfare", "Gain over US federal in the last year", arms, WELFARE, longest, arm="days"),
+        arms_table(
+            "settling",
+            "Settling and oscillation by the days of a tax year",
+            arms,
+            SETTLING,
+            longest,
+            arm="days",
+        ),
+        arms_table(
+            "welfare", "Gain over US federal in the last year", arms, WELFARE, longest, arm="days"
+        ),
         Picture(
-            "tax_year", "Settling time, oscillation and last year's welfare by the days of a tax year.", _draw(arms), (13, 4)
+            "tax_year",
+            "Settling time, oscillation and last year's welfare by the days of a tax year.",
+            _draw(arms),
+            (13, 4),
         ),
     ]
     described = study.described("workers")
     if described is not None:
-        told = [row | _share(row) | {"described": f"{row[DAYS]} days"} for row in rows_of(described)]
+        told = [
+            row | _share(row) | {"described": f"{row[DAYS]} days"} for row in rows_of(described)
+        ]
         figures = ("settling", "settled_share", "mean_hours", "yearly_change", *WELFARE)
-        results.append(described_table("llm_workers", "Language-model workers under the in-context planner", told, figures))
+        results.append(
+            described_table(
+                "llm_workers", "Language-model workers under the in-context planner", told, figures
+            )
+        )
     return results
 
 
@@ -52,7 +70,13 @@ def _draw(arms: Arms) -> Any:
         settling.set_yscale("log")
         finish(settling, title="days until hours have settled", x="days of a tax year", y="days")
         curve(moves, days, arms, days, "reversals")
-        finish(moves, title="changes of a rate that reverse the last", x="days of a tax year", y="%", legend=False)
+        finish(
+            moves,
+            title="changes of a rate that reverse the last",
+            x="days of a tax year",
+            y="%",
+            legend=False,
+        )
         for i, name in enumerate(WELFARE):
             curve(welfare, days, arms, days, name, colour=i)
         finish(welfare, title="gain over US federal, last year", x="days of a tax year", y="%")

@@ -63,7 +63,9 @@ def run(study: Study) -> list[Table | Picture]:
     for economy in whole.labels:
         arms = arms_of([row for row in learning if _economy(row) == economy], _planner, WELFARE)
         title = f"Leaving out a cue, {economy}"
-        by_economy.append(arms_table(f"cues_{len(by_economy)}", title, arms, WELFARE, "whole", arm="planner"))
+        by_economy.append(
+            arms_table(f"cues_{len(by_economy)}", title, arms, WELFARE, "whole", arm="planner")
+        )
     steps = _steps_table(study)
     picture = Picture(
         "cues",
@@ -76,15 +78,30 @@ def run(study: Study) -> list[Table | Picture]:
 
 def _steps_table(study: Study) -> Table:
     """What the best schedule brings where people choose any hours, and where they choose among the paper's eleven."""
-    people = [config for settings, config in study.configurations("learning") if _planner(settings) == "whole"]
+    people = [
+        config
+        for settings, config in study.configurations("learning")
+        if _planner(settings) == "whole"
+    ]
     best = [
-        {"arm": f"{_economy(row)}: {hours}", "seed": row["seed"], "status": "ok", "gain_best": row[figure]}
+        {
+            "arm": f"{_economy(row)}: {hours}",
+            "seed": row["seed"],
+            "status": "ok",
+            "gain_best": row[figure],
+        }
         for row in study.computed("steps", lambda: _best_gains(people))
         for hours, figure in (("any hours", "any_hours"), ("steps of ten", "steps"))
     ]
     sides = arms_of(best, lambda row: row["arm"], ("gain_best",))
-    yardsticks = {label: label.replace("steps of ten", "any hours") for label in sides.labels if label.endswith("ten")}
-    title = "Three brackets, the best of all rates in steps of ten points, everybody responding exactly"
+    yardsticks = {
+        label: label.replace("steps of ten", "any hours")
+        for label in sides.labels
+        if label.endswith("ten")
+    }
+    title = (
+        "Three brackets, the best of all rates in steps of ten points, everybody responding exactly"
+    )
     return arms_table("steps", title, sides, ("gain_best",), yardsticks, arm="hours")
 
 
@@ -109,10 +126,14 @@ def best_gains(economy: Economy, thresholds: jax.Array) -> tuple[jax.Array, jax.
         payoff = choice_payoffs(schedule, problem.skill, problem.preferences)
         hours = jnp.asarray(HOURS, payoff.dtype)[jnp.argmax(payoff, axis=-1)]
         chosen = settle(schedule, hours, problem.skill, problem.preferences, problem.weights)
-        return problem.welfare_of(problem.outcome(schedule).utility), problem.welfare_of(chosen.utility)
+        return problem.welfare_of(problem.outcome(schedule).utility), problem.welfare_of(
+            chosen.utility
+        )
 
     levels = np.linspace(0, 1, _POINTS)
-    grid = np.stack(np.meshgrid(*[levels] * thresholds.shape[0], indexing="ij"), axis=-1).reshape(-1, thresholds.shape[0])
+    grid = np.stack(np.meshgrid(*[levels] * thresholds.shape[0], indexing="ij"), axis=-1).reshape(
+        -1, thresholds.shape[0]
+    )
     found = jax.lax.map(welfare, jnp.asarray(grid, thresholds.dtype), batch_size=64)
     any_hours, steps = (welfare_gain(economy, jnp.max(x)) for x in found)
     return any_hours, steps

@@ -27,12 +27,21 @@ QUESTION = (
     "does another leader raise welfare, and how often does a majority live at the cost of the others?"
 )
 LEAST_YEARS = 3  # one before any election, and two leaders
-RESERVED = ("planner.kind", "elections.candidates", "population.cohorts.0.size", "population.skills", "population.file")
+RESERVED = (
+    "planner.kind",
+    "elections.candidates",
+    "population.cohorts.0.size",
+    "population.skills",
+    "population.file",
+)
 # Of skills: income at full time fitted to ACS 2023; the paper's uniform wages; nine poor for one who earns ten times as much.
 SKILLS: dict[str, dict[str, Any]] = {
     "GB2": {"population.skills": "gb2", "population.file": None},
     "uniform": {"population.skills": "uniform", "population.file": None},
-    "two classes": {"population.skills": "file", "population.file": str(Path(__file__).with_name("two_classes.csv"))},
+    "two classes": {
+        "population.skills": "file",
+        "population.file": str(Path(__file__).with_name("two_classes.csv")),
+    },
 }
 ECONOMIES = tuple(product((3, 10, 50), SKILLS))
 EXPLOITED = 0.05  # of its utility at the optimum, that a minority loses where it is exploited
@@ -57,17 +66,45 @@ def run(study: Study) -> list[Table | Picture]:
         for who, figure in (("elected", "gain_elected"), ("optimum", "gain_optimum"))
     ]
     sides = arms_of(pairs, lambda row: row["arm"], ("gain_once_learnt",))
-    yardsticks = {label: label.replace(": elected", ": optimum") for label in sides.labels if label.endswith("elected")}
+    yardsticks = {
+        label: label.replace(": elected", ": optimum")
+        for label in sides.labels
+        if label.endswith("elected")
+    }
     results: list[Table | Picture] = [
-        arms_table("welfare", "Gain in elected leaders' years", sides, ("gain_once_learnt",), yardsticks, arm="economy"),
-        arms_table("conflict", "Majorities and minorities, beside the optimum", arms, CONFLICT, arm="economy"),
+        arms_table(
+            "welfare",
+            "Gain in elected leaders' years",
+            sides,
+            ("gain_once_learnt",),
+            yardsticks,
+            arm="economy",
+        ),
+        arms_table(
+            "conflict",
+            "Majorities and minorities, beside the optimum",
+            arms,
+            CONFLICT,
+            arm="economy",
+        ),
         *_turnovers([row for row in rows if row.get("turnover_raised") is not None]),
-        Picture("voting", "Elected leaders beside the exact optimum, and majorities at the others' cost.", _draw(arms), (12, 4)),
+        Picture(
+            "voting",
+            "Elected leaders beside the exact optimum, and majorities at the others' cost.",
+            _draw(arms),
+            (12, 4),
+        ),
     ]
     if "methods" in study.designs["mechanical"]:
-        counted = arms_of(_rows(study, "methods"), lambda row: row["elections.method"], (*WELFARE, *CONFLICT))
+        counted = arms_of(
+            _rows(study, "methods"), lambda row: row["elections.method"], (*WELFARE, *CONFLICT)
+        )
         title = "Ways of counting, ten workers who all may stand"
-        results.append(arms_table("methods", title, counted, ("gain_elected", *CONFLICT), "plurality", arm="method"))
+        results.append(
+            arms_table(
+                "methods", title, counted, ("gain_elected", *CONFLICT), "plurality", arm="method"
+            )
+        )
     described = study.described("electorate")
     if described is not None:
         told = [
@@ -77,7 +114,11 @@ def run(study: Study) -> list[Table | Picture]:
             for row in described.points.to_pylist()
         ]
         figures = ("turnover", "gain_realised", "gain_equilibrium", "mean_hours")
-        results.append(described_table("llm_electorate", "Language models that elect one of themselves", told, figures))
+        results.append(
+            described_table(
+                "llm_electorate", "Language models that elect one of themselves", told, figures
+            )
+        )
     return results
 
 
@@ -98,26 +139,52 @@ def _turnovers(rows: list[dict[str, Any]]) -> list[Table]:
             ("turnover_raised",),
             arm="economy",
         )
-        for only in ((lambda row, economy=economy: economy if _economy(row) == economy else None) for economy in economies)
+        for only in (
+            (lambda row, economy=economy: economy if _economy(row) == economy else None)
+            for economy in economies
+        )
     ]
     first = parts[0]
     cells = [first.cells[0], *(line for part in parts for line in part.cells[1:])]
     note = "Of populations in which the leader changed at least once."
-    return [Table(first.name, first.title, [row for part in parts for row in part.rows], first.heads, cells, note)]
+    return [
+        Table(
+            first.name,
+            first.title,
+            [row for part in parts for row in part.rows],
+            first.heads,
+            cells,
+            note,
+        )
+    ]
 
 
-def _rows(study: Study, name: str, points: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+def _rows(
+    study: Study, name: str, points: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
     """A row for each point: settings, and what its leaders did."""
     found = study.sweep(name, points)
-    judged = {row["point"]: row for row in study.computed(name, lambda: _judged(study, name, found, points))}
+    judged = {
+        row["point"]: row
+        for row in study.computed(name, lambda: _judged(study, name, found, points))
+    }
     rows = []
     for row in found.points.to_pylist():
-        skills = next((n for n, s in SKILLS.items() if all(row.get(key) == value for key, value in s.items())), "GB2")
+        skills = next(
+            (
+                n
+                for n, s in SKILLS.items()
+                if all(row.get(key) == value for key, value in s.items())
+            ),
+            "GB2",
+        )
         rows.append(row | {"skills": skills} | judged.get(row["point"], {}))
     return rows
 
 
-def _judged(study: Study, name: str, found: Sweep, points: list[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
+def _judged(
+    study: Study, name: str, found: Sweep, points: list[dict[str, Any]] | None
+) -> Iterator[dict[str, Any]]:
     years: dict[int, list[dict[str, Any]]] = {}
     for year in found.years.to_pylist():
         years.setdefault(year["point"], []).append(year)
@@ -142,11 +209,18 @@ def conflict(config: Config, years: list[dict[str, Any]]) -> dict[str, float | N
         economy = build_economy(config)
         problem = leader_problem(economy)
         best = announced_schedule(
-            config.model_copy(update={"planner": config.planner.model_copy(update={"kind": "optimum"})}), economy
+            config.model_copy(
+                update={"planner": config.planner.model_copy(update={"kind": "optimum"})}
+            ),
+            economy,
         )
         every = jnp.concatenate([best.rates[None], jnp.asarray(rates, best.rates.dtype)])
         utility = np.asarray(_valuations(problem, best.thresholds, every), np.float64)
-        optimum = float(welfare_gain(economy, problem.welfare_of(problem.settled_utility(problem.outcome(best)))))
+        optimum = float(
+            welfare_gain(
+                economy, problem.welfare_of(problem.settled_utility(problem.outcome(best)))
+            )
+        )
         weights = np.asarray(problem.weights, np.float64)
     change, at_optimum = utility[1:] - utility[0], np.abs(utility[0])
     better, share = change > _NOTICED, weights / weights.sum()
@@ -194,10 +268,28 @@ def _draw(arms: Arms) -> Any:
             found = [estimate(100 * arms.of(name, label)) for label in arms.labels]
             mean = np.array([e.mean for e in found])
             reach = np.nan_to_num(np.abs([[e.mean - e.low, e.high - e.mean] for e in found])).T
-            axes.errorbar(places + aside, mean, reach, label=words, color=COLOURS[i], fmt="o", markersize=5, capsize=3)
+            axes.errorbar(
+                places + aside,
+                mean,
+                reach,
+                label=words,
+                color=COLOURS[i],
+                fmt="o",
+                markersize=5,
+                capsize=3,
+            )
         for axes in (gains, conflicts):
-            axes.set_xticks(places, [str(label).replace(" workers,", "").replace(" ", "\n") for label in arms.labels])
+            axes.set_xticks(
+                places,
+                [str(label).replace(" workers,", "").replace(" ", "\n") for label in arms.labels],
+            )
         finish(gains, title="gain over US federal, once learnt", x="workers", y="%")
-        finish(conflicts, title="years in which a majority exploits the others", x="workers", y="%", legend=False)
+        finish(
+            conflicts,
+            title="years in which a majority exploits the others",
+            x="workers",
+            y="%",
+            legend=False,
+        )
 
     return draw

@@ -53,7 +53,11 @@ class Served:
         used, price = reply.usage, self.price
         cached = price.prompt if price.cached is None else price.cached
         fresh = used.prompt_tokens - used.cached_tokens
-        return (fresh * price.prompt + used.cached_tokens * cached + used.completion_tokens * price.completion) / 1e6
+        return (
+            fresh * price.prompt
+            + used.cached_tokens * cached
+            + used.completion_tokens * price.completion
+        ) / 1e6
 
 
 class _Abandoned(Exception):
@@ -112,17 +116,22 @@ class Bridge:
             for (cohort, kind), account in self.accounts.items()
         ]
 
-    def restore_accounts(self, accounted: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]) -> None:
+    def restore_accounts(
+        self, accounted: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]
+    ) -> None:
         """Go on counting from what `accounted` and `seconds` were."""
         self._seconds = dict(seconds)
         self.accounts = {
             (given["cohort"], given["kind"]): Account(
-                **{f.name: given[f.name] for f in fields(Account) if f.name != "statuses"}, statuses=Counter(given["statuses"])
+                **{f.name: given[f.name] for f in fields(Account) if f.name != "statuses"},
+                statuses=Counter(given["statuses"]),
             )
             for given in accounted
         }
 
-    def decide(self, kind: DecisionKind[Observation, Value], observations: Sequence[Observation]) -> list[Decision[Value]]:
+    def decide(
+        self, kind: DecisionKind[Observation, Value], observations: Sequence[Observation]
+    ) -> list[Decision[Value]]:
         """One decision per observation, in order.
 
         Raises:
@@ -142,7 +151,9 @@ class Bridge:
             replies = self._answers(requests)
             still_open = []
             for i, reply in zip(open_, replies, strict=True):
-                if reply.error is not None:  # the request itself cannot be answered (too long, say): asking again is no use
+                if (
+                    reply.error is not None
+                ):  # the request itself cannot be answered (too long, say): asking again is no use
                     decisions[i] = Decision(kind.fallback(observations[i]), "fallback", attempt + 1)
                     continue
                 try:
@@ -167,16 +178,24 @@ class Bridge:
         used = self.usage
         tokens = used.prompt_tokens + used.completion_tokens
         if self._budget_tokens is not None and tokens >= self._budget_tokens:
-            raise BudgetSpent(f"llm.budget_tokens: {self._budget_tokens:,} are spent ({tokens:,} used)")
+            raise BudgetSpent(
+                f"llm.budget_tokens: {self._budget_tokens:,} are spent ({tokens:,} used)"
+            )
         if self._budget_usd is not None and used.dollars >= self._budget_usd:
-            raise BudgetSpent(f"llm.budget_usd: {self._budget_usd:g} are spent ({used.dollars:.4f} used)")
+            raise BudgetSpent(
+                f"llm.budget_usd: {self._budget_usd:g} are spent ({used.dollars:.4f} used)"
+            )
 
     def _fitting(
         self, kind: DecisionKind[Observation, Value], observation: Observation
     ) -> tuple[Observation, tuple[Message, ...]]:
         """The observation with so much of its history that prompt and answer fit the model, and its chat."""
         served = self._served[observation.cohort]
-        room = served.max_model_len - max(self._sampling.max_tokens, kind.tokens(observation)) - _REPLY_ROOM * bool(self._retries)
+        room = (
+            served.max_model_len
+            - max(self._sampling.max_tokens, kind.tokens(observation))
+            - _REPLY_ROOM * bool(self._retries)
+        )
         while True:
             messages = kind.messages(observation)
             # a token has a byte or more: most prompts need not be counted
@@ -190,9 +209,21 @@ class Bridge:
             observation = shorter
 
     def _request(
-        self, kind: DecisionKind[Observation, Value], observation: Observation, messages: tuple[Message, ...], attempt: int
+        self,
+        kind: DecisionKind[Observation, Value],
+        observation: Observation,
+        messages: tuple[Message, ...],
+        attempt: int,
     ) -> Request:
-        draw = Draw(self._seed, kind.name, observation.year, observation.day, observation.cohort, observation.agent, attempt)
+        draw = Draw(
+            self._seed,
+            kind.name,
+            observation.year,
+            observation.day,
+            observation.cohort,
+            observation.agent,
+            attempt,
+        )
         sampling = _with_room(self._sampling, kind.tokens(observation))
         return Request(messages, kind.schema(observation), sampling, draw, observation)
 
@@ -207,7 +238,13 @@ class Bridge:
         def ask(indices: list[int]) -> None:
             served = self._served[requests[indices[0]].draw.cohort]
             try:
-                replies.update(zip(indices, self._answers_of(served, [requests[i] for i in indices], abandoned), strict=True))
+                replies.update(
+                    zip(
+                        indices,
+                        self._answers_of(served, [requests[i] for i in indices], abandoned),
+                        strict=True,
+                    )
+                )
             except BaseException:
                 abandoned.set()  # the others stop at their next answer: nobody waits for whole batches
                 raise
@@ -215,7 +252,9 @@ class Bridge:
         started = time.monotonic()
         first, *others = by_served.values()
         try:
-            with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:  # engines work at the same time
+            with ThreadPoolExecutor(
+                max(len(others), 1), "jaxecon-engine"
+            ) as beside:  # engines work at the same time
                 waiting = [beside.submit(ask, indices) for indices in others]
                 try:
                     with suppress(_Abandoned):  # what began that is one of the others' failures
@@ -224,7 +263,9 @@ class Bridge:
                 except BaseException:
                     abandoned.set()  # an interruption of the waiting, too
                     raise
-            for failure in (one.exception() for one in waiting):  # what began it, and not what it led to
+            for failure in (
+                one.exception() for one in waiting
+            ):  # what began it, and not what it led to
                 if failure is not None and not isinstance(failure, _Abandoned):
                     raise failure
         finally:
@@ -232,7 +273,9 @@ class Bridge:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
         return [replies[i] for i in range(len(requests))]
 
-    def _answers_of(self, served: Served, requests: Sequence[Request], abandoned: threading.Event) -> list[Completion]:
+    def _answers_of(
+        self, served: Served, requests: Sequence[Request], abandoned: threading.Event
+    ) -> list[Completion]:
         """abandoned: set where these answers are of no use any more; what came is kept."""
         identity = served.engine.identity
         keys = [request_key(identity, request) for request in requests]
@@ -294,7 +337,10 @@ class Bridge:
         return found
 
     def _record(
-        self, kind: DecisionKind[Observation, Value], observations: Sequence[Observation], decisions: Sequence[Decision[Value]]
+        self,
+        kind: DecisionKind[Observation, Value],
+        observations: Sequence[Observation],
+        decisions: Sequence[Decision[Value]],
     ) -> None:
         for o, d in zip(observations, decisions, strict=True):
             self._account(o.cohort, kind.name).statuses[d.status] += 1
@@ -309,7 +355,9 @@ class Bridge:
         )
 
 
-_as_json = lru_cache(maxsize=4096, typed=True)(json.dumps)  # of numbers, truths, tuples of numbers and texts
+_as_json = lru_cache(maxsize=4096, typed=True)(
+    json.dumps
+)  # of numbers, truths, tuples of numbers and texts
 
 
 @lru_cache(maxsize=256)

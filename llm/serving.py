@@ -53,7 +53,9 @@ def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, S
             start = partial(engine, settings, config.seed, cohorts)
             served = Served(
                 given if name is None and given is not None else start(),
-                start if settings.engine == "vllm" and (name is not None or given is None) else None,
+                start
+                if settings.engine == "vllm" and (name is not None or given is None)
+                else None,
                 settings.max_model_len,
                 settings.price,
             )
@@ -67,7 +69,9 @@ def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, S
 
 
 @contextmanager
-def replaying(config: Config, transcript: Path, identities: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Served]]:
+def replaying(
+    config: Config, transcript: Path, identities: Mapping[str, Mapping[str, str]]
+) -> Iterator[dict[str, Served]]:
     """What serves each cohort of a run that is lived again, by its name: its own answers. identities: of what gave them."""
     from llm.engines.replayed import ReplayEngine
 
@@ -75,8 +79,12 @@ def replaying(config: Config, transcript: Path, identities: Mapping[str, Mapping
         by_cohort: dict[str, Served] = {}
         for name, cohorts in asked_by(config).items():
             settings = config.servings[name]
-            again = stack.enter_context(closing(ReplayEngine(transcript, identity=identities[cohorts[0]])))
-            by_cohort |= dict.fromkeys(cohorts, Served(again, None, settings.max_model_len, settings.price))
+            again = stack.enter_context(
+                closing(ReplayEngine(transcript, identity=identities[cohorts[0]]))
+            )
+            by_cohort |= dict.fromkeys(
+                cohorts, Served(again, None, settings.max_model_len, settings.price)
+            )
         yield by_cohort
 
 
@@ -118,4 +126,6 @@ def engine(settings: Serving, seed: int, cohorts: list[str]) -> Engine:
 
 def manifest(served: Mapping[str, Served]) -> dict[str, dict[str, object]]:
     """What a run's manifest says of the models, by cohort."""
-    return {cohort: {**one.engine.identity, **one.engine.description} for cohort, one in served.items()}
+    return {
+        cohort: {**one.engine.identity, **one.engine.description} for cohort, one in served.items()
+    }

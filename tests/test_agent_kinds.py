@@ -42,7 +42,9 @@ def final(table):
     "sections",
     [
         {},
-        pytest.param({"preferences": {"consumption_curvature": 1.0}}, marks=pytest.mark.slow),  # compiles for a minute
+        pytest.param(
+            {"preferences": {"consumption_curvature": 1.0}}, marks=pytest.mark.slow
+        ),  # compiles for a minute
     ],
     ids=["fixed weights", "curvature"],
 )
@@ -72,22 +74,39 @@ def numpy_welfare(function, consumption, cost, w, g, eta, epsilon=1.0):
 @pytest.mark.parametrize(
     ("function", "eta"),
     [
-        *((f, 0.0) for f in ("inverse_income", "inverse_consumption", "utilitarian", "atkinson", "rawlsian")),
+        *(
+            (f, 0.0)
+            for f in (
+                "inverse_income",
+                "inverse_consumption",
+                "utilitarian",
+                "atkinson",
+                "rawlsian",
+            )
+        ),
         *((f, 1.0) for f in ("inverse_income", "utilitarian", "rawlsian")),
     ],
 )
 def test_weight_of_a_worker_is_what_welfare_gains_from_its_dollar(function, eta):
     """Cohort.welfare_weight against differences of a NumPy welfare at the US federal reference; mean 1."""
-    config = config_of(welfare={"function": function}, preferences={"consumption_curvature": eta}, precision="float64")
+    config = config_of(
+        welfare={"function": function},
+        preferences={"consumption_curvature": eta},
+        precision="float64",
+    )
     with computing(config):
         economy = build_economy(config)
         everyone, reference = economy.everyone, economy.reference
         g = np.asarray(everyone.welfare_weight)
-        chex.assert_trees_all_equal(jnp.concatenate([c.welfare_weight for c in economy.cohorts.values()]), g)
+        chex.assert_trees_all_equal(
+            jnp.concatenate([c.welfare_weight for c in economy.cohorts.values()]), g
+        )
         w, x = np.asarray(everyone.weight), np.asarray(reference.consumption)
         assert np.average(g, weights=w) == pytest.approx(1)
         fixed = np.concatenate([np.asarray(v) for v in economy.welfare.weights.values()])
-        cost = np.asarray(everyone.preferences.disutility_weight) * np.asarray(reference.hours) ** 3.5
+        cost = (
+            np.asarray(everyone.preferences.disutility_weight) * np.asarray(reference.hours) ** 3.5
+        )
         if function == "rawlsian":  # the poorest share the only weight there is
             utility = np.asarray(reference.utility)
             poorest = utility == utility.min()
@@ -97,7 +116,10 @@ def test_weight_of_a_worker_is_what_welfare_gains_from_its_dollar(function, eta)
         for i in range(len(x)):
             up, down = x.copy(), x.copy()
             up[i], down[i] = x[i] + 0.5, x[i] - 0.5
-            gain.append(numpy_welfare(function, up, cost, w, fixed, eta) - numpy_welfare(function, down, cost, w, fixed, eta))
+            gain.append(
+                numpy_welfare(function, up, cost, w, fixed, eta)
+                - numpy_welfare(function, down, cost, w, fixed, eta)
+            )
         each = np.array(gain) / w
         np.testing.assert_allclose(g, each / np.average(each, weights=w), rtol=2e-4, atol=1e-6)
         if eta == 0 and function != "atkinson":
@@ -114,12 +136,19 @@ def test_weights_where_nobody_counts():
 def test_first_order_effect_is_the_economys_at_the_reference():
     """Log utility, everybody at the US federal reference: one altruist's hours maximise the welfare of the whole economy,
     with its rebate, but for what is of second order (the reciprocal of the number of people)."""
-    config = config_of(preferences={"consumption_curvature": 1.0}, schedule={"brackets": "us_federal"})
+    config = config_of(
+        preferences={"consumption_curvature": 1.0}, schedule={"brackets": "us_federal"}
+    )
     with computing(config):
         economy = build_economy(config)
         everyone, reference = economy.everyone, economy.reference
-        hours = np.asarray(altruistic_response(je.TaxSchedule.us_federal(), everyone, reference.rebate))
-        skill, w, c = (np.asarray(a) for a in (everyone.skill, everyone.weight, everyone.preferences.disutility_weight))
+        hours = np.asarray(
+            altruistic_response(je.TaxSchedule.us_federal(), everyone, reference.rebate)
+        )
+        skill, w, c = (
+            np.asarray(a)
+            for a in (everyone.skill, everyone.weight, everyone.preferences.disutility_weight)
+        )
         gw = np.concatenate([np.asarray(v) for v in economy.welfare.weights.values()])
         z0 = skill * np.asarray(reference.hours)
         t0 = oracle.tax(oracle.US_THRESHOLDS, oracle.US_RATES, z0)

@@ -46,7 +46,12 @@ def state(scale=1.0):
 
 def written(folder, position=None, **more):
     position = position or Position(1, 2)
-    return write(folder, position, {n: _copied(x) for n, x in named_leaves(state(**more)).items()}, {"extra": [1]})
+    return write(
+        folder,
+        position,
+        {n: _copied(x) for n, x in named_leaves(state(**more)).items()},
+        {"extra": [1]},
+    )
 
 
 def same(a, b):
@@ -63,12 +68,18 @@ def test_what_is_written_comes_back(tmp_path):
     back, meta = restore(found, state(scale=0.0))
     same(back, state())
     assert (meta["format"], meta["year"], meta["day"], meta["extra"]) == (1, 1, 2, [1])
-    assert sorted(p.name for p in found.path.iterdir()) == ["SHA256SUMS", "arrays", "checkpoint.json"]
+    assert sorted(p.name for p in found.path.iterdir()) == [
+        "SHA256SUMS",
+        "arrays",
+        "checkpoint.json",
+    ]
 
 
 def test_sums_are_what_sha256sum_reads(tmp_path):
     path = written(tmp_path)
-    checked = subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=path, capture_output=True, text=True)
+    checked = subprocess.run(
+        ["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=path, capture_output=True, text=True
+    )
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.count(": OK") == len(files_below(path)) - 1
 
@@ -92,7 +103,12 @@ def damages():
         data[len(data) // 2] ^= 0x10
         path.write_bytes(data)
 
-    return {"truncated": truncated, "flipped": flipped, "missing": Path.unlink, "empty": lambda path: path.write_bytes(b"")}
+    return {
+        "truncated": truncated,
+        "flipped": flipped,
+        "missing": Path.unlink,
+        "empty": lambda path: path.write_bytes(b""),
+    }
 
 
 @pytest.mark.parametrize("damage", damages())
@@ -100,7 +116,11 @@ def test_damage_to_any_file_is_seen_and_the_one_before_is_used(tmp_path, damage)
     written(tmp_path, Position(1, 0))
     newest = written(tmp_path, Position(2, 0))
     pristine = shutil.copytree(newest, tmp_path / "pristine")
-    files = [name for name in files_below(pristine) if damage != "empty" or (pristine / name).stat().st_size]
+    files = [
+        name
+        for name in files_below(pristine)
+        if damage != "empty" or (pristine / name).stat().st_size
+    ]
     for name in files:
         if damage in ("truncated", "flipped") and (pristine / name).stat().st_size == 0:
             continue
@@ -131,17 +151,30 @@ def test_half_written_folders_are_no_checkpoints(tmp_path):
     assert found.position == Position(1, 0)
     assert problems == [f"{tmp_path / '00000009-000000'}: SHA256SUMS is missing"]
     remove_unfinished(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["00000001-000000", "00000009-000000", "notes"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "00000001-000000",
+        "00000009-000000",
+        "notes",
+    ]
 
 
 def test_another_form_is_refused(tmp_path):
     written(tmp_path)
     found, _ = storage_checkpoint_files.newest(tmp_path)
     for wrong, message in (
-        ({**state(), "rebate": jnp.zeros(2)}, r"rebate is float32 \[\], this configuration needs float32 \[2\]"),
-        ({**state(), "rebate": jnp.int32(1)}, r"rebate is float32 \[\], this configuration needs int32 \[\]"),
+        (
+            {**state(), "rebate": jnp.zeros(2)},
+            r"rebate is float32 \[\], this configuration needs float32 \[2\]",
+        ),
+        (
+            {**state(), "rebate": jnp.int32(1)},
+            r"rebate is float32 \[\], this configuration needs int32 \[\]",
+        ),
         ({**state(), "more": jnp.zeros(2)}, "more is missing: the state of another configuration"),
-        ({k: v for k, v in state().items() if k != "rebate"}, "rebate is not known: the state of another configuration"),
+        (
+            {k: v for k, v in state().items() if k != "rebate"},
+            "rebate is not known: the state of another configuration",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             restore(found, wrong)
@@ -151,7 +184,9 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(ck, "FORMAT", 99)
     path = written(tmp_path)
     monkeypatch.undo()
-    with pytest.raises(UserError, match="format 99; this jaxecon reads up to 1; install a newer jaxecon"):
+    with pytest.raises(
+        UserError, match="format 99; this jaxecon reads up to 1; install a newer jaxecon"
+    ):
         verified(path)
 
 
@@ -208,8 +243,14 @@ def test_sharded_arrays(tmp_path):
             np.testing.assert_array_equal(back["hours"], value)
         print("fine")
     """)
-    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=env)
+    env = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=env
+    )
     assert done.stdout == "fine\n", done.stderr
 
 
@@ -217,7 +258,9 @@ def test_sharded_arrays(tmp_path):
 
 
 def saved(folder, policy, *at, durable=None, protected=None):
-    checkpoints = Checkpoints(folder, CheckpointPolicy(**{**NEVER, **policy}), protected=protected, durable=durable)
+    checkpoints = Checkpoints(
+        folder, CheckpointPolicy(**{**NEVER, **policy}), protected=protected, durable=durable
+    )
     for position in at:
         checkpoints.save(position, state(), {})
     checkpoints.wait()
@@ -230,7 +273,10 @@ def test_the_newest_are_kept_and_those_asked_for(tmp_path):
     assert saved(tmp_path / "a", {"keep_last": 3}, *at) == [(5, 5), (6, 0), (6, 5)]
     kept = saved(tmp_path / "b", {"keep_last": 1, "keep_every_years": 2}, *at)
     assert kept == [(2, 0), (4, 0), (6, 0), (6, 5)]
-    assert saved(tmp_path / "c", {"keep_last": 1}, *at, protected=Position(3, 0)) == [(3, 0), (6, 5)]
+    assert saved(tmp_path / "c", {"keep_last": 1}, *at, protected=Position(3, 0)) == [
+        (3, 0),
+        (6, 5),
+    ]
 
 
 def test_a_position_written_again_replaces_what_was_there(tmp_path):
@@ -244,7 +290,12 @@ def test_a_position_written_again_replaces_what_was_there(tmp_path):
     [
         ({"every_years": 2}, [(2, 0)]),
         ({"every_days": 7}, [(0, 7), (1, 4), (2, 1), (2, 8)]),
-        ({"every_minutes": 0}, [(0, d) for d in range(1, 10)] + [(1, d) for d in range(10)] + [(2, d) for d in range(10)]),
+        (
+            {"every_minutes": 0},
+            [(0, d) for d in range(1, 10)]
+            + [(1, d) for d in range(10)]
+            + [(2, d) for d in range(10)],
+        ),
         ({"every_minutes": 1000}, []),
         ({}, []),
     ],
@@ -261,7 +312,9 @@ def test_the_copy_is_of_the_moment(tmp_path):
     import threading
 
     gate = threading.Event()
-    checkpoints = Checkpoints(tmp_path, CheckpointPolicy(**NEVER), durable=lambda: gate.wait() and 5)
+    checkpoints = Checkpoints(
+        tmp_path, CheckpointPolicy(**NEVER), durable=lambda: gate.wait() and 5
+    )
     numpy, given = np.zeros(1000), jnp.arange(1000.0)
     checkpoints.save(Position(1, 0), {"numpy": numpy, "given": given}, {})
     numpy += 1
@@ -286,7 +339,8 @@ def test_a_failure_is_one_line_and_leaves_what_was_there(tmp_path):
     checkpoints = Checkpoints(tmp_path, CheckpointPolicy(**NEVER), durable=full)
     checkpoints.save(Position(2, 0), state(), {})
     with pytest.raises(
-        UserError, match=r"no checkpoint can be written \(No space left on device\); what was written before is kept"
+        UserError,
+        match=r"no checkpoint can be written \(No space left on device\); what was written before is kept",
     ):
         checkpoints.wait()
     checkpoints.close()
@@ -298,7 +352,9 @@ def small_disk(tmp_path):
     """A file system of two megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     yield folder
@@ -309,7 +365,9 @@ def test_a_full_disk(small_disk):
     checkpoints = Checkpoints(small_disk, CheckpointPolicy(keep_last=5, **NEVER))
     checkpoints.save(Position(1, 0), state(), {})
     checkpoints.wait()
-    checkpoints.save(Position(2, 0), {"big": jax.random.normal(jax.random.key(0), (1_000_000,))}, {})
+    checkpoints.save(
+        Position(2, 0), {"big": jax.random.normal(jax.random.key(0), (1_000_000,))}, {}
+    )
     with pytest.raises(UserError, match="no checkpoint can be written") as caught:
         checkpoints.wait()
     assert "\n" not in str(caught.value)
@@ -335,7 +393,11 @@ def test_a_read_only_disk(small_disk):
 
 
 def test_positions():
-    assert sorted([Position(2, 0), Position(1, 9), Position(1, 10)]) == [Position(1, 9), Position(1, 10), Position(2, 0)]
+    assert sorted([Position(2, 0), Position(1, 9), Position(1, 10)]) == [
+        Position(1, 9),
+        Position(1, 10),
+        Position(2, 0),
+    ]
     assert Position.named(Position(12, 345).name) == Position(12, 345)
     for wrong in ("12-3", "x", "00000001", "00000001-000002-3"):
         with pytest.raises(ValueError, match=r"not enough|invalid literal|^12-3$"):

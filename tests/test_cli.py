@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 SMALL = [
-    *("--set", "population.mechanical=40", "--set", "population.llm=0", "--set", "years=2", "--set", "year.days=3"),
+    *(
+        "--set",
+        "population.mechanical=40",
+        "--set",
+        "population.llm=0",
+        "--set",
+        "years=2",
+        "--set",
+        "year.days=3",
+    ),
     *("--set", "planner.compared_with=[us_federal]"),
 ]
 
@@ -70,7 +79,10 @@ def test_mechanical_run_needs_no_vllm(tmp_path):
         assert not {"vllm", "torch", "llm"} & set(sys.modules), "imported"
     """)
     done = subprocess.run(
-        [sys.executable, "-c", code, "run", *SMALL, "--out", tmp_path / "run"], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", code, "run", *SMALL, "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     for expected in ("US federal", "planner", "Run directory", "effective sample"):
@@ -81,7 +93,16 @@ def test_mechanical_run_needs_no_vllm(tmp_path):
 
 
 def test_json_summary(tmp_path):
-    done = jaxecon("run", *SMALL, "--set", "planner.compared_with=[flat, saez]", "--seed", 3, "--json", cwd=tmp_path)
+    done = jaxecon(
+        "run",
+        *SMALL,
+        "--set",
+        "planner.compared_with=[flat, saez]",
+        "--seed",
+        3,
+        "--json",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert [row["policy"] for row in summary["policies"]] == ["flat", "saez", "final"]
@@ -103,10 +124,19 @@ def test_json_summary(tmp_path):
             ["--set", "schedule.brackets=[0,100000000,100000001]", "--set", "population.llm=0"],
             "schedule.brackets: [0.0, 100000000.0,",
         ),
-        (["--set", "population.cohorts=[{name: a, rule: 'no_such:Rule', size: 2}]"], "no_such cannot be imported"),
-        (["--set", "population.skills=file", "--set", "population.file=no.csv"], "population.file: no.csv: no such file"),
+        (
+            ["--set", "population.cohorts=[{name: a, rule: 'no_such:Rule', size: 2}]"],
+            "no_such cannot be imported",
+        ),
+        (
+            ["--set", "population.skills=file", "--set", "population.file=no.csv"],
+            "population.file: no.csv: no such file",
+        ),
         (["--set", "llm.model=nobody/nothing"], "nobody/nothing"),
-        (["--set", "planner.kind=lmm", "--set", "population.llm=0"], "planner.kind: 'lmm'; one of auto, fixed, in_context, llm"),
+        (
+            ["--set", "planner.kind=lmm", "--set", "population.llm=0"],
+            "planner.kind: 'lmm'; one of auto, fixed, in_context, llm",
+        ),
     ],
 )
 def test_mistakes(tmp_path, arguments, message):
@@ -116,20 +146,29 @@ def test_mistakes(tmp_path, arguments, message):
 
 
 def test_missing_model_names_the_command(tmp_path):
-    done = jaxecon("run", "--out", tmp_path / "run", cwd=tmp_path, env={"JAXECON_MODELS": str(tmp_path / "store")})
+    done = jaxecon(
+        "run",
+        "--out",
+        tmp_path / "run",
+        cwd=tmp_path,
+        env={"JAXECON_MODELS": str(tmp_path / "store")},
+    )
     assert_users_mistake(done, "jaxecon models pull smollm2")
 
 
 def test_out_that_holds_a_run(tmp_path):
     assert jaxecon("run", *SMALL, "--out", "run", cwd=tmp_path).returncode == 0
     assert_users_mistake(
-        jaxecon("run", *SMALL, "--out", "run", cwd=tmp_path), "--out: run: already holds a run; give a new folder"
+        jaxecon("run", *SMALL, "--out", "run", cwd=tmp_path),
+        "--out: run: already holds a run; give a new folder",
     )
 
 
 def test_out_that_is_a_file_or_not_empty(tmp_path):
     (tmp_path / "file").write_text("mine")
-    assert_users_mistake(jaxecon("run", *SMALL, "--out", "file", cwd=tmp_path), "--out: file: is a file")
+    assert_users_mistake(
+        jaxecon("run", *SMALL, "--out", "file", cwd=tmp_path), "--out: file: is a file"
+    )
     assert_users_mistake(jaxecon("run", *SMALL, "--out", ".", cwd=tmp_path), "is not empty")
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -138,17 +177,25 @@ def test_out_that_cannot_be_written(tmp_path):
     """Below a file, which not even root can write into."""
     (tmp_path / "file").write_text("mine")
     assert_users_mistake(
-        jaxecon("run", *SMALL, "--out", "file/run", cwd=tmp_path), "--out: file/run: is not a folder that can be written"
+        jaxecon("run", *SMALL, "--out", "file/run", cwd=tmp_path),
+        "--out: file/run: is not a folder that can be written",
     )
-    assert_users_mistake(jaxecon("run", *SMALL, "--out", "/proc/run", cwd=tmp_path), "--out: /proc/run:")
+    assert_users_mistake(
+        jaxecon("run", *SMALL, "--out", "/proc/run", cwd=tmp_path), "--out: /proc/run:"
+    )
 
 
 def test_foreign_llm_module_is_named(tmp_path):
     """A package `llm` of somebody else, found first, as a user's environment may have it."""
     (tmp_path / "llm").mkdir()
     (tmp_path / "llm" / "__init__.py").write_text("")
-    done = jaxecon("run", "--out", tmp_path / "run", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
-    assert_users_mistake(done, f"llm: the module that Python finds at {tmp_path / 'llm' / '__init__.py'} is not jaxecon's")
+    done = jaxecon(
+        "run", "--out", tmp_path / "run", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert_users_mistake(
+        done,
+        f"llm: the module that Python finds at {tmp_path / 'llm' / '__init__.py'} is not jaxecon's",
+    )
     done = jaxecon("models", "list", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
     assert_users_mistake(done, "is not jaxecon's")
 
@@ -169,7 +216,17 @@ def test_interrupt_is_recorded(tmp_path):
     import signal
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "jaxecon", "run", *SMALL, "--set", "years=1000000", "--out", str(tmp_path / "run")],
+        [
+            sys.executable,
+            "-m",
+            "jaxecon",
+            "run",
+            *SMALL,
+            "--set",
+            "years=1000000",
+            "--out",
+            str(tmp_path / "run"),
+        ],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -200,7 +257,17 @@ def test_out_of_memory_is_one_line(tmp_path):
         main()
     """)
     done = subprocess.run(
-        [sys.executable, "-c", code, "run", *SMALL, "--set", "population.mechanical=100000000", "--out", tmp_path / "run"],
+        [
+            sys.executable,
+            "-c",
+            code,
+            "run",
+            *SMALL,
+            "--set",
+            "population.mechanical=100000000",
+            "--out",
+            tmp_path / "run",
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
@@ -217,8 +284,12 @@ def test_only_what_is_out_of_memory_is_called_so(capsys):
     from jaxecon.cli.errors import ENGINE_FAILED, one_line_errors
 
     for error in (
-        JaxRuntimeError("RESOURCE_EXHAUSTED: Failed to allocate request for 1.50GiB on device ordinal 0"),
-        JaxRuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 2880000160 bytes."),
+        JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Failed to allocate request for 1.50GiB on device ordinal 0"
+        ),
+        JaxRuntimeError(
+            "INTERNAL: Error dispatching computation: Out of memory allocating 2880000160 bytes."
+        ),
         MemoryError(),
     ):
         with pytest.raises(SystemExit) as ended, one_line_errors():
@@ -227,7 +298,10 @@ def test_only_what_is_out_of_memory_is_called_so(capsys):
         said = capsys.readouterr().err
         assert said.startswith("jaxecon: out of memory: ")
         assert said.count("\n") == 1
-        assert all(setting in said for setting in ("record.agents=sample", "llm.gpu_memory_share", "device=cpu"))
+        assert all(
+            setting in said
+            for setting in ("record.agents=sample", "llm.gpu_memory_share", "device=cpu")
+        )
     for error in (JaxRuntimeError("INTERNAL: something else"), RuntimeError("RESOURCE_EXHAUSTED")):
         with pytest.raises(type(error)), one_line_errors():
             raise error
@@ -236,7 +310,10 @@ def test_only_what_is_out_of_memory_is_called_so(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--sed", "3"], "jaxecon: No such option: --sed (Possible options: --seed, --set) (see "),
+        (
+            ["run", "--sed", "3"],
+            "jaxecon: No such option: --sed (Possible options: --seed, --set) (see ",
+        ),
         (["run", "--seed", "x"], "Invalid value for '--seed': "),
         (["run", "a.yaml", "b.yaml"], "unexpected extra argument(s) (b.yaml) (see "),
         (["resume"], "Missing argument 'RUN'"),
@@ -255,7 +332,9 @@ def test_mistakes_in_options_are_one_line_too(tmp_path, arguments, message):
     assert done.stderr.startswith("jaxecon: ")
 
 
-@pytest.mark.parametrize("arguments", [[], ["models"], ["--help"], ["run", "--help"], ["models", "pull", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["models"], ["--help"], ["run", "--help"], ["models", "pull", "--help"]]
+)
 def test_help_stays_help(tmp_path, arguments):
     done = jaxecon(*arguments, cwd=tmp_path)
     assert "Usage: " in done.stdout + done.stderr
@@ -264,5 +343,7 @@ def test_help_stays_help(tmp_path, arguments):
 
 
 def test_version():
-    done = subprocess.run([sys.executable, "-m", "jaxecon", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxecon", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("jaxecon 0.")

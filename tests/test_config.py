@@ -17,9 +17,22 @@ def test_defaults_survive_yaml(tmp_path):
 def test_overrides_win_over_the_file(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(
-        yaml.safe_dump({"years": 7, "year": {"days": 3}, "population": {"cohorts": [{"name": "a", "rule": "fixed", "size": 2}]}})
+        yaml.safe_dump(
+            {
+                "years": 7,
+                "year": {"days": 3},
+                "population": {"cohorts": [{"name": "a", "rule": "fixed", "size": 2}]},
+            }
+        )
     )
-    config = load(path, ["year.days=5", "population.cohorts.0.size=9", "schedule.rates=[0.1, .2, .3, 0.4, 0.5, 0.6, 1]"])
+    config = load(
+        path,
+        [
+            "year.days=5",
+            "population.cohorts.0.size=9",
+            "schedule.rates=[0.1, .2, .3, 0.4, 0.5, 0.6, 1]",
+        ],
+    )
     assert (config.years, config.year.days, config.cohorts[0].size) == (7, 5, 9)
     assert config.schedule.rates == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
 
@@ -39,7 +52,10 @@ def test_head_counts_become_cohorts():
         ({"mechanical": 4, "llm": 2}, {"adaptive": 0.4, "quantal": 0.4, "llm": 0.2}),
         ({"mechanical": 4, "llm": 0}, {"adaptive": 0.5, "quantal": 0.5}),
         ({"mechanical": 0, "llm": 3}, {"llm": 1.0}),
-        ({"mechanical": 4, "llm": 2, "shares": {"llm": 0.5, "adaptive": 0.1}}, {"adaptive": 0.1, "quantal": 0.4, "llm": 0.5}),
+        (
+            {"mechanical": 4, "llm": 2, "shares": {"llm": 0.5, "adaptive": 0.1}},
+            {"adaptive": 0.1, "quantal": 0.4, "llm": 0.5},
+        ),
         (
             {
                 "cohorts": [
@@ -72,27 +88,57 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
         ("population.llm=-1", "population.llm: -1; a whole number in [0, 100,000]"),
         ("schedule.rates=1.5", "schedule.rates: 1.5; a number or a list or unset in [0, 1]"),
         ("schedule.rates=.nan", "schedule.rates: nan; a number or a list or unset in [0, 1]"),
-        ("schedule.rates=[0.1, -0.2, 0, 0, 0, 0, 0]", "schedule.rates.1: -0.2; a number or a list or unset in [0, 1]"),
-        ("schedule.rates=[0.1, 0.2]", "schedule.rates: 2 rates for 7 brackets; one for all, or one per bracket"),
+        (
+            "schedule.rates=[0.1, -0.2, 0, 0, 0, 0, 0]",
+            "schedule.rates.1: -0.2; a number or a list or unset in [0, 1]",
+        ),
+        (
+            "schedule.rates=[0.1, 0.2]",
+            "schedule.rates: 2 rates for 7 brackets; one for all, or one per bracket",
+        ),
         (
             "schedule.brackets=[0, 5, 3]",
             "schedule.brackets: [0.0, 5.0, 3.0]; flat, three, us_federal, or thresholds in $/year: the first 0",
         ),
         ("schedule.brackets=[1, 5]", "schedule.brackets: [1.0, 5.0];"),
-        ("schedule.brackets=tree", "schedule.brackets: 'tree'; one of flat, three, us_federal or a list"),
+        (
+            "schedule.brackets=tree",
+            "schedule.brackets: 'tree'; one of flat, three, us_federal or a list",
+        ),
         ("welfare.function=rawls", "welfare.function: 'rawls'; one of inverse_income,"),
         ("welfare.floor=0", "welfare.floor: 0; a number above 0"),
-        ("preferences.disutility_exponent=1", "preferences.disutility_exponent: 1; a number in (1, 20]"),
-        ("preferences.disutility_exponent=.inf", "preferences.disutility_exponent: inf; a number in (1, 20]"),
+        (
+            "preferences.disutility_exponent=1",
+            "preferences.disutility_exponent: 1; a number in (1, 20]",
+        ),
+        (
+            "preferences.disutility_exponent=.inf",
+            "preferences.disutility_exponent: inf; a number in (1, 20]",
+        ),
         ("population.shares.lm=0.3", "population.shares.lm: no such cohort; did you mean 'llm'?"),
         ("population.shares.llm=1", "every cohort's share must be above 0 and all must sum to 1"),
         (COHORT % ("quantl", 3), "population.cohorts.0.rule: 'quantl'; did you mean 'quantal'?"),
-        (COHORT % ("quantal", 0), "population.cohorts.0.size: 0; a whole number in [1, 100,000,000]"),
-        ("population.cohorts=[{name: a, rule: fixed}]", "population.cohorts.0.size: missing; a whole number in [1, 100,000,000]"),
-        ("population.cohorts=[{name: A!, rule: fixed, size: 1}]", "population.cohorts.0.name: 'A!'; lower-case letters"),
-        ("population.cohorts=[{name: a, rule: fixed, size: 1}, {name: a, rule: fixed, size: 1}]", "name 'a' is given 2 times"),
+        (
+            COHORT % ("quantal", 0),
+            "population.cohorts.0.size: 0; a whole number in [1, 100,000,000]",
+        ),
+        (
+            "population.cohorts=[{name: a, rule: fixed}]",
+            "population.cohorts.0.size: missing; a whole number in [1, 100,000,000]",
+        ),
+        (
+            "population.cohorts=[{name: A!, rule: fixed, size: 1}]",
+            "population.cohorts.0.name: 'A!'; lower-case letters",
+        ),
+        (
+            "population.cohorts=[{name: a, rule: fixed, size: 1}, {name: a, rule: fixed, size: 1}]",
+            "name 'a' is given 2 times",
+        ),
         ("population.cohorts=[]", "population: 0 agents"),
-        ("population.skills=file", "population.file: None; give it with population.skills=file, and only then"),
+        (
+            "population.skills=file",
+            "population.file: None; give it with population.skills=file, and only then",
+        ),
         (
             "preferences={consumption_curvature: 2}\nprecision=float32",
             "precision: 'float32'; preferences.consumption_curvature above 1",
@@ -116,7 +162,18 @@ def test_a_mistake_gets_one_line(override, message):
 
 @pytest.mark.parametrize("setting", ["llm.api_key_env", "llm.others.big.api_key_env"])
 @pytest.mark.parametrize(
-    "key", ["sk-proj-abcSECRET", "gsk_abcSECRET", "hf_SECRETabc", "12345678", "[SECRET]", "{SECRET: 1}", "[SECRET", "null", ""]
+    "key",
+    [
+        "sk-proj-abcSECRET",
+        "gsk_abcSECRET",
+        "hf_SECRETabc",
+        "12345678",
+        "[SECRET]",
+        "{SECRET: 1}",
+        "[SECRET",
+        "null",
+        "",
+    ],
 )
 def test_a_key_in_the_place_of_its_name_is_not_shown(setting, key):
     given = ["llm.others={big: {engine: openai}}", f"{setting}={key}"]

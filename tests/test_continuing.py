@@ -192,7 +192,9 @@ def flighty():
             "plan": {"changes": [rng.choice([-10, 0, 10]) for _ in range(7)]},
         }
         useless = request.draw.attempt == 0 and request.draw.agent == 0
-        return Completion("nothing" if useless else json.dumps(answers[request.draw.kind]), usage=Usage(100, 0, 5))
+        return Completion(
+            "nothing" if useless else json.dumps(answers[request.draw.kind]), usage=Usage(100, 0, 5)
+        )
 
     return ScriptedEngine(reply)
 
@@ -200,7 +202,13 @@ def flighty():
 @pytest.mark.parametrize(
     ("batch", "stop"),
     [(2, "engine"), (3, "interrupted"), (6, "interrupted"), (11, "engine"), (14, "interrupted")],
-    ids=["a retry", "a judgement", "a retry after a judgement", "a judgement after the last day", "a retry of the planner"],
+    ids=[
+        "a retry",
+        "a judgement",
+        "a retry after a judgement",
+        "a judgement after the last day",
+        "a retry of the planner",
+    ],
 )
 def test_what_was_paid_for_is_counted_once(tmp_path, batch, stop):
     """A run that stops after the first answer of a batch."""
@@ -217,7 +225,9 @@ def test_what_was_paid_for_is_counted_once(tmp_path, batch, stop):
     }
 
     def counted(path):
-        with contextlib.closing(Transcript(path / "transcript.sqlite", read_only=True)) as transcript:
+        with contextlib.closing(
+            Transcript(path / "transcript.sqlite", read_only=True)
+        ) as transcript:
             return transcript.counts().requests
 
     engine, batches = flighty(), []
@@ -237,12 +247,18 @@ def test_what_was_paid_for_is_counted_once(tmp_path, batch, stop):
     assert stopped.manifest["llm"]["calls"] == len(engine.asked) == counted(stopped.path)
     assert je.replay(stopped.path).differences == ()
     resumed = je.resume(stopped.path, engine=engine)
-    assert resumed.manifest["llm"]["calls"] == sum(resumed.years["llm_calls"].to_pylist()) == len(engine.asked)
+    assert (
+        resumed.manifest["llm"]["calls"]
+        == sum(resumed.years["llm_calls"].to_pylist())
+        == len(engine.asked)
+    )
     assert counted(resumed.path) == len(engine.asked)
     assert je.replay(resumed.path).equal
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @example(kind="hybrid", moment=0.5, every_days=None, judged=7, floats="float64")
 @given(
     kind=st.sampled_from(["mechanical", "hybrid"]),
@@ -263,7 +279,9 @@ def test_resumed_is_uninterrupted(tmp_path_factory, kind, moment, every_days, ju
         "checkpoint": {"every_days": every_days, "every_minutes": None},
     }
     lived = int(moment * 14)
-    killed = run_killed(config, folder / "run", year=lived // 7, day=lived % 7 + 1 if kind == "hybrid" else None)
+    killed = run_killed(
+        config, folder / "run", year=lived // 7, day=lived % 7 + 1 if kind == "hybrid" else None
+    )
     je.resume(killed)
     assert_same_run(killed, folder / "run")
 
@@ -296,14 +314,21 @@ def edited(path, **changes):
 
 
 def snapshot(path):
-    return {p: p.read_bytes() for p in path.rglob("*") if p.is_file() and p.name != ".lock" and ".unfinished" not in str(p)}
+    return {
+        p: p.read_bytes()
+        for p in path.rglob("*")
+        if p.is_file() and p.name != ".lock" and ".unfinished" not in str(p)
+    }
 
 
 def test_another_configuration_is_refused_or_recorded(tmp_path):
     killed = run_killed(MECHANICAL, tmp_path / "run", year=1)
     edited(killed, years=5)
     before = snapshot(killed)
-    with pytest.raises(UserError, match=r"not what the run began with: years: 3 -> 5; --force goes on and records it"):
+    with pytest.raises(
+        UserError,
+        match=r"not what the run began with: years: 3 -> 5; --force goes on and records it",
+    ):
         je.resume(killed)
     assert snapshot(killed) == before
     run = je.resume(killed, force=True)
@@ -320,7 +345,9 @@ def test_another_configuration_is_refused_or_recorded(tmp_path):
 
 def test_settings_that_change_nothing_are_free(tmp_path):
     killed = run_killed(MECHANICAL, tmp_path / "run", year=1)
-    run = je.resume(killed, overrides=["checkpoint.keep_last=1", "llm.budget_tokens=5", "llm.kv_cache_gib=1"])
+    run = je.resume(
+        killed, overrides=["checkpoint.keep_last=1", "llm.budget_tokens=5", "llm.kv_cache_gib=1"]
+    )
     assert_same_run(run.path, tmp_path / "run")
     # and kept: the next resume goes on under them
     assert (run.config.checkpoint.keep_last, run.config.llm.budget_tokens) == (1, 5)
@@ -354,7 +381,9 @@ def test_another_model_is_refused_or_recorded(tmp_path):
             return {"engine": "simulated", "model": "another"}
 
     killed = run_killed(HYBRID, tmp_path / "run", year=1)
-    with pytest.raises(UserError, match=r"llm's model: none \(boundedly rational rules, version 1\) -> another"):
+    with pytest.raises(
+        UserError, match=r"llm's model: none \(boundedly rational rules, version 1\) -> another"
+    ):
         je.resume(killed, engine=Other())
     run = je.resume(killed, engine=Other(), force=True)
     assert run.manifest["status"] == "complete"
@@ -410,10 +439,18 @@ def test_two_processes_on_one_run(tmp_path):
     """Neither written twice, nor read while its checkpoints come and go."""
     killed = run_killed(MECHANICAL, tmp_path / "run", year=1)
     recorder = Recorder.open(killed)
-    for read in (je.digest, je.replay, lambda path: je.branch(path, year=0, out=tmp_path / "branch")):
-        with pytest.raises(UserError, match="is being written by another process, which must end first"):
+    for read in (
+        je.digest,
+        je.replay,
+        lambda path: je.branch(path, year=0, out=tmp_path / "branch"),
+    ):
+        with pytest.raises(
+            UserError, match="is being written by another process, which must end first"
+        ):
             read(killed)
-    done = subprocess.run([sys.executable, "-m", "jaxecon", "resume", str(killed)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxecon", "resume", str(killed)], capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert f"{killed}: is being written by another process, which must end first" in done.stderr
     recorder.close()
@@ -424,7 +461,16 @@ def test_two_processes_on_one_run(tmp_path):
 # --- signals -------------------------------------------------------------------------------------------------------
 
 LONG = [
-    *("--set", "population.mechanical=50", "--set", "population.llm=0", "--set", "years=3000", "--set", "year.days=8"),
+    *(
+        "--set",
+        "population.mechanical=50",
+        "--set",
+        "population.llm=0",
+        "--set",
+        "years=3000",
+        "--set",
+        "year.days=8",
+    ),
     *("--set", "planner.compared_with=[us_federal]", "--set", "record.agents=none"),
 ]
 
@@ -433,7 +479,9 @@ LONG = [
 def test_signals(tmp_path, number, status):
     path = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "jaxecon", "run", *LONG, "--out", str(path)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "jaxecon", "run", *LONG, "--out", str(path)],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 120
     while not (path / "years.parquet" / "part-00000003.parquet").exists():
@@ -479,7 +527,11 @@ def test_a_doctored_run_is_found_out(whole, tmp_path):
     replayed = je.replay(path)
     assert not replayed.equal
     (difference,) = replayed.differences
-    assert (difference.where, difference.column, difference.decided) == ("years.parquet", "swf", False)
+    assert (difference.where, difference.column, difference.decided) == (
+        "years.parquet",
+        "swf",
+        False,
+    )
     assert difference.relative == pytest.approx(0.0099, abs=1e-4)
 
 
@@ -491,7 +543,11 @@ def test_an_answer_that_was_changed_is_found_out(tmp_path):
         db.execute(
             """UPDATE requests SET response = '{"hours": 0}' WHERE kind = 'labor' AND year = 1 AND day = 2 AND agent = 1"""
         )
-    done = subprocess.run([sys.executable, "-m", "jaxecon", "replay", str(tmp_path / "run")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxecon", "replay", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 3  # other hours lead to prompts that nobody ever asked
     assert "jaxecon: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -499,7 +555,11 @@ def test_an_answer_that_was_changed_is_found_out(tmp_path):
 
 def test_a_replay_of_a_run_that_was_killed_after_its_first_election(tmp_path):
     """Its newest checkpoint is from before any."""
-    config = {**MECHANICAL, "planner": {"kind": "elected", "compared_with": []}, "checkpoint": {"every_years": 1}}
+    config = {
+        **MECHANICAL,
+        "planner": {"kind": "elected", "compared_with": []},
+        "checkpoint": {"every_years": 1},
+    }
     killed = run_killed(config, tmp_path / "run", year=1)
     assert storage_checkpoint_files.newest(killed / "checkpoints")[0].position == Position(1, 0)
     assert je.load(killed).elections.num_rows
@@ -523,7 +583,9 @@ def test_differences_leave_out_what_neither_has():
 
     nan = float("nan")
     assert list(_difference("years", "x", False, np.array([nan, 1.0]), np.array([nan, 1.0]))) == []
-    (found,) = _difference("years", "x", False, np.array([nan, 1.0, 2.0]), np.array([nan, 1.0, 2.5]))
+    (found,) = _difference(
+        "years", "x", False, np.array([nan, 1.0, 2.0]), np.array([nan, 1.0, 2.5])
+    )
     assert (found.absolute, found.relative) == (0.5, 0.25)
 
 
@@ -538,11 +600,17 @@ def test_free_settings_of_a_complete_run_are_kept(tmp_path):
 
 def test_a_branch_without_changes_is_the_run_itself(config, whole, tmp_path):
     (branch,) = je.branch(whole.path, year=1, out=tmp_path / "branch")
-    ours, theirs = branch.years.drop_columns(["seconds"]), whole.years.slice(1).drop_columns(["seconds"])
+    ours, theirs = (
+        branch.years.drop_columns(["seconds"]),
+        whole.years.slice(1).drop_columns(["seconds"]),
+    )
     assert ours.equals(theirs)
     assert digest(branch.path).state == digest(whole.path).state
     assert branch.manifest["branched_from"]["run"] == str(whole.path)
-    assert (branch.manifest["branched_from"]["year"], branch.manifest["branched_from"]["changed"]) == (1, [])
+    assert (
+        branch.manifest["branched_from"]["year"],
+        branch.manifest["branched_from"]["changed"],
+    ) == (1, [])
 
 
 def test_a_branch_from_a_year_without_a_checkpoint(config, whole, tmp_path):
@@ -552,7 +620,9 @@ def test_a_branch_from_a_year_without_a_checkpoint(config, whole, tmp_path):
         if position != Position(0, 4):
             shutil.rmtree(path / "checkpoints" / position.name)
     (branch,) = je.branch(path, year=2, out=tmp_path / "branch")
-    assert branch.years.drop_columns(["seconds"]).equals(whole.years.slice(2).drop_columns(["seconds"]))
+    assert branch.years.drop_columns(["seconds"]).equals(
+        whole.years.slice(2).drop_columns(["seconds"])
+    )
 
 
 def test_a_branch_under_another_policy(config, whole, tmp_path):
@@ -572,7 +642,9 @@ def test_a_branch_under_another_policy(config, whole, tmp_path):
 
 
 def test_another_planner_takes_over(whole, tmp_path):
-    (branch,) = je.branch(whole.path, year=1, out=tmp_path / "branch", overrides=["planner.kind=uniform_50"])
+    (branch,) = je.branch(
+        whole.path, year=1, out=tmp_path / "branch", overrides=["planner.kind=uniform_50"]
+    )
     assert {row[f"rate_{k}"] for row in branch.years.to_pylist() for k in range(7)} == {0.5}
     assert branch.years["leader"].to_pylist() == ["uniform_50", "uniform_50"]
 
@@ -581,7 +653,12 @@ def test_common_random_numbers(tmp_path):
     """Two branches under one policy that differ in the planner's name alone draw the same; with another seed, others."""
     run = je.run(MECHANICAL, out=tmp_path / "run")
     same = [
-        je.branch(run.path, year=1, out=tmp_path / name, overrides=["planner.kind=fixed", "schedule.rates=0.4", *more])[0]
+        je.branch(
+            run.path,
+            year=1,
+            out=tmp_path / name,
+            overrides=["planner.kind=fixed", "schedule.rates=0.4", *more],
+        )[0]
         for name, more in (("a", []), ("b", ["planner.max_change=50"]), ("c", ["draw_seed=9"]))
     ]
     hours = [np.asarray(branch.agents["hours"]) for branch in same]
@@ -595,7 +672,17 @@ def test_many_futures(tmp_path):
     run = je.run(MECHANICAL, out=tmp_path / "run")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "jaxecon", "branch", str(run.path), "--year", "2", "--out", str(tmp_path / "b")),
+            *(
+                sys.executable,
+                "-m",
+                "jaxecon",
+                "branch",
+                str(run.path),
+                "--year",
+                "2",
+                "--out",
+                str(tmp_path / "b"),
+            ),
             *("--seeds", "3", "--set", "years=4"),
         ],
         capture_output=True,
@@ -612,7 +699,9 @@ def test_many_futures(tmp_path):
 
 def test_a_branch_is_nothing_before_it_began(tmp_path):
     run = je.run(MECHANICAL, out=tmp_path / "run")
-    (branch,) = je.branch(run.path, year=2, out=tmp_path / "branch", overrides=["planner.kind=fixed"])
+    (branch,) = je.branch(
+        run.path, year=2, out=tmp_path / "branch", overrides=["planner.kind=fixed"]
+    )
     with pytest.raises(UserError, match=r"--year: 1; .* has lived up to year 3: 2 to 3"):
         je.branch(branch.path, year=1, out=tmp_path / "more")
     manifest = json.loads((branch.path / "manifest.json").read_text())
@@ -632,13 +721,28 @@ def test_a_branch_that_is_resumed_has_its_runs_answers(tmp_path):
     run = je.run(HYBRID, out=tmp_path / "run", engine=engine)
     asked = len(engine.asked)
     with pytest.raises(Interrupted):
-        je.branch(run.path, year=1, out=tmp_path / "branch", engine=engine, listener=At(interrupt, year=1, day=2))
+        je.branch(
+            run.path,
+            year=1,
+            out=tmp_path / "branch",
+            engine=engine,
+            listener=At(interrupt, year=1, day=2),
+        )
     assert je.resume(tmp_path / "branch", engine=engine).manifest["resumed"][0]["inexact"] == []
     assert len(engine.asked) == asked
-    ours, theirs = je.load(tmp_path / "branch").years.drop_columns(["seconds"]), run.years.slice(1).drop_columns(["seconds"])
+    ours, theirs = (
+        je.load(tmp_path / "branch").years.drop_columns(["seconds"]),
+        run.years.slice(1).drop_columns(["seconds"]),
+    )
     assert ours.equals(theirs)
     with pytest.raises(Interrupted):
-        je.branch(run.path, year=1, out=tmp_path / "orphan", engine=engine, listener=At(interrupt, year=1, day=2))
+        je.branch(
+            run.path,
+            year=1,
+            out=tmp_path / "orphan",
+            engine=engine,
+            listener=At(interrupt, year=1, day=2),
+        )
     shutil.move(run.path, tmp_path / "moved")
     (gone,) = je.resume(tmp_path / "orphan", engine=engine).manifest["resumed"][0]["inexact"]
     assert "run/transcript.sqlite: gone" in gone
@@ -647,7 +751,9 @@ def test_a_branch_that_is_resumed_has_its_runs_answers(tmp_path):
 
 def test_futures_of_another_seed_are_all_others(tmp_path):
     run = je.run(MECHANICAL, out=tmp_path / "run")
-    futures = je.branch(run.path, year=2, out=tmp_path / "futures", overrides=["draw_seed=7"], seeds=3)
+    futures = je.branch(
+        run.path, year=2, out=tmp_path / "futures", overrides=["draw_seed=7"], seeds=3
+    )
     assert [future.config.seed_of_draws for future in futures] == [7, 8, 9]
 
 
@@ -685,7 +791,10 @@ def test_judgements_of_a_years_last_day_are_in_its_checkpoint(tmp_path):
     }
     copy = tmp_path / "killed"
     whole = je.run(
-        config, out=tmp_path / "run", engine=Moody(), listener=At(lambda: copied(tmp_path / "run", copy), year=1, day=3)
+        config,
+        out=tmp_path / "run",
+        engine=Moody(),
+        listener=At(lambda: copied(tmp_path / "run", copy), year=1, day=3),
     )
     assert whole.years["satisfied_share"].to_pylist()[-1] < 0.9
     je.resume(copy, engine=Moody())
@@ -718,12 +827,20 @@ def test_another_rule_of_the_same_name_is_refused_or_recorded(tmp_path, monkeypa
     source = "from jaxecon.workers import Rational\nclass Mine(Rational):\n    pass\n"
     (tmp_path / "resumed_rule.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    cohorts = [{"name": "q", "rule": "quantal", "size": 4}, {"name": "m", "rule": "resumed_rule:Mine", "size": 4}]
-    killed = run_killed({**MECHANICAL, "population": {"cohorts": cohorts}}, tmp_path / "run", year=1)
+    cohorts = [
+        {"name": "q", "rule": "quantal", "size": 4},
+        {"name": "m", "rule": "resumed_rule:Mine", "size": 4},
+    ]
+    killed = run_killed(
+        {**MECHANICAL, "population": {"cohorts": cohorts}}, tmp_path / "run", year=1
+    )
     expected = hashlib.sha256(source.encode()).hexdigest()
     assert je.load(killed).manifest["files"] == {"population.cohorts.1.rule": expected}
     (tmp_path / "resumed_rule.py").write_text(source + "# and more\n")
-    with pytest.raises(UserError, match=r"not what the run began with: the content of population.cohorts.1.rule; --force"):
+    with pytest.raises(
+        UserError,
+        match=r"not what the run began with: the content of population.cohorts.1.rule; --force",
+    ):
         je.resume(killed)
     resumed = je.resume(killed, force=True)
     assert resumed.manifest["resumed"][0]["changed"] == ["the content of population.cohorts.1.rule"]
@@ -734,9 +851,17 @@ def test_another_rule_of_the_same_name_is_refused_or_recorded(tmp_path, monkeypa
     ("year", "overrides", "message"),
     [
         (9, [], r"--year: 9; .* has lived up to year 3: 0 to 3"),
-        (1, ["preferences.consumption_curvature=0.5"], r"precision: float32 -> float64; a branch keeps"),
+        (
+            1,
+            ["preferences.consumption_curvature=0.5"],
+            r"precision: float32 -> float64; a branch keeps",
+        ),
         (-1, [], r"--year: -1"),
-        (1, ["population.mechanical=99"], r"population.mechanical: 30 -> 99; a branch keeps its run's people"),
+        (
+            1,
+            ["population.mechanical=99"],
+            r"population.mechanical: 30 -> 99; a branch keeps its run's people",
+        ),
         (1, ["seed=5"], r"seed: 0 -> 5; a branch keeps"),
         (3, [], r"years: 3; a branch from year 3 needs more, such as --set years=7"),
         (1, ["planner.kind=nobody"], r"planner.kind"),
@@ -756,11 +881,20 @@ def test_branches_that_make_no_sense(tmp_path, year, overrides, message):
 def test_parts_become_one_and_are_taken_back(tmp_path, monkeypatch):
     """Many years' files are joined; a resume takes years back out of a joined one."""
     monkeypatch.setattr(records, "_MANY_PARTS", 4)
-    config = {**MECHANICAL, "years": 10, "checkpoint": {"every_years": 3, "every_minutes": None, "keep_last": 9}}
+    config = {
+        **MECHANICAL,
+        "years": 10,
+        "checkpoint": {"every_years": 3, "every_minutes": None, "keep_last": 9},
+    }
     whole = je.run(config, out=tmp_path / "whole")
     names = sorted(p.name for p in (whole.path / "years.parquet").iterdir())
     assert names == [
-        *("part-00000000-00000003.parquet", "part-00000004-00000007.parquet", "part-00000008.parquet", "part-00000009.parquet")
+        *(
+            "part-00000000-00000003.parquet",
+            "part-00000004-00000007.parquet",
+            "part-00000008.parquet",
+            "part-00000009.parquet",
+        )
     ]
     assert whole.years["year"].to_pylist() == list(range(10))
     killed = run_killed(config, tmp_path / "run", year=8)

@@ -42,7 +42,12 @@ COHORTS = [
     for rule, size in (("rational", 40), ("quantal", 60), ("adaptive", 50), ("habit", 30))
 ]
 
-FEW = {"cohorts": [{"name": "rational", "rule": "rational", "size": 120}, {"name": "habit", "rule": "habit", "size": 60}]}
+FEW = {
+    "cohorts": [
+        {"name": "rational", "rule": "rational", "size": 120},
+        {"name": "habit", "rule": "habit", "size": 60},
+    ]
+}
 
 
 def of(persistence=0.95, learning=0.0, shock=0.2, retirement=0.0):
@@ -62,7 +67,9 @@ def words(seed, cohort, purpose, year, day, n):
 
 
 def numpy_normal(first, second):
-    return np.sqrt(-2 * np.log((first + 0.5) / 2.0**32)) * np.cos(2 * np.pi * (second >> np.uint64(8)) / 2.0**24)
+    return np.sqrt(-2 * np.log((first + 0.5) / 2.0**32)) * np.cos(
+        2 * np.pi * (second >> np.uint64(8)) / 2.0**24
+    )
 
 
 def variance_by_recursion(persistence, shock, years):
@@ -78,9 +85,13 @@ def variance_by_recursion(persistence, shock, years):
 def test_normal_draws():
     draws = draw(named_key(3, "workers", "skill shock"), 5, 0, 1_000_000)
     found = np.asarray(normal(draws, np.float32), float)
-    apart = np.abs(found - numpy_normal(*(np.asarray(w, np.uint64) for w in (draws.first, draws.second))))
+    apart = np.abs(
+        found - numpy_normal(*(np.asarray(w, np.uint64) for w in (draws.first, draws.second)))
+    )
     assert np.quantile(apart, 0.999) < 2e-6
-    assert apart.max() < 4e-4  # near 0, where the first word is near its end and float32 has few digits
+    assert (
+        apart.max() < 4e-4
+    )  # near 0, where the first word is near its end and float32 has few digits
     assert stats.kstest(found[:200_000], "norm").pvalue > 1e-3
     assert abs(found.mean()) < 4e-3
     assert found.var() == pytest.approx(1, abs=6e-3)
@@ -92,7 +103,9 @@ def test_normal_draws():
 @pytest.mark.parametrize("years", [0, 1, 2, 7, 40])
 def test_variance_of_shocks(persistence, years):
     found = dyn.shock_variance(of(persistence), jnp.asarray([years]))
-    assert float(found[0]) == pytest.approx(variance_by_recursion(persistence, 0.2, years), rel=1e-5)
+    assert float(found[0]) == pytest.approx(
+        variance_by_recursion(persistence, 0.2, years), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("persistence", [0.0, 0.8, 1.0])
@@ -105,7 +118,9 @@ def test_a_year_beside_numpy(persistence):
     for i in range(n):
         v = variance_by_recursion(persistence, shock, years[i])
         mean_now, mean_next = -v / 2, -variance_by_recursion(persistence, shock, years[i] + 1) / 2
-        drift = persistence * mean_now - mean_next  # by what the mean must fall for exp to keep its own
+        drift = (
+            persistence * mean_now - mean_next
+        )  # by what the mean must fall for exp to keep its own
         moved = persistence * a[i] + learning * (hours[i] / 40 - 1) + shock * innovation[i] - drift
         expected.append(min(max(moved, -3), 3))
     arguments = [jnp.asarray(x, jnp.float32) for x in (a, years, hours, innovation)]
@@ -113,7 +128,9 @@ def test_a_year_beside_numpy(persistence):
     np.testing.assert_allclose(found, expected, atol=2e-6)
     if persistence:
         assert np.any(np.abs(expected) == 3)
-    np.testing.assert_allclose(jax.jit(dyn.next_deviation)(of(persistence, learning, shock), *arguments), found, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(dyn.next_deviation)(of(persistence, learning, shock), *arguments), found, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("persistence", [0.5, 0.95, 1.0])
@@ -130,14 +147,18 @@ def test_shocks_keep_the_mean_of_skills_at_every_age(persistence):
             assert abs(level.mean() - 1) < 4.5 * level.std() / np.sqrt(n), (year, level.mean())
         assert level.std() > 0.14
         spread = np.asarray(careers.deviation["a"])[np.asarray(careers.years["a"]) == 12].std()
-        assert spread == pytest.approx(variance_by_recursion(persistence, 0.15, 12) ** 0.5, rel=0.02)
+        assert spread == pytest.approx(
+            variance_by_recursion(persistence, 0.15, 12) ** 0.5, rel=0.02
+        )
 
 
 def test_learning_by_doing_without_shocks():
     """a settles at learning*(h/40 - 1)/(1 - persistence): hours 1 % longer for good, learning/(1-persistence) % more skill."""
     careers = dyn.new_careers({"a": jnp.ones(3)})
     for year in range(300):
-        careers = dyn.next_careers(of(0.9, 0.02, 0.0), careers, {"a": jnp.asarray([36.0, 40.0, 44.0])}, jnp.uint32(0), year)
+        careers = dyn.next_careers(
+            of(0.9, 0.02, 0.0), careers, {"a": jnp.asarray([36.0, 40.0, 44.0])}, jnp.uint32(0), year
+        )
     np.testing.assert_allclose(careers.deviation["a"], [-0.02, 0, 0.02], atol=1e-6)
     np.testing.assert_array_equal(careers.years["a"], 300)
 
@@ -149,7 +170,9 @@ def test_retirement():
     after = dyn.next_careers(of(1.0, 0.0, 0.0, 1 / 20), careers, hours, jnp.uint32(4), 3)
     gone = np.asarray(after.years["a"]) == 0
     assert gone.mean() == pytest.approx(1 / 20, abs=4 * (0.05 * 0.95 / n) ** 0.5)
-    np.testing.assert_array_equal(gone, words(4, "a", "retirement", 3, 0, n)[2] < np.float32(1 / 20))
+    np.testing.assert_array_equal(
+        gone, words(4, "a", "retirement", 3, 0, n)[2] < np.float32(1 / 20)
+    )
     np.testing.assert_allclose(np.asarray(after.deviation["a"]), np.where(gone, 0, 0.7), atol=1e-6)
     np.testing.assert_array_equal(np.asarray(after.years["a"])[~gone], 10)
     for retirement, share in ((0.0, 0), (1.0, 1)):
@@ -162,7 +185,9 @@ def test_nothing_overflows():
     careers = dyn.new_careers({"a": jnp.ones(1000)})
     step = jax.jit(dyn.next_careers)
     for year in range(400):
-        careers = step(of(1.0, 1.0, 0.5), careers, {"a": jnp.linspace(0, 168, 1000)}, jnp.uint32(0), year)
+        careers = step(
+            of(1.0, 1.0, 0.5), careers, {"a": jnp.linspace(0, 168, 1000)}, jnp.uint32(0), year
+        )
     assert np.all(np.abs(careers.deviation["a"]) <= dyn.MOST_DEVIATION)
     assert np.all(np.isfinite(dyn.shock_variance(of(1.0), jnp.asarray([2**31 - 1]))))
 
@@ -172,9 +197,13 @@ def test_adjusted_hours():
     draws = draw(named_key(0, "a", "inertia"), 2, 5, n)
     yesterday, chosen = jnp.full(n, 40.0), jnp.full(n, 50.0)
     found = np.asarray(dyn.adjusted_hours(jnp.float32(0.3), yesterday, chosen, draws))
-    np.testing.assert_array_equal(found, np.where(words(0, "a", "inertia", 2, 5, n)[2] < np.float32(0.3), 40, 50))
+    np.testing.assert_array_equal(
+        found, np.where(words(0, "a", "inertia", 2, 5, n)[2] < np.float32(0.3), 40, 50)
+    )
     assert (found == 40).mean() == pytest.approx(0.3, abs=0.006)
-    np.testing.assert_array_equal(dyn.adjusted_hours(jnp.float32(0), yesterday, chosen, draws), chosen)
+    np.testing.assert_array_equal(
+        dyn.adjusted_hours(jnp.float32(0), yesterday, chosen, draws), chosen
+    )
 
 
 # --- years ---------------------------------------------------------------------------------------------------------
@@ -184,7 +213,11 @@ initial_state, start_year, end_year = (
     jax.jit(economy_days.start_year),
     jax.jit(economy_days.end_year),
 )
-act, settle, summarise = jax.jit(economy_days.act), jax.jit(settle_and_learn), jax.jit(summarise_year)
+act, settle, summarise = (
+    jax.jit(economy_days.act),
+    jax.jit(settle_and_learn),
+    jax.jit(summarise_year),
+)
 live_days = jax.jit(simulate_days, static_argnames=("days", "judged"))
 
 
@@ -209,20 +242,38 @@ def test_everything_is_computed_with_the_skills_of_the_year():
         deviation = {c["name"]: np.zeros(c["size"]) for c in COHORTS}
         age = {c["name"]: np.zeros(c["size"], int) for c in COHORTS}
         retired = 0
-        for year, (economy, schedule, _, _, state, sums, figures, agents) in enumerate(years_lived(config)):
-            skill = {name: np.asarray(c.skill) * np.exp(deviation[name]) for name, c in economy.cohorts.items()}
+        for year, (economy, schedule, _, _, state, sums, figures, agents) in enumerate(
+            years_lived(config)
+        ):
+            skill = {
+                name: np.asarray(c.skill) * np.exp(deviation[name])
+                for name, c in economy.cohorts.items()
+            }
             now = skill_of_year(economy, state)
             for name, cohort in economy.cohorts.items():
                 np.testing.assert_allclose(now[name], skill[name], rtol=1e-9)
-                np.testing.assert_allclose(agents.income[name], skill[name] * np.asarray(agents.hours[name]), rtol=1e-9)
+                np.testing.assert_allclose(
+                    agents.income[name], skill[name] * np.asarray(agents.hours[name]), rtol=1e-9
+                )
                 prefs = cohort.preferences  # of the base skills, always
                 if name == "rational":
-                    np.testing.assert_allclose(agents.hours[name], je.best_response(schedule, skill[name], prefs), rtol=1e-9)
+                    np.testing.assert_allclose(
+                        agents.hours[name],
+                        je.best_response(schedule, skill[name], prefs),
+                        rtol=1e-9,
+                    )
                     if year:
-                        assert not np.allclose(agents.hours[name], je.best_response(schedule, cohort.skill, prefs), rtol=1e-3)
+                        assert not np.allclose(
+                            agents.hours[name],
+                            je.best_response(schedule, cohort.skill, prefs),
+                            rtol=1e-3,
+                        )
             everyone = economy.everyone
             at_equilibrium = je.equilibrium(
-                schedule, np.concatenate(list(skill.values())), everyone.preferences, everyone.weight
+                schedule,
+                np.concatenate(list(skill.values())),
+                everyone.preferences,
+                everyone.weight,
             ).utility
             assert float(figures.swf_equilibrium) == pytest.approx(
                 float(economy.welfare(by_cohort(economy, at_equilibrium))), rel=1e-9
@@ -231,12 +282,17 @@ def test_everything_is_computed_with_the_skills_of_the_year():
                 n, hours = len(deviation[name]), np.asarray(sums.hours[name]) / 4
                 first, second, _ = words(5, name, "skill shock", year, 0, n)
                 angle = second / 2.0**32  # as fine as float64 holds
-                innovation = np.sqrt(-2 * np.log((first + 0.5) / 2.0**32)) * np.cos(2 * np.pi * angle)
+                innovation = np.sqrt(-2 * np.log((first + 0.5) / 2.0**32)) * np.cos(
+                    2 * np.pi * angle
+                )
                 v = np.array([variance_by_recursion(0.95, 0.3, t) for t in age[name]])
                 drift = (0.09 - 0.95 * 0.05 * v) / 2
                 moved = 0.95 * deviation[name] + 0.1 * (hours / 40 - 1) + 0.3 * innovation - drift
                 gone = words(5, name, "retirement", year, 0, n)[0] / 2.0**32 < 1 / 3
-                deviation[name], age[name] = np.where(gone, 0, moved), np.where(gone, 0, age[name] + 1)
+                deviation[name], age[name] = (
+                    np.where(gone, 0, moved),
+                    np.where(gone, 0, age[name] + 1),
+                )
                 retired += gone.sum()
         assert 2 * 60 < retired < 4 * 60
 
@@ -246,13 +302,20 @@ def test_who_enters_begins_afresh_under_the_present_schedule():
     for year, (economy, schedule, before, begun, *_) in enumerate(years_lived(config)):
         new = {name: np.asarray(years) == 0 for name, years in begun.dynamics.careers.years.items()}
         assert new["adaptive"].all() if year == 0 else 0 < new["adaptive"].sum() < 50
-        people = {name: (c, np.asarray(c.skill)) for name, c in present(economy, begun).cohorts.items()}
+        people = {
+            name: (c, np.asarray(c.skill)) for name, c in present(economy, begun).cohorts.items()
+        }
         for name, is_new in new.items():
             cohort, skill = people[name]
-            np.testing.assert_array_equal(skill[is_new], np.asarray(economy.cohorts[name].skill)[is_new])
+            np.testing.assert_array_equal(
+                skill[is_new], np.asarray(economy.cohorts[name].skill)[is_new]
+            )
             assert np.asarray(begun.satisfied[name])[is_new].all()
             exact = np.asarray(je.best_response(schedule, skill, cohort.preferences))
-            yesterday, kept = np.asarray(begun.dynamics.hours[name]), np.asarray(before.dynamics.hours[name])
+            yesterday, kept = (
+                np.asarray(begun.dynamics.hours[name]),
+                np.asarray(before.dynamics.hours[name]),
+            )
             np.testing.assert_allclose(yesterday[is_new], exact[is_new], rtol=1e-6)
             np.testing.assert_array_equal(yesterday[~is_new], kept[~is_new])
         cohort, skill = people["adaptive"]
@@ -263,13 +326,19 @@ def test_who_enters_begins_afresh_under_the_present_schedule():
         cohort, skill = people["habit"]
         exact = np.asarray(je.best_response(schedule, skill, cohort.preferences))
         is_new = new["habit"]
-        np.testing.assert_allclose(np.asarray(begun.rules["habit"])[is_new], exact[is_new], rtol=1e-6)
-        np.testing.assert_array_equal(np.asarray(begun.rules["habit"])[~is_new], np.asarray(before.rules["habit"])[~is_new])
+        np.testing.assert_allclose(
+            np.asarray(begun.rules["habit"])[is_new], exact[is_new], rtol=1e-6
+        )
+        np.testing.assert_array_equal(
+            np.asarray(begun.rules["habit"])[~is_new], np.asarray(before.rules["habit"])[~is_new]
+        )
 
 
 def test_who_retired_was_dissatisfied_and_who_comes_is_not():
     config = config_of(
-        {"skills": SKILLS}, population=FEW, satisfaction={"judged": True, "tolerance": [-1e6, -1e6], "width": 0.01}
+        {"skills": SKILLS},
+        population=FEW,
+        satisfaction={"judged": True, "tolerance": [-1e6, -1e6], "width": 0.01},
     )
     economy, schedule = build_economy(config), first_schedule(config)
     state = initial_state(economy, schedule)
@@ -283,10 +352,17 @@ def test_who_retired_was_dissatisfied_and_who_comes_is_not():
 
 def test_satisfaction_looks_back_on_the_income_of_the_year():
     """A tenfold skill lifts income, and with it the net tax that is a share of it."""
-    config = config_of({"skills": SKILLS}, population=FEW, satisfaction={"judged": True, "tolerance": [0.1, 0.1], "width": 0.001})
+    config = config_of(
+        {"skills": SKILLS},
+        population=FEW,
+        satisfaction={"judged": True, "tolerance": [0.1, 0.1], "width": 0.001},
+    )
     economy, schedule = build_economy(config), first_schedule(config)
     state = initial_state(economy, schedule)
-    far = {name: jnp.where(jnp.arange(a.shape[0]) % 2, 2.3, -2.3) for name, a in state.dynamics.careers.deviation.items()}
+    far = {
+        name: jnp.where(jnp.arange(a.shape[0]) % 2, 2.3, -2.3)
+        for name, a in state.dynamics.careers.deviation.items()
+    }
     old = {name: jnp.ones_like(t) for name, t in state.dynamics.careers.years.items()}
     state = dataclasses.replace(state, dynamics=dyn.DynamicState(dyn.Careers(far, old)))
     state, plan, sums = start_year(economy, state, schedule, 2)
@@ -327,19 +403,28 @@ def test_days_with_inertia_beside_hours_as_they_are_chosen():
         lived = yesterday["adaptive"][:, None] == np.arange(0, 101, 10)
         assert not np.any(learnt & ~lived)
         np.testing.assert_array_equal(state.rules["habit"], yesterday["habit"])
-        total += sum(float((np.asarray(w) * yesterday[n]).sum()) for n, w in economy.weights.items()) / 180
-    assert sum(float((np.asarray(w) * np.asarray(sums.hours[n])).sum()) for n, w in economy.weights.items()) / 180 == (
-        pytest.approx(total, rel=1e-5)
-    )
+        total += (
+            sum(float((np.asarray(w) * yesterday[n]).sum()) for n, w in economy.weights.items())
+            / 180
+        )
+    assert sum(
+        float((np.asarray(w) * np.asarray(sums.hours[n])).sum()) for n, w in economy.weights.items()
+    ) / 180 == (pytest.approx(total, rel=1e-5))
 
 
 def test_a_changed_tax_is_answered_at_the_speed_of_adjustment():
     """Of rational workers a share inertia^t still works the old hours after t days (Calvo)."""
     cohorts = [{"name": "a", "rule": "rational", "size": 20_000}]
-    config = config_of({"hours_inertia": 0.8}, population={"cohorts": cohorts}, schedule={"brackets": "flat", "rates": 0.2})
+    config = config_of(
+        {"hours_inertia": 0.8},
+        population={"cohorts": cohorts},
+        schedule={"brackets": "flat", "rates": 0.2},
+    )
     economy, schedule = build_economy(config), first_schedule(config)
     state = initial_state(economy, schedule)
-    state, plan, sums = start_year(economy, state, je.TaxSchedule(schedule.thresholds, [0.6] * schedule.brackets), 6)
+    state, plan, sums = start_year(
+        economy, state, je.TaxSchedule(schedule.thresholds, [0.6] * schedule.brackets), 6
+    )
     before = np.asarray(state.dynamics.hours["a"])
     for day in range(6):
         hours, state = act(economy, plan, state)
@@ -365,16 +450,22 @@ def test_agents_and_years_on_disk(tmp_path):
     run = je.run({**MECHANICAL, "dynamics": ALL}, out=tmp_path / "run")
     plain = je.run(MECHANICAL, out=tmp_path / "plain")
     for table, more in (("years", OF_WEALTH), ("agents", ("wealth", "saving"))):
-        assert set(getattr(run, table).column_names) - set(getattr(plain, table).column_names) == set(more)
+        assert set(getattr(run, table).column_names) - set(
+            getattr(plain, table).column_names
+        ) == set(more)
     skills = run.agents["skill"].to_numpy().reshape(3, 30)
     base = plain.agents["skill"].to_numpy().reshape(3, 30)
     np.testing.assert_array_equal(skills[0], base[0])
     same = skills[1:] == base[1:]
     assert 5 < same.sum() < 40  # who has just entered
-    np.testing.assert_allclose(run.agents["income"].to_numpy(), skills.ravel() * run.agents["hours"].to_numpy(), rtol=1e-5)
+    np.testing.assert_allclose(
+        run.agents["income"].to_numpy(), skills.ravel() * run.agents["hours"].to_numpy(), rtol=1e-5
+    )
     for row in run.years.to_pylist():
         these = run.agents.filter(pc.field("year") == row["year"])
-        weighted = (these["weight"].to_numpy() * these["income"].to_numpy()).sum() / these["weight"].to_numpy().sum()
+        weighted = (these["weight"].to_numpy() * these["income"].to_numpy()).sum() / these[
+            "weight"
+        ].to_numpy().sum()
         assert row["mean_income"] == pytest.approx(weighted, rel=1e-5)
 
 
@@ -394,12 +485,18 @@ def test_a_branch_is_another_future_of_the_same_people(tmp_path):
     ours = run.agents.filter(pc.field("year") >= 1)
     assert same.agents["skill"].equals(ours["skill"])
     assert same.agents["hours"].equals(ours["hours"])
-    (other,) = je.branch(run.path, year=1, out=tmp_path / "other", overrides=["dynamics.skills.shock=0"])
-    first = [table.filter(pc.field("year") == 1)["skill"].to_numpy() for table in (other.agents, run.agents)]
+    (other,) = je.branch(
+        run.path, year=1, out=tmp_path / "other", overrides=["dynamics.skills.shock=0"]
+    )
+    first = [
+        table.filter(pc.field("year") == 1)["skill"].to_numpy()
+        for table in (other.agents, run.agents)
+    ]
     np.testing.assert_array_equal(*first)
     for setting in ("dynamics.skills.enabled=false", "dynamics.hours_inertia=0"):
         with pytest.raises(
-            UserError, match=r"dynamics\..*; a branch keeps its run's people .* and what changes of itself"
+            UserError,
+            match=r"dynamics\..*; a branch keeps its run's people .* and what changes of itself",
         ) as said:
             je.branch(run.path, year=1, out=tmp_path / "no", overrides=[setting])
         assert "\n" not in str(said.value)
@@ -411,16 +508,24 @@ def test_many_runs_at_once_are_the_runs(tmp_path, planner):
     """With numbers that differ from run to run in one program."""
     given = {
         **MECHANICAL,
-        "population": {"cohorts": [{"name": "habit", "rule": "habit", "size": 20}]},  # less to compile
+        "population": {
+            "cohorts": [{"name": "habit", "rule": "habit", "size": 20}]
+        },  # less to compile
         "satisfaction": {"judged": True},
         "planner": {"kind": planner, "compared_with": []},
         "schedule": {"brackets": "flat"},
     }
     several = [
-        {"skills": SKILLS | {"shock": shock, "working_years": years}, "hours_inertia": inertia, "saving": SAVING | {"tax": tax}}
+        {
+            "skills": SKILLS | {"shock": shock, "working_years": years},
+            "hours_inertia": inertia,
+            "saving": SAVING | {"tax": tax},
+        }
         for shock, years, inertia, tax in ((0.1, 3.0, 0.2, 0.0), (0.3, 20.0, 0.6, 0.7))
     ]
-    configs = [load({**given, "dynamics": dynamics, "seed": i}) for i, dynamics in enumerate(several)]
+    configs = [
+        load({**given, "dynamics": dynamics, "seed": i}) for i, dynamics in enumerate(several)
+    ]
     with computing(configs[0]):
         stacked = jax.tree.map(lambda *x: np.stack(x), *(case(config) for config in configs))
         outcomes = jax.device_get(simulate_batch(stacked, skill_nodes(configs[0])))
@@ -428,7 +533,9 @@ def test_many_runs_at_once_are_the_runs(tmp_path, planner):
         run = je.run(config, out=tmp_path / f"run-{i}")
         for name in (*STATISTICS, *OF_WEALTH):
             ours = run.years[name].to_numpy()
-            np.testing.assert_allclose(getattr(outcomes.figures, name)[i], ours, rtol=3e-5, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(
+                getattr(outcomes.figures, name)[i], ours, rtol=3e-5, atol=1e-6, err_msg=name
+            )
 
 
 def test_llm_workers_are_told_their_pay_and_forget_when_they_retire(tmp_path):
@@ -438,7 +545,10 @@ def test_llm_workers_are_told_their_pay_and_forget_when_they_retire(tmp_path):
     run = je.run(config, out=tmp_path / "run")
     skill = run.agents.filter(pc.field("cohort") == "llm")["skill"].to_numpy().reshape(3, 12)
     transcript = Transcript(run.path / "transcript.sqlite", read_only=True)
-    told = {(c["kind"], c["year"], c["day"], c["agent"]): c["messages"][1]["content"] for c in transcript.conversations()}
+    told = {
+        (c["kind"], c["year"], c["day"], c["agent"]): c["messages"][1]["content"]
+        for c in transcript.conversations()
+    }
     transcript.close()
     for (kind, year, _, agent), text in told.items():
         if kind in ("labor", "satisfaction"):
@@ -461,12 +571,21 @@ def test_llm_workers_are_told_their_pay_and_forget_when_they_retire(tmp_path):
 
 def test_hours_of_llm_workers_adjust_with_a_lag_too(tmp_path):
     config = {**HYBRID, "years": 1, "dynamics": {"hours_inertia": 0.9}}
-    stuck, free = (je.run(c, out=tmp_path / name) for name, c in (("a", config), ("b", {**config, "dynamics": {}})))
-    hours = [r.agents.filter(pc.field("cohort") == "llm")["hours"].to_numpy() for r in (stuck, free)]
+    stuck, free = (
+        je.run(c, out=tmp_path / name)
+        for name, c in (("a", config), ("b", {**config, "dynamics": {}}))
+    )
+    hours = [
+        r.agents.filter(pc.field("cohort") == "llm")["hours"].to_numpy() for r in (stuck, free)
+    ]
     assert not np.array_equal(*hours)
     economy = build_economy(load(config))
-    exact = by_cohort(economy, equilibrium_outcome(economy, first_schedule(load(config))).hours)["llm"]
-    draws = np.array([words(0, "llm", "inertia", 0, day, 3)[2] < np.float32(0.9) for day in range(6)])
+    exact = by_cohort(economy, equilibrium_outcome(economy, first_schedule(load(config))).hours)[
+        "llm"
+    ]
+    draws = np.array(
+        [words(0, "llm", "inertia", 0, day, 3)[2] < np.float32(0.9) for day in range(6)]
+    )
     never = draws.all(axis=0)
     assert never.any()
     np.testing.assert_allclose(hours[0][never], np.asarray(exact)[never], rtol=1e-5)
@@ -485,8 +604,18 @@ TWO = """
 def test_two_devices_live_the_life_of_one(tmp_path):
     import textwrap
 
-    config = {**MECHANICAL, "dynamics": ALL, "schedule": {"brackets": "flat"}, "planner": {"kind": "fixed", "compared_with": []}}
-    config["population"] = {"cohorts": [{"name": "q", "rule": "quantal", "size": 30}, {"name": "h", "rule": "habit", "size": 20}]}
+    config = {
+        **MECHANICAL,
+        "dynamics": ALL,
+        "schedule": {"brackets": "flat"},
+        "planner": {"kind": "fixed", "compared_with": []},
+    }
+    config["population"] = {
+        "cohorts": [
+            {"name": "q", "rule": "quantal", "size": 30},
+            {"name": "h", "rule": "habit", "size": 20},
+        ]
+    }
     flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
     environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", textwrap.dedent(TWO), json.dumps(config), str(tmp_path)]
@@ -507,7 +636,10 @@ def test_two_devices_live_the_life_of_one(tmp_path):
         ("hours_inertia=-0.1", "dynamics.hours_inertia: -0.1; a number in [0, 1)"),
         ("skills.persistence=1.1", "dynamics.skills.persistence: 1.1; a number in [0, 1]"),
         ("skills.shock=0.6", "dynamics.skills.shock: 0.6; a number in [0, 0.5]"),
-        ("skills.working_years=0.5", "dynamics.skills.working_years: 0.5; a number or unset in [1, 1,000,000,000]"),
+        (
+            "skills.working_years=0.5",
+            "dynamics.skills.working_years: 0.5; a number or unset in [1, 1,000,000,000]",
+        ),
         ("skills.learns=1", "dynamics.skills.learns: no such setting; did you mean 'learning'?"),
     ],
 )

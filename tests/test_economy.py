@@ -20,7 +20,13 @@ from jaxecon.kernels.optimum.certified import solve
 
 COHORTS = [
     {"name": rule, "rule": rule, "size": size}
-    for rule, size in (("rational", 40), ("quantal", 60), ("adaptive", 50), ("habit", 30), ("fixed", 20))
+    for rule, size in (
+        ("rational", 40),
+        ("quantal", 60),
+        ("adaptive", 50),
+        ("habit", 30),
+        ("fixed", 20),
+    )
 ]
 
 
@@ -46,7 +52,10 @@ CASES = [
     {},
     {"precision": "float64", "budget": {"public_spending": 3000.0}},
     {"preferences": {"consumption_curvature": 1.0}},
-    {"preferences": {"set": "annualised", "consumption_curvature": 0.5}, "budget": {"public_spending": 500.0}},
+    {
+        "preferences": {"set": "annualised", "consumption_curvature": 0.5},
+        "budget": {"public_spending": 500.0},
+    },
 ]
 
 
@@ -60,12 +69,20 @@ def test_the_pool_balances_every_day(sections):
         np.testing.assert_allclose(record.revenue, record.rebate + spending, rtol=1e-6)
         weights = np.concatenate([np.asarray(w, float) for w in economy.weights.values()])
         taxes = np.concatenate([np.asarray(x, float) for x in sums.tax.values()])
-        np.testing.assert_allclose((weights * taxes).sum() / weights.sum() / 10, np.mean(record.revenue), rtol=1e-5)
+        np.testing.assert_allclose(
+            (weights * taxes).sum() / weights.sum() / 10, np.mean(record.revenue), rtol=1e-5
+        )
         figures, agents = summarise_year(economy, schedule, state, sums, record)
         for name in economy.cohorts:
-            left = np.asarray(agents.income[name]) - np.asarray(agents.tax[name]) + float(figures.rebate)
+            left = (
+                np.asarray(agents.income[name])
+                - np.asarray(agents.tax[name])
+                + float(figures.rebate)
+            )
             np.testing.assert_allclose(agents.consumption[name], left, rtol=1e-5, atol=1e-2)
-            np.testing.assert_allclose(agents.income[name], agents.hours[name] * economy.cohorts[name].skill, rtol=1e-6)
+            np.testing.assert_allclose(
+                agents.income[name], agents.hours[name] * economy.cohorts[name].skill, rtol=1e-6
+            )
 
 
 def test_rebate_floor_holds():
@@ -86,7 +103,12 @@ def test_survey_weights_mean_one_and_shares():
 
 def test_reference_is_the_equilibrium_under_us_federal():
     """A cohort of the FACTS population: welfare under US federal, and the best flat tax, to the printed digits."""
-    config = load({"precision": "float64", "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 1000}]}})
+    config = load(
+        {
+            "precision": "float64",
+            "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 1000}]},
+        }
+    )
     with computing(config):
         economy = build_economy(config)
         assert float(economy.reference_welfare) == pytest.approx(25306.512, abs=6e-4)
@@ -97,7 +119,10 @@ def test_reference_is_the_equilibrium_under_us_federal():
 
 def test_rational_workers_realise_the_equilibrium():
     config = load(
-        {"population": {"cohorts": [{"name": "a", "rule": "rational", "size": 500}]}, "schedule": {"brackets": "three"}}
+        {
+            "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 500}]},
+            "schedule": {"brackets": "three"},
+        }
     )
     economy, schedule, _, state, sums, record = a_year(config, days=3)
     figures, agents = summarise_year(economy, schedule, state, sums, record)
@@ -115,7 +140,9 @@ def test_consumption_equivalent_gain(curvature):
     with computing(config):
         economy = build_economy(config)
         everyone, reference = economy.everyone, economy.reference
-        richer = je.isoelastic_utility(everyone.preferences, 1.07 * reference.consumption, reference.hours)
+        richer = je.isoelastic_utility(
+            everyone.preferences, 1.07 * reference.consumption, reference.hours
+        )
         welfare = economy.welfare(by_cohort(economy, richer))
         assert float(welfare_gain(economy, welfare)) == pytest.approx(0.07, abs=1e-8)
 
@@ -126,7 +153,9 @@ def test_a_gain_is_positive_where_welfare_is_higher():
     economy = build_economy(config)
     assert float(economy.reference_welfare) < 0
     for change in (-1000.0, 1000.0):
-        assert np.sign(float(welfare_gain(economy, economy.reference_welfare + change))) == np.sign(change)
+        assert np.sign(float(welfare_gain(economy, economy.reference_welfare + change))) == np.sign(
+            change
+        )
 
 
 def test_a_gain_out_of_reach_is_nan():
@@ -138,7 +167,10 @@ def test_a_gain_out_of_reach_is_nan():
 
 
 def test_the_reference_knows_the_rebate_floor():
-    config = config_of(preferences={"consumption_curvature": 1.0}, budget={"public_spending": 20_000.0, "rebate_floor": 0.0})
+    config = config_of(
+        preferences={"consumption_curvature": 1.0},
+        budget={"public_spending": 20_000.0, "rebate_floor": 0.0},
+    )
     with computing(config):
         economy = build_economy(config)
         assert float(economy.reference.rebate) == 0
@@ -210,7 +242,11 @@ def test_satisfaction_is_counted_where_it_should_be():
     schedule = first_schedule(config)
     state = initial_state(economy, schedule)
     unhappy = EconomyState(
-        state.rules, {n: jnp.zeros_like(s) for n, s in state.satisfied.items()}, state.rebate, state.year, state.day
+        state.rules,
+        {n: jnp.zeros_like(s) for n, s in state.satisfied.items()},
+        state.rebate,
+        state.year,
+        state.day,
     )
     state, plan, sums = start_year(economy, unhappy, schedule, 3)
     state, sums, record = live_days(economy, plan, state, sums, 3)
@@ -221,7 +257,9 @@ def test_satisfaction_is_counted_where_it_should_be():
     assert np.all(np.asarray(record.swf_counted) < np.asarray(record.swf_private))
 
 
-@pytest.mark.parametrize("function", ["rawlsian", "atkinson", "utilitarian", "inverse_consumption", "paper_fixed"])
+@pytest.mark.parametrize(
+    "function", ["rawlsian", "atkinson", "utilitarian", "inverse_consumption", "paper_fixed"]
+)
 def test_every_welfare_function_runs(function):
     config = config_of(welfare={"function": function})
     economy, schedule, _, state, sums, record = a_year(config, days=3)

@@ -31,12 +31,18 @@ def three(tmp_path_factory):
         },
         "planner": {"kind": "elected", "compared_with": ["optimum"]},
         "schedule": {"brackets": "flat", "rates": 0.2},
-        "elections": {"noise": 0.0, "method": "approval"},  # with plurality all three would vote for themselves
+        "elections": {
+            "noise": 0.0,
+            "method": "approval",
+        },  # with plurality all three would vote for themselves
     }
 
 
 def changed(config, **sections):
-    return {**config, **{name: {**config.get(name, {}), **values} for name, values in sections.items()}}
+    return {
+        **config,
+        **{name: {**config.get(name, {}), **values} for name, values in sections.items()},
+    }
 
 
 def test_a_majority_lives_off_the_minority(three, tmp_path):
@@ -58,7 +64,9 @@ def test_elections_and_ballots_are_recorded(three, tmp_path):
     run = je.run(three, out=tmp_path / "run")
     elections, ballots = run.elections.to_pylist(), run.ballots.to_pylist()
     assert {e["year"] for e in elections} == {1, 2, 3, 4}
-    assert {(b["year"], b["agent"]) for b in ballots} == {(year, agent) for year in range(1, 5) for agent in range(3)}
+    assert {(b["year"], b["agent"]) for b in ballots} == {
+        (year, agent) for year in range(1, 5) for agent in range(3)
+    }
     assert len(ballots) > 4 * 3  # some approve of two
     for year in range(1, 5):
         candidates = [e for e in elections if e["year"] == year]
@@ -76,20 +84,34 @@ def test_elections_and_ballots_are_recorded(three, tmp_path):
 
 
 def test_a_sweep_lives_the_same_elections(three, tmp_path):
-    config = changed(three, elections={"method": "instant_runoff", "noise": 0.3}, planner={"compared_with": []})
+    config = changed(
+        three, elections={"method": "instant_runoff", "noise": 0.3}, planner={"compared_with": []}
+    )
     config["population"] = {
-        "cohorts": [{"name": "a", "rule": "quantal", "size": 7}, {"name": "b", "rule": "adaptive", "size": 5}]
+        "cohorts": [
+            {"name": "a", "rule": "quantal", "size": 7},
+            {"name": "b", "rule": "adaptive", "size": 5},
+        ]
     }
     config["schedule"] = {"brackets": "three", "rates": 0.4}
     found = je.sweep({"run": config, "seeds": 3}, out=tmp_path / "sweep")
     assert found.points["status"].to_pylist() == ["ok"] * 3
     leaders = set()
     for seed in range(3):
-        alone = je.run(config, overrides=[f"seed={seed}"], out=tmp_path / f"run{seed}").years.to_pylist()
+        alone = je.run(
+            config, overrides=[f"seed={seed}"], out=tmp_path / f"run{seed}"
+        ).years.to_pylist()
         ours = [row for row in found.years.to_pylist() if row["point"] == seed]
         assert [row["leader"] for row in ours] == [row["leader"] for row in alone]
-        for name in ("rate_0", "rate_1", "rate_2", "gain_equilibrium"):  # rounding may move an optimum by a tenth of a point
-            np.testing.assert_allclose([row[name] for row in ours], [row[name] for row in alone], atol=2e-3)
+        for name in (
+            "rate_0",
+            "rate_1",
+            "rate_2",
+            "gain_equilibrium",
+        ):  # rounding may move an optimum by a tenth of a point
+            np.testing.assert_allclose(
+                [row[name] for row in ours], [row[name] for row in alone], atol=2e-3
+            )
         leaders |= {row["leader"] for row in ours}
     assert len(leaders) > 2
 
@@ -114,7 +136,10 @@ def test_without_candidates_the_incumbent_stays(three, tmp_path):
 def test_only_the_eligible_stand(three, tmp_path):
     config = changed(three, elections={"eligible": ["a"], "candidates": 2, "platforms": False})
     config["population"] = {
-        "cohorts": [{"name": "a", "rule": "rational", "size": 4}, {"name": "b", "rule": "rational", "size": 9}]
+        "cohorts": [
+            {"name": "a", "rule": "rational", "size": 4},
+            {"name": "b", "rule": "rational", "size": 9},
+        ]
     }
     run = je.run(config, out=tmp_path / "run")
     assert {e["cohort"] for e in run.elections.to_pylist()} == {"a"}
@@ -127,7 +152,12 @@ def test_only_the_eligible_stand(three, tmp_path):
 
 def test_a_planner_that_most_are_worse_off_under_is_thrown_out(three, tmp_path):
     """The majority likes 70 %; a planner who goes to 50 % is out after a year, and so is the next."""
-    config = changed(three, planner={"kind": "uniform_50"}, schedule={"rates": 0.7}, elections={"retention": True})
+    config = changed(
+        three,
+        planner={"kind": "uniform_50"},
+        schedule={"rates": 0.7},
+        elections={"retention": True},
+    )
     run = je.run({**config, "years": 6}, out=tmp_path / "run")
     assert [round(y["rate_0"], 6) for y in run.years.to_pylist()] == [0.7, 0.5, 0.7, 0.5, 0.7, 0.5]
     votes = [e for e in run.elections.to_pylist() if e["year"] == 2]
@@ -139,14 +169,20 @@ def test_a_planner_that_most_are_worse_off_under_is_thrown_out(three, tmp_path):
 
 
 def test_a_sweep_lives_the_same_votes_on_a_planner(three, tmp_path):
-    config = changed(three, planner={"kind": "in_context", "compared_with": []}, elections={"retention": True, "noise": 0.02})
+    config = changed(
+        three,
+        planner={"kind": "in_context", "compared_with": []},
+        elections={"retention": True, "noise": 0.02},
+    )
     config = {**config, "years": 12, "population": {"mechanical": 12, "llm": 0}}
     found = je.sweep({"run": config, "seeds": 2}, out=tmp_path / "sweep").years.to_pylist()
     for seed in range(2):
         alone = je.run(config, overrides=[f"seed={seed}"], out=tmp_path / f"run{seed}")
         ours = [row["rate_0"] for row in found if row["point"] == seed]
         np.testing.assert_allclose(ours, alone.years["rate_0"].to_pylist(), rtol=1e-6)
-        thrown_out = [e["year"] for e in alone.elections.to_pylist() if e["candidate"] == 1 and e["elected"]]
+        thrown_out = [
+            e["year"] for e in alone.elections.to_pylist() if e["candidate"] == 1 and e["elected"]
+        ]
         assert thrown_out
 
 
@@ -174,33 +210,48 @@ def conversations(path, kind):
 def test_models_stand_vote_and_lead(tmp_path):
     run = je.run(HYBRID, out=tmp_path / "run")
     stood = {(e["year"], e["agent"]): e["stood"] for e in run.elections.to_pylist()}
-    said = {(c["year"], c["agent"]): json.loads(c["response"])["stand"] for c in conversations(run.path, "candidacy")}
+    said = {
+        (c["year"], c["agent"]): json.loads(c["response"])["stand"]
+        for c in conversations(run.path, "candidacy")
+    }
     assert stood == said
     assert len(said) == 3 * 4
     assert True in said.values()
     assert False in said.values()
     elections = {(e["year"], e["candidate"]): e for e in run.elections.to_pylist()}
-    ballots = {(b["year"], b["agent"]): b["candidate"] for b in run.ballots.to_pylist() if b["cohort"] == "llm"}
+    ballots = {
+        (b["year"], b["agent"]): b["candidate"]
+        for b in run.ballots.to_pylist()
+        if b["cohort"] == "llm"
+    }
     places = set()
     for c in conversations(run.path, "vote"):
         number, candidate = json.loads(c["response"])["vote"], ballots[c["year"], c["agent"]]
         if number == 0:
             assert candidate == -1
             continue
-        (line,) = (x for x in c["messages"][1]["content"].splitlines() if x.startswith(f"{number}: "))
+        (line,) = (
+            x for x in c["messages"][1]["content"].splitlines() if x.startswith(f"{number}: ")
+        )
         e = elections[c["year"], candidate]
         rates = "/".join(f"{100 * e[f'platform_{k}']:.0f}" for k in range(3))
         assert line.endswith(f"would set {rates} %")
-        assert line.startswith(f"{number}: you") == ((e["cohort"], e["agent"]) == ("llm", c["agent"]))
+        assert line.startswith(f"{number}: you") == (
+            (e["cohort"], e["agent"]) == ("llm", c["agent"])
+        )
         places.add((number, candidate))
-    assert len({number - candidate for number, candidate in places}) > 1  # ballots differ in their order
+    assert (
+        len({number - candidate for number, candidate in places}) > 1
+    )  # ballots differ in their order
     years = run.years.to_pylist()
     for plan in conversations(run.path, "plan"):
         assert years[plan["year"]]["leader"] == f"llm {plan['agent']}"
         moves = json.loads(plan["response"])["changes"]
         for k, move in enumerate(moves):
             before = years[plan["year"] - 1][f"rate_{k}"]
-            assert years[plan["year"]][f"rate_{k}"] == pytest.approx(min(max(before + move / 100, 0), 1))
+            assert years[plan["year"]][f"rate_{k}"] == pytest.approx(
+                min(max(before + move / 100, 0), 1)
+            )
     assert any(y["leader"].startswith("llm ") for y in years)
 
 
@@ -216,14 +267,23 @@ def test_what_voters_are_told(tmp_path):
 def test_what_a_run_says_of_its_leaders(three, tmp_path, capsys):
     print_summary(je.run({**three, "years": 3}, out=tmp_path / "run"))
     assert "Leaders by year: nobody (1), people " in " ".join(capsys.readouterr().out.split())
-    config = changed(three, planner={"kind": "uniform_50"}, schedule={"rates": 0.7}, elections={"retention": True})
+    config = changed(
+        three,
+        planner={"kind": "uniform_50"},
+        schedule={"rates": 0.7},
+        elections={"retention": True},
+    )
     print_summary(je.run({**config, "years": 4}, out=tmp_path / "kept"))
     assert "Thrown out by the workers before year 3." in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("method", ["approval", "instant_runoff", "borda"])
 def test_models_vote_by_every_method(tmp_path, method):
-    run = je.run(HYBRID, overrides=[f"elections.method={method}", "elections.platforms=false"], out=tmp_path / "run")
+    run = je.run(
+        HYBRID,
+        overrides=[f"elections.method={method}", "elections.platforms=false"],
+        out=tmp_path / "run",
+    )
     assert run.manifest["status"] == "complete"
     ranks = {b["rank"] for b in run.ballots.to_pylist() if b["cohort"] == "llm"}
     assert ranks <= {0, 1} if method == "approval" else ranks == {1, 2, 3, 4}
@@ -242,7 +302,13 @@ def test_a_model_votes_on_a_planner(tmp_path):
 
 
 def test_a_planner_who_is_out_is_asked_nothing(tmp_path):
-    overrides = ["planner.kind=llm", "elections.retention=true", "elections.eligible=null", "years=7", "elections.noise=0.5"]
+    overrides = [
+        "planner.kind=llm",
+        "elections.retention=true",
+        "elections.eligible=null",
+        "years=7",
+        "elections.noise=0.5",
+    ]
     run = je.run(HYBRID, overrides=overrides, out=tmp_path / "run")
     out = {e["year"] for e in run.elections.to_pylist() if e["candidate"] == 1 and e["elected"]}
     assert out
@@ -251,27 +317,40 @@ def test_a_planner_who_is_out_is_asked_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [["elections.candidates=3"], ["planner.kind=fixed"], ["planner.kind=fixed", "elections.retention=true"]],
+    [
+        ["elections.candidates=3"],
+        ["planner.kind=fixed"],
+        ["planner.kind=fixed", "elections.retention=true"],
+    ],
     ids=lambda change: change[-1],
 )
 def test_a_branch_holds_other_elections(whole, tmp_path, change):
     (branch,) = je.branch(whole.path, year=2, overrides=change, out=tmp_path / "branch")
     assert branch.manifest["status"] == "complete"
     (again,) = je.branch(
-        branch.path, year=3, overrides=["planner.kind=elected", "elections.retention=false"], out=tmp_path / "back"
+        branch.path,
+        year=3,
+        overrides=["planner.kind=elected", "elections.retention=false"],
+        out=tmp_path / "back",
     )
     assert again.years["leader"].to_pylist()[-1] != "fixed"
 
 
 def test_a_branch_of_other_preferences_has_other_platforms(three, tmp_path):
     run = je.run({**three, "years": 3}, out=tmp_path / "run")
-    (branch,) = je.branch(run.path, year=2, overrides=["preferences.disutility_exponent=1.5"], out=tmp_path / "branch")
+    (branch,) = je.branch(
+        run.path, year=2, overrides=["preferences.disutility_exponent=1.5"], out=tmp_path / "branch"
+    )
 
     leads = run.years["leader"].to_pylist()[1]
 
     def announced(of):
         """By who does not lead, whose platform is the schedule in force."""
-        return [e["platform_0"] for e in of.elections.to_pylist() if e["year"] == 2 and f"people {e['agent']}" != leads]
+        return [
+            e["platform_0"]
+            for e in of.elections.to_pylist()
+            if e["year"] == 2 and f"people {e['agent']}" != leads
+        ]
 
     assert max(announced(run)) > 0.6
     assert max(announced(branch)) < 0.4  # who responds more can be taken less from
@@ -283,11 +362,18 @@ def test_who_gives_no_usable_answer_does_not_stand_and_votes_for_nobody(tmp_path
     assert {y["leader"] for y in run.years.to_pylist()} == {"nobody"}
     assert not any(e["stood"] for e in run.elections.to_pylist())
     assert run.summary["llm"]["by_kind"]["candidacy"] == {"fallback": 12}
-    run = je.run(HYBRID, overrides=["llm.retries=0", "elections.platforms=false"], out=tmp_path / "all", engine=engine)
+    run = je.run(
+        HYBRID,
+        overrides=["llm.retries=0", "elections.platforms=false"],
+        out=tmp_path / "all",
+        engine=engine,
+    )
     assert {b["candidate"] for b in run.ballots.to_pylist() if b["cohort"] == "llm"} == {-1}
     assert run.summary["llm"]["by_kind"]["vote"] == {"fallback": 12}
     rates = [y["rate_0"] for y in run.years.to_pylist()]
-    np.testing.assert_allclose(rates, 0.3, rtol=1e-6)  # the mechanical elect a model, which changes nothing
+    np.testing.assert_allclose(
+        rates, 0.3, rtol=1e-6
+    )  # the mechanical elect a model, which changes nothing
     assert all(y["leader"].startswith("llm") for y in run.years.to_pylist()[1:])
 
 
@@ -321,7 +407,10 @@ def test_a_replay_is_the_same_run(whole, tmp_path):
         ("elections.candidates=0", r"elections.candidates: 0; .* \[1, 127\]"),
         ("elections.term_limit=0", r"elections.term_limit: 0; "),
         ("elections.retention=true", r"elections.retention: True; of a standing planner"),
-        ("dynamics.skills.enabled=true", r"dynamics.skills.enabled: True; elections are held among people whose"),
+        (
+            "dynamics.skills.enabled=true",
+            r"dynamics.skills.enabled: True; elections are held among people whose",
+        ),
         ("devices=2", r"devices: 2; elections are held on one device"),
     ],
 )

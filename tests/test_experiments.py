@@ -34,7 +34,10 @@ from jaxecon.sweeps.listener import Silent
 from jaxecon.sweeps.points import Points
 
 RUNNER = CliRunner()
-WORKED_OUT = {("baselines", "announced"), ("empirical_saez", "planners")}  # designs whose points an experiment works out
+WORKED_OUT = {
+    ("baselines", "announced"),
+    ("empirical_saez", "planners"),
+}  # designs whose points an experiment works out
 
 
 def small(name, *, llm=False, seeds=5, **run):
@@ -109,7 +112,9 @@ def test_a_planner_without_exploitation_is_found(factorial):
     assert main["p"] < 0.01
     assert main["difference_low"] > 0
     assert main["effect_size"] > 0.5
-    without = row_of(table_of(report, "ablations"), figure="gain_equilibrium", planner="without exploitation")
+    without = row_of(
+        table_of(report, "ablations"), figure="gain_equilibrium", planner="without exploitation"
+    )
     assert without["difference"] < 0
     assert without["p"] < 0.05
 
@@ -120,23 +125,41 @@ def test_effects_are_those_of_the_points(factorial):
     points = pq.read_table(report.folder / "mechanical/factorial/points.parquet")
     exploits = np.array(points["planner.memory.exploitation"].to_pylist())
     gains, seeds = (np.array(points[name].to_pylist()) for name in ("gain_equilibrium", "seed"))
-    by_population = [gains[exploits & (seeds == s)].mean() - gains[~exploits & (seeds == s)].mean() for s in range(30)]
+    by_population = [
+        gains[exploits & (seeds == s)].mean() - gains[~exploits & (seeds == s)].mean()
+        for s in range(30)
+    ]
     found = row_of(table_of(report, "effects"), figure="gain_equilibrium", effect="exploitation")
     assert found["difference"] == pytest.approx(np.mean(by_population), rel=1e-9)
-    assert found["effect_size"] == pytest.approx(np.mean(by_population) / np.std(by_population, ddof=1), rel=1e-9)
+    assert found["effect_size"] == pytest.approx(
+        np.mean(by_population) / np.std(by_population, ddof=1), rel=1e-9
+    )
 
 
 def test_what_an_experiment_leaves(factorial):
     report, _ = factorial
     manifest = json.loads((report.folder / "manifest.json").read_text())
-    assert (manifest["status"], manifest["name"], manifest["llm"]) == ("complete", "planner_prompt", "none")
+    assert (manifest["status"], manifest["name"], manifest["llm"]) == (
+        "complete",
+        "planner_prompt",
+        "none",
+    )
     account = manifest["designs"]["mechanical.factorial"]
-    assert (account["points"], account["failed"], account["populations"], account["seeds"]) == (480, 0, 30, [0, 29])
+    assert (account["points"], account["failed"], account["populations"], account["seeds"]) == (
+        480,
+        0,
+        30,
+        [0, 29],
+    )
     assert {"versions", "hardware", "git_revision", "seconds"} <= manifest.keys()
     text = (report.folder / "report.md").read_text()
     for table in report.tables:
         kept = json.loads((report.folder / f"tables/{table.name}.json").read_text())
-        assert len(kept["rows"]) == len(table.rows) == pq.read_table(report.folder / f"tables/{table.name}.parquet").num_rows
+        assert (
+            len(kept["rows"])
+            == len(table.rows)
+            == pq.read_table(report.folder / f"tables/{table.name}.parquet").num_rows
+        )
         assert table.title in text
     for path in report.figures:
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -158,7 +181,9 @@ class Interrupting(Silent):
 def test_it_goes_on_where_it_was_interrupted(factorial, tmp_path):
     whole, given = factorial
     with pytest.raises(KeyboardInterrupt):
-        conduct("planner_prompt", tmp_path / "out", given, watch=lambda _: nullcontext(Interrupting()))
+        conduct(
+            "planner_prompt", tmp_path / "out", given, watch=lambda _: nullcontext(Interrupting())
+        )
     assert json.loads((tmp_path / "out/manifest.json").read_text())["status"] == "running"
     (part,) = (tmp_path / "out/mechanical/factorial/points.parquet").glob("part-*")
     before = part.stat().st_mtime_ns
@@ -175,7 +200,10 @@ def test_language_models_are_described(tmp_path):
     given = small("tax_year", llm=True)
     given["mechanical"]["arms"]["grid"]["year.days"] = [4, 8]
     design = given["llm"]["workers"]
-    design["run"] |= {"population": {"mechanical": 0, "llm": 3, "sampling": "random"}, "llm": {"engine": "simulated"}}
+    design["run"] |= {
+        "population": {"mechanical": 0, "llm": 3, "sampling": "random"},
+        "llm": {"engine": "simulated"},
+    }
     design["grid"]["year.days"] = [2, 3]
     report = conduct("tax_year", tmp_path / "out", given)
     table = table_of(report, "llm_workers")
@@ -191,7 +219,9 @@ def test_language_models_are_described(tmp_path):
     assert 0 <= settled["mean"] <= 8
 
 
-@pytest.mark.parametrize("name", ["baselines", "scale", "population_mix", "satisfaction", "empirical_saez", "units"])
+@pytest.mark.parametrize(
+    "name", ["baselines", "scale", "population_mix", "satisfaction", "empirical_saez", "units"]
+)
 def test_every_experiment_runs(name, tmp_path, monkeypatch):
     given, computed, swept = small(name), set(), suite.Study.sweep
 
@@ -204,19 +234,28 @@ def test_every_experiment_runs(name, tmp_path, monkeypatch):
     match name:
         case "scale":
             mechanical["people"]["grid"]["population.cohorts.0.size"] = [10, 20]
-            mechanical["panels"]["grid"] = {"population.cohorts.0.size": [4], "population.shares.panel": [0.05, 0.5]}
+            mechanical["panels"]["grid"] = {
+                "population.cohorts.0.size": [4],
+                "population.shares.panel": [0.05, 0.5],
+            }
         case "empirical_saez":
             mechanical["panel"]["grid"]["population.cohorts.0.rule"] = ["rational", "adaptive"]
             mechanical["panel"]["run"] |= {"years": 8}
         case "baselines":
             mechanical["panel"]["run"] |= {"years": 8}
         case "units":
-            mechanical["learning"]["grid"] = {"preferences.set": ["calibrated"], "welfare.floor": [10_000]}
+            mechanical["learning"]["grid"] = {
+                "preferences.set": ["calibrated"],
+                "welfare.floor": [10_000],
+            }
             mechanical["federal"]["grid"] = {"preferences.set": ["calibrated"]}
     report = conduct(name, tmp_path / "out", given)
     assert report.failed == 0
     assert report.figures
-    assert computed <= {"seed", *getattr(importlib.import_module(f"experiments.{name}"), "RESERVED", ())}
+    assert computed <= {
+        "seed",
+        *getattr(importlib.import_module(f"experiments.{name}"), "RESERVED", ()),
+    }
     for table in report.tables:
         assert table.rows
         assert all(len(row) == len(table.heads) for row in table.cells)
@@ -225,7 +264,11 @@ def test_every_experiment_runs(name, tmp_path, monkeypatch):
         found = row_of(table_of(report, "elasticities"), workers="rational")
         assert found["mean"] == pytest.approx(0.4, abs=0.02)
     if name == "baselines":  # nobody gains more than the optimum once all have learnt it
-        gains = {row["planner"]: row["mean"] for row in table_of(report, "gains").rows if row["figure"] == "gain_equilibrium"}
+        gains = {
+            row["planner"]: row["mean"]
+            for row in table_of(report, "gains").rows
+            if row["figure"] == "gain_equilibrium"
+        }
         assert gains["US federal"] == pytest.approx(0, abs=1e-4)
         assert max(gains, key=gains.get) == "optimum"
 
@@ -238,9 +281,13 @@ def test_settling_days_against_numpy(days):
     """From its definition, day by day."""
     rng = np.random.default_rng(days)
     for _ in range(20):
-        hours = 30 + 8 * np.exp(-np.arange(days) / 5) * rng.choice([0, 1]) + rng.normal(0, 0.7, days)
+        hours = (
+            30 + 8 * np.exp(-np.arange(days) / 5) * rng.choice([0, 1]) + rng.normal(0, 0.7, days)
+        )
         closing = hours[-max(1, days // 8) :].mean()
-        expected = next(d for d in range(days + 1) if np.all(np.abs(hours[d:] - closing) <= SETTLED_WITHIN))
+        expected = next(
+            d for d in range(days + 1) if np.all(np.abs(hours[d:] - closing) <= SETTLED_WITHIN)
+        )
         assert float(settling_days(hours.astype(np.float32))) == expected
 
 
@@ -264,10 +311,23 @@ def test_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")  # so that no heading of the table is folded
     given = small("population_mix")
-    monkeypatch.setattr(suite, "load", lambda name, size: copy.deepcopy(given) | {"llm": {"objectives": {"run": {}, "seeds": 1}}})
-    done = RUNNER.invoke(app, ["experiment", "population_mix", "--quick", "--no-llm", "--out", "out", "--set", "years=2"])
+    monkeypatch.setattr(
+        suite,
+        "load",
+        lambda name, size: copy.deepcopy(given) | {"llm": {"objectives": {"run": {}, "seeds": 1}}},
+    )
+    done = RUNNER.invoke(
+        app,
+        ["experiment", "population_mix", "--quick", "--no-llm", "--out", "out", "--set", "years=2"],
+    )
     assert done.exit_code == 0, done.output
-    for expected in ("egotists alone", "gain once learnt", "Figure: out/figures/mixes.png", "left out (--no-llm)", "report.md"):
+    for expected in (
+        "egotists alone",
+        "gain once learnt",
+        "Figure: out/figures/mixes.png",
+        "left out (--no-llm)",
+        "report.md",
+    ):
         assert expected in done.stdout
     assert json.loads((tmp_path / "out/manifest.json").read_text())["llm"] == "left out (--no-llm)"
     years = pq.read_table(tmp_path / "out/mechanical/mixes/years.parquet")
@@ -279,12 +339,30 @@ def test_the_command(tmp_path, monkeypatch):
     [
         (["tax_yeer"], "jaxecon: experiment: 'tax_yeer'; one of tax_year, planner_prompt,"),
         (["tax_year", "--quick", "--full"], "--quick and --full: give one of them"),
-        (["tax_year", "--no-llm", "--set", "yeers=3"], "yeers: no such setting; did you mean 'years'?"),
-        (["tax_year", "--no-llm", "--set", "years=1"], "jaxecon: years: 1; at least 3 in tax_year.mechanical.arms"),
-        (["voting", "--no-llm", "--set", "years=2"], "jaxecon: years: 2; at least 3 in voting.mechanical.elections"),
-        (["baselines", "--no-llm", "--set", "years=1"], "jaxecon: years: 1; at least 2 in baselines.mechanical.panel"),
-        (["empirical_saez", "--set", "years=1"], "jaxecon: years: 1; at least 2 in empirical_saez.mechanical.panel"),
-        (["tax_year", "--no-llm", "--out", "taken"], "--out: taken: is not empty; give a new folder"),
+        (
+            ["tax_year", "--no-llm", "--set", "yeers=3"],
+            "yeers: no such setting; did you mean 'years'?",
+        ),
+        (
+            ["tax_year", "--no-llm", "--set", "years=1"],
+            "jaxecon: years: 1; at least 3 in tax_year.mechanical.arms",
+        ),
+        (
+            ["voting", "--no-llm", "--set", "years=2"],
+            "jaxecon: years: 2; at least 3 in voting.mechanical.elections",
+        ),
+        (
+            ["baselines", "--no-llm", "--set", "years=1"],
+            "jaxecon: years: 1; at least 2 in baselines.mechanical.panel",
+        ),
+        (
+            ["empirical_saez", "--set", "years=1"],
+            "jaxecon: years: 1; at least 2 in empirical_saez.mechanical.panel",
+        ),
+        (
+            ["tax_year", "--no-llm", "--out", "taken"],
+            "--out: taken: is not empty; give a new folder",
+        ),
         (["tax_year", "--no-llm", "--out", "file"], "--out: file: is a file; give a new folder"),
     ],
 )
@@ -300,7 +378,11 @@ def test_mistakes(arguments, message, tmp_path, monkeypatch):
 def test_without_vllm_the_line_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "vllm" else found(name, *more))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "vllm" else found(name, *more),
+    )
     monkeypatch.setattr(api, "check_engines", lambda config: None)
     result = RUNNER.invoke(app, ["experiment", "planner_prompt", "--out", "out"])
     assert_one_line(result, "planner_prompt.llm.planner: needs vLLM: pip install 'jaxecon[vllm]'")
@@ -322,27 +404,51 @@ def test_somebody_elses_experiments(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "experiments", other)
     assert_one_line(RUNNER.invoke(app, ["experiment", "tax_year"]), "is not jaxecon's")
     monkeypatch.setitem(sys.modules, "experiments", None)
-    assert_one_line(RUNNER.invoke(app, ["experiment", "tax_year"]), "experiments: this installation of jaxecon")
+    assert_one_line(
+        RUNNER.invoke(app, ["experiment", "tax_year"]), "experiments: this installation of jaxecon"
+    )
 
 
 def test_the_best_schedules_in_any_hours_and_in_steps():
     """By a NumPy program of its own: every schedule of the grid, every worker's best of eleven choices."""
     rates, thresholds = np.linspace(0, 1, 11), np.array([0.0, 90_000, 159_100])
-    settings = {"population": {"llm": 0, "mechanical": 40}, "precision": "float64", "schedule": {"brackets": "three"}}
+    settings = {
+        "population": {"llm": 0, "mechanical": 40},
+        "precision": "float64",
+        "schedule": {"brackets": "three"},
+    }
     config = load(settings)
     with computing(config):
         economy = build_economy(config)
         any_hours, steps = map(float, units.best_gains(economy, jnp.asarray(thresholds)))
-        skill, c = np.asarray(economy.everyone.skill), np.asarray(economy.everyone.preferences.disutility_weight)
-        weights = je.welfare_weights("inverse_income", economy.reference.income, economy.everyone.weight)
-        before = float(je.social_welfare(economy.reference.utility, weights, economy.everyone.weight))
+        skill, c = (
+            np.asarray(economy.everyone.skill),
+            np.asarray(economy.everyone.preferences.disutility_weight),
+        )
+        weights = je.welfare_weights(
+            "inverse_income", economy.reference.income, economy.everyone.weight
+        )
+        before = float(
+            je.social_welfare(economy.reference.utility, weights, economy.everyone.weight)
+        )
         g, w = np.asarray(weights), np.asarray(economy.everyone.weight)
         best = je.optimal_schedule(
-            skill, economy.everyone.preferences, thresholds, weights, economy.everyone.weight, method="grid", grid_step=0.1
+            skill,
+            economy.everyone.preferences,
+            thresholds,
+            weights,
+            economy.everyone.weight,
+            method="grid",
+            grid_step=0.1,
         )
     assert any_hours == pytest.approx(float(best.gain), abs=1e-9)
     income = skill[:, None] * np.arange(0, 101, 10)
-    slices = np.stack([np.clip(income - low, 0, high - low) for low, high in zip(thresholds, [*thresholds[1:], np.inf])])
+    slices = np.stack(
+        [
+            np.clip(income - low, 0, high - low)
+            for low, high in zip(thresholds, [*thresholds[1:], np.inf])
+        ]
+    )
     cost = c[:, None] * np.arange(0, 101, 10) ** 3.5
     found = []
     for schedule in itertools.product(rates, repeat=3):
@@ -375,7 +481,9 @@ def test_the_best_schedules_in_any_hours_and_in_steps():
     ],
 )
 def test_a_setting_that_an_experiment_varies_or_fixes_is_refused(name, override, does, tmp_path):
-    with pytest.raises(UserError, match=r"the experiment (varies|fixes) it; jaxecon sweep") as caught:
+    with pytest.raises(
+        UserError, match=r"the experiment (varies|fixes) it; jaxecon sweep"
+    ) as caught:
         suite.conduct(name, out=tmp_path / "out", llm=False, overrides=[override])
     assert str(caught.value).startswith(f"--set {override}: the experiment {does} it")
     assert not (tmp_path / "out").exists()
@@ -392,7 +500,9 @@ def test_a_planner_is_given_its_time(name, tmp_path):
 def test_an_elasticity_that_incomes_do_not_tell_is_one_line(tmp_path):
     given = small("baselines", seeds=1, year={"days": 2})
     given["mechanical"]["panel"]["run"]["population"]["cohorts"][0]["size"] = 1
-    with pytest.raises(UserError, match=r"^the elasticity in 3 years of population 0: income: ") as caught:
+    with pytest.raises(
+        UserError, match=r"^the elasticity in 3 years of population 0: income: "
+    ) as caught:
         conduct("baselines", tmp_path / "out", given)
     assert "\n" not in str(caught.value)
 
@@ -410,8 +520,14 @@ def test_a_figure_without_a_value_is_no_failure():
         arms_of(lived(0, "a"), lived(0, "b", None), lived(1, "a"), lived(1, "b", status="failed"))
     with pytest.raises(UserError, match=r"no population has lived all arms.*points\.parquet"):
         arms_of(lived(0, "a", None), lived(0, "b", status="failed"))
-    rest = [lived(0, "a", None), lived(0, "b"), *(lived(seed, arm) for seed in (1, 2) for arm in "ab")]
-    arms = arms_of(*rest, lived(3, "a"), lived(3, "b", status="failed"), lived(4, "a", None), lived(4, "b"))
+    rest = [
+        lived(0, "a", None),
+        lived(0, "b"),
+        *(lived(seed, arm) for seed in (1, 2) for arm in "ab"),
+    ]
+    arms = arms_of(
+        *rest, lived(3, "a"), lived(3, "b", status="failed"), lived(4, "a", None), lived(4, "b")
+    )
     assert (arms.seeds, arms.dropped, arms.lacking) == ([1, 2], 1, 2)
     note = arms_table("t", "", arms, ("settling",), resamples=99).note
     assert "1 populations left out: an arm failed there." in note
@@ -445,7 +561,11 @@ def change(results, name, table, to):
 
 def test_a_gain_like_the_published_one_lies_within_it_with_its_whole_interval(results):
     def ends(low, high):
-        return lambda row: {"mean": 1.0, "low": low, "high": high} if row["parameters"] == "calibrated, floor 10,000" else {}
+        return lambda row: (
+            {"mean": 1.0, "low": low, "high": high}
+            if row["parameters"] == "calibrated, floor 10,000"
+            else {}
+        )
 
     verdicts = []
     for low, high in ((0.95, 1.1), (0.9, 1.1), (0.95, 1.2), (-3.0, 5.0), (math.nan, math.nan)):
@@ -455,16 +575,27 @@ def test_a_gain_like_the_published_one_lies_within_it_with_its_whole_interval(re
 
 
 def test_why_realised_gains_exceed_the_optimum_is_the_claim_that_is_referred_to():
-    (number,) = (i for i, claim in enumerate(reproduction.CLAIMS, 1) if claim.judge is reproduction._steps_of_ten)
+    (number,) = (
+        i
+        for i, claim in enumerate(reproduction.CLAIMS, 1)
+        if claim.judge is reproduction._steps_of_ten
+    )
     text = reproduction._gains()[1]
-    assert "once everybody responds exactly, with any hours, no planner can bring more there" in text
+    assert (
+        "once everybody responds exactly, with any hours, no planner can bring more there" in text
+    )
     assert f"claim {number})" in text
 
 
 def test_fewer_populations_make_no_year_long_enough(results):
     verdicts = []
     for low, high in ((70.0, 90.0), (60.0, 90.0), (0.0, 128.0)):
-        change(results, "tax_year", "settling", lambda row, low=low, high=high: {"mean": 80.0, "low": low, "high": high})
+        change(
+            results,
+            "tax_year",
+            "settling",
+            lambda row, low=low, high=high: {"mean": 80.0, "low": low, "high": high},
+        )
         verdicts.append(reproduction._settling()[0])
     assert verdicts == [reproduction.HOLDS, reproduction.FAILS, reproduction.FAILS]
 
@@ -472,7 +603,11 @@ def test_fewer_populations_make_no_year_long_enough(results):
 def finished(results, name, folder, *, without=(), **more):
     """What `jaxecon experiment` would have left, of committed tables."""
     shutil.copytree(results / name, folder)
-    manifest = json.loads((folder / "manifest.json").read_text()) | {"kind": "experiment", "status": "complete"} | more
+    manifest = (
+        json.loads((folder / "manifest.json").read_text())
+        | {"kind": "experiment", "status": "complete"}
+        | more
+    )
     manifest["tables"] = [table for table in manifest["tables"] if table not in without]
     for table in without:
         (folder / f"tables/{table}.json").unlink()
@@ -487,23 +622,34 @@ def finished(results, name, folder, *, without=(), **more):
         ("voting", "turnover", "_turnover", "yes", ""),
     ],
 )
-def test_a_claim_whose_table_is_absent_is_not_measured(name, table, judge, llm, option, results, tmp_path):
+def test_a_claim_whose_table_is_absent_is_not_measured(
+    name, table, judge, llm, option, results, tmp_path
+):
     out = finished(results, name, tmp_path / "out", without=(table,), llm=llm)
     before = reproduction.page()
     assert reproduction.take(out) == name
     after = reproduction.page()
-    (claim,) = (claim for claim in reproduction.CLAIMS if claim.judge is getattr(reproduction, judge))
+    (claim,) = (
+        claim for claim in reproduction.CLAIMS if claim.judge is getattr(reproduction, judge)
+    )
     verdict, line = reproduction._judged(claim)
     assert verdict == reproduction.MISSING
     assert line == f"`jaxecon experiment {name}{option}` left no table `{table}`."
     assert line in after
-    assert before.count(reproduction.MISSING) + 2 == after.count(reproduction.MISSING)  # in the summary and in its place
+    assert before.count(reproduction.MISSING) + 2 == after.count(
+        reproduction.MISSING
+    )  # in the summary and in its place
     assert not [path for path in results.iterdir() if path.name.startswith(".")]
 
 
 def test_one_population_with_a_turnover_has_no_interval(results):
     alone = {"n": 1, "mean": 0.0, "low": None, "high": None}
-    change(results, "voting", "turnover", lambda row: alone if row["economy"] == "3 workers, GB2" else {})
+    change(
+        results,
+        "voting",
+        "turnover",
+        lambda row: alone if row["economy"] == "3 workers, GB2" else {},
+    )
     assert "3 workers, GB2 0.00;" in reproduction._turnover()[1]
 
 

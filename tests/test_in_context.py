@@ -28,7 +28,11 @@ def lived(years, window, best):
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.tuples(st.sampled_from([0.1, 0.2]), st.sampled_from([0.3, 0.4, 0.5])), st.integers(-50, 50)), max_size=30
+        st.tuples(
+            st.tuples(st.sampled_from([0.1, 0.2]), st.sampled_from([0.3, 0.4, 0.5])),
+            st.integers(-50, 50),
+        ),
+        max_size=30,
     ),
     st.integers(0, 3),
     st.integers(0, 3),
@@ -48,19 +52,27 @@ def test_memory_is_what_a_list_would_hold(years, window, best):
         top[rates] = max(welfare, top.get(rates, -np.inf))
     values = sorted(top.values(), reverse=True)[: max(best, 1)]
     if years:
-        assert memory.best_welfare[0] == max(w for _, w in years)  # the true best, whatever is forgotten
+        assert memory.best_welfare[0] == max(
+            w for _, w in years
+        )  # the true best, whatever is forgotten
     if max(best, 1) >= len(top):
         assert memory.best_welfare[: len(values)].tolist() == values
-        assert {tuple(np.round(r, 6).tolist()) for r in memory.best_rates[: len(values)].astype(float)} == set(top)
+        assert {
+            tuple(np.round(r, 6).tolist()) for r in memory.best_rates[: len(values)].astype(float)
+        } == set(top)
     assert (np.diff(memory.best_welfare[memory.best_years >= 0]) <= 0).all()
     welfares = [w for _, w in years]
     assert memory.lived == len(years)
     assert memory.mean == pytest.approx(np.mean(welfares) if years else 0, abs=1e-3)
-    assert memory.deviation == pytest.approx(np.std(welfares, ddof=1) if len(years) > 1 else 0, abs=1e-3)
+    assert memory.deviation == pytest.approx(
+        np.std(welfares, ddof=1) if len(years) > 1 else 0, abs=1e-3
+    )
 
 
 def test_a_schedule_keeps_its_best_year():
-    memory = lived([((0.1, 0.2), 5.0), ((0.3, 0.2), 9.0), ((0.1, 0.2), 7.0), ((0.1, 0.2), 6.0)], 2, 5)
+    memory = lived(
+        [((0.1, 0.2), 5.0), ((0.3, 0.2), 9.0), ((0.1, 0.2), 7.0), ((0.1, 0.2), 6.0)], 2, 5
+    )
     assert memory.best_years.tolist() == [1, 2, -1, -1, -1]
     assert memory.best_welfare[:2].tolist() == [9.0, 7.0]
 
@@ -79,7 +91,9 @@ def path(welfare, years=40, seed=0, **ingredients):
     rates = [np.asarray(THREE.rates)]
     for year in range(years - 1):
         schedule, state = planner.propose(
-            state, seen(year, rates[-1], float(welfare(rates[-1])), years), jax.random.fold_in(key, year)
+            state,
+            seen(year, rates[-1], float(welfare(rates[-1])), years),
+            jax.random.fold_in(key, year),
         )
         rates.append(np.asarray(schedule.rates))
     return np.array(rates)
@@ -105,14 +119,18 @@ def test_it_climbs_to_the_top_and_stays_there():
     assert (np.abs(ends - [0.8, 0.3, 0.6]) < 0.15).all(1).mean() >= 0.75
     for seed in range(4):
         rates = path(hill, seed=seed)
-        assert hill(rates[-1]) == pytest.approx(max(map(hill, rates)), abs=0.1)  # the last tenth is for the best
+        assert hill(rates[-1]) == pytest.approx(
+            max(map(hill, rates)), abs=0.1
+        )  # the last tenth is for the best
 
 
 @pytest.mark.parametrize("welfare", [-np.inf, np.nan])
 def test_without_a_best_it_climbs_from_where_it_is(welfare):
     """And stays there in the last tenth."""
     rates = path(lambda rates: welfare, exploration=False)
-    assert (np.count_nonzero(np.diff(rates, axis=0), axis=1) <= 1).all()  # one bracket at a time, and not all towards zero
+    assert (
+        np.count_nonzero(np.diff(rates, axis=0), axis=1) <= 1
+    ).all()  # one bracket at a time, and not all towards zero
     assert rates[-5:].mean() > 0.2
     assert (rates[-3:] == rates[-4]).all()
 

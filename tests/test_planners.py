@@ -22,7 +22,10 @@ CONFIG = {
     "years": 2,
     "year": {"days": 2},
     "population": {
-        "cohorts": [{"name": "a", "rule": "rational", "size": 200}, {"name": "b", "rule": "rational", "size": 100}],
+        "cohorts": [
+            {"name": "a", "rule": "rational", "size": 200},
+            {"name": "b", "rule": "rational", "size": 100},
+        ],
         "shares": {"a": 0.9, "b": 0.1},
     },
     "schedule": {"brackets": "three"},
@@ -62,7 +65,9 @@ def test_an_iterated_schedule_says_whether_it_came_to_rest(economy, monkeypatch)
     assert ended.converged
     assert 0 < ended.last_change <= 1e-3
     monkeypatch.setattr(
-        import_module("jaxecon.planners.announced"), "saez_self_consistent", partial(je.saez_self_consistent, iterations=2)
+        import_module("jaxecon.planners.announced"),
+        "saez_self_consistent",
+        partial(je.saez_self_consistent, iterations=2),
     )
     ended = announced("saez_self_consistent", economy, told).convergence
     assert not ended.converged
@@ -71,13 +76,21 @@ def test_an_iterated_schedule_says_whether_it_came_to_rest(economy, monkeypatch)
 
 def test_a_run_tells_that_what_it_is_compared_with_is_no_fixed_point(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        import_module("jaxecon.planners.announced"), "saez_self_consistent", partial(je.saez_self_consistent, iterations=2)
+        import_module("jaxecon.planners.announced"),
+        "saez_self_consistent",
+        partial(je.saez_self_consistent, iterations=2),
     )
-    run = je.run(CONFIG, overrides=["planner.compared_with=[saez_self_consistent]", "planner.kind=fixed"], out=tmp_path / "run")
+    run = je.run(
+        CONFIG,
+        overrides=["planner.compared_with=[saez_self_consistent]", "planner.kind=fixed"],
+        out=tmp_path / "run",
+    )
     fixed, final = run.manifest["summary"]["policies"]
     assert (fixed["converged"], final["converged"], final["last_change"]) == (False, None, None)
     print_summary(run)
-    assert "Saez, fixed point: not a fixed point in 1 of 1 population (" in " ".join(capsys.readouterr().out.split())
+    assert "Saez, fixed point: not a fixed point in 1 of 1 population (" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 @pytest.mark.parametrize("kind", ["uniform_50", "saez"])
@@ -85,17 +98,23 @@ def test_a_run_lives_under_the_announced_schedule(tmp_path, economy, kind):
     run = je.run(CONFIG, overrides=[f"planner.kind={kind}"], out=tmp_path / "run")
     schedule = announced(kind, economy, knowledge(run.config)).schedule
     for row in run.years.to_pylist():
-        assert [row[f"rate_{k}"] for k in range(3)] == pytest.approx(schedule.rates.tolist(), abs=1e-6)
+        assert [row[f"rate_{k}"] for k in range(3)] == pytest.approx(
+            schedule.rates.tolist(), abs=1e-6
+        )
         assert row["leader"] == kind
 
 
 def test_given_rates_govern_the_first_year(tmp_path):
-    run = je.run(CONFIG, overrides=["planner.kind=uniform_50", "schedule.rates=0.2"], out=tmp_path / "run")
+    run = je.run(
+        CONFIG, overrides=["planner.kind=uniform_50", "schedule.rates=0.2"], out=tmp_path / "run"
+    )
     assert run.years["rate_1"].to_pylist() == pytest.approx([0.2, 0.5])
 
 
 def test_us_federal_needs_its_brackets(tmp_path, economy):
-    with pytest.raises(UserError, match=r"planner.kind: 'us_federal'; us_federal has the US federal brackets"):
+    with pytest.raises(
+        UserError, match=r"planner.kind: 'us_federal'; us_federal has the US federal brackets"
+    ):
         je.run(CONFIG, overrides=["planner.kind=us_federal"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     told = knowledge(load(CONFIG, ["schedule.brackets=us_federal"]))
@@ -106,7 +125,9 @@ def test_us_federal_needs_its_brackets(tmp_path, economy):
 
 def test_elasticities_of_the_configuration_are_used(economy):
     low, high = (
-        announced("saez", economy, knowledge(load(CONFIG, [f"planner.elasticity={e}"]))).schedule.rates
+        announced(
+            "saez", economy, knowledge(load(CONFIG, [f"planner.elasticity={e}"]))
+        ).schedule.rates
         for e in ("0.2", "[0.8, 0.8, 0.8]")
     )
     assert np.all(np.asarray(low) > np.asarray(high))

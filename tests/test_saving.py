@@ -30,13 +30,25 @@ COHORTS = [
 SHARES = {"exact": 0.3, "settled": 0.7}
 
 
-def of(return_rate=0.05, tax=0.3, elasticity=0.5, adjustment=0.1, wealth_income_ratio=5.0, concentration=1.5, dtype=jnp.float64):
+def of(
+    return_rate=0.05,
+    tax=0.3,
+    elasticity=0.5,
+    adjustment=0.1,
+    wealth_income_ratio=5.0,
+    concentration=1.5,
+    dtype=jnp.float64,
+):
     values = (return_rate, tax, elasticity, adjustment, wealth_income_ratio, concentration)
     return sv.Saving(*(jnp.asarray(x, dtype) for x in values))
 
 
 def config_of(saving, **sections):
-    given = {"population": {"cohorts": COHORTS, "shares": SHARES}, "schedule": {"brackets": "three"}, "precision": "float64"}
+    given = {
+        "population": {"cohorts": COHORTS, "shares": SHARES},
+        "schedule": {"brackets": "three"},
+        "precision": "float64",
+    }
     return load(given | {"dynamics": {"saving": {"enabled": True} | saving}} | sections)
 
 
@@ -55,12 +67,16 @@ def test_nobody_wants_another_wealth(tax, elasticity):
                 cost = 0.05 * k0 / (1 + 1 / elasticity) * (x / k0) ** (1 + 1 / elasticity)
                 return -((1 - tax) * 0.05 * x - cost) / k0
 
-            best = optimize.minimize_scalar(loss, bounds=(0, 1.2 * k0), method="bounded", options={"xatol": 1e-8 * k0})
+            best = optimize.minimize_scalar(
+                loss, bounds=(0, 1.2 * k0), method="bounded", options={"xatol": 1e-8 * k0}
+            )
             assert k == pytest.approx(best.x, rel=2e-4)
             adds = sv.endowment(saving, jnp.asarray([k]), jnp.asarray([k0]))
             assert float(adds.worth[0]) == pytest.approx(-best.fun * k0, rel=1e-9)
             # its worth in closed form, and its cost as the integral of what each dollar costs
-            assert float(adds.worth[0]) == pytest.approx(0.05 * k0 * (1 - tax) ** (1 + elasticity) / (1 + elasticity), rel=1e-12)
+            assert float(adds.worth[0]) == pytest.approx(
+                0.05 * k0 * (1 - tax) ** (1 + elasticity) / (1 + elasticity), rel=1e-12
+            )
             cost, _ = integrate.quad(lambda x, k0=k0: 0.05 * (x / k0) ** (1 / elasticity), 0, k)
             assert float(adds.thrift[0]) == pytest.approx(cost, rel=1e-6)
 
@@ -110,17 +126,23 @@ def test_the_best_tax_beside_brute_force(elasticity):
         worth = k0 * (1 - tax) ** (1 + elasticity) / (1 + elasticity)
         return -np.average(g * (revenue + worth), weights=w)
 
-    best = optimize.minimize_scalar(loss, bounds=(0, 1), method="bounded", options={"xatol": 1e-10}).x
+    best = optimize.minimize_scalar(
+        loss, bounds=(0, 1), method="bounded", options={"xatol": 1e-10}
+    ).x
     assert 0.05 < best < 0.9
     assert float(je.optimal_capital_tax(k0, elasticity, g, w)) == pytest.approx(best, abs=1e-5)
 
 
 def test_no_tax_where_wealth_is_that_of_those_who_count():
     assert float(je.optimal_capital_tax(np.array([1.0, 3.0]), 0.5, np.array([0.5, 1.5]))) == 0
-    assert float(je.optimal_capital_tax(np.array([0.0, 3.0]), 0.5, np.array([2.0, 0.0]))) == pytest.approx(1 / 1.5)
+    assert float(
+        je.optimal_capital_tax(np.array([0.0, 3.0]), 0.5, np.array([2.0, 0.0]))
+    ) == pytest.approx(1 / 1.5)
     with pytest.raises(ValueError, match=r"elasticity: 0; must be greater than 0"):
         je.optimal_capital_tax(np.ones(2), 0, np.ones(2))
-    with pytest.raises(ValueError, match=r"wealth: smallest -1\.0, largest 2\.0; at least 0, and somebody's above"):
+    with pytest.raises(
+        ValueError, match=r"wealth: smallest -1\.0, largest 2\.0; at least 0, and somebody's above"
+    ):
         je.optimal_capital_tax(np.array([-1.0, 2.0]), 0.5, np.ones(2))
 
 
@@ -137,10 +159,15 @@ def test_welfare_is_highest_at_the_best_tax():
         def at(tax):
             taxed = dataclasses.replace(economy.dynamics.saving, tax=tax)
             return equilibrium_welfare(
-                dataclasses.replace(economy, dynamics=dataclasses.replace(economy.dynamics, saving=taxed)), schedule
+                dataclasses.replace(
+                    economy, dynamics=dataclasses.replace(economy.dynamics, saving=taxed)
+                ),
+                schedule,
             )
 
-        found = optimize.minimize_scalar(lambda t: -float(at(t)), bounds=(0, 1), method="bounded", options={"xatol": 1e-9})
+        found = optimize.minimize_scalar(
+            lambda t: -float(at(t)), bounds=(0, 1), method="bounded", options={"xatol": 1e-9}
+        )
         assert best == pytest.approx(found.x, abs=1e-5)
         assert 0.2 < best < 0.9
         assert float(at(best)) > 1.02 * float(at(0.0))
@@ -170,7 +197,9 @@ def test_taxes_on_work_and_on_wealth_do_not_hear_of_each_other():
         assert lost[1] == pytest.approx(lost[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("function", ["inverse_income", "inverse_consumption", "atkinson", "rawlsian"])
+@pytest.mark.parametrize(
+    "function", ["inverse_income", "inverse_consumption", "atkinson", "rawlsian"]
+)
 def test_marginal_weights_are_what_a_dollar_more_does(function):
     with jax.enable_x64(True):
         config = config_of({"tax": 0.4}, welfare={"function": function, "epsilon": 2.0})
@@ -183,7 +212,10 @@ def test_marginal_weights_are_what_a_dollar_more_does(function):
         for agent in range(0, n, 7):
             more = utility + step * (np.arange(n) == agent)
             less = utility - step * (np.arange(n) == agent)
-            gained.append(float(problem.welfare_of(jnp.asarray(more)) - problem.welfare_of(jnp.asarray(less))) / (2 * step))
+            gained.append(
+                float(problem.welfare_of(jnp.asarray(more)) - problem.welfare_of(jnp.asarray(less)))
+                / (2 * step)
+            )
         gained = np.array(gained) / np.asarray(problem.weights)[::7]
         every = g[::7]
         assert np.all(gained[every == 0] == 0)
@@ -193,10 +225,17 @@ def test_marginal_weights_are_what_a_dollar_more_does(function):
 
 def test_the_reference_does_not_hear_of_the_tax():
     economies = [
-        build_economy(config_of({"tax": tax}, welfare={"function": "inverse_consumption"}, precision="float32"))
+        build_economy(
+            config_of(
+                {"tax": tax}, welfare={"function": "inverse_consumption"}, precision="float32"
+            )
+        )
         for tax in (0.0, 0.8)
     ]
-    for a, b in zip(*(jax.tree.leaves((e.reference, e.reference_welfare, e.welfare)) for e in economies), strict=True):
+    for a, b in zip(
+        *(jax.tree.leaves((e.reference, e.reference_welfare, e.welfare)) for e in economies),
+        strict=True,
+    ):
         np.testing.assert_array_equal(a, b)
     federal = je.TaxSchedule.us_federal().astype(economies[0].public_spending.dtype)
     gains = [float(welfare_gain(e, equilibrium_welfare(e, federal))) for e in economies]
@@ -218,7 +257,11 @@ def test_the_books_balance_and_wealth_is_what_was_saved(tmp_path):
     run = je.run(config, out=tmp_path / "run")
     years, rows = run.years, run.agents
     n = sum(cohort["size"] for cohort in COHORTS)
-    column = {name: rows[name].to_numpy().reshape(4, n) for name in rows.column_names if name not in ("cohort", "year", "agent")}
+    column = {
+        name: rows[name].to_numpy().reshape(4, n)
+        for name in rows.column_names
+        if name not in ("cohort", "year", "agent")
+    }
     year = {name: years[name].to_numpy() for name in years.column_names if name != "leader"}
 
     def mean(x):
@@ -226,9 +269,13 @@ def test_the_books_balance_and_wealth_is_what_was_saved(tmp_path):
 
     wealth = column["wealth"]
     np.testing.assert_allclose(mean(wealth), year["mean_wealth"], rtol=1e-9)
-    np.testing.assert_allclose(wealth[1:], wealth[:-1] + column["saving"][:-1], rtol=1e-9)  # heirs inherit
+    np.testing.assert_allclose(
+        wealth[1:], wealth[:-1] + column["saving"][:-1], rtol=1e-9
+    )  # heirs inherit
     np.testing.assert_allclose(year["capital_revenue"], 0.3 * 0.05 * mean(wealth), rtol=1e-9)
-    np.testing.assert_allclose(year["revenue"], mean(column["tax"]) + year["capital_revenue"], rtol=1e-9)
+    np.testing.assert_allclose(
+        year["revenue"], mean(column["tax"]) + year["capital_revenue"], rtol=1e-9
+    )
     np.testing.assert_allclose(year["rebate"], year["revenue"] - 2_000, rtol=1e-9)
     spent = mean(column["consumption"] + column["saving"]) + 2_000
     np.testing.assert_allclose(spent, year["mean_income"] + 0.05 * mean(wealth), rtol=1e-9)
@@ -266,7 +313,11 @@ def test_what_rules_learn_from_is_work_alone(tmp_path):
     for name, saving in (("without", {}), ("with", {"enabled": True, "tax": 0.5})):
         run = je.run({**base, "dynamics": {"saving": saving}}, out=tmp_path / name)
         hours.append(run.agents["hours"].to_numpy())
-        assert ("wealth" in run.agents.column_names) == bool(saving) == ("mean_wealth" in run.years.column_names)
+        assert (
+            ("wealth" in run.agents.column_names)
+            == bool(saving)
+            == ("mean_wealth" in run.years.column_names)
+        )
     np.testing.assert_array_equal(*hours)
 
 
@@ -279,12 +330,24 @@ def test_a_reform_is_a_branch(tmp_path):
         "dynamics": {"saving": {"enabled": True}},
     }
     je.run(base, out=tmp_path / "run")
-    (reform,) = je.branch(tmp_path / "run", year=2, out=tmp_path / "reform", overrides=["dynamics.saving.tax=0.5"])
+    (reform,) = je.branch(
+        tmp_path / "run", year=2, out=tmp_path / "reform", overrides=["dynamics.saving.tax=0.5"]
+    )
     wealth = reform.years["mean_wealth"].to_numpy()
     wanted = wealth[0] * 0.5**0.5
-    np.testing.assert_allclose(wealth, wanted + (wealth[0] - wanted) * 0.9 ** np.arange(3), rtol=1e-5)
-    with pytest.raises(UserError, match=r"dynamics\.saving\.enabled: True -> False; a branch keeps its run's people"):
-        je.branch(tmp_path / "run", year=2, out=tmp_path / "none", overrides=["dynamics.saving.enabled=false"])
+    np.testing.assert_allclose(
+        wealth, wanted + (wealth[0] - wanted) * 0.9 ** np.arange(3), rtol=1e-5
+    )
+    with pytest.raises(
+        UserError,
+        match=r"dynamics\.saving\.enabled: True -> False; a branch keeps its run's people",
+    ):
+        je.branch(
+            tmp_path / "run",
+            year=2,
+            out=tmp_path / "none",
+            overrides=["dynamics.saving.enabled=false"],
+        )
 
 
 def test_a_sweep_over_the_tax(tmp_path):
@@ -310,23 +373,35 @@ def test_a_sweep_over_the_tax(tmp_path):
         "gini_consumption",
         *(f for f in run.years.column_names if "wealth" in f or "capital" in f),
     ):
-        assert swept.points[name].to_pylist()[2] == pytest.approx(run.years[name].to_pylist()[-1], rel=3e-5)
+        assert swept.points[name].to_pylist()[2] == pytest.approx(
+            run.years[name].to_pylist()[-1], rel=3e-5
+        )
     assert "mean_wealth_mean" in swept.summary(["mean_wealth"])[0]
     plain = je.sweep(
-        {**design, "run": {**design["run"], "dynamics": {}}, "grid": {"budget.public_spending": [0]}}, out=tmp_path / "plain"
+        {
+            **design,
+            "run": {**design["run"], "dynamics": {}},
+            "grid": {"budget.public_spending": [0]},
+        },
+        out=tmp_path / "plain",
     )
     assert "mean_wealth" not in plain.points.column_names
     with pytest.raises(UserError, match=r"--figures: 'mean_wealth'; no point has wealth"):
         plain.summary(["mean_wealth"])
 
 
-@pytest.mark.parametrize(("brackets", "rate", "cost"), [("flat", 0.4, 0), ("flat", 0.2, 1_500), ("three", 0.3, 1_500)])
+@pytest.mark.parametrize(
+    ("brackets", "rate", "cost"), [("flat", 0.4, 0), ("flat", 0.2, 1_500), ("three", 0.3, 1_500)]
+)
 def test_elections_among_owners(tmp_path, brackets, rate, cost):
     """What a candidate would set for work does not hear of wealth, nor does who stands, nor a vote."""
     base = {
         "years": 4,
         "year": {"days": 2},
-        "population": {"cohorts": [{"name": "people", "rule": "rational", "size": 6}], "sampling": "random"},
+        "population": {
+            "cohorts": [{"name": "people", "rule": "rational", "size": 6}],
+            "sampling": "random",
+        },
         "schedule": {"brackets": brackets, "rates": rate},
         "planner": {"kind": "elected", "compared_with": []},
         "elections": {"method": "approval", "noise": 0.0, "cost": cost},
@@ -342,7 +417,9 @@ def test_elections_among_owners(tmp_path, brackets, rate, cost):
     assert runs[0].ballots.equals(runs[1].ballots)
     stood = np.array(runs[1].elections["stood"].to_pylist())
     assert stood[:6].sum() > 1
-    assert np.all(stood[:6]) == (cost == 0)  # a cost is too dear for some, the rich or the poor alike
+    assert np.all(stood[:6]) == (
+        cost == 0
+    )  # a cost is too dear for some, the rich or the poor alike
     for name in (f for f in runs[0].years.column_names if f.startswith("rate_")):
         np.testing.assert_allclose(*(run.years[name].to_numpy() for run in runs), atol=2e-3)
 
@@ -351,7 +428,10 @@ def test_elections_among_owners(tmp_path, brackets, rate, cost):
     ("settings", "message"),
     [
         (["dynamics.saving.tax=1.2"], "dynamics.saving.tax: 1.2; a number or optimum in [0, 1]"),
-        (["dynamics.saving.tax=best"], "dynamics.saving.tax: 'best'; a number or optimum in [0, 1]"),
+        (
+            ["dynamics.saving.tax=best"],
+            "dynamics.saving.tax: 'best'; a number or optimum in [0, 1]",
+        ),
         (["dynamics.saving.elasticity=0"], "dynamics.saving.elasticity: 0; a number in [0.05, 5]"),
         (["dynamics.saving.adjustment=0"], "dynamics.saving.adjustment: 0; a number in (0, 1]"),
         (

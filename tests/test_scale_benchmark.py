@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-numba_year = pytest.importorskip("experiments.benchmarks.numba_year", reason="Numba is not installed (extra bench)")
+numba_year = pytest.importorskip(
+    "experiments.benchmarks.numba_year", reason="Numba is not installed (extra bench)"
+)
 
 from experiments.benchmarks import scale  # noqa: E402
 from jaxecon.core.draws import (
@@ -24,7 +26,9 @@ def test_threefry_is_the_same():
     key = np.asarray(jax.random.key_data(named_key(3, "a")))
     first = np.array([0, 1, 77, 2**32 - 1], np.uint32)
     ours = np.array(threefry_2x32(key, first, first[::-1]))
-    theirs = [numba_year.threefry(key[0], key[1], x, y) for x, y in zip(first, first[::-1], strict=True)]
+    theirs = [
+        numba_year.threefry(key[0], key[1], x, y) for x, y in zip(first, first[::-1], strict=True)
+    ]
     np.testing.assert_array_equal(ours.T, theirs)
 
 
@@ -36,7 +40,9 @@ def test_the_same_year(rule):
     economy, schedule = build_economy(config), first_schedule(config)
     state = jax.jit(initial_state)(economy, schedule)
     state, plan, sums = jax.jit(start_year)(economy, state, schedule, scale.YEAR)
-    _, sums, record = jax.jit(simulate_days, static_argnames="days")(economy, plan, state, sums, days)
+    _, sums, record = jax.jit(simulate_days, static_argnames="days")(
+        economy, plan, state, sums, days
+    )
     theirs = scale.numba_year(economy, schedule, rule, days)
     theirs.start()
     for name, value in theirs.live().items():

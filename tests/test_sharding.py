@@ -32,16 +32,26 @@ CONFIG = {
     "year": {"days": 4},
     "schedule": {"brackets": "flat"},  # fewer to compile
     "planner": {"kind": "in_context", "compared_with": []},
-    "population": {"cohorts": [{"name": f"the_{rule}", "rule": rule, "size": size} for rule, size in RULES.items()]},
+    "population": {
+        "cohorts": [
+            {"name": f"the_{rule}", "rule": rule, "size": size} for rule, size in RULES.items()
+        ]
+    },
 }
 
 
 def python(*arguments, devices, out=subprocess.PIPE, **environment):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "SLURM_", "OMPI_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("JAX_", "SLURM_", "OMPI_"))
+    }
     flags = f"--xla_force_host_platform_device_count={devices} {QUICK}"
     given = {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "error", *map(str, arguments)]
-    return subprocess.Popen(command, env=kept | given | environment, cwd=ROOT, stdout=out, stderr=out, text=True)
+    return subprocess.Popen(
+        command, env=kept | given | environment, cwd=ROOT, stdout=out, stderr=out, text=True
+    )
 
 
 def in_two(*arguments, devices=2, only=(0, 1), **environment):
@@ -55,14 +65,20 @@ def in_two(*arguments, devices=2, only=(0, 1), **environment):
 
 def ended(*processes, seconds=120):
     try:
-        return [(*process.communicate(timeout=seconds), process.returncode) for process in processes]
+        return [
+            (*process.communicate(timeout=seconds), process.returncode) for process in processes
+        ]
     finally:
         for process in processes:
             process.kill()
 
 
 def columns(table):
-    return {name: table[name].to_numpy() for name in table.column_names if name not in ("seconds", "leader")}
+    return {
+        name: table[name].to_numpy()
+        for name in table.column_names
+        if name not in ("seconds", "leader")
+    }
 
 
 def same(one, other, years=2):
@@ -92,7 +108,10 @@ def same(one, other, years=2):
 def cache(tmp_path_factory):
     """Of compiled programs, for processes that run the same."""
     folder = str(tmp_path_factory.mktemp("cache"))
-    return {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+    return {
+        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
 
 
 EIGHT = """
@@ -139,7 +158,8 @@ def eight(tmp_path_factory, cache):
     """What a process with eight devices did with one of them and with all, resumed with all, two and one, and how it lay."""
     folder = tmp_path_factory.mktemp("eight")
     ((out, err, status),) = ended(
-        python("-c", textwrap.dedent(EIGHT), json.dumps(CONFIG), folder, devices=8, **cache), seconds=300
+        python("-c", textwrap.dedent(EIGHT), json.dumps(CONFIG), folder, devices=8, **cache),
+        seconds=300,
     )
     assert status == 0, err
     return folder, json.loads(out.splitlines()[-1])
@@ -151,7 +171,9 @@ def test_eight_devices_are_one(eight, devices):
     folder, found = eight
     resumed = je.load(folder / f"resumed-{devices}")
     same(je.load(folder / "one"), resumed)
-    changed = [f"economy_on: 8 devices -> {devices} device{'s' * (devices > 1)}"] if devices != 8 else []
+    changed = (
+        [f"economy_on: 8 devices -> {devices} device{'s' * (devices > 1)}"] if devices != 8 else []
+    )
     assert found["told"][str(devices)] == changed
 
 
@@ -207,26 +229,39 @@ def last_year(folder):
 
 def said(err):
     """Without what Gloo and JAX's services say."""
-    return [line for line in err.splitlines() if line and not re.match(r"\[Gloo\]|[EWF]\d{4} ", line)]
+    return [
+        line for line in err.splitlines() if line and not re.match(r"\[Gloo\]|[EWF]\d{4} ", line)
+    ]
 
 
 def test_two_processes_are_one(eight, tmp_path, cache):
     """As far as a signal that one of them hears; and when one is killed the other says so and ends."""
     out, written = tmp_path / "run", tmp_path / "config.yaml"
     more = {"years": 100_000, "devices": "all", "checkpoint": {"every_years": 1, "keep_last": 1000}}
-    written.write_text(yaml.safe_dump(CONFIG | more | {"planner": CONFIG["planner"] | {"kind": "fixed"}}))
+    written.write_text(
+        yaml.safe_dump(CONFIG | more | {"planner": CONFIG["planner"] | {"kind": "fixed"}})
+    )
     processes = in_two("-m", "jaxecon", "run", written, "--out", out, "--join-hosts", **cache)
     lived(processes, out, 2)
     processes[1].send_signal(signal.SIGTERM)
     results = ended(*processes)
     assert [status for _, _, status in results] == [143, 143], results
     assert [stdout for stdout, _, _ in results] == ["", ""]
-    assert all(said(err)[-1] == f"jaxecon: interrupted; go on with: jaxecon resume {out}" for _, err, _ in results)
+    assert all(
+        said(err)[-1] == f"jaxecon: interrupted; go on with: jaxecon resume {out}"
+        for _, err, _ in results
+    )
     manifest = json.loads((out / "manifest.json").read_text())
-    assert (manifest["status"], manifest["hardware"]["economy_on"]) == ("interrupted", "4 devices of 2 processes")
+    assert (manifest["status"], manifest["hardware"]["economy_on"]) == (
+        "interrupted",
+        "4 devices of 2 processes",
+    )
     alone = je.load(eight[0] / "fixed")
     same(alone, je.load(out))
-    states = [read_leaves(verified(folder / CHECKPOINTS / Position(2, 0).name)) for folder in (alone.path, out)]
+    states = [
+        read_leaves(verified(folder / CHECKPOINTS / Position(2, 0).name))
+        for folder in (alone.path, out)
+    ]
     assert states[0].keys() == states[1].keys()
     assert states[1].pop("observation.years") == more["years"]
     states[0].pop("observation.years")
@@ -244,7 +279,7 @@ def test_two_processes_are_one(eight, tmp_path, cache):
     (_, err, status), _ = ended(*processes)
     assert time.monotonic() - killed < 20  # JAX itself would need a minute or more
     assert f"resuming from {checkpoint.position}" in said(err)
-    assert said(err)[-1] == hosts.GONE
+    assert said(err)[-1] == processes.GONE
     assert status == 3
 
 
@@ -294,14 +329,27 @@ def test_what_one_of_two_processes_meets_with_both_hear(tmp_path, cache):
         assert lines[:5] == expected, err
         assert lines[5:] == ["division by zero", "did process 0", "did [[0, 7], [1, 7]]"]
         assert status == (1 if me else 3)
-        assert said(err)[-1] == ("KeyError: 'nobody thought of it'" if me else hosts.GONE)
+        assert said(err)[-1] == ("KeyError: 'nobody thought of it'" if me else processes.GONE)
 
 
 @pytest.mark.parametrize("me", [0, 1])
 def test_others_who_never_come(tmp_path, me):
-    process = in_two("-m", "jaxecon", "run", "--out", tmp_path / "run", "--join-hosts", "--join-seconds", "2", only=[me])
+    process = in_two(
+        "-m",
+        "jaxecon",
+        "run",
+        "--out",
+        tmp_path / "run",
+        "--join-hosts",
+        "--join-seconds",
+        "2",
+        only=[me],
+    )
     ((_, err, status),) = ended(*process, seconds=60)
-    assert re.search(r"jaxecon: --join-hosts: 2 processes did not all come together at 127.0.0.1:\d+ within 2 s", said(err)[-1])
+    assert re.search(
+        r"jaxecon: --join-hosts: 2 processes did not all come together at 127.0.0.1:\d+ within 2 s",
+        said(err)[-1],
+    )
     assert status == 2
     assert not (tmp_path / "run").exists()
 
@@ -310,7 +358,10 @@ def test_others_who_never_come(tmp_path, me):
     ("environment", "message"),
     [
         ({}, "--join-hosts: nothing says where the other processes are"),
-        ({"JAX_COORDINATOR_ADDRESS": "a:1"}, "--join-hosts: JAX_NUM_PROCESSES and JAX_PROCESS_ID not set"),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a:1"},
+            "--join-hosts: JAX_NUM_PROCESSES and JAX_PROCESS_ID not set",
+        ),
         (("a", "2", "0"), "JAX_COORDINATOR_ADDRESS: 'a'; the first process's host:port"),
         (("a:1", "two", "0"), "JAX_NUM_PROCESSES: 'two'; a whole number"),
         (("a:1", "2", "2"), "JAX_PROCESS_ID: 2; 0 to 1, with JAX_NUM_PROCESSES=2"),
@@ -318,8 +369,16 @@ def test_others_who_never_come(tmp_path, me):
 )
 def test_an_environment_that_does_not_say(tmp_path, environment, message):
     if isinstance(environment, tuple):
-        environment = dict(zip((hosts.COORDINATOR, hosts.PROCESSES, hosts.PROCESS), environment, strict=True))
-    ((out, err, status),) = ended(python("-m", "jaxecon", "run", "--join-hosts", devices=1, **environment), seconds=60)
+        environment = dict(
+            zip(
+                (processes.COORDINATOR, processes.PROCESSES, processes.PROCESS),
+                environment,
+                strict=True,
+            )
+        )
+    ((out, err, status),) = ended(
+        python("-m", "jaxecon", "run", "--join-hosts", devices=1, **environment), seconds=60
+    )
     assert (out, status, err.count("\n")) == ("", 2, 1)
     assert err.startswith(f"jaxecon: {message}")
 
@@ -328,24 +387,47 @@ def test_an_environment_that_does_not_say(tmp_path, environment, message):
 def test_a_port_that_is_taken(tmp_path, on):
     with socket.create_server((on, 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        environment = dict(zip((hosts.COORDINATOR, hosts.PROCESSES, hosts.PROCESS), (address, "2", "0"), strict=True))
-        process = python("-m", "jaxecon", "run", "--out", tmp_path / "run", "--join-hosts", devices=1, **environment)
+        environment = dict(
+            zip(
+                (processes.COORDINATOR, processes.PROCESSES, processes.PROCESS),
+                (address, "2", "0"),
+                strict=True,
+            )
+        )
+        process = python(
+            "-m",
+            "jaxecon",
+            "run",
+            "--out",
+            tmp_path / "run",
+            "--join-hosts",
+            devices=1,
+            **environment,
+        )
         ((out, err, status),) = ended(process, seconds=60)
     assert (out, status, err.count("\n")) == ("", 2, 1)
-    assert re.fullmatch(f"jaxecon: --join-hosts: cannot listen at {address} \\(.*in use.*\\); take another port", err.strip())
+    assert re.fullmatch(
+        f"jaxecon: --join-hosts: cannot listen at {address} \\(.*in use.*\\); take another port",
+        err.strip(),
+    )
 
 
 def test_what_jax_cannot_listen_at(monkeypatch):
     def fails(*given, **more):
         raise RuntimeError("UNKNOWN: Failed to start RPC server")
 
-    for name, value in ((hosts.COORDINATOR, "127.0.0.1:34567"), (hosts.PROCESSES, "2"), (hosts.PROCESS, "0")):
+    for name, value in (
+        (processes.COORDINATOR, "127.0.0.1:34567"),
+        (processes.PROCESSES, "2"),
+        (processes.PROCESS, "0"),
+    ):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", "127.0.0.1:34567")
     monkeypatch.setattr(jax.distributed, "initialize", fails)
     monkeypatch.setattr(jax.config, "update", lambda *given: None)
     with pytest.raises(
-        UserError, match=r"cannot listen at 127.0.0.1:34567 \(UNKNOWN: Failed to start RPC server\); take another"
+        UserError,
+        match=r"cannot listen at 127.0.0.1:34567 \(UNKNOWN: Failed to start RPC server\); take another",
     ):
         processes.join_hosts(5)
 
@@ -360,7 +442,10 @@ def test_numbers_of_devices_that_are_none(value):
     ("settings", "message"),
     [
         ({"devices": 9}, "devices: 9; JAX finds 8 devices: give 1 to 8, or all"),
-        ({"devices": 9, "device": "cpu"}, "devices: 9; JAX finds 8 CPU devices: give 1 to 8, or all"),
+        (
+            {"devices": 9, "device": "cpu"},
+            "devices: 9; JAX finds 8 CPU devices: give 1 to 8, or all",
+        ),
         (
             {"devices": "all", "population": {"mechanical": 40, "llm": 3}},
             "devices: 8; cohort adaptive has 20 agents, which is no multiple of 8: give it 24, or other devices",

@@ -42,13 +42,34 @@ YEAR_COLUMNS = [
         "gain_realised",
         "gain_equilibrium",
     ),
-    *("utilitarian", "gini_income", "gini_consumption", "revenue", "rebate", "mean_hours", "mean_income", "satisfied_share"),
+    *(
+        "utilitarian",
+        "gini_income",
+        "gini_consumption",
+        "revenue",
+        "rebate",
+        "mean_hours",
+        "mean_income",
+        "satisfied_share",
+    ),
     "settling_days",
     *(f"rate_{k}" for k in range(7)),
     *("leader", "llm_calls", "llm_fallbacks", "prompt_tokens", "completion_tokens", "seconds"),
     *("llm_decisions", "spread_adaptive", "exact_spread_adaptive"),
 ]
-AGENT_COLUMNS = ["year", "cohort", "agent", "skill", "weight", "hours", "income", "tax", "consumption", "utility", "satisfied"]
+AGENT_COLUMNS = [
+    "year",
+    "cohort",
+    "agent",
+    "skill",
+    "weight",
+    "hours",
+    "income",
+    "tax",
+    "consumption",
+    "utility",
+    "satisfied",
+]
 
 
 class Raise(Planner):
@@ -65,7 +86,9 @@ class Raise(Planner):
 
     def propose(self, state, observation, key):
         self.seen.append(observation)
-        return changed_schedule(observation.schedule, [10] * observation.schedule.brackets), state + 1
+        return changed_schedule(
+            observation.schedule, [10] * observation.schedule.brackets
+        ), state + 1
 
 
 class Rows(Silent):
@@ -103,7 +126,8 @@ def test_run_directory(tmp_path):
 def test_tables_agree_with_each_other(tmp_path):
     run = je.run(SMALL, out=tmp_path / "run")
     agents = {
-        name: np.asarray(run.agents[name]) for name in ("year", "weight", "hours", "income", "tax", "consumption", "utility")
+        name: np.asarray(run.agents[name])
+        for name in ("year", "weight", "hours", "income", "tax", "consumption", "utility")
     }
     for row in run.years.to_pylist():
         these = {name: values[agents["year"] == row["year"]] for name, values in agents.items()}
@@ -116,12 +140,21 @@ def test_tables_agree_with_each_other(tmp_path):
         assert mean("tax") == pytest.approx(row["revenue"], rel=1e-5)
         assert mean("utility") == pytest.approx(row["utilitarian"], rel=1e-5)
         assert row["revenue"] == pytest.approx(row["rebate"], rel=1e-6)
-        mad = np.abs(these["income"][:, None] - these["income"][None]) * these["weight"][:, None] * these["weight"][None]
-        assert row["gini_income"] == pytest.approx(mad.sum() / these["weight"].sum() ** 2 / 2 / mean("income"), rel=1e-4)
+        mad = (
+            np.abs(these["income"][:, None] - these["income"][None])
+            * these["weight"][:, None]
+            * these["weight"][None]
+        )
+        assert row["gini_income"] == pytest.approx(
+            mad.sum() / these["weight"].sum() ** 2 / 2 / mean("income"), rel=1e-4
+        )
 
 
 def test_same_seed_same_run_and_another_seed_another(tmp_path):
-    runs = [je.run(SMALL, overrides=[f"seed={seed}"], out=tmp_path / name) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    runs = [
+        je.run(SMALL, overrides=[f"seed={seed}"], out=tmp_path / name)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
     years = [run.years.drop_columns(["seconds"]) for run in runs]
     assert years[0].equals(years[1])
     assert runs[0].agents.equals(runs[1].agents)
@@ -149,7 +182,11 @@ def test_workers_learn_over_years():
         {
             "years": 4,
             "year": {"days": 48},
-            "population": {"cohorts": [{"name": "h", "rule": "habit", "size": 300, "parameters": {"speed": 0.02}}]},
+            "population": {
+                "cohorts": [
+                    {"name": "h", "rule": "habit", "size": 300, "parameters": {"speed": 0.02}}
+                ]
+            },
         }
     )
     with computing(config):
@@ -171,13 +208,17 @@ class Raise2(Fixed):
 def test_planner_actions_stay_in_bounds():
     schedule = je.TaxSchedule.three_bracket([0.1, 0.5, 0.95])
     np.testing.assert_allclose(changed_schedule(schedule, [-20, 10, 20]).rates, [0, 0.6, 1])
-    with pytest.raises(ValueError, match=r"changes: \[5, 0, 0\]; 3 values, each one of -20, -10, 0, 10, 20"):
+    with pytest.raises(
+        ValueError, match=r"changes: \[5, 0, 0\]; 3 values, each one of -20, -10, 0, 10, 20"
+    ):
         changed_schedule(schedule, [5, 0, 0])
 
 
 @pytest.mark.parametrize("record", ["sample", "none"])
 def test_recording_fewer_agents(tmp_path, record):
-    run = je.run(SMALL, overrides=[f"record.agents={record}", "record.sample=7"], out=tmp_path / "run")
+    run = je.run(
+        SMALL, overrides=[f"record.agents={record}", "record.sample=7"], out=tmp_path / "run"
+    )
     if record == "none":
         assert run.agents.num_rows == 0
     else:
@@ -191,8 +232,18 @@ def test_microdata(tmp_path):
     skill, weights = read_microdata(path)
     np.testing.assert_array_equal(skill, [1000, 2000])
     np.testing.assert_array_equal(weights, [1, 3])
-    config = load({"population": {"skills": "file", "file": str(path), "cohorts": [{"name": "a", "rule": "fixed", "size": 8}]}})
-    np.testing.assert_array_equal(build_economy(config).cohorts["a"].skill, [1000, 1000, *[2000] * 6])
+    config = load(
+        {
+            "population": {
+                "skills": "file",
+                "file": str(path),
+                "cohorts": [{"name": "a", "rule": "fixed", "size": 8}],
+            }
+        }
+    )
+    np.testing.assert_array_equal(
+        build_economy(config).cohorts["a"].skill, [1000, 1000, *[2000] * 6]
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +266,9 @@ def test_bad_microdata(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=message) as caught:
-        build_economy(load({"population": {"skills": "file", "file": str(path), "mechanical": 4, "llm": 0}}))
+        build_economy(
+            load({"population": {"skills": "file", "file": str(path), "mechanical": 4, "llm": 0}})
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -271,9 +324,14 @@ def test_loading_what_is_no_run(tmp_path, content):
 
 
 def test_parameters_of_a_rule_are_checked_where_they_stand(tmp_path):
-    config = {"population": {"cohorts": [{"name": "a", "rule": "quantal", "size": 3, "parameters": {"precison": 3}}]}}
+    config = {
+        "population": {
+            "cohorts": [{"name": "a", "rule": "quantal", "size": 3, "parameters": {"precison": 3}}]
+        }
+    }
     with pytest.raises(
-        UserError, match=r"population.cohorts.0.parameters.precison: quantal has no such parameter; one of precision"
+        UserError,
+        match=r"population.cohorts.0.parameters.precison: quantal has no such parameter; one of precision",
     ):
         je.run(config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -287,8 +345,13 @@ def test_a_rule_that_returns_nonsense_stops_the_run(tmp_path, monkeypatch):
         "        return plan * float('nan'), state\n"
     )
     monkeypatch.chdir(tmp_path)  # found beside the configuration
-    config = {"years": 2, "population": {"cohorts": [{"name": "a", "rule": "nonsense_rule:NaN", "size": 3}]}}
-    with pytest.raises(UserError, match="cohort a, agent 0, year 0: mean hours nan; its rule must return hours"):
+    config = {
+        "years": 2,
+        "population": {"cohorts": [{"name": "a", "rule": "nonsense_rule:NaN", "size": 3}]},
+    }
+    with pytest.raises(
+        UserError, match="cohort a, agent 0, year 0: mean hours nan; its rule must return hours"
+    ):
         je.run(config, out=tmp_path / "run")
     assert je.load(tmp_path / "run").manifest["status"] == "failed"
 
@@ -300,7 +363,11 @@ def test_a_folder_of_somebody_else(tmp_path):
     code = f"import os; import jaxecon as je; run = je.run; os.setuid(65534); run({SMALL!r}, out={str(locked / 'run')!r})"
     if os.getuid() != 0:
         code = code.replace("os.setuid(65534); ", "")
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):  # pytest's own folders, closed to others
+    for folder in (
+        tmp_path,
+        tmp_path.parent,
+        tmp_path.parent.parent,
+    ):  # pytest's own folders, closed to others
         folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "UserError: --out:" in done.stderr, done.stderr
@@ -308,6 +375,10 @@ def test_a_folder_of_somebody_else(tmp_path):
 
 
 def test_curvature_needs_consumption(tmp_path):
-    config = {**SMALL, "preferences": {"consumption_curvature": 1.0}, "budget": {"public_spending": 40_000.0}}
+    config = {
+        **SMALL,
+        "preferences": {"consumption_curvature": 1.0},
+        "budget": {"public_spending": 40_000.0},
+    }
     with pytest.raises(UserError, match=r"budget.public_spending: 40000; leaves the poorest"):
         je.run(config, out=tmp_path / "run")

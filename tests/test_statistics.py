@@ -20,7 +20,9 @@ def test_the_sign_flip_test_is_exact_where_it_can_be():
     differences = SECOND - FIRST
     flips = np.array(list(product((-1, 1), repeat=10))) @ differences  # all 2^10, written out
     exact = np.mean(np.abs(flips) >= np.abs(differences.sum()) - 1e-9)
-    assert exact == pytest.approx(2 / 512)  # a zero and nine gains: only all of one sign is as extreme
+    assert exact == pytest.approx(
+        2 / 512
+    )  # a zero and nine gains: only all of one sign is as extreme
     assert st.sign_flip_p(differences) == pytest.approx(exact)
     mixed = np.array([3.0, -1.0, 2.0, 5.0, -4.0, 2.5, 0.3, 1.1])
     flips = np.array(list(product((-1, 1), repeat=8))) @ mixed
@@ -41,7 +43,9 @@ def test_a_difference_against_numpy():
     found = st.difference(x)
     assert (found.n, found.mean) == (10, pytest.approx(1.58))
     assert found.effect == pytest.approx(x.mean() / x.std(ddof=1))
-    assert found.effect == pytest.approx(1.285, abs=1e-3)  # d_z of the sleep data: t / sqrt(n) = 4.0621 / sqrt(10)
+    assert found.effect == pytest.approx(
+        1.285, abs=1e-3
+    )  # d_z of the sleep data: t / sqrt(n) = 4.0621 / sqrt(10)
     assert found.low < found.mean < found.high
 
 
@@ -94,7 +98,9 @@ def test_holm():
     assert st.holm([]) == []
     p = np.random.default_rng(0).random(20) ** 3
     order = sorted(range(20), key=lambda i: p[i])
-    expected = [max(min(1, (20 - j) * p[order[j]]) for j in range(order.index(i) + 1)) for i in range(20)]
+    expected = [
+        max(min(1, (20 - j) * p[order[j]]) for j in range(order.index(i) + 1)) for i in range(20)
+    ]
     assert st.holm(p) == pytest.approx(expected)
 
 
@@ -110,7 +116,9 @@ def test_factorial_effects_of_a_textbook():
         (False, True, True): 45,
         (True, True, True): 80,
     }
-    found = st.factorial_effects({cell: np.array([y, 2.0 * y]) for cell, y in yields.items()}, ("T", "C", "K"))
+    found = st.factorial_effects(
+        {cell: np.array([y, 2.0 * y]) for cell, y in yields.items()}, ("T", "C", "K")
+    )
     assert {members: values[0] for members, values in found.items()} == pytest.approx(
         {("T",): 23, ("C",): -5, ("K",): 1.5, ("T", "C"): 1.5, ("T", "K"): 10, ("C", "K"): 0}
     )
@@ -125,7 +133,9 @@ def test_factorial_effects_are_regression_coefficients():
     found = st.factorial_effects(cells, "abcd")
     signs = np.where(levels, 1.0, -1.0)
     columns = {tuple("abcd"[j] for j in m): signs[:, m].prod(1) for m in [(0,), (1,), (2,), (3,)]}
-    columns |= {("abcd"[i], "abcd"[j]): signs[:, i] * signs[:, j] for i in range(4) for j in range(i + 1, 4)}
+    columns |= {
+        ("abcd"[i], "abcd"[j]): signs[:, i] * signs[:, j] for i in range(4) for j in range(i + 1, 4)
+    }
     design = np.column_stack([np.ones(16), *columns.values()])
     fit, *_ = np.linalg.lstsq(design, np.array([cells[cell] for cell in levels]), rcond=None)
     for row, members in enumerate(columns, start=1):
@@ -134,7 +144,9 @@ def test_factorial_effects_are_regression_coefficients():
 
 def test_a_factorial_must_be_full():
     with pytest.raises(ValueError, match="cells: 3; a full factorial of 2 factors has 4"):
-        st.factorial_effects({(True, True): np.ones(2), (True, False): np.ones(2), (False, True): np.ones(2)}, "ab")
+        st.factorial_effects(
+            {(True, True): np.ones(2), (True, False): np.ones(2), (False, True): np.ones(2)}, "ab"
+        )
 
 
 def test_oscillation():
@@ -189,15 +201,24 @@ EXPERIMENTS, POPULATIONS = 1000, 30
 @pytest.fixture(scope="module")
 def nulls(tmp_path_factory):
     """Rows of experiments whose two arms are the same planner on the same people, with other draws."""
-    points = [{"seed": seed, "draw_seed": seed + arm * 10_000_000} for seed in range(EXPERIMENTS * POPULATIONS) for arm in (1, 2)]
+    points = [
+        {"seed": seed, "draw_seed": seed + arm * 10_000_000}
+        for seed in range(EXPERIMENTS * POPULATIONS)
+        for arm in (1, 2)
+    ]
     run = {
         "years": 4,
         "year": {"days": 4},
-        "population": {"cohorts": [{"name": "workers", "rule": "adaptive", "size": 10}], "sampling": "random"},
+        "population": {
+            "cohorts": [{"name": "workers", "rule": "adaptive", "size": 10}],
+            "sampling": "random",
+        },
         "schedule": {"brackets": "flat"},
         "planner": {"kind": "in_context", "exploration_rate": 1.0},
     }
-    found = sweep({"run": run, "list": points}, out=tmp_path_factory.mktemp("null") / "sweep", lanes=20_000)
+    found = sweep(
+        {"run": run, "list": points}, out=tmp_path_factory.mktemp("null") / "sweep", lanes=20_000
+    )
     return [row | {"arm": row["draw_seed"] // 10_000_000} for row in found.points.to_pylist()]
 
 

@@ -29,7 +29,10 @@ from jaxecon.simulation import optimum as simulation_optimum
 from jaxecon.simulation.compare import check_planners, compare, summarise, write_comparison
 from jaxecon.simulation.optimum import prepare_folder, study_optimum
 
-SMALL = {"precision": "float64", "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 60}]}}
+SMALL = {
+    "precision": "float64",
+    "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 60}]},
+}
 RATES = (0.7, 0.5, 0.6)
 
 
@@ -38,7 +41,9 @@ def appraisal():
     config = load(SMALL)
     with computing(config):
         economy = build_economy(config)
-        return np.asarray(economy.everyone.skill), appraise(economy, je.TaxSchedule.three_bracket(RATES))
+        return np.asarray(economy.everyone.skill), appraise(
+            economy, je.TaxSchedule.three_bracket(RATES)
+        )
 
 
 def independent(skill, thresholds, rates):
@@ -58,7 +63,9 @@ def test_appraisal(appraisal):
     g = 1 / np.maximum(federal_income, 10_000)
     g = g / g.mean()
     assert float(found.welfare) == pytest.approx((g * utility).mean(), rel=1e-7)
-    assert float(found.gain) == pytest.approx((g * utility).mean() / (g * federal).mean() - 1, rel=1e-6)
+    assert float(found.gain) == pytest.approx(
+        (g * utility).mean() / (g * federal).mean() - 1, rel=1e-6
+    )
     assert float(found.hours) == pytest.approx(hours.mean(), rel=1e-6)
     assert float(found.rebate) == pytest.approx(rebate, rel=1e-6)
     # what untaxed work would be worth, less what is left of it and the money that came in
@@ -68,8 +75,12 @@ def test_appraisal(appraisal):
     decile = np.repeat(np.arange(10), 6)  # the quantile midpoints are in order
     for d in range(10):
         these = decile == d
-        assert float(found.decile_worth[d]) == pytest.approx((utility - untaxed)[these].mean(), rel=1e-6)
-        assert float(found.decile_average_rate[d]) == pytest.approx(tax[these].sum() / income[these].sum(), rel=1e-6)
+        assert float(found.decile_worth[d]) == pytest.approx(
+            (utility - untaxed)[these].mean(), rel=1e-6
+        )
+        assert float(found.decile_average_rate[d]) == pytest.approx(
+            tax[these].sum() / income[these].sum(), rel=1e-6
+        )
         assert float(found.decile_gain_share[d]) == pytest.approx((utility > federal)[these].mean())
         assert float(found.decile_loss_share[d]) == pytest.approx((utility < federal)[these].mean())
     bracket = np.searchsorted(oracle.THREE_THRESHOLDS, income - 1e-6, side="right") - 1
@@ -86,7 +97,9 @@ def test_bunchers_belong_to_the_bracket_below_their_kink():
         config = load(SMALL | {"precision": precision}, ["population.cohorts.0.size=1000"])
         with computing(config):
             economy = build_economy(config)
-            schedule = je.TaxSchedule([0.0, 60_000.0, 124_250.0], [0.3, 0.5, 0.9995]).astype(economy.everyone.skill.dtype)
+            schedule = je.TaxSchedule([0.0, 60_000.0, 124_250.0], [0.3, 0.5, 0.9995]).astype(
+                economy.everyone.skill.dtype
+            )
             shares.append(appraise(economy, schedule).bracket_people)
             income = np.asarray(equilibrium_outcome(economy, schedule).income)
             assert income.max() < 124_250.1
@@ -101,7 +114,10 @@ def test_a_lump_sum_would_lose_nothing():
     config = load(SMALL)
     with computing(config):
         economy = build_economy(config)
-        losses = [float(appraise(economy, je.TaxSchedule.flat(rate)).deadweight_loss) for rate in (0.0, 0.2, 0.4, 0.8)]
+        losses = [
+            float(appraise(economy, je.TaxSchedule.flat(rate)).deadweight_loss)
+            for rate in (0.0, 0.2, 0.4, 0.8)
+        ]
     assert losses[0] == pytest.approx(0, abs=1e-6)
     assert np.all(np.diff(losses) > 0)
 
@@ -124,7 +140,14 @@ def test_statistics_over_populations():
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.2, 0.05, 12), rng.normal(0.25, 0.05, 12)
     rows = [
-        {"population": i, "seed": i, "policy": name, "gain": gain, "hours": 30.0 + i, "decile_worth": [1.0 * i, 2.0]}
+        {
+            "population": i,
+            "seed": i,
+            "policy": name,
+            "gain": gain,
+            "hours": 30.0 + i,
+            "decile_worth": [1.0 * i, 2.0],
+        }
         for name, gains in (("saez", a), ("optimum", b))
         for i, gain in enumerate(gains)
     ]
@@ -133,7 +156,9 @@ def test_statistics_over_populations():
     assert (saez["gain"]["low"], saez["gain"]["high"]) == pytest.approx(interval)
     assert saez["gain"]["standard_error"] == pytest.approx(stats.sem(a))
     paired = stats.ttest_rel(a, b)
-    assert saez["difference"]["mean"] / saez["difference"]["standard_error"] == pytest.approx(paired.statistic)
+    assert saez["difference"]["mean"] / saez["difference"]["standard_error"] == pytest.approx(
+        paired.statistic
+    )
     assert optimum["difference"]["mean"] == 0
     assert saez["hours"] == pytest.approx(35.5)
     assert saez["decile_worth"] == pytest.approx([5.5, 2.0])
@@ -160,7 +185,10 @@ def test_planners_meet_the_same_populations(comparison):
     assert all(abs(row["gain"]) < 1e-6 and len(row["rates"]) == 7 for row in federal)
     assert len({row["income"] for row in federal}) == 3  # three different populations
     types = pq.read_schema(folder / "policies.parquet")
-    assert (types.field("converged").type, types.field("last_change").type) == (pa.bool_(), pa.float64())  # though all unknown
+    assert (types.field("converged").type, types.field("last_change").type) == (
+        pa.bool_(),
+        pa.float64(),
+    )  # though all unknown
     assert pq.read_table(folder / "deciles.parquet").num_rows == 3 * 3 * 10
     assert pq.read_table(folder / "brackets.parquet").num_rows == 3 * (7 + 3 + 3)
     written = json.loads((folder / "compare.json").read_text())
@@ -169,8 +197,14 @@ def test_planners_meet_the_same_populations(comparison):
 
 def test_a_population_is_what_its_seed_says(comparison):
     config, found, _ = comparison
-    alone = compare(load(config, ["seed=2", "population.sampling=random"]), ["us_federal", "saez", "uniform_50"], 1)
-    assert [row["gain"] for row in alone.rows] == [row["gain"] for row in found.rows if row["population"] == 2]
+    alone = compare(
+        load(config, ["seed=2", "population.sampling=random"]),
+        ["us_federal", "saez", "uniform_50"],
+        1,
+    )
+    assert [row["gain"] for row in alone.rows] == [
+        row["gain"] for row in found.rows if row["population"] == 2
+    ]
 
 
 def test_a_planner_without_a_schedule_is_named(tmp_path):
@@ -186,7 +220,10 @@ def test_a_schedule_that_is_no_fixed_point_is_told(tmp_path, capsys):
     found = compare(config, ["uniform_50", "saez_self_consistent"], 2)
     print_comparison(found, tmp_path)
     told = " ".join(capsys.readouterr().out.split())
-    assert "Saez, fixed point: not a fixed point in 1 of 2 populations (the last iteration asked for changes of up to 0." in told
+    assert (
+        "Saez, fixed point: not a fixed point in 1 of 2 populations (the last iteration asked for changes of up to 0."
+        in told
+    )
     assert told.count("not a fixed point") == 1
     write_comparison(tmp_path, found)
     rows = pq.read_table(tmp_path / "policies.parquet").to_pylist()
@@ -198,7 +235,9 @@ def test_a_schedule_that_is_no_fixed_point_is_told(tmp_path, capsys):
     assert 0 < rows[3]["last_change"] <= 0.001
     half, fixed = json.loads((tmp_path / "compare.json").read_text())["summary"]
     assert (half["not_converged"], fixed["not_converged"]) == (0, 1)
-    assert fixed["last_change"] == pytest.approx((rows[1]["last_change"] + rows[3]["last_change"]) / 2)
+    assert fixed["last_change"] == pytest.approx(
+        (rows[1]["last_change"] + rows[3]["last_change"]) / 2
+    )
 
 
 @pytest.mark.parametrize("names", [["saez", "sayez"], [], ["saez", "saez"]])
@@ -214,7 +253,13 @@ def test_agents_and_a_configuration_contradict(tmp_path):
     with pytest.raises(UserError, match=r"--agents: 5; population.mechanical=3 says already"):
         simulation_optimum.people(None, ["population.mechanical=3"], 5)
     assert (
-        sum(c.size for c in simulation_optimum.people(None, ["population.mechanical=3", "population.llm=0"], None).cohorts) == 3
+        sum(
+            c.size
+            for c in simulation_optimum.people(
+                None, ["population.mechanical=3", "population.llm=0"], None
+            ).cohorts
+        )
+        == 3
     )
     assert [c.size for c in simulation_optimum.people(None, [], None).cohorts] == [1000]
 
@@ -230,11 +275,32 @@ def jaxecon(*arguments, cwd):
 
 
 def test_optimum_command(tmp_path):
-    done = jaxecon("optimum", "--agents", 40, "--set", "schedule.brackets=three", "--method", "grid", "--out", "o", cwd=tmp_path)
+    done = jaxecon(
+        "optimum",
+        "--agents",
+        40,
+        "--set",
+        "schedule.brackets=three",
+        "--method",
+        "grid",
+        "--out",
+        "o",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
-    for expected in ("US federal", "Saez", "optimum", "1,331 schedules of the grid", "First-order residuals"):
+    for expected in (
+        "US federal",
+        "Saez",
+        "optimum",
+        "1,331 schedules of the grid",
+        "First-order residuals",
+    ):
         assert expected in " ".join(done.stdout.split())
-    assert {p.name for p in (tmp_path / "o").iterdir()} == {"config.yaml", "optimum.json", "schedule.png"}
+    assert {p.name for p in (tmp_path / "o").iterdir()} == {
+        "config.yaml",
+        "optimum.json",
+        "schedule.png",
+    }
     assert (tmp_path / "o" / "schedule.png").read_bytes().startswith(b"\x89PNG")
     report = json.loads((tmp_path / "o" / "optimum.json").read_text())
     best = report["rows"][-1]
@@ -244,7 +310,9 @@ def test_optimum_command(tmp_path):
     rates, welfare = leader.grid(problem, np.linspace(0, 1, 11))
     assert best["rates"] == pytest.approx(rates.tolist(), abs=1e-6)
     assert best["welfare"] == pytest.approx(welfare, rel=1e-5)
-    federal = leader.welfare(problem.but(thresholds=np.array(oracle.US_THRESHOLDS)), np.array(oracle.US_RATES))[0]
+    federal = leader.welfare(
+        problem.but(thresholds=np.array(oracle.US_THRESHOLDS)), np.array(oracle.US_RATES)
+    )[0]
     assert best["gain"] == pytest.approx(welfare / federal - 1, rel=1e-3)
 
 
@@ -268,12 +336,21 @@ def test_the_optimum_certified_is_the_one_the_planner_announces(monkeypatch):
             ["optimum", "--set", "budget.public_spending=1e6", "--set", "budget.rebate_floor=0"],
             "budget.public_spending: 1e+06; no schedule",
         ),
-        (["optimum", "--method", "grid", "--grid-step", "0.3"], "grid_step: 0.3; must divide the bounds"),
+        (
+            ["optimum", "--method", "grid", "--grid-step", "0.3"],
+            "grid_step: 0.3; must divide the bounds",
+        ),
         (["compare", "--planners", "saez,llm"], "--planners: 'llm'; any of us_federal, flat, saez"),
     ],
 )
 def test_mistakes_of_commands(tmp_path, arguments, message):
-    done = jaxecon(*arguments, *(["--agents", 30] if arguments[0] == "optimum" else []), "--out", "o", cwd=tmp_path)
+    done = jaxecon(
+        *arguments,
+        *(["--agents", 30] if arguments[0] == "optimum" else []),
+        "--out",
+        "o",
+        cwd=tmp_path,
+    )
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -77,7 +77,13 @@ def assert_same(one, other):
 
 class Heard(sweeping.Silent):
     def __init__(self, stop_after=None):
-        self.chunks, self.halves, self.began, self.notes, self._stop_after = [], [], None, [], stop_after
+        self.chunks, self.halves, self.began, self.notes, self._stop_after = (
+            [],
+            [],
+            None,
+            [],
+            stop_after,
+        )
 
     def note(self, line):
         self.notes.append(line)
@@ -105,7 +111,9 @@ def test_a_point_is_the_run_of_its_configuration(whole, tmp_path, index):
     assert ours["year"].to_pylist() == [0, 1, 2]
     assert ours["leader"].to_pylist() == run.years["leader"].to_pylist() == ["in_context"] * 3
     for name in (*sweeping.FIGURES, "rate_0", "rate_1", "rate_2"):
-        np.testing.assert_allclose(ours[name].to_numpy(), run.years[name].to_numpy(), rtol=2e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            ours[name].to_numpy(), run.years[name].to_numpy(), rtol=2e-5, atol=1e-6, err_msg=name
+        )
     assert len(set(run.years["swf"].to_pylist())) == 3
     assert any(share < 1 for share in run.years["satisfied_share"].to_pylist())
 
@@ -139,7 +147,12 @@ def test_what_fails_says_why_and_stops_nothing(whole):
 
 def test_the_planners_that_announce_a_schedule(tmp_path):
     """Unless rates are given: then it is theirs from the second year on."""
-    run = DESIGN["run"] | {"planner": {"kind": "uniform_50"}, "satisfaction": {"judged": False}, "years": 2, "year": {"days": 1}}
+    run = DESIGN["run"] | {
+        "planner": {"kind": "uniform_50"},
+        "satisfaction": {"judged": False},
+        "years": 2,
+        "year": {"days": 1},
+    }
     found = swept(tmp_path / "a", {"run": run, "grid": {"schedule.rates": [0.3, 0.2]}})
     assert found.years["rate_1"].to_pylist() == [0.3, 0.5, 0.2, 0.5]
     assert set(found.years["leader"].to_pylist()) == {"uniform_50"}
@@ -150,8 +163,16 @@ def test_the_planners_that_announce_a_schedule(tmp_path):
 
 def test_an_economy_that_there_is_not_fails_alone(tmp_path):
     """With curvature everybody must have something to consume; only the built economy tells."""
-    run = DESIGN["run"] | {"planner": {"kind": "fixed"}, "satisfaction": {"judged": False}, "years": 1, "year": {"days": 1}}
-    run |= {"population": {"mechanical": 4, "llm": 0}, "preferences": {"consumption_curvature": 1.0}}
+    run = DESIGN["run"] | {
+        "planner": {"kind": "fixed"},
+        "satisfaction": {"judged": False},
+        "years": 1,
+        "year": {"days": 1},
+    }
+    run |= {
+        "population": {"mechanical": 4, "llm": 0},
+        "preferences": {"consumption_curvature": 1.0},
+    }
     found = swept(tmp_path / "a", {"run": run, "grid": {"budget.public_spending": [0.0, 1e6]}})
     errors = found.points["error"].to_pylist()
     assert errors[0] is None
@@ -167,7 +188,12 @@ def test_a_rule_that_breaks_fails_its_points_alone(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     cohort = {"name": "a", "rule": "rational", "size": 4}
-    run = {"years": 1, "year": {"days": 1}, "planner": {"kind": "fixed"}, "population": {"cohorts": [cohort]}}
+    run = {
+        "years": 1,
+        "year": {"days": 1},
+        "planner": {"kind": "fixed"},
+        "population": {"cohorts": [cohort]},
+    }
     rules = {"population.cohorts.0.rule": ["breaking_rule:Broken", "fixed"]}
     found = swept(tmp_path / "a", {"run": run, "grid": rules})
     assert found.points["error"].to_pylist() == ["ArithmeticError: cannot", None]
@@ -182,8 +208,15 @@ def test_a_rule_that_refuses_its_parameters_in_its_own_way(tmp_path, monkeypatch
     )
     monkeypatch.syspath_prepend(tmp_path)
     cohort = {"name": "a", "rule": "bold_rule:Bold", "size": 4, "parameters": {"x": 1.0}}
-    run = {"years": 1, "year": {"days": 1}, "planner": {"kind": "fixed"}, "population": {"cohorts": [cohort]}}
-    found = swept(tmp_path / "a", {"run": run, "grid": {"population.cohorts.0.parameters.x": [1.0, -1.0]}})
+    run = {
+        "years": 1,
+        "year": {"days": 1},
+        "planner": {"kind": "fixed"},
+        "population": {"cohorts": [cohort]},
+    }
+    found = swept(
+        tmp_path / "a", {"run": run, "grid": {"population.cohorts.0.parameters.x": [1.0, -1.0]}}
+    )
     assert found.points["error"].to_pylist() == [None, "KeyError: -1.0"]
 
 
@@ -192,12 +225,19 @@ def test_another_rule_of_the_same_name_is_refused_unless_forced(tmp_path, monkey
     (tmp_path / "swept_rule.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     cohort = {"name": "a", "rule": "fixed", "size": 4}
-    run = {"years": 1, "year": {"days": 1}, "planner": {"kind": "fixed"}, "population": {"cohorts": [cohort]}}
+    run = {
+        "years": 1,
+        "year": {"days": 1},
+        "planner": {"kind": "fixed"},
+        "population": {"cohorts": [cohort]},
+    }
     design = {"run": run, "grid": {"population.cohorts.0.rule": ["fixed", "swept_rule:Mine"]}}
     files = swept(tmp_path / "a", design).manifest["files"]
     assert files == {"swept_rule:Mine": hashlib.sha256(source.encode()).hexdigest()}
     (tmp_path / "swept_rule.py").write_text(source + "# and more\n")
-    with pytest.raises(UserError, match="not what the sweep began with: the content of swept_rule:Mine; --force"):
+    with pytest.raises(
+        UserError, match="not what the sweep began with: the content of swept_rule:Mine; --force"
+    ):
         swept(tmp_path / "a", design)
     assert swept(tmp_path / "a", design, force=True).points["status"].to_pylist() == ["ok", "ok"]
     shared = run | {"population": {"cohorts": [cohort | {"rule": "swept_rule:Mine"}]}}
@@ -208,7 +248,12 @@ def test_another_rule_of_the_same_name_is_refused_unless_forced(tmp_path, monkey
 
 @pytest.fixture
 def lm(tmp_path):
-    run = {"years": 2, "year": {"days": 2}, "population": {"mechanical": 4, "llm": 2}, "llm": {"engine": "simulated"}}
+    run = {
+        "years": 2,
+        "year": {"days": 2},
+        "population": {"mechanical": 4, "llm": 2},
+        "llm": {"engine": "simulated"},
+    }
     return {"run": run | {"planner": {"compared_with": ["us_federal"]}}, "seeds": 2}
 
 
@@ -217,7 +262,9 @@ def test_what_is_no_points_fault_ends_the_sweep_and_can_be_mended(tmp_path, lm, 
 
     def full(prepared, served):
         if "00000001" in str(prepared.folder):
-            raise UserError(f"--out: {prepared.folder}: cannot be written (No space left on device)")
+            raise UserError(
+                f"--out: {prepared.folder}: cannot be written (No space left on device)"
+            )
         return create(prepared, served)
 
     monkeypatch.setattr(api, "create", full)
@@ -225,7 +272,9 @@ def test_what_is_no_points_fault_ends_the_sweep_and_can_be_mended(tmp_path, lm, 
         swept(tmp_path / "a", lm)
     assert Sweep(tmp_path / "a").points.num_rows == 1
     monkeypatch.undo()
-    (tmp_path / "a" / "runs" / "00000001" / "years.parquet").mkdir(parents=True)  # as a kill while it was made leaves it
+    (tmp_path / "a" / "runs" / "00000001" / "years.parquet").mkdir(
+        parents=True
+    )  # as a kill while it was made leaves it
     assert swept(tmp_path / "a", lm).points["status"].to_pylist() == ["ok", "ok"]
 
 
@@ -254,7 +303,9 @@ def test_a_rule_that_breaks_beside_a_language_model_fails_its_points_alone(tmp_p
     """The first time, and where its run is gone on with."""
     expected = [None, "ArithmeticError: cannot", None]
     assert swept(tmp_path / "a", beside_lm).points["error"].to_pylist() == expected
-    (tmp_path / "a" / "points.parquet" / "part-00000001.parquet").unlink()  # killed before the point was written
+    (
+        tmp_path / "a" / "points.parquet" / "part-00000001.parquet"
+    ).unlink()  # killed before the point was written
     found = swept(tmp_path / "a", beside_lm)
     assert found.points["error"].to_pylist() == expected
     assert found.points["status"].to_pylist() == ["ok", "failed", "ok"]
@@ -264,18 +315,26 @@ def test_a_rule_that_breaks_beside_a_language_model_fails_its_points_alone(tmp_p
 @pytest.mark.parametrize(
     ("raised", "row"),
     [
-        (UserError("cohort a, agent 0: its rule must return hours"), "cohort a, agent 0: its rule must return hours"),
+        (
+            UserError("cohort a, agent 0: its rule must return hours"),
+            "cohort a, agent 0: its rule must return hours",
+        ),
         (NoMemory("RESOURCE_EXHAUSTED: Out of memory"), "out of memory: lower the cohorts' sizes"),
         (OSError(28, "No space left on device"), None),
         (EngineError("gone"), None),
     ],
     ids=["hours", "memory", "disk", "engine"],
 )
-def test_what_is_a_points_own_beside_a_language_model(tmp_path, beside_lm, monkeypatch, raised, row):
+def test_what_is_a_points_own_beside_a_language_model(
+    tmp_path, beside_lm, monkeypatch, raised, row
+):
     importlib.import_module("broken_rule")
     monkeypatch.setattr("broken_rule.raised", raised)
     if row is None:
-        with pytest.raises((UserError, EngineError), match=r"No space left on device.*; finished chunks are kept|gone"):
+        with pytest.raises(
+            (UserError, EngineError),
+            match=r"No space left on device.*; finished chunks are kept|gone",
+        ):
             swept(tmp_path / "a", beside_lm)
         assert Sweep(tmp_path / "a").points.num_rows == 1
     else:
@@ -286,7 +345,11 @@ def test_a_disk_that_is_full_while_a_model_is_asked_ends_the_sweep(tmp_path, lm,
     write = write_atomically
 
     def full(path, content):
-        if "00000001" in str(path) and path.parent.exists() and list(path.parent.glob("years.parquet/*")):
+        if (
+            "00000001" in str(path)
+            and path.parent.exists()
+            and list(path.parent.glob("years.parquet/*"))
+        ):
             raise OSError(28, "No space left on device")
         write(path, content)
 
@@ -300,7 +363,9 @@ def test_a_disk_that_is_full_while_a_model_is_asked_ends_the_sweep(tmp_path, lm,
 def test_forced_sweeps_force_their_runs(tmp_path, lm):
     swept(tmp_path / "a", lm)
     for manifest in tmp_path.glob("a/**/manifest.json"):
-        write_atomically(manifest, json.dumps(json.loads(manifest.read_text()) | {"code": "0" * 64}).encode())
+        write_atomically(
+            manifest, json.dumps(json.loads(manifest.read_text()) | {"code": "0" * 64}).encode()
+        )
     (tmp_path / "a" / "points.parquet" / "part-00000001.parquet").unlink()
     with pytest.raises(UserError, match="jaxecon's code"):
         swept(tmp_path / "a", lm)
@@ -316,7 +381,12 @@ def test_points_that_ask_the_same_model_share_it(tmp_path, lm, monkeypatch):
 
 
 def test_points_with_a_language_model_are_runs_of_their_own(tmp_path):
-    run = {"years": 2, "year": {"days": 2}, "population": {"mechanical": 4, "llm": 2}, "llm": {"engine": "simulated"}}
+    run = {
+        "years": 2,
+        "year": {"days": 2},
+        "population": {"mechanical": 4, "llm": 2},
+        "llm": {"engine": "simulated"},
+    }
     run["planner"] = {"compared_with": ["us_federal"]}
     heard = Heard(stop_after=1)
     with pytest.raises(KeyboardInterrupt):
@@ -344,7 +414,10 @@ def test_chunks_of_a_form_are_one_program(whole, tmp_path):
 
 
 def test_other_forms_are_other_chunks(tmp_path):
-    design = DESIGN | {"grid": {"schedule.brackets": ["flat", "three"], "years": [1, 2]}, "seeds": 2}
+    design = DESIGN | {
+        "grid": {"schedule.brackets": ["flat", "three"], "years": [1, 2]},
+        "seeds": 2,
+    }
     chunks, brackets = sweeping.plan(Points(read(design)), 8)
     assert [c.points for c in chunks] == [(0, 1), (2, 3), (4, 5), (6, 7)]
     assert brackets == 3
@@ -355,23 +428,35 @@ def test_many_programs_are_told_of_with_the_settings_that_make_them(tmp_path):
     design = DESIGN | {"grid": {"year.days": list(range(2, 19)), EXPONENT: [3.0, 3.5]}, "seeds": 1}
     points, heard = Points(read(design)), Heard()
     sweeping._new_plan(points, 8, heard)
-    assert heard.notes == ["17 programs to compile, ten seconds and more each: each value of year.days makes another"]
+    assert heard.notes == [
+        "17 programs to compile, ten seconds and more each: each value of year.days makes another"
+    ]
     sample = {
         "points": 40,
-        "settings": {"year.days": {"low": 2, "high": 30}, EXPONENT: {"low": 3.0, "high": 4.0}, "years": [1, 2]},
+        "settings": {
+            "year.days": {"low": 2, "high": 30},
+            EXPONENT: {"low": 3.0, "high": 4.0},
+            "years": [1, 2],
+        },
     }
     points, heard = Points(read({"run": DESIGN["run"], "random": sample})), Heard()
     sweeping._new_plan(points, 8, heard)
     assert heard.notes[0].endswith(
         " programs to compile, ten seconds and more each: each value of year.days, years makes another"
     )
-    few, heard = Points(read(DESIGN | {"grid": {"year.days": list(range(2, 18))}, "seeds": 1})), Heard()
+    few, heard = (
+        Points(read(DESIGN | {"grid": {"year.days": list(range(2, 18))}, "seeds": 1})),
+        Heard(),
+    )
     sweeping._new_plan(few, 8, heard)
     assert heard.notes == []
 
 
 def test_what_no_point_can_be_is_refused_before_anything_is_written(tmp_path):
-    for wrong, message in (({"devices": "all"}, "devices: all; a sweep spreads whole runs"), ({"years": 0}, "years: 0; a whole")):
+    for wrong, message in (
+        ({"devices": "all"}, "devices: all; a sweep spreads whole runs"),
+        ({"years": 0}, "years: 0; a whole"),
+    ):
         with pytest.raises(UserError, match=f"{message}.*none of 2 points can be lived"):
             swept(tmp_path / "a", {"run": DESIGN["run"] | wrong, "seeds": 2})
     assert not (tmp_path / "a").exists()
@@ -382,7 +467,9 @@ def test_the_size_of_a_chunk_follows_from_memory(monkeypatch):
     points = Points(design)
     drawn, config = batch.draft(points.config(points[0])), points.config(points[0])
     each = batch.bytes_of(drawn, sweeping.skill_nodes(config))
-    held = 6 * (11 + 3 * 2 + 8) * 4  # adaptive values, sums of two cohorts, some of the economy: at least
+    held = (
+        6 * (11 + 3 * 2 + 8) * 4
+    )  # adaptive values, sums of two cohorts, some of the economy: at least
     assert held < each < 40 * held
     monkeypatch.setattr(sweeping, "_free_memory", lambda devices: 1000 * each)
     assert sweeping._lanes(drawn, config) == 166  # a half, and three times what a run holds
@@ -404,24 +491,36 @@ def test_runs_that_return_much_are_fewer_at_a_time():
 
 
 @pytest.mark.parametrize(
-    "seeds", [[{"seed": 0}, {"seed": 1}], [{"seed": 0, "draw_seed": 3}, {"seed": 1, "draw_seed": 3}, {"seed": 1, "draw_seed": 5}]]
+    "seeds",
+    [
+        [{"seed": 0}, {"seed": 1}],
+        [{"seed": 0, "draw_seed": 3}, {"seed": 1, "draw_seed": 3}, {"seed": 1, "draw_seed": 5}],
+    ],
 )
 @pytest.mark.parametrize("planner", ["flat", "in_context"])
 def test_points_share_only_what_their_seeds_leave_alone(planner, seeds, tmp_path):
     """The case of each is what it would be made of alone: also where a schedule follows from the people."""
-    points = sweeping.Points(read({"run": DESIGN["run"] | {"planner": {"kind": planner}}, "list": seeds}))
+    points = sweeping.Points(
+        read({"run": DESIGN["run"] | {"planner": {"kind": planner}}, "list": seeds})
+    )
     task, failed = Task(points, tmp_path, 7), {}
     groups = _alike(task, list(points), failed)
     assert not failed
     assert [index for group in groups for index in group.indices] == list(range(len(seeds)))
     assert len(groups) == (len(seeds) if planner == "flat" else 1)
     counts = [len(group.indices) for group in groups]
-    together = batch.stacked([group.case for group in groups], counts, [pair for group in groups for pair in group.seeds])
-    alone = jax.tree.map(lambda *leaves: np.stack(leaves), *(batch.case(points.config(point)) for point in points))
+    together = batch.stacked(
+        [group.case for group in groups], counts, [pair for group in groups for pair in group.seeds]
+    )
+    alone = jax.tree.map(
+        lambda *leaves: np.stack(leaves), *(batch.case(points.config(point)) for point in points)
+    )
     for ours, theirs in zip(*map(jax.tree.leaves, (together, alone)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype == theirs.dtype
-    assert len(np.unique(alone.rates, axis=0)) == (2 if planner == "flat" else 1)  # of the two populations
+    assert len(np.unique(alone.rates, axis=0)) == (
+        2 if planner == "flat" else 1
+    )  # of the two populations
 
 
 @pytest.mark.parametrize("values", [[1, 2**63], [1, 10**20], [1, 1.5, 2**60]])
@@ -499,14 +598,19 @@ def test_an_interrupted_sweep_goes_on(whole, tmp_path, after):
 def test_parts_that_belong_to_no_finished_chunk_do_not_count(whole, tmp_path):
     folder = shutil.copytree(whole.path, tmp_path / "a")
     (folder / "points.parquet" / "part-00000001.parquet").unlink()  # killed between the two
-    shutil.copy(folder / "years.parquet" / "part-00000000.parquet", folder / "years.parquet" / "part-00000077.parquet")
+    shutil.copy(
+        folder / "years.parquet" / "part-00000000.parquet",
+        folder / "years.parquet" / "part-00000077.parquet",
+    )
     assert set(Sweep(folder).years["point"].to_pylist()) < set(whole.years["point"].to_pylist())
     assert_same(swept(folder), whole)
     assert pq.read_table(folder / "years.parquet").num_rows == whole.years.num_rows
 
 
 @pytest.mark.parametrize(
-    "left", [[], ["manifest.json"], ["manifest.json", "plan.json", "points.parquet"]], ids=["lock", "manifest", "plan"]
+    "left",
+    [[], ["manifest.json"], ["manifest.json", "plan.json", "points.parquet"]],
+    ids=["lock", "manifest", "plan"],
 )
 def test_a_sweep_killed_while_it_began(whole, tmp_path, left):
     (tmp_path / "a").mkdir()
@@ -539,14 +643,20 @@ def sweep_command(path, out):
 def test_killed_and_started_again(whole, tmp_path):
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(DESIGN, sort_keys=False))
     out = tmp_path / "out"
-    process = subprocess.Popen(sweep_command(tmp_path / "sweep.yaml", out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        sweep_command(tmp_path / "sweep.yaml", out),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     deadline = time.monotonic() + 300
     while not list((out / "points.parquet").glob("part-*.parquet")) and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    again = subprocess.run(sweep_command(tmp_path / "sweep.yaml", out), capture_output=True, text=True)
+    again = subprocess.run(
+        sweep_command(tmp_path / "sweep.yaml", out), capture_output=True, text=True
+    )
     assert again.returncode == 1, again.stderr  # four points fail
     assert "8 of 12 points lived, 4 failed" in again.stdout
     assert "FAILED: point 4 and 3 more: preferences.disutility_exponent: 0.5" in again.stdout
@@ -570,7 +680,8 @@ def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys, given)
     assert ended.value.code == (143 if given else 130)
     folder = "runs/a" if given else r"runs/\d{8}-\d{6}"
     assert re.fullmatch(
-        f"jaxecon: interrupted; go on with: jaxecon sweep 'my sweep.yaml' --out {folder}\n", capsys.readouterr().err
+        f"jaxecon: interrupted; go on with: jaxecon sweep 'my sweep.yaml' --out {folder}\n",
+        capsys.readouterr().err,
     )
 
 
@@ -583,7 +694,9 @@ def test_a_full_disk_keeps_what_is_finished(whole, tmp_path, monkeypatch):
         write(folder, chunk, table)
 
     monkeypatch.setattr(sweeping, "_write", full)
-    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); finished chunks are kept"):
+    with pytest.raises(
+        UserError, match=r"cannot be written \(No space left on device\); finished chunks are kept"
+    ):
         swept(tmp_path / "a")
     monkeypatch.undo()
     heard = Heard()
@@ -630,8 +743,14 @@ def test_another_jaxecon_is_refused_unless_forced(whole, tmp_path):
 
 
 def test_too_many_points_are_refused_with_their_number(tmp_path):
-    design = {"grid": {"years": list(range(1, 1001)), "year.days": list(range(1, 1001))}, "seeds": 1000}
-    with pytest.raises(UserError, match="1,000,000,000 points; more than 1,000,000: --max-points 1000000000 if they are meant"):
+    design = {
+        "grid": {"years": list(range(1, 1001)), "year.days": list(range(1, 1001))},
+        "seeds": 1000,
+    }
+    with pytest.raises(
+        UserError,
+        match="1,000,000,000 points; more than 1,000,000: --max-points 1000000000 if they are meant",
+    ):
         swept(tmp_path / "a", design)
     assert not (tmp_path / "a").exists()
 
@@ -641,7 +760,10 @@ def test_mistakes_on_the_command_line(whole, tmp_path):
 
     def command(*arguments):
         done = subprocess.run(
-            [sys.executable, "-m", "jaxecon", "sweep", *arguments], capture_output=True, text=True, cwd=tmp_path
+            [sys.executable, "-m", "jaxecon", "sweep", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
         )
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.splitlines()) == 1
@@ -688,11 +810,23 @@ def test_people_count_once_in_the_summary(tmp_path):
 
 
 def test_the_summary_of_a_folder(whole):
-    command = [sys.executable, "-m", "jaxecon", "sweep", "--summary", "--out", str(whole.path), "--figures", "mean_hours"]
+    command = [
+        sys.executable,
+        "-m",
+        "jaxecon",
+        "sweep",
+        "--summary",
+        "--out",
+        str(whole.path),
+        "--figures",
+        "mean_hours",
+    ]
     shown = subprocess.run(command, capture_output=True, text=True)
     assert "disutility" in shown.stdout
     assert "0 (4 failed)" in shown.stdout
-    rows = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True).stdout)["summary"]
+    rows = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True).stdout)[
+        "summary"
+    ]
     assert rows == whole.summary(["mean_hours"])
 
 
@@ -704,7 +838,10 @@ def test_two_machines_of_a_cluster_one_of_which_is_lost(whole, tmp_path):
     script = os.path.join(os.path.dirname(__file__), "ray_cluster.py")
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(DESIGN | {"seeds": 8}, sort_keys=False))
     done = subprocess.run(
-        [sys.executable, script, str(tmp_path / "sweep.yaml"), str(tmp_path / "ray")], capture_output=True, text=True, timeout=400
+        [sys.executable, script, str(tmp_path / "sweep.yaml"), str(tmp_path / "ray")],
+        capture_output=True,
+        text=True,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "a machine is lost" in done.stdout
@@ -726,7 +863,9 @@ class NoCluster:
             raise self._error
 
 
-@pytest.mark.parametrize("error", [ConnectionError("nobody\nthere"), ValueError("Invalid address format: foo")])
+@pytest.mark.parametrize(
+    "error", [ConnectionError("nobody\nthere"), ValueError("Invalid address format: foo")]
+)
 @pytest.mark.parametrize("by", ["argument", "environment", None])
 def test_a_cluster_that_does_not_answer(tmp_path, monkeypatch, by, error):
     """The one that was named; there is no other that would be meant."""
@@ -742,7 +881,10 @@ def test_a_cluster_that_does_not_answer(tmp_path, monkeypatch, by, error):
         executor.connect()
         assert ray.asked == ["auto", "local"]
         return
-    with pytest.raises(UserError, match=r"^--executor ray: no Ray cluster answers at foo \((nobody|Invalid address.*)\)$"):
+    with pytest.raises(
+        UserError,
+        match=r"^--executor ray: no Ray cluster answers at foo \((nobody|Invalid address.*)\)$",
+    ):
         swept(tmp_path / "a", executor=executor)
     assert ray.asked == ["foo"]
     assert not (tmp_path / "a").exists()

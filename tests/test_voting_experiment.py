@@ -72,14 +72,19 @@ def test_what_the_economies_are_is_not_overridden_in_silence(override, tmp_path)
 
 
 def test_every_setting_of_its_points_is_its_own():
-    assert {key for skills in voting.SKILLS.values() for key in skills} | {"population.cohorts.0.size"} <= set(voting.RESERVED)
+    assert {key for skills in voting.SKILLS.values() for key in skills} | {
+        "population.cohorts.0.size"
+    } <= set(voting.RESERVED)
 
 
 def test_the_least_years_that_it_takes_are_enough(tmp_path, monkeypatch):
     monkeypatch.setattr(voting, "ECONOMIES", ((3, "two classes"),))
     given = suite.load("voting", "quick")
     given["llm"] = {}
-    given["mechanical"]["elections"]["run"] |= {"years": voting.LEAST_YEARS, "schedule": {"brackets": "flat"}}
+    given["mechanical"]["elections"]["run"] |= {
+        "years": voting.LEAST_YEARS,
+        "schedule": {"brackets": "flat"},
+    }
     given["mechanical"]["elections"]["seeds"] = 4
     report = suite.conduct("voting", out=tmp_path / "out", given=given)
     (row,) = rows_of(report, "conflict", figure="turnover")
@@ -92,7 +97,10 @@ def test_conflict_against_the_independent_program():
     """One population's figures from schedules by hand, responses and utilities by the oracle."""
     skill, rates = np.array([300.0, 320.0, 4000.0]), [0.5, 0.7, 0.65]
     config = {
-        "population": {"cohorts": [{"name": "people", "rule": "rational", "size": 3}], "sampling": "quantiles"},
+        "population": {
+            "cohorts": [{"name": "people", "rule": "rational", "size": 3}],
+            "sampling": "quantiles",
+        },
         "schedule": {"brackets": "flat"},
         "planner": {"kind": "elected"},
     }
@@ -102,14 +110,20 @@ def test_conflict_against_the_independent_program():
         patch.setattr(voting, "build_economy", lambda _: economy)
         years = [
             {"rate_0": rate, "leader": who, "gain_equilibrium": gain}
-            for rate, who, gain in zip(rates, ("nobody", "people 0", "people 1"), (0.1, 0.2, 0.3), strict=True)
+            for rate, who, gain in zip(
+                rates, ("nobody", "people 0", "people 1"), (0.1, 0.2, 0.3), strict=True
+            )
         ]
         found = voting.conflict(resolved, years)
     c = np.asarray(economy.cohorts["people"].preferences.disutility_weight, float)
     g = np.asarray(economy.welfare.weights["people"], float)
     problem = leader.Problem(skill, c, g, np.array([0.0]))
     line = np.linspace(0, 0.99, 9901)[:, None]
-    best = line[np.argmax(np.concatenate([leader.outcome(problem, part).welfare for part in np.split(line, 9901)]))]
+    best = line[
+        np.argmax(
+            np.concatenate([leader.outcome(problem, part).welfare for part in np.split(line, 9901)])
+        )
+    ]
     at_best = leader.outcome(problem, best).utility[0]
     change = leader.outcome(problem, np.array(rates[1:])[:, None]).utility - at_best
     better = (change > 0.5).mean(axis=1)
@@ -126,5 +140,9 @@ def economy_of(skill):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "people.csv"
         path.write_text("skill\n" + "\n".join(map(str, skill)) + "\n")
-        people = {"cohorts": [{"name": "people", "rule": "rational", "size": len(skill)}], "skills": "file", "file": str(path)}
+        people = {
+            "cohorts": [{"name": "people", "rule": "rational", "size": len(skill)}],
+            "skills": "file",
+            "file": str(path),
+        }
         return build_economy(load({"population": people}))

@@ -20,8 +20,17 @@ def cohort(n=N, curvature=0.0, max_hours=100.0):
     preferences = je.Preferences.calibrated(skill, max_hours=max_hours)
     x_ref = 40 * skill - tax_due(je.TaxSchedule.us_federal(), 40 * skill) + 10_000.0
     if curvature:
-        preferences = je.Preferences(preferences.disutility_weight * x_ref**-curvature, 3.5, curvature, max_hours)
-    return Cohort(skill, jnp.ones(n), preferences, x_ref, je.welfare_weights("inverse_income", 40 * skill), "workers")
+        preferences = je.Preferences(
+            preferences.disutility_weight * x_ref**-curvature, 3.5, curvature, max_hours
+        )
+    return Cohort(
+        skill,
+        jnp.ones(n),
+        preferences,
+        x_ref,
+        je.welfare_weights("inverse_income", 40 * skill),
+        "workers",
+    )
 
 
 def live(rule, params, people, schedules, days, seed=0, rebate=10_000.0):
@@ -49,7 +58,10 @@ def live(rule, params, people, schedules, days, seed=0, rebate=10_000.0):
     return np.stack(lived).reshape(len(schedules), days, people.size)
 
 
-US, FLAT = je.TaxSchedule.us_federal(), je.TaxSchedule(je.TaxSchedule.us_federal().thresholds, [0.6] * 7)
+US, FLAT = (
+    je.TaxSchedule.us_federal(),
+    je.TaxSchedule(je.TaxSchedule.us_federal().thresholds, [0.6] * 7),
+)
 
 
 @pytest.mark.parametrize("curvature", [0.0, 1.0])
@@ -74,7 +86,12 @@ def test_unknown_parameters_are_refused(name):
 
 @pytest.mark.parametrize(
     ("name", "parameter", "value"),
-    [("quantal", "precision", -1), ("habit", "speed", 1.5), ("fixed", "hours", 200), ("adaptive", "recency", 0)],
+    [
+        ("quantal", "precision", -1),
+        ("habit", "speed", 1.5),
+        ("fixed", "hours", 200),
+        ("adaptive", "recency", 0),
+    ],
 )
 def test_parameters_have_ranges(name, parameter, value):
     with pytest.raises(ValueError, match=rf"parameters.{parameter}: {value}; {name} accepts \["):
@@ -85,7 +102,9 @@ def test_rational_is_the_best_response():
     people = cohort()
     hours = live(RULES["rational"], (), people, [US, FLAT], 2)
     for year, schedule in enumerate((US, FLAT)):
-        np.testing.assert_array_equal(hours[year, 1], je.best_response(schedule, people.skill, people.preferences))
+        np.testing.assert_array_equal(
+            hours[year, 1], je.best_response(schedule, people.skill, people.preferences)
+        )
 
 
 def test_rational_with_income_effects_follows_the_rebate():
@@ -98,13 +117,17 @@ def test_rational_with_income_effects_follows_the_rebate():
 def test_habit_closes_its_share_of_the_distance():
     people = cohort()
     hours = live(RULES["habit"], RULES["habit"].parameters(speed=0.25), people, [US, FLAT], 3)
-    start, target = (np.asarray(je.best_response(s, people.skill, people.preferences)) for s in (US, FLAT))
+    start, target = (
+        np.asarray(je.best_response(s, people.skill, people.preferences)) for s in (US, FLAT)
+    )
     np.testing.assert_allclose(hours[0], np.broadcast_to(start, hours[0].shape), rtol=1e-5)
     np.testing.assert_allclose(hours[1, 2], target + 0.75**3 * (start - target), rtol=1e-5)
 
 
 def test_fixed_stays():
-    assert np.all(live(RULES["fixed"], RULES["fixed"].parameters(hours=35), cohort(), [US, FLAT], 2) == 35)
+    assert np.all(
+        live(RULES["fixed"], RULES["fixed"].parameters(hours=35), cohort(), [US, FLAT], 2) == 35
+    )
 
 
 def test_quantal_frequencies_are_the_quantal_response():
@@ -117,7 +140,13 @@ def test_quantal_frequencies_are_the_quantal_response():
 
 
 def test_quantal_never_takes_an_impossible_choice():
-    hours = live(RULES["quantal"], RULES["quantal"].parameters(precision=0), cohort(max_hours=50.0), [US], 500)
+    hours = live(
+        RULES["quantal"],
+        RULES["quantal"].parameters(precision=0),
+        cohort(max_hours=50.0),
+        [US],
+        500,
+    )
     assert hours.max() == 50
     assert set(np.unique(hours)) == {0, 10, 20, 30, 40, 50}
 
@@ -134,7 +163,9 @@ def test_adaptive_starts_at_the_best_choice_and_explores_its_neighbours():
 def test_adaptive_learns_a_new_schedule():
     """After years under a schedule it has never seen, most workers sit at the best of the eleven choices."""
     people = cohort(n=500)
-    hours = live(RULES["adaptive"], RULES["adaptive"].parameters(), people, [US, FLAT, FLAT, FLAT], 64)
+    hours = live(
+        RULES["adaptive"], RULES["adaptive"].parameters(), people, [US, FLAT, FLAT, FLAT], 64
+    )
     z = np.asarray(people.skill)[:, None] * je.HOURS
     payoff = 0.4 * z - np.asarray(people.preferences.disutility_weight)[:, None] * je.HOURS**3.5
     best = je.HOURS[payoff.argmax(1)]
@@ -163,7 +194,10 @@ def test_user_defined_rule(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert rule_named("mine:Lazy") is rule_named("mine:Lazy")
-    with pytest.raises(ValueError, match=r"needs a class with .* \(missing: parameters, init, start_year, act, learn\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs a class with .* \(missing: parameters, init, start_year, act, learn\)",
+    ):
         rule_named("mine:NotARule")
     with pytest.raises(ValueError, match="cannot be imported"):
         rule_named("not_there:Rule")

@@ -41,15 +41,21 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--days", type=int, default=10)
     parser.add_argument("--compared-days", type=int, default=3)
     parser.add_argument("--null-only", action="store_true")
     given = parser.parse_args()
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # as in a run: a GPU's memory is the engine's too
+    os.environ.setdefault(
+        "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
+    )  # as in a run: a GPU's memory is the engine's too
     describe_machine()
-    config = load({"year": {"days": given.days}, "population": {"mechanical": 0, "llm": given.workers}})
+    config = load(
+        {"year": {"days": given.days}, "population": {"mechanical": 0, "llm": given.workers}}
+    )
     null_engine(config)
     if not given.null_only:
         real_engine(config, given.compared_days)
@@ -65,7 +71,11 @@ def null_engine(config: Config) -> None:
         decisions, seconds, _ = live(config, engine)
         rates.append(decisions / seconds)
     report(
-        benchmark="bridge", part="null engine", workers=config.population.llm, days=config.year.days, decisions_per_s=rates[1:]
+        benchmark="bridge",
+        part="null engine",
+        workers=config.population.llm,
+        days=config.year.days,
+        decisions_per_s=rates[1:],
     )
 
 
@@ -106,12 +116,18 @@ def compare(engine: "VLLMEngine", days: Sequence[list[Request]]) -> None:
         begun = time.perf_counter()
         replies = ask()
         rate = count / (time.perf_counter() - begun)
-        cached = sum(r.usage.cached_tokens for r in replies) / sum(r.usage.prompt_tokens for r in replies)
+        cached = sum(r.usage.cached_tokens for r in replies) / sum(
+            r.usage.prompt_tokens for r in replies
+        )
         return rate, cached
 
     batched, cached = timed(lambda: [c for day in days for c in complete(engine, day)])
-    alone, cached_alone = timed(lambda: [c for day in days for request in day for c in complete(engine, [request])])
-    turned, cached_turned = timed(lambda: [c for day in days for c in complete(engine, [agent_first(r) for r in day])])
+    alone, cached_alone = timed(
+        lambda: [c for day in days for request in day for c in complete(engine, [request])]
+    )
+    turned, cached_turned = timed(
+        lambda: [c for day in days for c in complete(engine, [agent_first(r) for r in day])]
+    )
     report(
         benchmark="bridge",
         part="layout and batches",
@@ -137,14 +153,18 @@ def live(config: Config, engine: "Watched") -> tuple[int, float, Bridge]:
         transcript = Transcript(Path(folder) / "transcript.sqlite")
         sampling = Sampling(config.llm.temperature, config.llm.top_p, config.llm.max_tokens)
         served = {name: Served(engine, max_model_len=config.llm.max_model_len)}
-        bridge = Bridge(served, transcript, seed=config.seed, sampling=sampling, retries=config.llm.retries)
+        bridge = Bridge(
+            served, transcript, seed=config.seed, sampling=sampling, retries=config.llm.retries
+        )
         workers = LLMWorkers(bridge, {name: cohort}, config)
         rebate = float(economy.reference.rebate)
         for day in range(config.year.days):
             begun = time.perf_counter()
             hours = workers.decide(0, day, schedule, rebate)
             spent += time.perf_counter() - begun
-            outcome = settle(schedule, hours[name].astype(np.float32), cohort.skill, cohort.preferences)
+            outcome = settle(
+                schedule, hours[name].astype(np.float32), cohort.skill, cohort.preferences
+            )
             rebate = float(outcome.rebate)
             workers.observe(0, day, {name: outcome}, 0.0)
         transcript.close()

@@ -36,10 +36,16 @@ REPETITIONS = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--agents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000]
+    )
     parser.add_argument("--days", type=int, default=128)
-    parser.add_argument("--folder", type=Path, help="where to write; a temporary folder without one")
+    parser.add_argument(
+        "--folder", type=Path, help="where to write; a temporary folder without one"
+    )
     given = parser.parse_args()
     describe_machine()
     for agents in given.agents:
@@ -54,7 +60,9 @@ def measure(folder: Path, agents: int, days: int) -> None:
     config = load({"population": {"mechanical": agents, "llm": 0}, "year": {"days": days}})
     with computing(config):
         economy, schedule = build_economy(config), first_schedule(config)
-        state, plan, sums = jax.jit(start_year)(economy, jax.jit(initial_state)(economy, schedule), schedule, days)
+        state, plan, sums = jax.jit(start_year)(
+            economy, jax.jit(initial_state)(economy, schedule), schedule, days
+        )
         live = jax.jit(simulate_days, static_argnames="days")
 
         def year() -> None:
@@ -63,7 +71,9 @@ def measure(folder: Path, agents: int, days: int) -> None:
         year()  # compiled
         leaves = named_leaves(state)
         size = sum(np.asarray(leaf).nbytes for leaf in leaves.values())
-        checkpoints = Checkpoints(folder / "ours", CheckpointPolicy(every_minutes=None, keep_last=20))
+        checkpoints = Checkpoints(
+            folder / "ours", CheckpointPolicy(every_minutes=None, keep_last=20)
+        )
         checkpoints.save(Position(1, 0), state, {})  # orbax is imported
         checkpoints.wait()
 
@@ -83,7 +93,9 @@ def measure(folder: Path, agents: int, days: int) -> None:
         found, _ = newest(folder / "ours")
         assert found is not None
         restore = [timed(lambda: restored(folder / "ours", state)) for _ in range(REPETITIONS)]
-        raw, loading = zip(*(raw_write(folder / f"raw{i}", leaves) for i in range(REPETITIONS)), strict=True)
+        raw, loading = zip(
+            *(raw_write(folder / f"raw{i}", leaves) for i in range(REPETITIONS)), strict=True
+        )
     best: dict[str, float] = {
         name: min(values)
         for name, values in {

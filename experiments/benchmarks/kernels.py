@@ -25,7 +25,9 @@ CHOICES = np.arange(0, 101, 10)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--agents", type=int, nargs="+", default=[1_000, 100_000, 1_000_000])
     parser.add_argument("--days", type=int, default=64)
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32")
@@ -34,7 +36,13 @@ def main() -> None:
     for rule in ("quantal", "adaptive"):
         for agents in given.agents:
             cohorts = [{"name": "workers", "rule": rule, "size": agents}]
-            config = load({"precision": given.precision, "year": {"days": given.days}, "population": {"cohorts": cohorts}})
+            config = load(
+                {
+                    "precision": given.precision,
+                    "year": {"days": given.days},
+                    "population": {"cohorts": cohorts},
+                }
+            )
             with computing(config):
                 measure(config, rule, agents)
 
@@ -54,7 +62,9 @@ def measure(config: Config, rule: str, agents: int) -> None:
     ours = seconds(lambda: year(economy, state))
     welfare = float(year(economy, state)[2].swf_private.mean())
 
-    numpy_year = NumPyYear(economy, np.asarray(schedule.thresholds), np.asarray(schedule.rates), rule, days)
+    numpy_year = NumPyYear(
+        economy, np.asarray(schedule.thresholds), np.asarray(schedule.rates), rule, days
+    )
     theirs = seconds(numpy_year.live, repeats=2)
     report(
         benchmark="kernels",
@@ -76,9 +86,14 @@ def measure(config: Config, rule: str, agents: int) -> None:
 class NumPyYear:
     """The same year in vectorised NumPy, with arrays of the same dtype and a year's tables made once."""
 
-    def __init__(self, economy: Economy, thresholds: np.ndarray, rates: np.ndarray, rule: str, days: int) -> None:
+    def __init__(
+        self, economy: Economy, thresholds: np.ndarray, rates: np.ndarray, rule: str, days: int
+    ) -> None:
         cohort = economy.cohorts["workers"]
-        self.skill, self.c = np.asarray(cohort.skill), np.asarray(cohort.preferences.disutility_weight)
+        self.skill, self.c = (
+            np.asarray(cohort.skill),
+            np.asarray(cohort.preferences.disutility_weight),
+        )
         self.d = self.skill.dtype.type(cohort.preferences.disutility_exponent)
         self.g, self.w = np.asarray(economy.welfare.weights["workers"]), np.asarray(cohort.weight)
         self.total = self.w.sum()
@@ -104,7 +119,9 @@ class NumPyYear:
                 for edge in cumulated:
                     choice += u >= edge
             else:
-                explore = self.rng.random(n, dtype) < 0.4 * (0.02 / 0.4) ** (day / max(self.days - 1, 1))
+                explore = self.rng.random(n, dtype) < 0.4 * (0.02 / 0.4) ** (
+                    day / max(self.days - 1, 1)
+                )
                 step = np.where(self.rng.random(n, dtype) < 0.5, 1, -1)
                 best = values.argmax(1)
                 moved = best + step
@@ -128,7 +145,9 @@ class NumPyYear:
     def _payoffs(self) -> np.ndarray:
         hours = CHOICES.astype(self.skill.dtype)
         income = self.skill[:, None] * hours
-        return (income - self._tax(income) - self.c[:, None] * hours**self.d) / (40 * self.skill[:, None])
+        return (income - self._tax(income) - self.c[:, None] * hours**self.d) / (
+            40 * self.skill[:, None]
+        )
 
     def _tax(self, income: np.ndarray) -> np.ndarray:
         tax = np.zeros_like(income)

@@ -11,7 +11,16 @@ import numba
 import numpy as np
 
 BLOCK = 4096  # agents
-FIGURES = ("swf_private", "swf_counted", "swf_paper", "utilitarian", "revenue", "rebate", "mean_hours", "mean_income")
+FIGURES = (
+    "swf_private",
+    "swf_counted",
+    "swf_paper",
+    "utilitarian",
+    "revenue",
+    "rebate",
+    "mean_hours",
+    "mean_income",
+)
 
 _inline = numba.njit(fastmath=True, inline="always")
 _parallel = numba.njit(fastmath=True, parallel=True, cache=True)
@@ -192,7 +201,9 @@ def settle(people, cost, hours, tax, rebate, penalty, sums, values, recency):
         spent = np.empty(end - start, np.float32)
         if discrete:
             for i in range(start, end):
-                spent[i - start] = c[i] * cost[np.int32(hours[i] * np.float32(0.1) + np.float32(0.5))]
+                spent[i - start] = (
+                    c[i] * cost[np.int32(hours[i] * np.float32(0.1) + np.float32(0.5))]
+                )
         else:
             spent[:] = cost[start:end]
         a, b, p, m = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
@@ -212,7 +223,9 @@ def settle(people, cost, hours, tax, rebate, penalty, sums, values, recency):
             for k in range(11):
                 row, here = values[k, start:end], np.float32(10 * k)
                 for i in range(spent.size):
-                    row[i] += recency * (spent[i] - row[i]) if hours[start + i] == here else np.float32(0)
+                    row[i] += (
+                        recency * (spent[i] - row[i]) if hours[start + i] == here else np.float32(0)
+                    )
         private += a  # type: ignore[assignment]
         counted += b  # type: ignore[assignment]
         paper += p  # type: ignore[assignment]
@@ -245,7 +258,11 @@ class NumbaYear:
         n = people.skill.size
         self.sums = tuple(np.zeros(n, np.float32) for _ in range(3))  # hours, tax, utility
         self._hours, self._tax = np.zeros(n, np.float32), np.zeros(n, np.float32)
-        self._first = payoffs(thresholds, rates, people.skill, people.c, self._powers()) if rule == "adaptive" else None
+        self._first = (
+            payoffs(thresholds, rates, people.skill, people.c, self._powers())
+            if rule == "adaptive"
+            else None
+        )
 
     def _powers(self) -> np.ndarray:
         return (np.arange(0, 101, 10) ** self.people.d).astype(np.float32)
@@ -257,7 +274,9 @@ class NumbaYear:
             total[:] = 0
         self._values, self._cost = np.zeros((0, 0), np.float32), self._powers()
         if self.rule == "quantal":
-            self._cumulated = payoffs(self.thresholds, self.rates, people.skill, people.c, self._cost)
+            self._cumulated = payoffs(
+                self.thresholds, self.rates, people.skill, people.c, self._cost
+            )
             cumulate(self._cumulated, np.float32(20))
         elif self.rule == "adaptive":
             assert self._first is not None
@@ -281,12 +300,31 @@ class NumbaYear:
                 ratio = np.float32(0.02) / np.float32(0.4)
                 chance = np.float32(0.4) * ratio ** np.float32(day / max(self.year - 1, 1))
                 choose_adaptive(key, self._values, chance, hours)
-            taxes, worked, earned = pool(self.thresholds, self.rates, people.skill, people.w, hours, self._tax)
+            taxes, worked, earned = pool(
+                self.thresholds, self.rates, people.skill, people.w, hours, self._tax
+            )
             rebate = taxes / total
             private, counted, paper, mean = settle(
-                arrays, self._cost, hours, self._tax, np.float32(rebate), half, self.sums, self._values, half
+                arrays,
+                self._cost,
+                hours,
+                self._tax,
+                np.float32(rebate),
+                half,
+                self.sums,
+                self._values,
+                half,
             )
-            today = (private / total, counted / total, paper, mean / total, rebate, rebate, worked / total, earned / total)
+            today = (
+                private / total,
+                counted / total,
+                paper,
+                mean / total,
+                rebate,
+                rebate,
+                worked / total,
+                earned / total,
+            )
             for name, value in zip(FIGURES, today, strict=True):
                 record[name][day] = value
         return record

@@ -26,7 +26,12 @@ from jaxecon.kernels.labor import ResponseTable
 from jaxecon.kernels.optimum.certified import solve
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.preferences import Preferences
-from jaxecon.kernels.taxation import THREE_BRACKET_THRESHOLDS, US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule
+from jaxecon.kernels.taxation import (
+    THREE_BRACKET_THRESHOLDS,
+    US_FEDERAL_RATES,
+    US_FEDERAL_THRESHOLDS,
+    TaxSchedule,
+)
 from jaxecon.kernels.welfare import welfare_weights
 
 THRESHOLDS = {"three": THREE_BRACKET_THRESHOLDS, "us_federal": US_FEDERAL_THRESHOLDS}
@@ -37,11 +42,18 @@ class NumPyLeader:
     """Welfare of rates (k,) at the exact response, in NumPy float64: calibrated preferences, fixed weights."""
 
     def __init__(self, skill: np.ndarray, thresholds: np.ndarray, *, tables: bool) -> None:
-        self.skill, self.thresholds, self.d, self.tables = skill, np.asarray(thresholds), 3.5, tables
+        self.skill, self.thresholds, self.d, self.tables = (
+            skill,
+            np.asarray(thresholds),
+            3.5,
+            tables,
+        )
         federal = np.asarray(US_FEDERAL_THRESHOLDS), np.asarray(US_FEDERAL_RATES)
         rate = federal[1][np.searchsorted(federal[0], 40 * skill, side="right") - 1]
         self.c = skill * (1 - rate) / (self.d * 40 ** (self.d - 1))
-        self.ends = np.stack([*(np.minimum(t / skill, 100.0) for t in self.thresholds), np.full_like(skill, 100.0)])
+        self.ends = np.stack(
+            [*(np.minimum(t / skill, 100.0) for t in self.thresholds), np.full_like(skill, 100.0)]
+        )
         self.cost_at_ends = self.c * self.ends**self.d
         self.untaxed = (skill / (self.c * self.d)) ** (1 / (self.d - 1))
         g = 1 / np.maximum(40 * skill, 10_000.0)
@@ -68,10 +80,16 @@ class NumPyLeader:
             if own:
                 interior = self.untaxed * (1 - rate) ** (1 / (self.d - 1))
                 inside = self.skill * (1 - rate) * interior / self.d
-                cost = np.where(interior < low, self.cost_at_ends[k], np.where(interior > high, self.cost_at_ends[k + 1], inside))
+                cost = np.where(
+                    interior < low,
+                    self.cost_at_ends[k],
+                    np.where(interior > high, self.cost_at_ends[k + 1], inside),
+                )
                 hours = np.clip(interior, low, high)
             else:
-                hours = np.clip((self.skill * (1 - rate) / (self.c * self.d)) ** (1 / (self.d - 1)), low, high)
+                hours = np.clip(
+                    (self.skill * (1 - rate) / (self.c * self.d)) ** (1 / (self.d - 1)), low, high
+                )
                 cost = self.c * hours**self.d
             income = self.skill * hours
             tax = below[k] + rate * (income - thresholds[k])
@@ -83,7 +101,9 @@ class NumPyLeader:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--brackets", choices=list(THRESHOLDS), default="us_federal")
     parser.add_argument("--starts", type=int, default=10, help="of Nelder-Mead")
@@ -103,7 +123,9 @@ def problem(skill: np.ndarray) -> LeaderProblem:
     return LeaderProblem.of(skill, preferences, welfare_weights("inverse_income", federal.income))
 
 
-def evaluation(skill: np.ndarray, thresholds: np.ndarray, plain: NumPyLeader, tabled: NumPyLeader) -> None:
+def evaluation(
+    skill: np.ndarray, thresholds: np.ndarray, plain: NumPyLeader, tabled: NumPyLeader
+) -> None:
     """One line for each precision."""
     rates = np.random.default_rng(0).uniform(0, 1, (SCHEDULES, len(thresholds)))
     theirs = seconds(lambda: [plain(r) for r in rates[:64]], repeats=5)
@@ -112,7 +134,9 @@ def evaluation(skill: np.ndarray, thresholds: np.ndarray, plain: NumPyLeader, ta
         with jax.enable_x64(precise):
             ours_dtype = jnp.float64 if precise else jnp.float32
             leader = problem(skill.astype(ours_dtype))
-            table = ResponseTable.of(jnp.asarray(thresholds, ours_dtype), leader.skill, leader.preferences)
+            table = ResponseTable.of(
+                jnp.asarray(thresholds, ours_dtype), leader.skill, leader.preferences
+            )
 
             schedules = jnp.asarray(thresholds, ours_dtype), jnp.asarray(rates, ours_dtype)
             begun = time.perf_counter()
@@ -120,7 +144,10 @@ def evaluation(skill: np.ndarray, thresholds: np.ndarray, plain: NumPyLeader, ta
             first = time.perf_counter() - begun
             ours = seconds(partial(_judge, leader, table, *schedules))
         reference = np.array([tabled(r) for r in rates])
-        per_second, per_second_numpy = SCHEDULES / float(np.median(ours)), 64 / float(np.median(theirs))
+        per_second, per_second_numpy = (
+            SCHEDULES / float(np.median(ours)),
+            64 / float(np.median(theirs)),
+        )
         per_second_tabled = 64 / float(np.median(theirs_tabled))
         report(
             benchmark="schedules",
@@ -138,7 +165,9 @@ def evaluation(skill: np.ndarray, thresholds: np.ndarray, plain: NumPyLeader, ta
 
 
 @jax.jit
-def _judge(leader: LeaderProblem, table: ResponseTable, thresholds: jax.Array, rates: jax.Array) -> jax.Array:
+def _judge(
+    leader: LeaderProblem, table: ResponseTable, thresholds: jax.Array, rates: jax.Array
+) -> jax.Array:
     def welfare(r: jax.Array) -> jax.Array:
         return leader.welfare_of(leader.outcome(TaxSchedule(thresholds, r), table=table).utility)
 
@@ -166,8 +195,12 @@ def race(skill: np.ndarray, thresholds: np.ndarray, numpy_leader: NumPyLeader, s
     )
     rivals: dict[str, Callable[[], tuple[np.ndarray, int]]] = {
         "scipy Nelder-Mead, 1 start": lambda: nelder_mead(numpy_leader, len(thresholds), 1),
-        f"scipy Nelder-Mead, {starts} starts": lambda: nelder_mead(numpy_leader, len(thresholds), starts),
-        "scipy differential evolution": lambda: differential_evolution(numpy_leader, len(thresholds)),
+        f"scipy Nelder-Mead, {starts} starts": lambda: nelder_mead(
+            numpy_leader, len(thresholds), starts
+        ),
+        "scipy differential evolution": lambda: differential_evolution(
+            numpy_leader, len(thresholds)
+        ),
     }
     for name, search in rivals.items():
         begun = time.perf_counter()
@@ -200,9 +233,17 @@ def nelder_mead(leader: NumPyLeader, brackets: int, starts: int) -> tuple[np.nda
             _loss(leader),
             np.full(brackets, level),
             method="Nelder-Mead",
-            options={"maxfev": 20_000, "maxiter": 20_000, "xatol": 1e-4, "fatol": 1e-3, "adaptive": True},
+            options={
+                "maxfev": 20_000,
+                "maxiter": 20_000,
+                "xatol": 1e-4,
+                "fatol": 1e-3,
+                "adaptive": True,
+            },
         )
-        for level in np.linspace(0.5 - 0.03 * (starts - 1), 0.5 + 0.03 * (starts - 1), starts).clip(0.1, 0.9)
+        for level in np.linspace(0.5 - 0.03 * (starts - 1), 0.5 + 0.03 * (starts - 1), starts).clip(
+            0.1, 0.9
+        )
     ]
     best = min(results, key=lambda r: r.fun)
     return np.clip(best.x, 0, 1), sum(r.nfev for r in results)

@@ -34,7 +34,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import sweeps
-from experiments.benchmarks.timing import describe_machine, live_days, report, start_year, timed, year_seconds
+from experiments.benchmarks.timing import (
+    describe_machine,
+    live_days,
+    report,
+    start_year,
+    timed,
+    year_seconds,
+)
 from jaxecon.config.read import load
 from jaxecon.config.settings import Config
 from jaxecon.core.compilation import WIDE_VECTORS
@@ -50,7 +57,10 @@ from jaxecon.kernels.taxation import TaxSchedule
 
 YEAR = 128  # days
 RULES = ("quantal", "adaptive", "rational")
-AGENT_DAYS = {"cpu": 3.2e8, "gpu": 3.2e9}  # of one repeat at most: with 1e7 agents the 32 days of a run's segment
+AGENT_DAYS = {
+    "cpu": 3.2e8,
+    "gpu": 3.2e9,
+}  # of one repeat at most: with 1e7 agents the 32 days of a run's segment
 MIN_DAYS = 8
 LEAST_WATCHED = 1_000_000  # agents: with fewer, a process's memory on a CPU is that of compiling
 
@@ -68,21 +78,43 @@ LEAST_BYTES = {"quantal": 105, "adaptive": 197, "rational": 36}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--agents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000]
+    )
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-numba", action="store_true")
-    parser.add_argument("--watched", type=int, default=LEAST_WATCHED, help="from so many agents on, memory is measured")
-    parser.add_argument("--economies", type=int, default=10_000, help="of a sweep beside one economy as large; 0: no sweep")
-    parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)  # in the fresh process
+    parser.add_argument(
+        "--watched",
+        type=int,
+        default=LEAST_WATCHED,
+        help="from so many agents on, memory is measured",
+    )
+    parser.add_argument(
+        "--economies",
+        type=int,
+        default=10_000,
+        help="of a sweep beside one economy as large; 0: no sweep",
+    )
+    parser.add_argument(
+        "--peak", action="store_true", help=argparse.SUPPRESS
+    )  # in the fresh process
     given = parser.parse_args()
     if given.peak:
         print(json.dumps(peak(given.rules[0], given.agents[0])))
         return
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the processes below need a GPU's memory too
-    watched = [(rule, agents) for rule in given.rules for agents in given.agents if agents >= given.watched]
-    peaks = {case: fresh_peak(*case) for case in watched}  # before this process takes any of it, which it would keep
+    os.environ.setdefault(
+        "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
+    )  # the processes below need a GPU's memory too
+    watched = [
+        (rule, agents) for rule in given.rules for agents in given.agents if agents >= given.watched
+    ]
+    peaks = {
+        case: fresh_peak(*case) for case in watched
+    }  # before this process takes any of it, which it would keep
     describe_machine()
     copy, arithmetic = copy_bandwidth(), multiply_adds()
     report(benchmark="scale", part="machine", copy_bytes_per_s=copy, operations_per_s=arithmetic)
@@ -129,7 +161,9 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
     needs = compiled.memory_analysis()
     figures: dict[str, Any] = {"days": days, "compile_s": compile_s, "state_bytes": held}
     if needs is not None:
-        unused = held - needs.argument_size_in_bytes  # arrays of the economy that the days do not touch
+        unused = (
+            held - needs.argument_size_in_bytes
+        )  # arrays of the economy that the days do not touch
         taken = needs.argument_size_in_bytes + needs.temp_size_in_bytes
         taken += needs.output_size_in_bytes - needs.alias_size_in_bytes
         figures["days_peak_over_state"] = (max(unused, 0) + taken) / held
@@ -137,7 +171,12 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
     if theirs is not None:
         theirs.start()
         theirs.live()  # compiled
-    times: dict[str, list[float]] = {"start_s": [], "days_s": [], "numba_start_s": [], "numba_days_s": []}
+    times: dict[str, list[float]] = {
+        "start_s": [],
+        "days_s": [],
+        "numba_start_s": [],
+        "numba_days_s": [],
+    }
     record: Day | None = None
     for repeat in range(repeats + 1):  # the first warms up
         start_s, days_s, record = year_seconds(economy, first, schedule, YEAR, days)
@@ -154,15 +193,20 @@ def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool
     figures["agent_days_per_s"] = agents * YEAR / (best["start_s"] + best["days_s"] / days * YEAR)
     figures["agent_days_per_s_days_alone"] = agents * days / best["days_s"]
     median = {name: statistics.median(taken) for name, taken in times.items() if taken}
-    figures["agent_days_per_s_median"] = agents * YEAR / (median["start_s"] + median["days_s"] / days * YEAR)
+    figures["agent_days_per_s_median"] = (
+        agents * YEAR / (median["start_s"] + median["days_s"] / days * YEAR)
+    )
     figures["swf"] = float(np.asarray(record.swf_private, np.float64).mean())
     if theirs is not None:
-        figures["numba_agent_days_per_s"] = agents * YEAR / (best["numba_start_s"] + best["numba_days_s"] / days * YEAR)
+        figures["numba_agent_days_per_s"] = (
+            agents * YEAR / (best["numba_start_s"] + best["numba_days_s"] / days * YEAR)
+        )
         figures["numba_agent_days_per_s_days_alone"] = agents * days / best["numba_days_s"]
         figures["over_numba"] = figures["agent_days_per_s"] / figures["numba_agent_days_per_s"]
         figures["swf_numba"] = float(lived["swf_private"].mean())
         figures["figures_apart"] = max(
-            float(np.max(np.abs(value / np.asarray(getattr(record, name), np.float64) - 1))) for name, value in lived.items()
+            float(np.max(np.abs(value / np.asarray(getattr(record, name), np.float64) - 1)))
+            for name, value in lived.items()
         )
     figures["day_s"] = best["days_s"] / days
     return figures
@@ -173,25 +217,45 @@ def numba_year(economy: Economy, schedule: TaxSchedule, rule: str, days: int) ->
     from experiments.benchmarks.numba_year import NumbaYear, People
 
     cohort = economy.cohorts["workers"]
-    arrays = (cohort.skill, cohort.preferences.disutility_weight, cohort.weight, economy.welfare.weights["workers"])
+    arrays = (
+        cohort.skill,
+        cohort.preferences.disutility_weight,
+        cohort.weight,
+        economy.welfare.weights["workers"],
+    )
     satisfied = np.ones(cohort.size, bool)
     skill, c, w, g = map(np.asarray, arrays)
     people = People(skill, c, w, g, satisfied, float(cohort.preferences.disutility_exponent))
     key = np.asarray(jax.random.key_data(named_key(economy.seed, "workers", "labor")))
     hours = np.asarray(best_response(schedule, cohort.skill, cohort.preferences))
-    return NumbaYear(people, np.asarray(schedule.thresholds), np.asarray(schedule.rates), key, rule, days, YEAR, hours)
+    return NumbaYear(
+        people,
+        np.asarray(schedule.thresholds),
+        np.asarray(schedule.rates),
+        key,
+        rule,
+        days,
+        YEAR,
+        hours,
+    )
 
 
 def state_bytes(*held: Any) -> int:
     """Bytes of all arrays, each once."""
-    return sum({id(x): x.nbytes for x in jax.tree.leaves(held) if isinstance(x, jax.Array)}.values())
+    return sum(
+        {id(x): x.nbytes for x in jax.tree.leaves(held) if isinstance(x, jax.Array)}.values()
+    )
 
 
 def copy_bandwidth() -> float:
     """Bytes read and written per second, best of ten: 2 GiB copied; on a CPU 256 MiB, in place, where pages are not new."""
     on_cpu = jax.default_backend() == "cpu"
     x = jnp.zeros(2**26 if on_cpu else 2**29, jnp.float32)
-    step = jax.jit(lambda x: x + 1, donate_argnums=0, compiler_options=WIDE_VECTORS) if on_cpu else jax.jit(jnp.copy)
+    step = (
+        jax.jit(lambda x: x + 1, donate_argnums=0, compiler_options=WIDE_VECTORS)
+        if on_cpu
+        else jax.jit(jnp.copy)
+    )
     best = np.inf
     for _ in range(11):
         seconds, x = timed(lambda: jax.block_until_ready(step(x)))  # noqa: B023
@@ -201,7 +265,11 @@ def copy_bandwidth() -> float:
 
 def multiply_adds() -> float:
     """Operations per second of chains of multiply-adds in float32 (two operations each), best of ten."""
-    n, length, chains = 2**20 if jax.default_backend() == "cpu" else 2**27, 64, 8  # chains, so that none waits for itself
+    n, length, chains = (
+        2**20 if jax.default_backend() == "cpu" else 2**27,
+        64,
+        8,
+    )  # chains, so that none waits for itself
     x = jnp.linspace(0, 1, n, dtype=jnp.float32)
 
     def chain(x: jax.Array, a: jax.Array) -> jax.Array:
@@ -218,10 +286,23 @@ def multiply_adds() -> float:
 
 def fresh_peak(rule: str, agents: int) -> dict[str, Any]:
     """`peak` in a process of its own, or why there is none."""
-    command = [sys.executable, "-m", "experiments.benchmarks.scale", "--peak", "--rules", rule, "--agents", str(agents)]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.scale",
+        "--peak",
+        "--rules",
+        rule,
+        "--agents",
+        str(agents),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return {"peak_error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode}"}
+        return {
+            "peak_error": done.stderr.strip().splitlines()[-1]
+            if done.stderr.strip()
+            else f"exit status {done.returncode}"
+        }
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

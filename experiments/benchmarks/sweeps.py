@@ -36,7 +36,9 @@ TIMED_DAYS = 10  # of the economy on a run's functions
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--economies", type=int, default=10_000)
     parser.add_argument("--agents", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=128)
@@ -58,12 +60,19 @@ def measure(economies: int, agents: int, days: int, lanes: int | None) -> None:
     inside = _Timed()
     heard = _Chunks()
     with suppress(_Enough):
-        sweep({"run": run, "seeds": economies}, out=folder / "first", lanes=lanes, listener=_Once(heard))
+        sweep(
+            {"run": run, "seeds": economies},
+            out=folder / "first",
+            lanes=lanes,
+            listener=_Once(heard),
+        )
     try:
         inside.live = live = batch.simulate_batch
         batch.simulate_batch = inside  # type: ignore[assignment]
         begun = time.perf_counter()
-        found = sweep({"run": run, "seeds": economies}, out=folder / "whole", lanes=lanes, listener=heard)
+        found = sweep(
+            {"run": run, "seeds": economies}, out=folder / "whole", lanes=lanes, listener=heard
+        )
         swept = time.perf_counter() - begun
         batch.simulate_batch = live
         assert found.manifest["failed"] == 0
@@ -145,7 +154,10 @@ def whole(run: dict[str, Any]) -> float:
     """Seconds of one economy, compiled."""
     config = load(run)
     with computing(config):
-        case, nodes = jax.tree.map(lambda x: np.asarray(x)[None], batch.case(config)), skill_nodes(config)
+        case, nodes = (
+            jax.tree.map(lambda x: np.asarray(x)[None], batch.case(config)),
+            skill_nodes(config),
+        )
         taken = []
         for _ in range(3):
             begun = time.perf_counter()

@@ -18,7 +18,9 @@ from jaxecon.storage.provenance import environment
 
 # As a run compiles them.
 start_year = jax.jit(economy_days.start_year, compiler_options=WIDE_VECTORS)
-live_days = jax.jit(simulate_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
+live_days = jax.jit(
+    simulate_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS
+)
 
 
 def seconds(call: Callable[[], object], *, repeats: int = 5, at_least: float = 0.2) -> list[float]:
@@ -39,12 +41,18 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begun, result
 
 
-def year_seconds(economy: Economy, first: EconomyState, schedule: TaxSchedule, year: int, days: int) -> tuple[float, float, Day]:
+def year_seconds(
+    economy: Economy, first: EconomyState, schedule: TaxSchedule, year: int, days: int
+) -> tuple[float, float, Day]:
     """Wall seconds of a year's tables and of some of its days, and those days. first: the state before, which survives."""
-    start_s, (state, plan, sums) = timed(lambda: jax.block_until_ready(start_year(economy, first, schedule, year)))
+    start_s, (state, plan, sums) = timed(
+        lambda: jax.block_until_ready(start_year(economy, first, schedule, year))
+    )
     # donated below: `first` must survive, whether or not what start_year leaves alone is still its own
     state = jax.block_until_ready(jax.tree.map(jnp.copy, state))
-    days_s, (_, _, record) = timed(lambda: jax.block_until_ready(live_days(economy, plan, state, sums, days)))
+    days_s, (_, _, record) = timed(
+        lambda: jax.block_until_ready(live_days(economy, plan, state, sums, days))
+    )
     return start_s, days_s, record
 
 
@@ -71,6 +79,12 @@ def describe_machine() -> None:
     """Print where the figures that follow were taken."""
     found = environment()
     print(
-        json.dumps({"machine": found["hardware"], "versions": found["versions"], "git_revision": found["git_revision"]}),
+        json.dumps(
+            {
+                "machine": found["hardware"],
+                "versions": found["versions"],
+                "git_revision": found["git_revision"],
+            }
+        ),
         flush=True,
     )

@@ -36,7 +36,9 @@ Put = Callable[[str, Request, Completion], None]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--agents", type=int, default=100)
     parser.add_argument("--days", type=int, default=200)
     parser.add_argument("--window", type=int, nargs="+", default=[4, 32])
@@ -44,7 +46,11 @@ def main() -> None:
     given = parser.parse_args()
     describe_machine()
     for window in given.window:
-        for storage in (measure_format_2, partial(measure_naive, distinct=True), partial(measure_naive, distinct=False)):
+        for storage in (
+            measure_format_2,
+            partial(measure_naive, distinct=True),
+            partial(measure_naive, distinct=False),
+        ):
             with tempfile.TemporaryDirectory() as folder:
                 storage(Path(folder) / "t.sqlite", given, window)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,14 +66,26 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
         year, day = divmod(total, DAYS_A_YEAR)
         if day == 0:
             brackets = tuple(
-                Bracket(t, round(rng.uniform(), 1)) for t in (0.0, 11_600.0, 47_150.0, 100_525.0, 191_950.0, 243_725.0, 609_350.0)
+                Bracket(t, round(rng.uniform(), 1))
+                for t in (0.0, 11_600.0, 47_150.0, 100_525.0, 191_950.0, 243_725.0, 609_350.0)
             )
         rebate = rng.uniform(9_000, 11_000)
         recalled = memory.recall()
         yield [
             Request(
                 labor_messages(
-                    LaborObservation(year, day, "llm", agent, brackets, skill[agent], rebate, recalled[agent].history, 40, HOURS)
+                    LaborObservation(
+                        year,
+                        day,
+                        "llm",
+                        agent,
+                        brackets,
+                        skill[agent],
+                        rebate,
+                        recalled[agent].history,
+                        40,
+                        HOURS,
+                    )
                 ),
                 labor_schema(HOURS),
                 Sampling(),
@@ -78,11 +96,24 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
         hours = rng.choice(HOURS, agents).astype(float)
         income = skill * hours
         memory.append(
-            year, day, hours=hours, income=income, tax=0.3 * income, rebate=np.full(agents, rebate), metric=0.6 * income
+            year,
+            day,
+            hours=hours,
+            income=income,
+            tax=0.3 * income,
+            rebate=np.full(agents, rebate),
+            metric=0.6 * income,
         )
 
 
-def measure(storage: str, path: Path, put: Put, close: Callable[[], None], given: argparse.Namespace, window: int) -> None:
+def measure(
+    storage: str,
+    path: Path,
+    put: Put,
+    close: Callable[[], None],
+    given: argparse.Namespace,
+    window: int,
+) -> None:
     """One line: what storing a run's requests one by one takes. Keys are made outside the time."""
     spent, computing, characters = 0.0, 0.0, 0
     answer = Completion('{"hours":40}', "stop", Usage(640, 512, 8), 1.25)
@@ -123,7 +154,9 @@ def measure_naive(path: Path, given: argparse.Namespace, window: int, *, distinc
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("CREATE TABLE texts(sha256 BLOB PRIMARY KEY, text TEXT) WITHOUT ROWID")
-    db.execute("CREATE TABLE requests(key TEXT PRIMARY KEY, draw TEXT, messages TEXT, sampling TEXT, answer TEXT)")
+    db.execute(
+        "CREATE TABLE requests(key TEXT PRIMARY KEY, draw TEXT, messages TEXT, sampling TEXT, answer TEXT)"
+    )
 
     def put(key: str, request: Request, answer: Completion) -> None:
         db.execute("BEGIN IMMEDIATE")
@@ -132,12 +165,21 @@ def measure_naive(path: Path, given: argparse.Namespace, window: int, *, distinc
             hashes = [hashlib.sha256(m.content.encode()).digest() for m in request.messages]
             texts = [(hash_, m.content) for hash_, m in zip(hashes, request.messages, strict=True)]
             db.executemany("INSERT INTO texts VALUES (?, ?) ON CONFLICT DO NOTHING", texts)
-            messages = [[m.role, hash_.hex()] for hash_, m in zip(hashes, request.messages, strict=True)]
-        row = (vars(request.draw), messages, vars(request.sampling), {**vars(answer), "usage": vars(answer.usage)})
+            messages = [
+                [m.role, hash_.hex()] for hash_, m in zip(hashes, request.messages, strict=True)
+            ]
+        row = (
+            vars(request.draw),
+            messages,
+            vars(request.sampling),
+            {**vars(answer), "usage": vars(answer.usage)},
+        )
         db.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", (key, *map(json.dumps, row)))
         db.execute("COMMIT")
 
-    measure("distinct messages" if distinct else "whole messages", path, put, db.close, given, window)
+    measure(
+        "distinct messages" if distinct else "whole messages", path, put, db.close, given, window
+    )
 
 
 def measure_lookups(path: Path, given: argparse.Namespace) -> None:
@@ -145,7 +187,12 @@ def measure_lookups(path: Path, given: argparse.Namespace) -> None:
     agents, entries = given.agents, given.entries
     transcript = Transcript(path)
     draw = Draw(0, "labor", 0, 0, "llm", 0)
-    transcript.put("", IDENTITY, Request((Message("user", "h?"),), None, Sampling(), draw), Completion('{"hours":40}'))
+    transcript.put(
+        "",
+        IDENTITY,
+        Request((Message("user", "h?"),), None, Sampling(), draw),
+        Completion('{"hours":40}'),
+    )
     transcript.close()
     begun = time.perf_counter()
     with closing(connect(path)) as db:
@@ -156,14 +203,30 @@ def measure_lookups(path: Path, given: argparse.Namespace) -> None:
             for i in range(entries):
                 total, agent = divmod(i, agents)
                 year, day = divmod(total, DAYS_A_YEAR)
-                (messages,) = writer.pack([[Message("user", f"year {year} day {day} agent {agent}")]])
+                (messages,) = writer.pack(
+                    [[Message("user", f"year {year} day {day} agent {agent}")]]
+                )
                 when = (0, "labor", year, day, "llm", agent, 0)
-                yield _key(i), *when, messages, settings, '{"hours":40}', "stop", 640, 512, 8, 1.25, None
+                yield (
+                    _key(i),
+                    *when,
+                    messages,
+                    settings,
+                    '{"hours":40}',
+                    "stop",
+                    640,
+                    512,
+                    8,
+                    1.25,
+                    None,
+                )
 
         db.execute("BEGIN")
         db.executemany(f"INSERT INTO requests VALUES (NULL, {', '.join('?' * 17)})", rows())
         made = ((*divmod(i // agents, DAYS_A_YEAR), i % agents) for i in range(entries))
-        db.executemany("INSERT INTO decisions VALUES (0, 'labor', ?, ?, 'llm', ?, 'ok', '40', 1)", made)
+        db.executemany(
+            "INSERT INTO decisions VALUES (0, 'labor', ?, ?, 'llm', ?, 'ok', '40', 1)", made
+        )
         db.execute("COMMIT")
     filled = time.perf_counter() - begun
     transcript = Transcript(path, read_only=True)
@@ -179,10 +242,16 @@ def measure_lookups(path: Path, given: argparse.Namespace) -> None:
         fill_s=filled,
         open_ms=_milliseconds(lambda: Transcript(path, read_only=True).close()),
         get_100_ms=_milliseconds(lambda: transcript.get_many(keys)),
-        conversations_agent_year_ms=_milliseconds(lambda: list(transcript.conversations(agent=agents // 2, year=years // 2))),
-        conversations_day_ms=_milliseconds(lambda: list(transcript.conversations(year=years // 2, day=DAYS_A_YEAR // 2))),
+        conversations_agent_year_ms=_milliseconds(
+            lambda: list(transcript.conversations(agent=agents // 2, year=years // 2))
+        ),
+        conversations_day_ms=_milliseconds(
+            lambda: list(transcript.conversations(year=years // 2, day=DAYS_A_YEAR // 2))
+        ),
         decisions_of_a_day_ms=_milliseconds(
-            lambda: transcript.get_decisions(seed=0, kind="labor", year=years // 2, day=1, cohort="llm")
+            lambda: transcript.get_decisions(
+                seed=0, kind="labor", year=years // 2, day=1, cohort="llm"
+            )
         ),
         counts_ms=_milliseconds(transcript.counts),
         totals_ms=_milliseconds(transcript.totals),

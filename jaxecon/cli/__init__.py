@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line. `jaxecon.cli.app` knows all commands; each imports what it needs when it is called."""

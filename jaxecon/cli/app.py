@@ -7,7 +7,18 @@ from typer.core import TyperGroup
 
 from jaxecon import __version__
 from jaxecon.cli.errors import one_line_errors
+from jaxecon.cli.experiments import experiment
+from jaxecon.cli.information import doctor, settings
 from jaxecon.cli.models import models_app
+from jaxecon.cli.policies import compare, optimum
+from jaxecon.cli.running import branch, digest, replay, resume, run
+from jaxecon.cli.sweeping import sweep
+from jaxecon.cli.transcript import transcript
+
+_COMMANDS = (
+    *(run, resume, replay, branch, digest, optimum, compare),
+    *(sweep, experiment, transcript, settings, doctor),
+)
 
 
 class _Commands(TyperGroup):
@@ -23,9 +34,15 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
+for _command in _COMMANDS:
+    app.command()(_command)
 app.add_typer(models_app, name="models")
 
 
@@ -42,10 +59,8 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """A hybrid simulator of tax policy: mechanical and language-model workers in one economy."""
-
-
-if __name__ == "__main__":
-    main()

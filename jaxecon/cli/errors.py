@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import typer
 
-from jaxecon.core.errors import Interrupted, UserError, first_line, is_out_of_memory
+from jaxecon.core.errors import EngineError, Interrupted, UserError, first_line, is_out_of_memory
 
 DIFFERENT, USER_ERROR, ENGINE_FAILED, BUDGET_SPENT, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -41,12 +41,17 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     except (RuntimeError, MemoryError, ValueError) as error:
-        hosts = sys.modules.get("jaxecon.core.processes")  # only where this command has joined others
+        hosts = sys.modules.get(
+            "jaxecon.core.processes"
+        )  # only where this command has joined others
         if hosts is not None and hosts.is_loss(error):
-            fail(f"another process of this run has gone ({first_line(error)}); start all again, with resume", LOST)
+            fail(
+                f"another process of this run has gone ({first_line(error)}); start all again, with resume",
+                LOST,
+            )
         if is_out_of_memory(error):
             fail(_OUT_OF_MEMORY, ENGINE_FAILED)
-        if type(error).__name__ != "EngineError":  # by name: the bridge may not be loaded
+        if not isinstance(error, EngineError):
             raise
         fail(str(error), ENGINE_FAILED)
 

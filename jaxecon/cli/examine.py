@@ -31,19 +31,41 @@ def examine() -> dict[str, Any]:
         models = [{"name": m.name, "path": str(m.path)} for m in store.installed()]
         if not models:
             missing["the default model"] = "jaxecon models pull smollm2"
-        unmet = [p for p in ("torch", "transformers", "gguf", "accelerate") if importlib.util.find_spec(p) is None]
+        unmet = [
+            p
+            for p in ("torch", "transformers", "gguf", "accelerate")
+            if importlib.util.find_spec(p) is None
+        ]
         if unmet:
             missing["jaxecon models pull"] = f"install {', '.join(unmet)} (the extra `models`)"
-    if not any(device.startswith(("gpu", "cuda", "rocm", "tpu")) for device in found["hardware"]["devices"]):
-        missing["running the economy on a GPU"] = "install the extra `cuda` on a machine with one; the CPU is used"
+    if not any(
+        device.startswith(("gpu", "cuda", "rocm", "tpu")) for device in found["hardware"]["devices"]
+    ):
+        missing["running the economy on a GPU"] = (
+            "install the extra `cuda` on a machine with one; the CPU is used"
+        )
     return {**found, "engines": engines, "models": models, "missing": missing}
 
 
 def print_report(report: dict[str, Any]) -> None:
-    print("versions   " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()))
+    print(
+        "versions   "
+        + ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    )
     hardware = report["hardware"]
-    print(f"hardware   {hardware['cpu']}, {hardware['visible_cores']} cores; JAX devices: {', '.join(hardware['devices'])}")
-    print("engines    " + ", ".join(f"{name}: {'found' if here else 'not found'}" for name, here in report["engines"].items()))
-    print("models     " + (", ".join(f"{m['name']} ({m['path']})" for m in report["models"]) or "none"))
+    print(
+        f"hardware   {hardware['cpu']}, {hardware['visible_cores']} cores; JAX devices: {', '.join(hardware['devices'])}"
+    )
+    print(
+        "engines    "
+        + ", ".join(
+            f"{name}: {'found' if here else 'not found'}"
+            for name, here in report["engines"].items()
+        )
+    )
+    print(
+        "models     "
+        + (", ".join(f"{m['name']} ({m['path']})" for m in report["models"]) or "none")
+    )
     for purpose, remedy in report["missing"].items():
         print(f"missing    for {purpose}: {remedy}")

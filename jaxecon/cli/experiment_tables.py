@@ -26,7 +26,9 @@ def print_experiment(report: "Report", seconds: float) -> None:
         console.print(escape(note))
     for path in report.figures:
         console.print(f"Figure: {escape(str(path))}", soft_wrap=True)
-    console.print(f"All tables: {escape(str(report.folder / 'report.md'))}  ({seconds:.0f} s)", soft_wrap=True)
+    console.print(
+        f"All tables: {escape(str(report.folder / 'report.md'))}  ({seconds:.0f} s)", soft_wrap=True
+    )
 
 
 def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
@@ -39,7 +41,10 @@ def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequ
             sections[-1][1].append(row)
     numbers = [max(map(len, column)) for column in list(zip(heads, *cells, strict=True))[1:]]
     labels = max((len(row[0]) for _, rows in sections for row in rows), default=0)
-    labels = max(_LEAST_LABEL, min(max(labels, len(heads[0])), console.width - sum(width + 1 for width in numbers) - 3))
+    labels = max(
+        _LEAST_LABEL,
+        min(max(labels, len(heads[0])), console.width - sum(width + 1 for width in numbers) - 3),
+    )
     headed = False
     for words, rows in sections:
         if words:

@@ -8,28 +8,40 @@ from typing import Annotated
 
 import typer
 
-from jaxecon.cli.app import app
 from jaxecon.cli.errors import DIFFERENT, fail
 from jaxecon.cli.options import keep_programs
 from jaxecon.cli.sweeping import ExecutorName, executor_named
 from jaxecon.core.errors import Interrupted, UserError
 
 
-@app.command()
 def experiment(
     name: Annotated[str, typer.Argument(help="Which; docs/experiments.md lists them.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Minutes on two cores; the default.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Minutes on two cores; the default.")
+    ] = False,
     full: Annotated[bool, typer.Option("--full", help="For a GPU or a cluster.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="A new folder, or that of the same experiment, interrupted, which goes on.", show_default=False),
+        typer.Option(
+            help="A new folder, or that of the same experiment, interrupted, which goes on.",
+            show_default=False,
+        ),
     ] = None,
-    no_llm: Annotated[bool, typer.Option("--no-llm", help="Leave out what needs a language model.")] = False,
+    no_llm: Annotated[
+        bool, typer.Option("--no-llm", help="Leave out what needs a language model.")
+    ] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of all runs; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a setting of all runs; may be repeated."
+        ),
     ] = None,
-    executor: Annotated[ExecutorName, typer.Option(help="This process, or a Ray cluster.")] = ExecutorName.local,
-    force: Annotated[bool, typer.Option("--force", help="Go on with what another version of jaxecon began.")] = False,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="This process, or a Ray cluster.")
+    ] = ExecutorName.local,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on with what another version of jaxecon began.")
+    ] = False,
 ) -> None:
     """Run one of the suite's experiments: tables, figures, a report. Exit status 1 where points failed."""
     if quick and full:

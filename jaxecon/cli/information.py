@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jaxecon.cli.app import app
 
-
-@app.command()
 def settings() -> None:
     """All settings: default, accepted range, meaning."""
     from jaxecon.config.describe import describe
@@ -17,7 +14,6 @@ def settings() -> None:
         print(line)
 
 
-@app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Versions, devices and models found; what is missing."""
     from jaxecon.cli.examine import examine, print_report

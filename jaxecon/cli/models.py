@@ -14,22 +14,31 @@ def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
     """The models that can be pulled, and where those that are here lie."""
     store = _model_store()
     here = {m.name: m for m in store.installed()}
-    rows = [{"name": n, "license": k.license, "path": str(here[n].path) if n in here else None} for n, k in store.KNOWN.items()]
+    rows = [
+        {"name": n, "license": k.license, "path": str(here[n].path) if n in here else None}
+        for n, k in store.KNOWN.items()
+    ]
     if as_json:
         print(json.dumps(rows))
         return
     for row in rows:
-        print(f"{row['name']:<12} {row['license']:<12} {row['path'] or 'not here; jaxecon models pull ' + row['name']}")
+        print(
+            f"{row['name']:<12} {row['license']:<12} {row['path'] or 'not here; jaxecon models pull ' + row['name']}"
+        )
 
 
 @models_app.command("pull")
-def models_pull(name: Annotated[str, typer.Argument(help="A name of `jaxecon models list`.")]) -> None:
+def models_pull(
+    name: Annotated[str, typer.Argument(help="A name of `jaxecon models list`.")],
+) -> None:
     """Fetch a model, convert it once, and keep it in the per-user cache."""
     print(_model_store().pull(name, report=lambda line: print(line, file=sys.stderr)))
 
 
 @models_app.command("path")
-def models_path(name: Annotated[str, typer.Argument(help="A known name, a Hugging Face name, or a folder.")]) -> None:
+def models_path(
+    name: Annotated[str, typer.Argument(help="A known name, a Hugging Face name, or a folder.")],
+) -> None:
     """Print where a model lies."""
     print(_model_store().resolve(name))
 

@@ -38,21 +38,33 @@ JoinHosts = Annotated[
     ),
 ]
 
-JoinSeconds = Annotated[int, typer.Option(min=1, max=86_400, help="To wait for the others, with --join-hosts.")]
+JoinSeconds = Annotated[
+    int, typer.Option(min=1, max=86_400, help="To wait for the others, with --join-hosts.")
+]
 
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 
 
 ConfigArgument = Annotated[
-    Path | None, typer.Argument(help="YAML configuration; without one, --agents people.", show_default=False)
+    Path | None,
+    typer.Argument(help="YAML configuration; without one, --agents people.", show_default=False),
 ]
 
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
+]
 
 AgentsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="People who respond exactly, without a CONFIG; 1000 unless given.", show_default=False),
+    typer.Option(
+        min=1,
+        help="People who respond exactly, without a CONFIG; 1000 unless given.",
+        show_default=False,
+    ),
 ]
 
-OutOption = Annotated[Path | None, typer.Option(help="A new folder; runs/TIME without one.", show_default=False)]
+OutOption = Annotated[
+    Path | None, typer.Option(help="A new folder; runs/TIME without one.", show_default=False)
+]

@@ -30,31 +30,47 @@ def print_optimum(study: "OptimumStudy", config: Config, folder: Path) -> None:
     _print_unpaid(console, study.rows, config.budget.public_spending)
     best = study.rows[-1]
     if found["free_thresholds"]:
-        console.print(f"Thresholds of the optimum: {', '.join(f'{t:,.0f}' for t in best['thresholds'])} $/year.")
+        console.print(
+            f"Thresholds of the optimum: {', '.join(f'{t:,.0f}' for t in best['thresholds'])} $/year."
+        )
     if found["method"] == "grid":
-        console.print(f"All {found['evaluations']:,} schedules of the grid, in {found['seconds']:.1f} s with compilation.")
+        console.print(
+            f"All {found['evaluations']:,} schedules of the grid, in {found['seconds']:.1f} s with compilation."
+        )
     else:
         console.print(
             f"Found by the {found['found_by']} search among {found['evaluations']:,} schedules, "
             f"in {found['seconds']:.1f} s with compilation."
         )
-    certificate = "certified: none is better" if found["certified"] else "NOT certified: one of them is better"
+    certificate = (
+        "certified: none is better"
+        if found["certified"]
+        else "NOT certified: one of them is better"
+    )
     console.print(
         f"{found['neighbours']} neighbours at a step of 0.01, {certificate} (the best by {amount_text(found['best_neighbour'])})."
     )
     linear = config.preferences.consumption_curvature == 0
     residuals = "/".join(f"{100 * r:+.2f}" if linear else f"{r:+.3g}" for r in found["residuals"])
     unit = "percent of welfare" if linear else "utility"
-    console.print(f"First-order residuals: {residuals} ({unit} per unit of each rate; 0 at an interior optimum).")
+    console.print(
+        f"First-order residuals: {residuals} ({unit} per unit of each rate; 0 at an interior optimum)."
+    )
     if found["multiplier"] > 0:
-        console.print(f"The budget binds: a dollar of spending per person costs {found['multiplier']:.3f} of welfare on top.")
+        console.print(
+            f"The budget binds: a dollar of spending per person costs {found['multiplier']:.3f} of welfare on top."
+        )
     if any(found["empty"]):
         brackets = ", ".join(str(k + 1) for k, empty in enumerate(found["empty"]) if empty)
         console.print(f"Nobody has income in bracket {brackets}: it takes its neighbour's rate.")
     if found["followers"] < study.agents:
-        console.print(f"Searched on {found['followers']:,} quantiles of {study.agents:,} people; the table is of all.")
+        console.print(
+            f"Searched on {found['followers']:,} quantiles of {study.agents:,} people; the table is of all."
+        )
     if config.welfare.function not in ("rawlsian", "atkinson"):
-        console.print(f"Welfare weights {config.welfare.function}: effective sample {study.effective_sample_size:,.0f} agents.")
+        console.print(
+            f"Welfare weights {config.welfare.function}: effective sample {study.effective_sample_size:,.0f} agents."
+        )
     console.print(f"Written to {folder}", soft_wrap=True)
 
 
@@ -63,18 +79,37 @@ def print_comparison(comparison: "Comparison", folder: Path) -> None:
     console, summary = Console(), comparison.summary
     names = [POLICIES[row["policy"]] for row in summary]
     count = summary[0]["populations"]
-    console.print(f"{count} population{'s' if count > 1 else ''}, everybody responding exactly; gain over US federal in percent:")
-    table = new_table("", "gain", "s.e.", "95 %", f"less {POLICIES[comparison.yardstick]}", "s.e.", "h/week", "lost, $")
+    console.print(
+        f"{count} population{'s' if count > 1 else ''}, everybody responding exactly; gain over US federal in percent:"
+    )
+    table = new_table(
+        "",
+        "gain",
+        "s.e.",
+        "95 %",
+        f"less {POLICIES[comparison.yardstick]}",
+        "s.e.",
+        "h/week",
+        "lost, $",
+    )
     for row, name in zip(summary, names, strict=True):
         gain, difference = row["gain"], row["difference"]
-        interval = f"{100 * gain['low']:.2f}..{100 * gain['high']:.2f}" if gain["standard_error"] > 1e-6 else ""
+        interval = (
+            f"{100 * gain['low']:.2f}..{100 * gain['high']:.2f}"
+            if gain["standard_error"] > 1e-6
+            else ""
+        )
         table.add_row(
             name,
             f"{round(100 * gain['mean'], 2) + 0.0:+.2f}",
             percent_error(gain["standard_error"]),
             interval,
-            f"{round(100 * difference['mean'], 2) + 0.0:+.2f}" if row["policy"] != comparison.yardstick else "",
-            percent_error(difference["standard_error"]) if row["policy"] != comparison.yardstick else "",
+            f"{round(100 * difference['mean'], 2) + 0.0:+.2f}"
+            if row["policy"] != comparison.yardstick
+            else "",
+            percent_error(difference["standard_error"])
+            if row["policy"] != comparison.yardstick
+            else "",
             f"{row['hours']:.1f}",
             f"{row['deadweight_loss']:,.0f}",
         )
@@ -85,22 +120,32 @@ def print_comparison(comparison: "Comparison", folder: Path) -> None:
 
     federal = next((row for row in summary if row["policy"] == "us_federal"), None)
     if federal is not None and len(summary) > 1:
-        console.print("\nWho gains over US federal, by decile of skill: $/year (share of people better off, %)")
+        console.print(
+            "\nWho gains over US federal, by decile of skill: $/year (share of people better off, %)"
+        )
         others = [row for row in summary if row["policy"] != "us_federal"]
         table = new_table("decile", *(POLICIES[row["policy"]] for row in others))
         for d, before in enumerate(federal["decile_worth"]):
-            cells = (f"{row['decile_worth'][d] - before:+,.0f} ({100 * row['decile_gain_share'][d]:.0f})" for row in others)
+            cells = (
+                f"{row['decile_worth'][d] - before:+,.0f} ({100 * row['decile_gain_share'][d]:.0f})"
+                for row in others
+            )
             table.add_row(str(d + 1), *cells)
         console.print(table)
 
     console.print("\nAverage / marginal rate by decile, %")
     table = new_table("decile", *names)
     for d in range(len(summary[0]["decile_income"])):
-        cells = (f"{100 * row['decile_average_rate'][d]:.0f} / {100 * row['decile_marginal_rate'][d]:.0f}" for row in summary)
+        cells = (
+            f"{100 * row['decile_average_rate'][d]:.0f} / {100 * row['decile_marginal_rate'][d]:.0f}"
+            for row in summary
+        )
         table.add_row(str(d + 1), *cells)
     console.print(table)
 
-    console.print("\nMarginal welfare weight (share of people, %) by bracket of income under each schedule")
+    console.print(
+        "\nMarginal welfare weight (share of people, %) by bracket of income under each schedule"
+    )
     table = new_table("from, $", *names)
     longest = max(summary, key=lambda row: len(row["thresholds"]))
     for k, threshold in enumerate(longest["thresholds"]):
@@ -120,7 +165,9 @@ def _print_unpaid(console: Console, rows: Sequence[Mapping[str, Any]], spending:
     for row in rows:
         short = row["rebate"] - (row["tax"] - spending)
         if short > 1:
-            console.print(f"{POLICIES[row['policy']]}: taxes fall {short:,.0f} $/year per person short of the rebate's floor.")
+            console.print(
+                f"{POLICIES[row['policy']]}: taxes fall {short:,.0f} $/year per person short of the rebate's floor."
+            )
 
 
 def print_not_converged(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:

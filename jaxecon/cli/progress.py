@@ -39,7 +39,8 @@ class RunProgress:
         self._task: TaskID | None = None
         agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
         self._console.print(
-            f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days -> {folder}", soft_wrap=True
+            f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days -> {folder}",
+            soft_wrap=True,
         )
 
     def __enter__(self) -> "RunProgress":
@@ -49,10 +50,17 @@ class RunProgress:
         self._task = self._bar.add_task(model, total=self._config.years * self._days, figures="")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._bar.__exit__(kind, error, trace)
 
-    def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage") -> None:
+    def on_days(
+        self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage"
+    ) -> None:
         assert self._task is not None
         figures = f"welfare {amount_text(day['swf_private'])}"
         if usage.calls:
@@ -88,10 +96,17 @@ def busy(what: str) -> Iterator[None]:
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A line of progress on standard error; what it yields is told how many are done."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"{what} 1/{total}", total=total)
-        yield lambda done: bar.update(task, completed=done, description=f"{what} {min(done + 1, total)}/{total}")
+        yield lambda done: bar.update(
+            task, completed=done, description=f"{what} {min(done + 1, total)}/{total}"
+        )
 
 
 class SweepProgress:
@@ -99,15 +114,27 @@ class SweepProgress:
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
-        self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=console, transient=True)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+        )
+        self._bar = Progress(
+            *columns, TextColumn("{task.fields[figures]}"), console=console, transient=True
+        )
         self._task = self._bar.add_task("planning", total=None, figures="")
         self._begun, self._before, self._done, self._failed = 0.0, 0, 0, 0
 
     def __enter__(self) -> "SweepProgress":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._bar.live.is_started:
             self._bar.stop()
 
@@ -123,18 +150,29 @@ class SweepProgress:
         self._begun, self._before, self._done = time.monotonic(), done, done
         if done:
             self.note(f"going on: {done:,} of {total:,} points are there")
-        self._bar.update(self._task, completed=done, total=total, description=f"point {done:,}/{total:,}")
+        self._bar.update(
+            self._task, completed=done, total=total, description=f"point {done:,}/{total:,}"
+        )
 
     def lived(self, points: int, failed: int) -> None:
         self._done, self._failed = self._done + points, self._failed + failed
         total = int(self._bar.tasks[self._task].total or 0)
         rate = (self._done - self._before) / max(time.monotonic() - self._begun, 1e-9)
         left = (total - self._done) / rate
-        figures = f"{rate:,.1f} points/s, {left:,.0f} s left" + (f", {self._failed:,} failed" if self._failed else "")
-        self._bar.update(self._task, completed=self._done, description=f"point {self._done:,}/{total:,}", figures=figures)
+        figures = f"{rate:,.1f} points/s, {left:,.0f} s left" + (
+            f", {self._failed:,} failed" if self._failed else ""
+        )
+        self._bar.update(
+            self._task,
+            completed=self._done,
+            description=f"point {self._done:,}/{total:,}",
+            figures=figures,
+        )
 
     def halved(self, chunk: "Chunk", lanes: int) -> None:
-        self.note(f"out of memory: {chunk.lanes:,} runs at a time do not fit, going on with {lanes:,}")
+        self.note(
+            f"out of memory: {chunk.lanes:,} runs at a time do not fit, going on with {lanes:,}"
+        )
 
 
 class StudyProgress(SweepProgress):

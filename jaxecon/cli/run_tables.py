@@ -24,15 +24,24 @@ def _elections_line(run: Run) -> str:
     """Who led when; or how often a planner was thrown out."""
     years, leaders = (run.years[name].to_pylist() for name in ("year", "leader"))
     if run.config.elections.retention:
-        out = [e["year"] + 1 for e in run.elections.to_pylist() if e["candidate"] == 1 and e["elected"]]
-        return f"Thrown out by the workers before year {', '.join(map(str, out))}." if out else "The workers kept their planner."
+        out = [
+            e["year"] + 1 for e in run.elections.to_pylist() if e["candidate"] == 1 and e["elected"]
+        ]
+        return (
+            f"Thrown out by the workers before year {', '.join(map(str, out))}."
+            if out
+            else "The workers kept their planner."
+        )
     terms: list[tuple[str, int, int]] = []
     for year, leader in zip(years, leaders, strict=True):
         if terms and terms[-1][0] == leader:
             terms[-1] = leader, terms[-1][1], year
         else:
             terms.append((leader, year, year))
-    shown = [f"{leader} ({first + 1}{f'-{last + 1}' * (last > first)})" for leader, first, last in terms[-MOST_TERMS:]]
+    shown = [
+        f"{leader} ({first + 1}{f'-{last + 1}' * (last > first)})"
+        for leader, first, last in terms[-MOST_TERMS:]
+    ]
     earlier = f"{len(terms) - MOST_TERMS} earlier, " if len(terms) > MOST_TERMS else ""
     return f"Leaders by year: {earlier}{', '.join(shown)}."
 
@@ -72,7 +81,9 @@ def print_summary(run: Run) -> None:
     for found in run.signatures:
         console.print(f"SIGN OF FAILURE: {signature_line(found)}", soft_wrap=True)
     if "stopped" in run.manifest:
-        console.print(f"STOPPED after {realised['year'] + 1} of {config.years} years: {run.manifest['stopped']}")
+        console.print(
+            f"STOPPED after {realised['year'] + 1} of {config.years} years: {run.manifest['stopped']}"
+        )
     console.print(f"Run directory: {run.path}  ({summary['seconds']:.0f} s)", soft_wrap=True)
 
 
@@ -81,12 +92,19 @@ def print_resumption(resumption: "Resumption") -> None:
     console = Console(stderr=True)
     for line in resumption.damaged:
         console.print(f"damaged and passed over: {line}", soft_wrap=True)
-    start = "the start: there is no checkpoint yet" if resumption.position.name == "00000000-000000" else str(resumption.position)
+    start = (
+        "the start: there is no checkpoint yet"
+        if resumption.position.name == "00000000-000000"
+        else str(resumption.position)
+    )
     console.print(f"resuming from {start}", soft_wrap=True)
     for line in resumption.changed:
         console.print(f"forced: {line}", soft_wrap=True)
     if resumption.inexact:
-        console.print(f"no longer promised to be equal to the last bit: {'; '.join(resumption.inexact)}", soft_wrap=True)
+        console.print(
+            f"no longer promised to be equal to the last bit: {'; '.join(resumption.inexact)}",
+            soft_wrap=True,
+        )
 
 
 def replay_record(replay: "Replay") -> dict[str, Any]:
@@ -106,11 +124,19 @@ def print_replay(replay: "Replay") -> None:
     for note in replay.notes:
         console.print(f"note: {note}", soft_wrap=True)
     if replay.equal:
-        console.print(f"equal: lived again up to {position}, the digest is {replay.recorded.combined}", soft_wrap=True)
+        console.print(
+            f"equal: lived again up to {position}, the digest is {replay.recorded.combined}",
+            soft_wrap=True,
+        )
         return
-    console.print(f"DIFFERENT up to {position}: {replay.recorded.combined} was recorded, {replay.replayed.combined} came out")
+    console.print(
+        f"DIFFERENT up to {position}: {replay.recorded.combined} was recorded, {replay.replayed.combined} came out"
+    )
     decided = [d for d in replay.differences if d.decided]
-    console.print(f"Decisions that differ: {', '.join(f'{d.where} {d.column}' for d in decided) or 'none'}.", soft_wrap=True)
+    console.print(
+        f"Decisions that differ: {', '.join(f'{d.where} {d.column}' for d in decided) or 'none'}.",
+        soft_wrap=True,
+    )
     table = new_table("", "", "largest difference", "relative")
     for d in sorted(replay.differences, key=lambda d: -d.relative)[:20]:
         table.add_row(d.where, d.column, f"{d.absolute:.3g}", f"{d.relative:.3g}")
@@ -129,12 +155,18 @@ def print_futures(futures: Sequence[Run]) -> None:
         gains.append((row["gain_realised"], row["gain_equilibrium"]))
         hours = f"{row['mean_hours']:.1f}"
         table.add_row(
-            str(future.config.seed_of_draws), percent_text(gains[-1][0]), percent_text(gains[-1][1]), hours, str(future.path)
+            str(future.config.seed_of_draws),
+            percent_text(gains[-1][0]),
+            percent_text(gains[-1][1]),
+            hours,
+            str(future.path),
         )
     console.print(table)
     for future in futures:
         for found in future.signatures:
-            line = f"SIGN OF FAILURE in future {future.config.seed_of_draws}: {signature_line(found)}"
+            line = (
+                f"SIGN OF FAILURE in future {future.config.seed_of_draws}: {signature_line(found)}"
+            )
             console.print(line, soft_wrap=True)
     for name, values in zip(("realised", "once learnt"), zip(*gains, strict=True), strict=False):
         error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else math.nan

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxecon.cli.app import app
 from jaxecon.cli.errors import BUDGET_SPENT, DIFFERENT, fail, hinting_at_resume
 from jaxecon.cli.options import JoinHosts, JoinSeconds, RunArgument, join_processes, keep_programs
 
@@ -16,22 +15,34 @@ if TYPE_CHECKING:
     from jaxecon.storage.run import Run
 
 
-@app.command()
 def run(
     config: Annotated[
-        Path | None, typer.Argument(help="YAML configuration; the defaults without one.", show_default=False)
+        Path | None,
+        typer.Argument(help="YAML configuration; the defaults without one.", show_default=False),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A new folder for the run; runs/TIME without one.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A new folder for the run; runs/TIME without one.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same as --set seed=N.", show_default=False)
+    ] = None,
     budget_tokens: Annotated[
         int | None,
-        typer.Option(help="Stop when language models have used so many; --set llm.budget_tokens=N.", show_default=False),
+        typer.Option(
+            help="Stop when language models have used so many; --set llm.budget_tokens=N.",
+            show_default=False,
+        ),
     ] = None,
     budget_usd: Annotated[
-        float | None, typer.Option(help="Stop when they have cost so much; --set llm.budget_usd=X.", show_default=False)
+        float | None,
+        typer.Option(
+            help="Stop when they have cost so much; --set llm.budget_usd=X.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     join_hosts: JoinHosts = False,
@@ -45,13 +56,19 @@ def run(
     from jaxecon.simulation.run import execute
 
     options = {"seed": seed, "llm.budget_tokens": budget_tokens, "llm.budget_usd": budget_usd}
-    overrides = [*(set_ or []), *(f"{name}={value}" for name, value in options.items() if value is not None)]
+    overrides = [
+        *(set_ or []),
+        *(f"{name}={value}" for name, value in options.items() if value is not None),
+    ]
     resolved = load(config, overrides)
     folder = out or default_folder()
     prepared = prepare(resolved, folder)
     from jaxecon.cli.progress import RunProgress
 
-    with hinting_at_resume(folder), RunProgress(resolved, folder) if prints else nullcontext() as progress:
+    with (
+        hinting_at_resume(folder),
+        RunProgress(resolved, folder) if prints else nullcontext() as progress,
+    ):
         finished = execute(prepared, progress)
     if prints:
         close_run(finished, as_json)
@@ -81,18 +98,27 @@ def close_run(finished: "Run", as_json: bool) -> None:
         fail(f"stopped: {stopped}; everything so far is in {finished.path}", BUDGET_SPENT)
 
 
-@app.command()
 def resume(
     run: RunArgument,
-    force: Annotated[bool, typer.Option("--force", help="Also with another configuration, code or model; recorded.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also with another configuration, code or model; recorded."),
+    ] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; what changes results needs --force."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a setting; what changes results needs --force.",
+        ),
     ] = None,
     budget_tokens: Annotated[
-        int | None, typer.Option(help="A new budget; --set llm.budget_tokens=N.", show_default=False)
+        int | None,
+        typer.Option(help="A new budget; --set llm.budget_tokens=N.", show_default=False),
     ] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="A new budget; --set llm.budget_usd=X.", show_default=False)] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(help="A new budget; --set llm.budget_usd=X.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     join_hosts: JoinHosts = False,
     join_seconds: JoinSeconds = 300,
@@ -107,13 +133,21 @@ def resume(
     from jaxecon.storage.run import Run
 
     options = {"llm.budget_tokens": budget_tokens, "llm.budget_usd": budget_usd}
-    overrides = [*(set_ or []), *(f"{name}={value}" for name, value in options.items() if value is not None)]
+    overrides = [
+        *(set_ or []),
+        *(f"{name}={value}" for name, value in options.items() if value is not None),
+    ]
     before = Run(run)
     complete = before.manifest["status"] == "complete"
     resolved = load(before.config, overrides)
-    with hinting_at_resume(run), RunProgress(resolved, run) if prints else nullcontext() as progress:
+    with (
+        hinting_at_resume(run),
+        RunProgress(resolved, run) if prints else nullcontext() as progress,
+    ):
         tell = print_resumption if prints else None
-        finished = simulation_resume.resume(run, force=force, overrides=overrides, listener=progress, tell=tell)
+        finished = simulation_resume.resume(
+            run, force=force, overrides=overrides, listener=progress, tell=tell
+        )
     if not prints:
         return
     if complete and "resumed" not in finished.manifest:
@@ -121,11 +155,15 @@ def resume(
     close_run(finished, as_json)
 
 
-@app.command()
 def replay(
     run: RunArgument,
-    out: Annotated[Path | None, typer.Option(help="A new folder in which to keep the repetition.", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print both digests and the differences as JSON.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A new folder in which to keep the repetition.", show_default=False),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print both digests and the differences as JSON.")
+    ] = False,
 ) -> None:
     """Live a run again, with its transcript in the place of a model, and compare: is it what it says? Exit status 1: no."""
     keep_programs()
@@ -144,16 +182,22 @@ def replay(
         sys.exit(DIFFERENT)
 
 
-@app.command()
 def branch(
     run: RunArgument,
     year: Annotated[int, typer.Option(help="The year that begins the new run; the first is 0.")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another policy, planner or model; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Another policy, planner or model; may be repeated."
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=100_000, help="Futures, which differ in their draws.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON, one a line.")] = False,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Futures, which differ in their draws.")
+    ] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summaries as JSON, one a line.")
+    ] = False,
 ) -> None:
     """New runs from the state in which RUN began a year: the same people with other futures."""
     keep_programs()
@@ -166,7 +210,9 @@ def branch(
     overrides = set_ or []
     resumable = hinting_at_resume(out) if seeds == 1 else nullcontext()
     with resumable, RunProgress(load(Run(run).config, overrides), out) as progress:
-        futures = simulation_branch.branch(run, year=year, out=out, overrides=overrides, seeds=seeds, listener=progress)
+        futures = simulation_branch.branch(
+            run, year=year, out=out, overrides=overrides, seeds=seeds, listener=progress
+        )
     if seeds == 1:
         close_run(futures[0], as_json)
     elif as_json:
@@ -176,10 +222,12 @@ def branch(
         print_futures(futures)
     stopped = [future for future in futures if "stopped" in future.manifest]
     if stopped:
-        fail(f"stopped: {stopped[0].manifest['stopped']}; {len(stopped)} of {seeds} futures", BUDGET_SPENT)
+        fail(
+            f"stopped: {stopped[0].manifest['stopped']}; {len(stopped)} of {seeds} futures",
+            BUDGET_SPENT,
+        )
 
 
-@app.command()
 def digest(
     run: RunArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print the parts too, as JSON.")] = False,
@@ -190,7 +238,12 @@ def digest(
     found = digest_of(run)
     if as_json:
         position = None if found.position is None else [found.position.year, found.position.day]
-        parts = {"years": found.years, "agents": found.agents, "elections": found.elections, "state": found.state}
+        parts = {
+            "years": found.years,
+            "agents": found.agents,
+            "elections": found.elections,
+            "state": found.state,
+        }
         print(json.dumps({"digest": found.combined, "position": position, **parts}))
     else:
         print(found.combined)

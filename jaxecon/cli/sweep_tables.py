@@ -19,7 +19,9 @@ def print_sweep(found: "Sweep", seconds: float) -> None:
     console = Console()
     manifest, table = found.manifest, found.points
     ok = manifest["points"] - manifest["failed"]
-    console.print(f"{ok:,} of {manifest['points']:,} points lived, {manifest['failed']:,} failed ({seconds:.0f} s)")
+    console.print(
+        f"{ok:,} of {manifest['points']:,} points lived, {manifest['failed']:,} failed ({seconds:.0f} s)"
+    )
     errors: dict[str, list[int]] = {}
     for index, error in zip(table["point"].to_pylist(), table["error"].to_pylist(), strict=True):
         if error is not None:
@@ -27,7 +29,10 @@ def print_sweep(found: "Sweep", seconds: float) -> None:
     for error, indices in list(errors.items())[:5]:
         more = f" and {len(indices) - 1:,} more" if len(indices) > 1 else ""
         console.print(f"FAILED: point {indices[0]}{more}: {escape(error)}", soft_wrap=True)
-    console.print(f"Sweep directory: {escape(str(found.path))}  (points.parquet, years.parquet)", soft_wrap=True)
+    console.print(
+        f"Sweep directory: {escape(str(found.path))}  (points.parquet, years.parquet)",
+        soft_wrap=True,
+    )
 
 
 def print_sweep_summary(found: "Sweep", figures: Sequence[str], level: float) -> None:
@@ -35,7 +40,9 @@ def print_sweep_summary(found: "Sweep", figures: Sequence[str], level: float) ->
     console, rows = Console(), found.summary(figures, level)
     kept = list(rows[0])[: list(rows[0]).index("points")]
     last = [name.rsplit(".", 1)[-1] for name in kept]
-    heads = [short if last.count(short) == 1 else name for short, name in zip(last, kept, strict=True)]
+    heads = [
+        short if last.count(short) == 1 else name for short, name in zip(last, kept, strict=True)
+    ]
     units = [f"{name}, %" if name.startswith("gain_") else name for name in figures]
     table = new_table(*(head.replace("_", " ") for head in (*heads, "n", *units)))
     for row in rows[:MOST_ROWS]:
@@ -47,7 +54,9 @@ def print_sweep_summary(found: "Sweep", figures: Sequence[str], level: float) ->
         console.print(f"{len(rows) - MOST_ROWS:,} more rows: --json prints them all")
     console.print(f"Last years, mean over seeds ± half a {level:.0%} confidence interval.")
     if found.manifest["status"] != "complete":
-        console.print(f"The sweep is not finished: {sum(row['points'] for row in rows):,} points so far.")
+        console.print(
+            f"The sweep is not finished: {sum(row['points'] for row in rows):,} points so far."
+        )
 
 
 def _mean_cell(name: str, mean: float | None, width: float | None) -> str:

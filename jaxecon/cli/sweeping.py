@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxecon.cli.app import app
 from jaxecon.cli.errors import DIFFERENT, fail
 from jaxecon.cli.options import keep_programs
 from jaxecon.core.errors import Interrupted, UserError
@@ -21,27 +20,51 @@ class ExecutorName(StrEnum):
     ray = "ray"
 
 
-@app.command()
 def sweep(
     config: Annotated[
-        Path | None, typer.Argument(help="YAML: what varies, and what all points share; docs/scaling.md.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="YAML: what varies, and what all points share; docs/scaling.md.",
+            show_default=False,
+        ),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of `run`; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a setting of `run`; may be repeated."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="A new folder, or that of the same sweep, interrupted, which goes on.", show_default=False),
+        typer.Option(
+            help="A new folder, or that of the same sweep, interrupted, which goes on.",
+            show_default=False,
+        ),
     ] = None,
-    executor: Annotated[ExecutorName, typer.Option(help="This process, or a Ray cluster.")] = ExecutorName.local,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="This process, or a Ray cluster.")
+    ] = ExecutorName.local,
     chunk: Annotated[
-        int | None, typer.Option(help="Runs in one compiled program; by default what memory takes.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Runs in one compiled program; by default what memory takes.", show_default=False
+        ),
     ] = None,
     max_points: Annotated[int, typer.Option(help="Refuse a design of more points.")] = 1_000_000,
-    summary: Annotated[bool, typer.Option("--summary", help="Print means over seeds; of OUT alone without CONFIG.")] = False,
-    figures: Annotated[str | None, typer.Option(help="Figures of the summary, separated by commas.", show_default=False)] = None,
-    level: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of the summary's confidence intervals.")] = 0.95,
-    force: Annotated[bool, typer.Option("--force", help="Go on with a sweep that another version of jaxecon began.")] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Print means over seeds; of OUT alone without CONFIG.")
+    ] = False,
+    figures: Annotated[
+        str | None,
+        typer.Option(help="Figures of the summary, separated by commas.", show_default=False),
+    ] = None,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.9999, help="Of the summary's confidence intervals.")
+    ] = 0.95,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Go on with a sweep that another version of jaxecon began."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Run many configurations as a few compiled programs. Exit status 1 where points failed."""
@@ -59,7 +82,9 @@ def sweep(
     check_statistics(names)
     if config is None:
         if out is None or not summary or set_:
-            raise UserError("CONFIG: a sweep's file; without one, --summary and --out print what a folder holds")
+            raise UserError(
+                "CONFIG: a sweep's file; without one, --summary and --out print what a folder holds"
+            )
         found = Sweep(out)
     else:
         where, folder = executor_named(executor), out or default_folder()
@@ -81,7 +106,15 @@ def sweep(
             fail(f"interrupted; go on with: jaxecon {again}", 128 + number)
     if as_json:
         rows = found.summary(names, level) if summary else None
-        print(json.dumps({"sweep": str(found.path), **{k: found.manifest.get(k) for k in _ENDS}, "summary": rows}))
+        print(
+            json.dumps(
+                {
+                    "sweep": str(found.path),
+                    **{k: found.manifest.get(k) for k in _ENDS},
+                    "summary": rows,
+                }
+            )
+        )
     else:
         if config is not None:
             print_sweep(found, time.monotonic() - begun)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def signature_line(found: "Signature") -> str:
     """Years count from 1 on a terminal."""
-    spans = ", ".join(f"{first + 1}" if first == last else f"{first + 1} to {last + 1}" for first, last in found.years)
+    spans = ", ".join(
+        f"{first + 1}" if first == last else f"{first + 1} to {last + 1}"
+        for first, last in found.years
+    )
     years = "year" if found.years[0][0] == found.years[-1][1] else "years"
     return f"{SIGNATURES[found.name]} in {years} {spans}: {escape(found.seen)}"
 
@@ -28,15 +31,22 @@ def percent_error(error: float) -> str:
 def new_table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(columns):  # fits 80 columns
-        table.add_column(name, justify="left" if i == 0 or name == "rates, %" else "right", overflow="fold")
+        table.add_column(
+            name, justify="left" if i == 0 or name == "rates, %" else "right", overflow="fold"
+        )
     return table
 
 
 def usage_line(usage: Mapping[str, Any]) -> str:
     kinds = "; ".join(
-        f"{kind}: " + ", ".join(f"{n} {status}" for status, n in counts.items()) for kind, counts in usage["by_kind"].items()
+        f"{kind}: " + ", ".join(f"{n} {status}" for status, n in counts.items())
+        for kind, counts in usage["by_kind"].items()
     )
-    who = "Language model" if usage["engines"] != [SIMULATED] else "Simulated engine (rules, no language model)"
+    who = (
+        "Language model"
+        if usage["engines"] != [SIMULATED]
+        else "Simulated engine (rules, no language model)"
+    )
     if len(usage["engines"]) > 1:
         who += f" (engines: {', '.join(usage['engines'])})"
     cost = f", ${usage['dollars']:.4f}" if usage["dollars"] else ""

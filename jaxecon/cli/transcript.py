@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxecon.cli.app import app
 from jaxecon.core.errors import UserError
 
 
@@ -20,23 +19,37 @@ class DecisionStatus(StrEnum):
     fallback = "fallback"
 
 
-@app.command()
 def transcript(
     run: Annotated[Path, typer.Argument(help="A run directory; the run may still be going.")],
     show: Annotated[bool, typer.Option("--show", help="Print the conversations.")] = False,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the conversations, one JSON object a line; - for standard output.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the conversations, one JSON object a line; - for standard output.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
-    kind: Annotated[str | None, typer.Option(help="Only this kind of decision: labor, plan, ..", show_default=False)] = None,
-    year: Annotated[int | None, typer.Option(min=0, help="Only this year; the first is 0.", show_default=False)] = None,
-    day: Annotated[
-        int | None, typer.Option(min=0, help="Only this day of each year; the first is 0.", show_default=False)
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Only this kind of decision: labor, plan, ..", show_default=False),
     ] = None,
-    cohort: Annotated[str | None, typer.Option(help="Only this cohort.", show_default=False)] = None,
-    agent: Annotated[int | None, typer.Option(min=0, help="Only this agent; the first is 0.", show_default=False)] = None,
+    year: Annotated[
+        int | None, typer.Option(min=0, help="Only this year; the first is 0.", show_default=False)
+    ] = None,
+    day: Annotated[
+        int | None,
+        typer.Option(min=0, help="Only this day of each year; the first is 0.", show_default=False),
+    ] = None,
+    cohort: Annotated[
+        str | None, typer.Option(help="Only this cohort.", show_default=False)
+    ] = None,
+    agent: Annotated[
+        int | None, typer.Option(min=0, help="Only this agent; the first is 0.", show_default=False)
+    ] = None,
     status: Annotated[
-        DecisionStatus | None, typer.Option(help="Only decisions that ended like this.", show_default=False)
+        DecisionStatus | None,
+        typer.Option(help="Only decisions that ended like this.", show_default=False),
     ] = None,
 ) -> None:
     """What the language model was asked and answered: totals per cohort and kind, or the conversations themselves.
@@ -49,10 +62,22 @@ def transcript(
         from jaxecon.cli.transcript_tables import export_lines, print_conversations, print_totals
 
         totals = opened.totals()
-        for option, value, known in (("kind", kind, {t.kind for t in totals}), ("cohort", cohort, {t.cohort for t in totals})):
+        for option, value, known in (
+            ("kind", kind, {t.kind for t in totals}),
+            ("cohort", cohort, {t.cohort for t in totals}),
+        ):
             if value is not None and value not in known:
-                raise UserError(f"--{option}: {value!r}; {run} holds {', '.join(sorted(known)) or 'no requests yet'}")
-        wanted = {"kind": kind, "year": year, "day": day, "cohort": cohort, "agent": agent, "status": status and status.value}
+                raise UserError(
+                    f"--{option}: {value!r}; {run} holds {', '.join(sorted(known)) or 'no requests yet'}"
+                )
+        wanted = {
+            "kind": kind,
+            "year": year,
+            "day": day,
+            "cohort": cohort,
+            "agent": agent,
+            "status": status and status.value,
+        }
         if show:
             print_conversations(opened.conversations(**wanted))
         elif export is not None:

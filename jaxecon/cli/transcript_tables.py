@@ -24,10 +24,17 @@ def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]])
     if not totals:
         console.print("No requests.")
         return
-    table = new_table("cohort", "kind", "requests", "errors", "tokens in", "cached", "out", "seconds")
+    table = new_table(
+        "cohort", "kind", "requests", "errors", "tokens in", "cached", "out", "seconds"
+    )
     for t in totals:
         table.add_row(
-            *(escape(_printable(t.cohort)), escape(_printable(t.kind)), f"{t.requests:,}", f"{t.errors:,}"),
+            *(
+                escape(_printable(t.cohort)),
+                escape(_printable(t.kind)),
+                f"{t.requests:,}",
+                f"{t.errors:,}",
+            ),
             *(
                 f"{t.prompt_tokens:,}",
                 share_text(t.cached_tokens, t.prompt_tokens),
@@ -39,17 +46,32 @@ def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]])
         table.add_section()
         prompt = sum(t.prompt_tokens for t in totals)
         table.add_row(
-            *("all", "", f"{sum(t.requests for t in totals):,}", f"{sum(t.errors for t in totals):,}", f"{prompt:,}"),
-            *(share_text(sum(t.cached_tokens for t in totals), prompt), f"{sum(t.completion_tokens for t in totals):,}"),
+            *(
+                "all",
+                "",
+                f"{sum(t.requests for t in totals):,}",
+                f"{sum(t.errors for t in totals):,}",
+                f"{prompt:,}",
+            ),
+            *(
+                share_text(sum(t.cached_tokens for t in totals), prompt),
+                f"{sum(t.completion_tokens for t in totals):,}",
+            ),
             f"{sum(t.seconds for t in totals):,.0f}",
         )
     console.print(table)
     console.print("(seconds: summed over requests, which overlap)")
     names = (f"{m.get('model', '?')} ({m.get('engine', '?')})" for m in models)
-    console.print(f"Answered by {escape(_printable(', '.join(names)))}.\n\nHow decisions came about:")
+    console.print(
+        f"Answered by {escape(_printable(', '.join(names)))}.\n\nHow decisions came about:"
+    )
     table = new_table("cohort", "kind", *STATUSES)
     for t in totals:
-        table.add_row(escape(_printable(t.cohort)), escape(_printable(t.kind)), *(f"{t.statuses.get(s, 0):,}" for s in STATUSES))
+        table.add_row(
+            escape(_printable(t.cohort)),
+            escape(_printable(t.kind)),
+            *(f"{t.statuses.get(s, 0):,}" for s in STATUSES),
+        )
     console.print(table)
 
 
@@ -66,7 +88,11 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
             print(f"--- {message['role']}\n{_printable(message['content'])}")
         answer = c["response"] if c["error"] is None else f"(none: {c['error']})"
         print(f"--- answer\n{_printable(answer)}")
-        decided = f"decision {json.dumps(c['decision'])}, {c['status']}" if c["status"] is not None else "no decision yet"
+        decided = (
+            f"decision {json.dumps(c['decision'])}, {c['status']}"
+            if c["status"] is not None
+            else "no decision yet"
+        )
         print(
             f"--- {decided}; {usage['prompt_tokens']:,} tokens in ({usage['cached_tokens']:,} cached), "
             f"{usage['completion_tokens']:,} out ({_printable(c['finish_reason'])}), {c['seconds']:.2f} s\n"
@@ -105,6 +131,9 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
 
 def _printable(text: str) -> str:
     """Without what would move a terminal's cursor or colour it, and without what its encoding lacks."""
-    shown = "".join(c if c in "\n\t" or not unicodedata.category(c).startswith("C") else ascii(c)[1:-1] for c in text)
+    shown = "".join(
+        c if c in "\n\t" or not unicodedata.category(c).startswith("C") else ascii(c)[1:-1]
+        for c in text
+    )
     encoding = sys.stdout.encoding or "utf-8"
     return shown.encode(encoding, "backslashreplace").decode(encoding)

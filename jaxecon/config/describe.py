@@ -11,7 +11,10 @@ from jaxecon.config.language import Serving
 from jaxecon.config.people import CohortConfig
 from jaxecon.config.settings import Config
 
-_MANY = {CohortConfig: "a list of cohorts or unset", Serving: "a mapping of names to settings of llm, from engine to price"}
+_MANY = {
+    CohortConfig: "a list of cohorts or unset",
+    Serving: "a mapping of names to settings of llm, from engine to price",
+}
 
 
 def describe() -> Iterator[str]:
@@ -19,12 +22,16 @@ def describe() -> Iterator[str]:
 
     def walk(model: type[pydantic.BaseModel], path: tuple[str, ...]) -> Iterator[str]:
         for name, field in model.model_fields.items():
-            section = next((s for m in annotation_members(field.annotation) if (s := section_of(m))), None)
+            section = next(
+                (s for m in annotation_members(field.annotation) if (s := section_of(m))), None
+            )
             many = next((word for of, word in _MANY.items() if section is of), None)
             if section is not None and many is None:
                 yield from walk(section, (*path, name))
                 continue
-            default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+            default = (
+                "required" if field.is_required() else field.get_default(call_default_factory=True)
+            )
             range_ = many if many is not None else accepted_values((*path, name))
             yield f"{'.'.join((*path, name))} = {default}  ({range_})" + (
                 f"\n    {field.description}" if field.description else ""
@@ -51,11 +58,17 @@ def accepted_values(path: Sequence[str]) -> str:
         elif typing.get_origin(member) is tuple:
             kinds.append("a list")
         elif typing.get_origin(member) is dict:
-            kinds.append("a mapping of names to " + ("sections" if section_of(member) else "numbers"))
+            kinds.append(
+                "a mapping of names to " + ("sections" if section_of(member) else "numbers")
+            )
         elif isinstance(member, type) and issubclass(member, pydantic.BaseModel):
             kinds.append(f"a section with {', '.join(member.model_fields)}")
         else:
-            kinds.append({int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(member, ""))
+            kinds.append(
+                {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
+                    member, ""
+                )
+            )
     bounds = _bounds(field)
     return " or ".join(k for k in kinds if k) + (f" {bounds}" if bounds else "")
 
@@ -65,9 +78,20 @@ def _bounds(field: Any) -> str:
     for member in get_args(field.annotation):  # of a union's or a mapping's parts
         if typing.get_origin(member) is Annotated:
             metadata += [c for m in get_args(member)[1:] for c in getattr(m, "metadata", [m])]
-    limits = {name: getattr(m, name) for m in metadata for name in ("gt", "ge", "lt", "le") if getattr(m, name, None) is not None}
+    limits = {
+        name: getattr(m, name)
+        for m in metadata
+        for name in ("gt", "ge", "lt", "le")
+        if getattr(m, name, None) is not None
+    }
     low = f"[{limits['ge']:g}" if "ge" in limits else f"({limits['gt']:g}" if "gt" in limits else ""
-    high = f"{limits['le']:,.15g}]" if "le" in limits else f"{limits['lt']:,.15g})" if "lt" in limits else ""
+    high = (
+        f"{limits['le']:,.15g}]"
+        if "le" in limits
+        else f"{limits['lt']:,.15g})"
+        if "lt" in limits
+        else ""
+    )
     if low and high:
         return f"in {low}, {high}"
     if low:

@@ -18,7 +18,10 @@ class OscillatingRates(Section):
         "their trials.",
     )
     share: float = Field(
-        0.9, gt=0, le=1, description="Of these years, in which one rate turned back. A planner that explores gets to 0.8."
+        0.9,
+        gt=0,
+        le=1,
+        description="Of these years, in which one rate turned back. A planner that explores gets to 0.8.",
     )
 
 
@@ -27,9 +30,14 @@ class WelfareCollapse(Section):
 
     watched: bool = Field(True, description="Whether this signature is looked for.")
     drop: float = Field(
-        0.5, gt=0, lt=1, description="Share of welfare lost since the best year, or against US federal's where that is higher."
+        0.5,
+        gt=0,
+        lt=1,
+        description="Share of welfare lost since the best year, or against US federal's where that is higher.",
     )
-    years: int = Field(3, ge=1, le=10_000, description="On end: a bad year or two may be a planner's trial.")
+    years: int = Field(
+        3, ge=1, le=10_000, description="On end: a bad year or two may be a planner's trial."
+    )
 
 
 class HomogeneousLabor(Section):
@@ -37,7 +45,10 @@ class HomogeneousLabor(Section):
 
     watched: bool = Field(True, description="Whether this signature is looked for.")
     share: float = Field(
-        0.25, gt=0, lt=1, description="Of the exact responses' standard deviation, to which that of hours has fallen."
+        0.25,
+        gt=0,
+        lt=1,
+        description="Of the exact responses' standard deviation, to which that of hours has fallen.",
     )
     spread: float = Field(
         3.0,
@@ -46,15 +57,24 @@ class HomogeneousLabor(Section):
         description="h/week, the least standard deviation of the exact responses that hours are judged by: choosing among 0, "
         "10, .., 100 can hide 10/sqrt(12) = 2.9.",
     )
-    years: int = Field(2, ge=1, le=10_000, description="On end: workers begin alike and part while they learn.")
+    years: int = Field(
+        2, ge=1, le=10_000, description="On end: workers begin alike and part while they learn."
+    )
 
 
 class FallbackRate(Section):
     """Decisions that pass for a language model's and are none of its."""
 
     watched: bool = Field(True, description="Whether this signature is looked for.")
-    limit: Bounded = Field(0.05, description="Share of a year's decisions, or of all so far, that may be fallbacks.")
-    decisions: int = Field(20, ge=1, le=1_000_000, description="Fewer are not judged: one fallback among 20 is still 5 %.")
+    limit: Bounded = Field(
+        0.05, description="Share of a year's decisions, or of all so far, that may be fallbacks."
+    )
+    decisions: int = Field(
+        20,
+        ge=1,
+        le=1_000_000,
+        description="Fewer are not judged: one fallback among 20 is still 5 %.",
+    )
 
 
 class Signatures(Section):

@@ -12,7 +12,8 @@ class SkillDynamicsConfig(Section):
 
     enabled: bool = Field(False, description="Whether skills change from year to year.")
     persistence: Bounded = Field(
-        0.95, description="Of the deviation of log skill from its base, a year (Storesletten, Telmer and Yaron 2004: 0.952)."
+        0.95,
+        description="Of the deviation of log skill from its base, a year (Storesletten, Telmer and Yaron 2004: 0.952).",
     )
     learning: float = Field(
         0.02,
@@ -42,7 +43,9 @@ OPTIMUM = "optimum"
 class SavingConfig(Section):
     """A second action, with a return and a tax on it; docs/dynamics.md."""
 
-    enabled: bool = Field(False, description="Whether people save. Needs preferences.consumption_curvature 0.")
+    enabled: bool = Field(
+        False, description="Whether people save. Needs preferences.consumption_curvature 0."
+    )
     return_rate: float = Field(0.05, gt=0, le=0.5, description="Of wealth, a year.")
     tax: Bounded | Literal["optimum"] = Field(
         0.0,
@@ -50,13 +53,22 @@ class SavingConfig(Section):
         "highest with once wealth has settled (Saez and Stantcheva 2018).",
     )
     elasticity: float = Field(
-        0.5, ge=0.05, le=5, description="Of the wealth one wants to the return net of tax: a working value, no estimate."
+        0.5,
+        ge=0.05,
+        le=5,
+        description="Of the wealth one wants to the return net of tax: a working value, no estimate.",
     )
     adjustment: float = Field(
-        0.1, gt=0, le=1, description="Share of the gap to the wealth one wants that a year's saving closes."
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of the gap to the wealth one wants that a year's saving closes.",
     )
     wealth_income_ratio: float = Field(
-        5.0, gt=0, le=100, description="Mean wealth over mean income at the US federal schedule, where the return is not taxed."
+        5.0,
+        gt=0,
+        le=100,
+        description="Mean wealth over mean income at the US federal schedule, where the return is not taxed.",
     )
     concentration: float = Field(
         1.5,

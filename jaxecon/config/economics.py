@@ -8,24 +8,44 @@ from jaxecon.config.base import Bounded, Positive, Section
 
 
 class Year(Section):
-    days: int = Field(8, ge=1, le=100_000, description="Days in a tax year, each a complete economy at annual rates.")
+    days: int = Field(
+        8,
+        ge=1,
+        le=100_000,
+        description="Days in a tax year, each a complete economy at annual rates.",
+    )
 
 
 class PreferencesConfig(Section):
-    set: Literal["calibrated", "annualised", "paper"] = Field("calibrated", description="docs/design.md, Parameter sets.")
-    disutility_exponent: float = Field(3.5, gt=1, le=20, description="d; the elasticity of income is 1/(d-1).")
-    consumption_curvature: float = Field(0.0, ge=0, le=10, description="eta of U(x); 0 is linear, 1 logarithmic.")
+    set: Literal["calibrated", "annualised", "paper"] = Field(
+        "calibrated", description="docs/design.md, Parameter sets."
+    )
+    disutility_exponent: float = Field(
+        3.5, gt=1, le=20, description="d; the elasticity of income is 1/(d-1)."
+    )
+    consumption_curvature: float = Field(
+        0.0, ge=0, le=10, description="eta of U(x); 0 is linear, 1 logarithmic."
+    )
     max_hours: float = Field(100.0, ge=10, le=168, description="h/week.")
 
 
 class Welfare(Section):
-    function: Literal["inverse_income", "paper_fixed", "inverse_consumption", "utilitarian", "rawlsian", "atkinson"] = Field(
-        "inverse_income", description="docs/design.md, Welfare weights."
+    function: Literal[
+        "inverse_income",
+        "paper_fixed",
+        "inverse_consumption",
+        "utilitarian",
+        "rawlsian",
+        "atkinson",
+    ] = Field("inverse_income", description="docs/design.md, Welfare weights.")
+    floor: Positive = Field(
+        10_000.0,
+        description="$/year; below it incomes (or utilities, for atkinson) count as equal.",
     )
-    floor: Positive = Field(10_000.0, description="$/year; below it incomes (or utilities, for atkinson) count as equal.")
     epsilon: float = Field(1.0, ge=0, le=50, description="Inequality aversion of atkinson.")
     satisfaction: Literal["private", "counted"] = Field(
-        "private", description="Whether the welfare that the planner sees counts the penalty of the dissatisfied."
+        "private",
+        description="Whether the welfare that the planner sees counts the penalty of the dissatisfied.",
     )
     penalty: Bounded = Field(0.5, description="What dissatisfaction leaves of utility.")
 
@@ -33,7 +53,9 @@ class Welfare(Section):
 class Satisfaction(Section):
     """Whether workers are satisfied with what they pay and get back; docs/design.md, Satisfaction."""
 
-    judged: bool = Field(False, description="Whether anybody is asked; otherwise everybody is satisfied.")
+    judged: bool = Field(
+        False, description="Whether anybody is asked; otherwise everybody is satisfied."
+    )
     every_days: int = Field(
         0,
         ge=0,
@@ -46,9 +68,14 @@ class Satisfaction(Section):
         description="Mechanical workers' tolerance is spread evenly between these: the net tax, as a share of income, at which "
         "they are satisfied with probability one half.",
     )
-    width: Positive = Field(0.05, description="Net tax beyond one's tolerance that makes dissatisfaction e times likelier.")
+    width: Positive = Field(
+        0.05,
+        description="Net tax beyond one's tolerance that makes dissatisfaction e times likelier.",
+    )
 
 
 class Budget(Section):
     public_spending: float = Field(0.0, ge=0, le=1e9, description="E, $/year per person.")
-    rebate_floor: float | None = Field(None, description="Lowest rebate, $/year; unset lets it be a lump-sum tax.")
+    rebate_floor: float | None = Field(
+        None, description="Lowest rebate, $/year; unset lets it be a lump-sum tax."
+    )

@@ -27,7 +27,9 @@ def check_name(name: str, tree: dict[str, Any]) -> None:
         if above is not None and typing.get_origin(above.annotation) is dict:
             continue  # a name that the user gives
         if part not in fields:
-            raise UserError(f"{name}: no such setting; {one_of(list(fields), part) if fields else f'{path[i - 1]} has no parts'}")
+            raise UserError(
+                f"{name}: no such setting; {one_of(list(fields), part) if fields else f'{path[i - 1]} has no parts'}"
+            )
 
 
 def is_section(name: str) -> str | None:
@@ -43,7 +45,9 @@ def is_section(name: str) -> str | None:
 
 def _field_at(path: Sequence[str]) -> Any:
     named = [part for part in path if not part.isdigit()]
-    return fields_at(path[: len(path) - 1]).get(path[-1]) if named and not path[-1].isdigit() else None
+    return (
+        fields_at(path[: len(path) - 1]).get(path[-1]) if named and not path[-1].isdigit() else None
+    )
 
 
 def annotation_members(annotation: Any) -> tuple[Any, ...]:

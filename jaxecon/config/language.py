@@ -7,14 +7,18 @@ from pydantic import Field
 from jaxecon.config.base import Section
 from jaxecon.config.planner import Memory
 
-KEY_SETTING = "api_key_env"  # the setting whose value no error may show: a key may have been given by mistake
+KEY_SETTING = (
+    "api_key_env"  # the setting whose value no error may show: a key may have been given by mistake
+)
 
 
 class Price(Section):
     """Dollars per million tokens."""
 
     prompt: float = Field(0.0, ge=0)
-    cached: float | None = Field(None, ge=0, description="Of prompt tokens from the provider's cache; unset: as `prompt`.")
+    cached: float | None = Field(
+        None, ge=0, description="Of prompt tokens from the provider's cache; unset: as `prompt`."
+    )
     completion: float = Field(0.0, ge=0)
 
 
@@ -31,11 +35,22 @@ class Serving(Section):
         min_length=1,
         description="A name of `jaxecon models list`, a Hugging Face name, a local folder; for openai the server's name of it.",
     )
-    max_model_len: int = Field(2048, ge=256, le=1_048_576, description="Tokens of prompt and answer; histories are cut to fit.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: what is fastest on this device.")
+    max_model_len: int = Field(
+        2048,
+        ge=256,
+        le=1_048_576,
+        description="Tokens of prompt and answer; histories are cut to fit.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: what is fastest on this device."
+    )
     kv_cache_gib: float = Field(2.0, gt=0, le=4096, description="Key-value cache on a CPU, GiB.")
-    gpu_memory_share: float | None = Field(None, gt=0, le=1, description="Share of a GPU's memory for the engine.")
-    base_url: str | None = Field(None, description="Of openai, such as http://localhost:8000/v1; unset: OpenAI's own.")
+    gpu_memory_share: float | None = Field(
+        None, gt=0, le=1, description="Share of a GPU's memory for the engine."
+    )
+    base_url: str | None = Field(
+        None, description="Of openai, such as http://localhost:8000/v1; unset: OpenAI's own."
+    )
     api_key_env: str = Field(
         "OPENAI_API_KEY",
         pattern=r"^[A-Z_][A-Z0-9_]*$",
@@ -43,24 +58,54 @@ class Serving(Section):
     )
     max_connections: int = Field(64, ge=1, le=10_000)
     requests_per_minute: float | None = Field(None, gt=0)
-    tokens_per_minute: float | None = Field(None, gt=0, description="Of prompts and answers together.")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="Of prompts and answers together."
+    )
     timeout_seconds: float = Field(120.0, gt=0, le=86_400, description="Of one request.")
-    transport_retries: int = Field(6, ge=0, le=100, description="After errors of the server or the network.")
-    patience_seconds: float = Field(120.0, ge=0, le=86_400, description="How long a server may be gone before the run stops.")
-    transcript: str | None = Field(None, description="Of replay: a run's folder, or its transcript.sqlite.")
+    transport_retries: int = Field(
+        6, ge=0, le=100, description="After errors of the server or the network."
+    )
+    patience_seconds: float = Field(
+        120.0, ge=0, le=86_400, description="How long a server may be gone before the run stops."
+    )
+    transcript: str | None = Field(
+        None, description="Of replay: a run's folder, or its transcript.sqlite."
+    )
     price: Price = Price()
 
 
 class LLM(Serving):
     temperature: float = Field(0.7, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(48, ge=8, le=4096, description="Tokens of one answer at most; more where its form needs them.")
-    style: Literal["io", "cot"] = Field("io", description="io: the answer alone. cot: a line of reasoning before it.")
-    retries: int = Field(2, ge=0, le=10, description="Further attempts after an unusable answer, before the fallback.")
-    decide_every: int = Field(1, ge=1, le=100_000, description="Days between an LLM worker's decisions; it holds in between.")
+    max_tokens: int = Field(
+        48,
+        ge=8,
+        le=4096,
+        description="Tokens of one answer at most; more where its form needs them.",
+    )
+    style: Literal["io", "cot"] = Field(
+        "io", description="io: the answer alone. cot: a line of reasoning before it."
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="Further attempts after an unusable answer, before the fallback.",
+    )
+    decide_every: int = Field(
+        1,
+        ge=1,
+        le=100_000,
+        description="Days between an LLM worker's decisions; it holds in between.",
+    )
     memory: Memory = Memory()
-    budget_tokens: int | None = Field(None, ge=0, description="Prompt and completion tokens after which the run stops.")
-    budget_usd: float | None = Field(None, ge=0, description="Dollars after which the run stops; needs prices.")
+    budget_tokens: int | None = Field(
+        None, ge=0, description="Prompt and completion tokens after which the run stops."
+    )
+    budget_usd: float | None = Field(
+        None, ge=0, description="Dollars after which the run stops; needs prices."
+    )
     others: dict[str, Serving] = Field(
-        default_factory=dict, description="Further models by name, for cohorts and the planner to choose."
+        default_factory=dict,
+        description="Further models by name, for cohorts and the planner to choose.",
     )

@@ -20,12 +20,17 @@ class CohortConfig(Section):
     name: str = Field(pattern=_NAME, description="Unique; seeds the cohort's random numbers.")
     rule: str = Field(description=f"{', '.join(RULE_NAMES)}, llm, or package.module:Class.")
     size: int = Field(ge=1, le=100_000_000, description="Agents.")
-    parameters: dict[str, float] = Field(default_factory=dict, description="The rule's parameters, by name.")
+    parameters: dict[str, float] = Field(
+        default_factory=dict, description="The rule's parameters, by name."
+    )
     objective: Literal["egotistical", "altruistic", "adversarial"] = Field(
         "egotistical",
         description="What an LLM cohort is told to want: its own utility, social welfare, or as little of it as possible.",
     )
-    llm: str | None = Field(None, description="Of an LLM cohort: the name in llm.others of what answers it; unset: llm itself.")
+    llm: str | None = Field(
+        None,
+        description="Of an LLM cohort: the name in llm.others of what answers it; unset: llm itself.",
+    )
 
 
 class Personas(Section):
@@ -35,14 +40,23 @@ class Personas(Section):
         "same people, written out once by the model.",
     )
     correlation: float = Field(
-        0.5, ge=-1, le=1, description="Rank correlation of an agent's skill with the median pay of its persona's occupation."
+        0.5,
+        ge=-1,
+        le=1,
+        description="Rank correlation of an agent's skill with the median pay of its persona's occupation.",
     )
 
 
 class Population(Section):
-    mechanical: int = Field(2000, ge=0, le=100_000_000, description="Mechanical workers: half adaptive, half quantal.")
-    llm: int = Field(16, ge=0, le=100_000, description="Workers whose decisions a language model writes.")
-    cohorts: tuple[CohortConfig, ...] | None = Field(None, description="The full form; replaces `mechanical` and `llm`.")
+    mechanical: int = Field(
+        2000, ge=0, le=100_000_000, description="Mechanical workers: half adaptive, half quantal."
+    )
+    llm: int = Field(
+        16, ge=0, le=100_000, description="Workers whose decisions a language model writes."
+    )
+    cohorts: tuple[CohortConfig, ...] | None = Field(
+        None, description="The full form; replaces `mechanical` and `llm`."
+    )
     shares: dict[str, Bounded] = Field(
         default_factory=dict,
         description="Share of the people per cohort; `llm` names all LLM cohorts together (0.2 unless given). "
@@ -78,7 +92,9 @@ def shares_of_people(cohorts: Sequence[CohortConfig], given: dict[str, float]) -
     open_mechanical = [c for c in mechanical if c.name not in shares]
     if open_llm:
         rest = 1 - sum(shares.values())
-        together = given.get(LLM_RULE, 0.2 if mechanical else 1.0) - sum(shares.get(c.name, 0) for c in llm)
+        together = given.get(LLM_RULE, 0.2 if mechanical else 1.0) - sum(
+            shares.get(c.name, 0) for c in llm
+        )
         together = together if open_mechanical else rest
         for c in open_llm:
             shares[c.name] = together * c.size / sum(c.size for c in open_llm)

@@ -13,16 +13,28 @@ class Memory(Section):
     """The ingredients of in-context learning; each has a switch."""
 
     window: int = Field(
-        4, ge=0, le=1000, description="Days (a worker) or years (a planner) of recent history: so many to twice as many. 0: none."
+        4,
+        ge=0,
+        le=1000,
+        description="Days (a worker) or years (a planner) of recent history: so many to twice as many. 0: none.",
     )
-    best: int = Field(5, ge=0, le=50, description="Best distinct choices so far, each with what it brought. 0: none.")
+    best: int = Field(
+        5,
+        ge=0,
+        le=50,
+        description="Best distinct choices so far, each with what it brought. 0: none.",
+    )
     statistics: bool = Field(True, description="Mean and spread of all that has been lived.")
-    direction_hint: bool = Field(True, description="Whether the last change raised or lowered the result.")
+    direction_hint: bool = Field(
+        True, description="Whether the last change raised or lowered the result."
+    )
     exploration: bool = Field(
         True,
         description="The cue to try something new; not in the last tenth of the run, nor, for workers, on a year's last day.",
     )
-    exploitation: bool = Field(True, description="The cue of the best so far, and to take it where exploration ends.")
+    exploitation: bool = Field(
+        True, description="The cue of the best so far, and to take it where exploration ends."
+    )
 
 
 class PlannerMemory(Memory):
@@ -50,28 +62,46 @@ class Planner(Section):
         "given.",
     )
     memory: PlannerMemory = PlannerMemory()
-    exploration_rate: Bounded = Field(0.3, description="Share of the years in which in_context tries a random change.")
-    max_change: int = Field(
-        20, ge=10, le=100, multiple_of=10, description="Percentage points that in_context and llm may move a rate in a year."
+    exploration_rate: Bounded = Field(
+        0.3, description="Share of the years in which in_context tries a random change."
     )
-    llm: str | None = Field(None, description="The name in llm.others of what answers an llm planner; unset: llm itself.")
+    max_change: int = Field(
+        20,
+        ge=10,
+        le=100,
+        multiple_of=10,
+        description="Percentage points that in_context and llm may move a rate in a year.",
+    )
+    llm: str | None = Field(
+        None,
+        description="The name in llm.others of what answers an llm planner; unset: llm itself.",
+    )
     elasticity: Positive | tuple[Positive, ...] | None = Field(
         None,
         description="Of income to the net-of-tax rate, for the saez planners: one, or one per bracket. Unset: the economy's own, "
         "1/(d-1), with curvature the compensated 1/(d-1+eta).",
     )
-    rate_bounds: tuple[Bounded, Bounded] = Field((0.0, 1.0), description="Lowest and highest rate of flat and optimum.")
-    compared_with: tuple[Literal["us_federal", "flat", "saez", "saez_self_consistent", "optimum", "uniform_50"], ...] = Field(
+    rate_bounds: tuple[Bounded, Bounded] = Field(
+        (0.0, 1.0), description="Lowest and highest rate of flat and optimum."
+    )
+    compared_with: tuple[
+        Literal["us_federal", "flat", "saez", "saez_self_consistent", "optimum", "uniform_50"], ...
+    ] = Field(
         ("us_federal", "flat", "saez", "optimum"),
         description="Planners whose schedules a run's closing table shows beside the final one (optimum compiles for seconds).",
     )
-    monotone: bool = Field(False, description="Whether the optimum's rates may not fall from bracket to bracket.")
+    monotone: bool = Field(
+        False, description="Whether the optimum's rates may not fall from bracket to bracket."
+    )
 
 
 class Elections(Section):
     """Of the leader, with planner.kind elected; or whether a standing planner stays, with `retention`. docs/elections.md."""
 
-    retention: bool = Field(False, description="Whether the workers vote each year to keep the planner or to replace it.")
+    retention: bool = Field(
+        False,
+        description="Whether the workers vote each year to keep the planner or to replace it.",
+    )
     method: Literal["plurality", "approval", "instant_runoff", "borda"] = Field(
         "plurality", description="How votes for a leader are cast and counted."
     )
@@ -79,10 +109,20 @@ class Elections(Section):
         True,
         description="Whether those who are asked decide to stand and announce rates; otherwise all stand and announce none.",
     )
-    candidates: int = Field(8, ge=1, le=127, description="Workers who are asked to stand, the leader and others drawn by lot.")
-    eligible: tuple[str, ...] | None = Field(None, description="Cohorts whose members may stand; unset: all.")
+    candidates: int = Field(
+        8,
+        ge=1,
+        le=127,
+        description="Workers who are asked to stand, the leader and others drawn by lot.",
+    )
+    eligible: tuple[str, ...] | None = Field(
+        None, description="Cohorts whose members may stand; unset: all."
+    )
     term_limit: int | None = Field(
-        None, ge=1, le=1_000_000, description="Years in a row after which a leader may not stand at the next election."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Years in a row after which a leader may not stand at the next election.",
     )
     noise: float = Field(
         0.01,
@@ -90,12 +130,18 @@ class Elections(Section):
         le=100,
         description="Gumbel deviate in a mechanical voter's valuation of a candidate, as a share of its full-time income.",
     )
-    cost: float = Field(0.0, ge=0, le=1e9, description="$/year of gain that standing must bring a mechanical worker.")
+    cost: float = Field(
+        0.0,
+        ge=0,
+        le=1e9,
+        description="$/year of gain that standing must bring a mechanical worker.",
+    )
 
 
 class Schedule(Section):
     brackets: Literal["flat", "three", "us_federal"] | tuple[float, ...] = Field(
-        "us_federal", description="Named brackets or thresholds in $/year, the first 0, strictly increasing."
+        "us_federal",
+        description="Named brackets or thresholds in $/year, the first 0, strictly increasing.",
     )
     rates: Bounded | tuple[Bounded, ...] | None = Field(
         None,

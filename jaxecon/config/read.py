@@ -19,7 +19,9 @@ from jaxecon.core.errors import UserError
 # --- reading and writing -------------------------------------------------------------------------------------------
 
 
-def load(source: "str | Path | dict[str, Any] | Config | None" = None, overrides: Sequence[str] = ()) -> Config:
+def load(
+    source: "str | Path | dict[str, Any] | Config | None" = None, overrides: Sequence[str] = ()
+) -> Config:
     """The configuration from a YAML file, a dict, a Config or nothing (the defaults), with `key=value` overrides on top.
 
     Raises UserError: one line with the setting, the value and the accepted range.
@@ -51,7 +53,9 @@ class YamlNumbers(yaml.SafeLoader):
 
 
 YamlNumbers.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
 )
 
 
@@ -63,7 +67,9 @@ class _UniqueKeys(YamlNumbers):
         if len(mapping) != len(node.value):
             names = [key.value for key, _ in node.value]
             twice = next(name for name in names if names.count(name) > 1)
-            raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{twice} is given twice", node.start_mark
+            )
         return mapping
 
 
@@ -78,11 +84,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"configuration: {path}{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None
+        raise UserError(
+            f"configuration: {path}{where}: {getattr(error, 'problem', None) or 'not YAML'}"
+        ) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise UserError(f"configuration: {path}: holds a {type(tree).__name__}; a mapping of settings is needed")
+        raise UserError(
+            f"configuration: {path}: holds a {type(tree).__name__}; a mapping of settings is needed"
+        )
     return tree
 
 
@@ -124,12 +134,16 @@ def set_in(tree: dict[str, Any], key: str, value: Any, option: str = "") -> None
 def _validate(tree: dict[str, Any]) -> Config:
     for key in tree:
         if not isinstance(key, str):
-            raise UserError(f"{key!r}: no such setting; {one_of(list(Config.model_fields), str(key))}")
+            raise UserError(
+                f"{key!r}: no such setting; {one_of(list(Config.model_fields), str(key))}"
+            )
     try:
         return Config.model_validate(tree)
     except pydantic.ValidationError as error:
         # an unknown name first, since other complaints are often its consequence; then the most precise place
-        problems = sorted(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", -len(_path(e))))
+        problems = sorted(
+            error.errors(), key=lambda e: (e["type"] != "extra_forbidden", -len(_path(e)))
+        )
         settings = {_path(p)[:2] for p in problems}
         more = f" (and {len(settings) - 1} more)" if len(settings) > 1 else ""
         raise UserError(_explain(problems[0]) + more) from None
@@ -141,7 +155,9 @@ def _path(problem: Any) -> tuple[str, ...]:
 
 def _is_union_tag(part: object) -> bool:
     """pydantic puts the names of a union's members into the location; they are no part of the user's key."""
-    return isinstance(part, str) and ("[" in part or part.startswith("constrained-") or part in ("float", "int", "str", "bool"))
+    return isinstance(part, str) and (
+        "[" in part or part.startswith("constrained-") or part in ("float", "int", "str", "bool")
+    )
 
 
 def _explain(problem: Any) -> str:

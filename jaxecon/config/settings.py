@@ -19,19 +19,27 @@ from jaxecon.config.recording import CheckpointPolicy, Record
 class Config(Section):
     """Everything that decides a run."""
 
-    seed: int = Field(0, ge=0, lt=2**32, description="Of the people, and of all draws unless draw_seed is given.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Of the people, and of all draws unless draw_seed is given."
+    )
     draw_seed: int | None = Field(
-        None, ge=0, lt=2**32, description="Of what happens to the people: their draws, the planner's and the model's."
+        None,
+        ge=0,
+        lt=2**32,
+        description="Of what happens to the people: their draws, the planner's and the model's.",
     )
     years: int = Field(4, ge=1, le=10_000_000, description="Tax years.")
     precision: Literal["auto", "float32", "float64"] = Field(
-        "auto", description="Of the economy's arrays. auto: float64 with preferences.consumption_curvature > 0, else float32."
+        "auto",
+        description="Of the economy's arrays. auto: float64 with preferences.consumption_curvature > 0, else float32.",
     )
     device: Literal["auto", "cpu"] = Field(
-        "auto", description="Where the economy is computed: JAX's default device, or the CPU, which leaves a GPU to the engine."
+        "auto",
+        description="Where the economy is computed: JAX's default device, or the CPU, which leaves a GPU to the engine.",
     )
     devices: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
-        1, description="Over how many devices of that kind a run spreads the agents of its mechanical cohorts, in equal parts."
+        1,
+        description="Over how many devices of that kind a run spreads the agents of its mechanical cohorts, in equal parts.",
     )
     year: Year = Year()
     population: Population = Population()
@@ -60,8 +68,14 @@ class Config(Section):
         if p.cohorts is not None:
             return p.cohorts
         adaptive = (p.mechanical + 1) // 2
-        sizes = (("adaptive", "adaptive", adaptive), ("quantal", "quantal", p.mechanical - adaptive), ("llm", LLM_RULE, p.llm))
-        return tuple(CohortConfig(name=name, rule=rule, size=size) for name, rule, size in sizes if size)
+        sizes = (
+            ("adaptive", "adaptive", adaptive),
+            ("quantal", "quantal", p.mechanical - adaptive),
+            ("llm", LLM_RULE, p.llm),
+        )
+        return tuple(
+            CohortConfig(name=name, rule=rule, size=size) for name, rule, size in sizes if size
+        )
 
     @property
     def planner_kind(self) -> str:
@@ -84,8 +98,13 @@ class Config(Section):
     @property
     def servings(self) -> dict[str | None, Serving]:
         """The models that this run asks, by their name in llm.others; None is `llm` itself."""
-        asked = [c.llm for c in self.cohorts if c.rule == LLM_RULE] + ([self.planner.llm] if self.planner_kind == "llm" else [])
-        return {name: self.llm if name is None else self.llm.others[name] for name in dict.fromkeys(asked)}
+        asked = [c.llm for c in self.cohorts if c.rule == LLM_RULE] + (
+            [self.planner.llm] if self.planner_kind == "llm" else []
+        )
+        return {
+            name: self.llm if name is None else self.llm.others[name]
+            for name in dict.fromkeys(asked)
+        }
 
     @property
     def shares(self) -> dict[str, float]:
@@ -102,7 +121,9 @@ class Config(Section):
         names = [c.name for c in cohorts]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"population.cohorts: name {name!r} is given {names.count(name)} times; names must be unique")
+                raise ValueError(
+                    f"population.cohorts: name {name!r} is given {names.count(name)} times; names must be unique"
+                )
         for i, cohort in enumerate(cohorts):
             if ":" not in cohort.rule and cohort.rule not in (*RULE_NAMES, LLM_RULE):
                 raise ValueError(
@@ -110,20 +131,30 @@ class Config(Section):
                     f"{one_of((*RULE_NAMES, LLM_RULE), cohort.rule)}, or package.module:Class"
                 )
             if cohort.rule != LLM_RULE and cohort.name == LLM_RULE:
-                raise ValueError(f"population.cohorts.{i}.name: 'llm'; stands for the LLM cohorts together, take another")
+                raise ValueError(
+                    f"population.cohorts.{i}.name: 'llm'; stands for the LLM cohorts together, take another"
+                )
             if cohort.rule == LLM_RULE and cohort.name == "planner":
-                raise ValueError(f"population.cohorts.{i}.name: 'planner'; the planner's own, take another")
+                raise ValueError(
+                    f"population.cohorts.{i}.name: 'planner'; the planner's own, take another"
+                )
             if cohort.rule != LLM_RULE and cohort.objective != "egotistical":
                 raise ValueError(
                     f"population.cohorts.{i}.objective: {cohort.objective!r}; of LLM cohorts, others have the rules altruistic "
                     "and adversarial"
                 )
             if cohort.rule != LLM_RULE and cohort.llm is not None:
-                raise ValueError(f"population.cohorts.{i}.llm: {cohort.llm!r}; of LLM cohorts (rule: llm)")
-        chosen = {f"population.cohorts.{i}.llm": c.llm for i, c in enumerate(cohorts)} | {"planner.llm": self.planner.llm}
+                raise ValueError(
+                    f"population.cohorts.{i}.llm: {cohort.llm!r}; of LLM cohorts (rule: llm)"
+                )
+        chosen = {f"population.cohorts.{i}.llm": c.llm for i, c in enumerate(cohorts)} | {
+            "planner.llm": self.planner.llm
+        }
         for setting, model in chosen.items():
             if model is not None and model not in self.llm.others:
-                raise ValueError(f"{setting}: {model!r}; a name in llm.others: {', '.join(self.llm.others) or '(none is given)'}")
+                raise ValueError(
+                    f"{setting}: {model!r}; a name in llm.others: {', '.join(self.llm.others) or '(none is given)'}"
+                )
         for other, serving in self.servings.items():
             where = "llm" if other is None else f"llm.others.{other}"
             if self.llm.max_tokens > serving.max_model_len // 2:
@@ -131,18 +162,28 @@ class Config(Section):
                     f"llm.max_tokens: {self.llm.max_tokens}; at most half of {where}.max_model_len ({serving.max_model_len})"
                 )
             if (serving.engine == "replay") != (serving.transcript is not None):
-                raise ValueError(f"{where}.transcript: {serving.transcript!r}; give it with {where}.engine=replay, and only then")
+                raise ValueError(
+                    f"{where}.transcript: {serving.transcript!r}; give it with {where}.engine=replay, and only then"
+                )
         priced = any(s.price.prompt + s.price.completion for s in self.servings.values())
         if self.llm.budget_usd is not None and self.needs_engine and not priced:
-            raise ValueError(f"llm.budget_usd: {self.llm.budget_usd:g}; needs llm.price, dollars per million tokens")
+            raise ValueError(
+                f"llm.budget_usd: {self.llm.budget_usd:g}; needs llm.price, dollars per million tokens"
+            )
         if self.satisfaction.every_days > self.year.days:
-            raise ValueError(f"satisfaction.every_days: {self.satisfaction.every_days}; at most year.days = {self.year.days}")
+            raise ValueError(
+                f"satisfaction.every_days: {self.satisfaction.every_days}; at most year.days = {self.year.days}"
+            )
         if not self.satisfaction.tolerance[0] <= self.satisfaction.tolerance[1]:
-            raise ValueError(f"satisfaction.tolerance: {list(self.satisfaction.tolerance)}; two numbers, the first not larger")
+            raise ValueError(
+                f"satisfaction.tolerance: {list(self.satisfaction.tolerance)}; two numbers, the first not larger"
+            )
         shares_of_people(cohorts, self.population.shares)
         curvature = self.preferences.consumption_curvature
         if self.precision == "float32" and curvature > 1:
-            raise ValueError("precision: 'float32'; preferences.consumption_curvature above 1 needs float64 (auto takes it)")
+            raise ValueError(
+                "precision: 'float32'; preferences.consumption_curvature above 1 needs float64 (auto takes it)"
+            )
         if curvature > 1 and self.needs_engine:
             raise ValueError(
                 f"preferences.consumption_curvature: {curvature:g}; at most 1 with language models: utilities beyond differ in "
@@ -154,7 +195,9 @@ class Config(Section):
                 f"so it needs preferences.consumption_curvature = 0, not {curvature:g}"
             )
         if (self.population.skills == "file") != (self.population.file is not None):
-            raise ValueError(f"population.file: {self.population.file!r}; give it with population.skills=file, and only then")
+            raise ValueError(
+                f"population.file: {self.population.file!r}; give it with population.skills=file, and only then"
+            )
         thresholds = self.schedule.brackets
         if not isinstance(thresholds, str):
             increasing = all(a < b for a, b in pairwise(thresholds))
@@ -166,30 +209,51 @@ class Config(Section):
         eligible = self.elections.eligible
         for name in eligible or ():
             if name not in names:
-                raise ValueError(f"elections.eligible: {name!r}; no such cohort; {one_of(names, name)}")
+                raise ValueError(
+                    f"elections.eligible: {name!r}; no such cohort; {one_of(names, name)}"
+                )
         if eligible == ():
             raise ValueError("elections.eligible: []; one cohort at least, or unset for all")
         if self.elections.retention and self.planner_kind == "elected":
-            raise ValueError("elections.retention: True; of a standing planner, and planner.kind elected has none")
+            raise ValueError(
+                "elections.retention: True; of a standing planner, and planner.kind elected has none"
+            )
         if self.dynamics.saving.enabled and self.preferences.consumption_curvature > 0:
             eta = self.preferences.consumption_curvature
-            raise ValueError(f"dynamics.saving.enabled: True; with preferences.consumption_curvature 0, not {eta:g}")
-        if self.dynamics.saving.tax == OPTIMUM and self.welfare.function in ("rawlsian", "atkinson"):
+            raise ValueError(
+                f"dynamics.saving.enabled: True; with preferences.consumption_curvature 0, not {eta:g}"
+            )
+        if self.dynamics.saving.tax == OPTIMUM and self.welfare.function in (
+            "rawlsian",
+            "atkinson",
+        ):
             raise ValueError(
                 f"dynamics.saving.tax: {OPTIMUM!r}; for welfare with fixed weights, not {self.welfare.function} (give a number)"
             )
         if self.holds_elections and self.dynamics.skills.enabled:
-            raise ValueError("dynamics.skills.enabled: True; elections are held among people whose skills stay what they are")
+            raise ValueError(
+                "dynamics.skills.enabled: True; elections are held among people whose skills stay what they are"
+            )
         if self.holds_elections and self.devices != 1:
             raise ValueError(f"devices: {self.devices}; elections are held on one device")
         low, high = self.planner.rate_bounds
         if not low < high:
-            raise ValueError(f"planner.rate_bounds: {[low, high]}; two rates in [0, 1], the first smaller")
+            raise ValueError(
+                f"planner.rate_bounds: {[low, high]}; two rates in [0, 1], the first smaller"
+            )
         rates = self.schedule.rates
-        count = {"flat": 1, "three": 3, "us_federal": 7}[thresholds] if isinstance(thresholds, str) else len(thresholds)
+        count = (
+            {"flat": 1, "three": 3, "us_federal": 7}[thresholds]
+            if isinstance(thresholds, str)
+            else len(thresholds)
+        )
         if isinstance(rates, tuple) and len(rates) != count:
-            raise ValueError(f"schedule.rates: {len(rates)} rates for {count} brackets; one for all, or one per bracket")
+            raise ValueError(
+                f"schedule.rates: {len(rates)} rates for {count} brackets; one for all, or one per bracket"
+            )
         elasticity = self.planner.elasticity
         if isinstance(elasticity, tuple) and len(elasticity) != count:
-            raise ValueError(f"planner.elasticity: {len(elasticity)} for {count} brackets; one for all, or one per bracket")
+            raise ValueError(
+                f"planner.elasticity: {len(elasticity)} for {count} brackets; one for all, or one per bracket"
+            )
         return self

@@ -34,4 +34,6 @@ def keep_compiled() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
     # an entry that cannot be read or written costs the time to compile, and nothing else
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache", UserWarning)
+    warnings.filterwarnings(
+        "ignore", "Error (reading|writing) persistent compilation cache", UserWarning
+    )

@@ -33,12 +33,18 @@ def named_key(seed: int | Array, *names: str) -> Array:
 def draw(key: Array, year: int | Array, day: int | Array, n: int) -> Draws:
     """The draws of agents 0..n-1 on one day under a key of `named_key`. year, day: scalars, traced or not."""
     index = jnp.arange(n, dtype=jnp.uint32)
-    return Draws(*threefry_2x32(_fold_in(_fold_in(jax.random.key_data(key), year), day), index, jnp.zeros_like(index)))
+    return Draws(
+        *threefry_2x32(
+            _fold_in(_fold_in(jax.random.key_data(key), year), day), index, jnp.zeros_like(index)
+        )
+    )
 
 
 def _fold_in(key: Array, number: int | Array) -> Array:
     """jax.random.fold_in on key data (2,), fused with what follows instead of a loop of its own."""
-    return jnp.stack(threefry_2x32(key, jnp.zeros((), jnp.uint32), jnp.asarray(number).astype(jnp.uint32)))
+    return jnp.stack(
+        threefry_2x32(key, jnp.zeros((), jnp.uint32), jnp.asarray(number).astype(jnp.uint32))
+    )
 
 
 def threefry_2x32(key: Array, first: Array, second: Array) -> tuple[Array, Array]:

@@ -26,13 +26,17 @@ def first_line(error: BaseException) -> str:
 
 _JAX_ERRORS = ("JaxRuntimeError", "XlaRuntimeError")
 
-_NO_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # the first on a GPU, the second alone on a CPU
+_NO_MEMORY = re.compile(
+    "RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE
+)  # the first on a GPU, the second alone on a CPU
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory, the machine's or a GPU's, was not enough."""
     # by name, not imported: JAX may not be loaded
-    return isinstance(error, MemoryError) or (type(error).__name__ in _JAX_ERRORS and bool(_NO_MEMORY.search(str(error))))
+    return isinstance(error, MemoryError) or (
+        type(error).__name__ in _JAX_ERRORS and bool(_NO_MEMORY.search(str(error)))
+    )
 
 
 class EngineError(RuntimeError):

@@ -77,7 +77,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 @contextmanager
 def atomically(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the path's place when the block ends without an error."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
         try:
             yield cast(BinaryIO, file)
             file.flush()

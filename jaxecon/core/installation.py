@@ -21,11 +21,19 @@ def check_ours(name: str, mark: str) -> None:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError:
-        raise UserError(f"{name}: this installation of jaxecon ({__version__}) is without it; install jaxecon again") from None
+        raise UserError(
+            f"{name}: this installation of jaxecon ({__version__}) is without it; install jaxecon again"
+        ) from None
     found = Path(module.__file__).resolve() if module.__file__ else None
     if found is not None and found.parent == ours and getattr(module, mark, None) == "jaxecon":
         return
     owners: Mapping[str, Sequence[str]] = metadata.packages_distributions()
     others = [other for other in dict.fromkeys(owners.get(name, ())) if other != "jaxecon"]
-    remedy = f"pip uninstall {' '.join(others)}" if others else "move it away, or run from another folder"
-    raise UserError(f"{name}: the module that Python finds at {found or module} is not jaxecon's ({__version__}); {remedy}")
+    remedy = (
+        f"pip uninstall {' '.join(others)}"
+        if others
+        else "move it away, or run from another folder"
+    )
+    raise UserError(
+        f"{name}: the module that Python finds at {found or module} is not jaxecon's ({__version__}); {remedy}"
+    )

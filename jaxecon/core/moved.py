@@ -70,7 +70,9 @@ class MovedModules:
     """An import finder, asked last, that says where a module's names are now. It finds nothing itself."""
 
     @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> None:
         """Raises ModuleNotFoundError for an old path, with the new one."""
         if name in MOVED:
             raise ModuleNotFoundError(f"{name} has moved to {MOVED[name]}", name=name)

@@ -22,11 +22,16 @@ import numpy as np
 from jaxecon.core.errors import UserError, first_line
 
 COORDINATOR, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-GONE, _LOST_STATUS = "jaxecon: another process of this run has gone; start all again, with resume", 3
+GONE, _LOST_STATUS = (
+    "jaxecon: another process of this run has gone; start all again, with resume",
+    3,
+)
 _LONGEST = 2000  # bytes of a message
 _PATIENCE = 10.0  # seconds for the others to end too
 _leaving = threading.Event()
-_LOST = re.compile(r"gloo|nccl|coordination service|connection (closed|reset)|heartbeat", re.IGNORECASE)
+_LOST = re.compile(
+    r"gloo|nccl|coordination service|connection (closed|reset)|heartbeat", re.IGNORECASE
+)
 
 T = TypeVar("T")
 
@@ -47,7 +52,9 @@ def join_hosts(seconds: int = 300) -> None:
     if any(given.values()):
         missing = [name for name, value in given.items() if not value]
         if missing:
-            raise UserError(f"--join-hosts: {' and '.join(missing)} not set; all of {', '.join(given)}, or none under Slurm")
+            raise UserError(
+                f"--join-hosts: {' and '.join(missing)} not set; all of {', '.join(given)}, or none under Slurm"
+            )
         assert address is not None
         if not re.fullmatch(r".+:\d+", address):
             raise UserError(f"{COORDINATOR}: {address!r}; the first process's host:port")
@@ -61,7 +68,10 @@ def join_hosts(seconds: int = 300) -> None:
     def give_up() -> None:
         others = "the others" if count is None else f"{count} processes"
         where = f" at {address}" if address else ""
-        _end(f"jaxecon: --join-hosts: {others} did not all come together{where} within {seconds} s", 2)
+        _end(
+            f"jaxecon: --join-hosts: {others} did not all come together{where} within {seconds} s",
+            2,
+        )
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
@@ -69,8 +79,14 @@ def join_hosts(seconds: int = 300) -> None:
     waiting.daemon = True
     waiting.start()
     try:
-        if index == 0 and address is not None and not os.environ.get("JAX_COORDINATOR_BIND_ADDRESS"):
-            _server(int(address.rsplit(":", 1)[1])).close()  # a port that is taken: JAX raises, or dies of a segmentation fault
+        if (
+            index == 0
+            and address is not None
+            and not os.environ.get("JAX_COORDINATOR_BIND_ADDRESS")
+        ):
+            _server(
+                int(address.rsplit(":", 1)[1])
+            ).close()  # a port that is taken: JAX raises, or dies of a segmentation fault
         jax.distributed.initialize(address, count, index, initialization_timeout=seconds + 60)
         jax.devices()  # on a CPU the processes meet a second time
     except (ValueError, TypeError) as error:
@@ -78,10 +94,14 @@ def join_hosts(seconds: int = 300) -> None:
             f"--join-hosts: nothing says where the other processes are ({error}); set {', '.join(given)}, or start under Slurm"
         ) from error
     except (OSError, OverflowError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "RPC server" not in str(error):  # not of the port: others may have gone
+        if isinstance(error, RuntimeError) and "RPC server" not in str(
+            error
+        ):  # not of the port: others may have gone
             raise
         where = f" at {address}" if address else ""
-        raise UserError(f"--join-hosts: cannot listen{where} ({first_line(error)}); take another port") from error
+        raise UserError(
+            f"--join-hosts: cannot listen{where} ({first_line(error)}); take another port"
+        ) from error
     finally:
         waiting.cancel()
     if has_several_processes():
@@ -117,7 +137,10 @@ def together(action: Callable[[], T]) -> T:
         result = action()
     except Exception as error:
         said, raised = first_line(error), error
-    heard = [bytes(line).rstrip(b"\0").decode(errors="replace") for line in multihost_utils.process_allgather(_packed(said))]
+    heard = [
+        bytes(line).rstrip(b"\0").decode(errors="replace")
+        for line in multihost_utils.process_allgather(_packed(said))
+    ]
     if raised is not None:
         raise raised
     if any(heard):
@@ -166,7 +189,9 @@ def _tell_of_failures() -> None:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if is_loss(error) and not _leaving.is_set():  # heard of by a collective before `_watch` hears of it
+        if (
+            is_loss(error) and not _leaving.is_set()
+        ):  # heard of by a collective before `_watch` hears of it
             _end(GONE, _LOST_STATUS)
         show(kind, error, trace)
         if not _leaving.is_set():
@@ -217,7 +242,8 @@ def _watch(host: str | None) -> None:
         connection.sendall(token.encode())
     except OSError as error:
         print(
-            f"jaxecon: no connection to {host or name}:{port} ({error}): a lost process is noticed after minutes", file=sys.stderr
+            f"jaxecon: no connection to {host or name}:{port} ({error}): a lost process is noticed after minutes",
+            file=sys.stderr,
         )
         return
     threading.Thread(target=follow, args=(connection,), daemon=True).start()
@@ -226,7 +252,9 @@ def _watch(host: str | None) -> None:
 def _server(port: int) -> socket.socket:
     """Listening on all of this machine's addresses. Raises OSError, OverflowError."""
     both = socket.has_dualstack_ipv6()
-    return socket.create_server(("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both)
+    return socket.create_server(
+        ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both
+    )
 
 
 def _jax() -> Any:

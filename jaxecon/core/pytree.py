@@ -25,7 +25,9 @@ def pytree(cls: type[T]) -> type[T]:
     JAX rebuilds a pytree around tracers and placeholders, so `__post_init__` (where a user's values are
     checked) must not run then: unflattening sets the fields directly.
     """
-    cls = dataclasses.dataclass(frozen=True, eq=False)(cls)  # arrays have no truth value to compare by
+    cls = dataclasses.dataclass(frozen=True, eq=False)(
+        cls
+    )  # arrays have no truth value to compare by
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = tuple(f.name for f in fields if not f.metadata.get("static"))
     statics = tuple(f.name for f in fields if f.metadata.get("static"))
@@ -35,7 +37,9 @@ def pytree(cls: type[T]) -> type[T]:
 
     def flatten_with_keys(obj: T) -> tuple[tuple[tuple[object, object], ...], tuple[object, ...]]:
         children, aux = flatten(obj)
-        return tuple((jax.tree_util.GetAttrKey(n), c) for n, c in zip(leaves, children, strict=True)), aux
+        return tuple(
+            (jax.tree_util.GetAttrKey(n), c) for n, c in zip(leaves, children, strict=True)
+        ), aux
 
     def unflatten(aux: tuple[object, ...], children: Iterable[Any]) -> T:
         obj = object.__new__(cls)
@@ -59,7 +63,9 @@ def shown(values: np.ndarray, wrong: np.ndarray) -> str:
         return f"{values.tolist()}"
     count = int(np.sum(wrong))
     first = np.argwhere(wrong)[0].tolist()
-    return f"{values[tuple(first)]} at index {', '.join(map(str, first))}" + (f" (and {count - 1} more)" if count > 1 else "")
+    return f"{values[tuple(first)]} at index {', '.join(map(str, first))}" + (
+        f" (and {count - 1} more)" if count > 1 else ""
+    )
 
 
 def concrete(value: object) -> np.ndarray | None:

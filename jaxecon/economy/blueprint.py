@@ -64,12 +64,22 @@ def blueprint(config: Config) -> Blueprint:
     def scalar(x: float) -> np.ndarray:
         return np.asarray(x, dtype)
 
-    tolerance = (*(scalar(x) for x in satisfaction.tolerance), scalar(satisfaction.width)) if satisfaction.judged else None
+    tolerance = (
+        (*(scalar(x) for x in satisfaction.tolerance), scalar(satisfaction.width))
+        if satisfaction.judged
+        else None
+    )
     return Blueprint(
         seed=np.asarray(config.seed, np.uint32),
         draw_seed=np.asarray(config.seed_of_draws, np.uint32),
-        weights={name: scalar(weight) for name, weight in survey_weights(sizes, config.shares).items()},
-        skills={name: microdata_skill(config, name, size) for name, size in sizes.items() if population.skills == "file"},
+        weights={
+            name: scalar(weight) for name, weight in survey_weights(sizes, config.shares).items()
+        },
+        skills={
+            name: microdata_skill(config, name, size)
+            for name, size in sizes.items()
+            if population.skills == "file"
+        },
         parameters=parameters,
         disutility_exponent=scalar(given.disutility_exponent),
         max_hours=scalar(given.max_hours),
@@ -91,23 +101,36 @@ def blueprint(config: Config) -> Blueprint:
 
 def _dynamics(config: Config) -> Dynamics:
     """The scalars of what is switched on."""
-    skills, inertia, saving = config.dynamics.skills, config.dynamics.hours_inertia, config.dynamics.saving
+    skills, inertia, saving = (
+        config.dynamics.skills,
+        config.dynamics.hours_inertia,
+        config.dynamics.saving,
+    )
 
     def scalar(x: float) -> Any:
         return np.asarray(x, dtype_of(config))
 
     retirement = 0.0 if skills.working_years is None else 1 / skills.working_years
-    moving = SkillDynamics(scalar(skills.persistence), scalar(skills.learning), scalar(skills.shock), scalar(retirement))
+    moving = SkillDynamics(
+        scalar(skills.persistence),
+        scalar(skills.learning),
+        scalar(skills.shock),
+        scalar(retirement),
+    )
     saved = Saving(
         scalar(saving.return_rate),
-        scalar(0.0 if isinstance(saving.tax, str) else saving.tax),  # the optimum: `assemble` works it out
+        scalar(
+            0.0 if isinstance(saving.tax, str) else saving.tax
+        ),  # the optimum: `assemble` works it out
         scalar(saving.elasticity),
         scalar(saving.adjustment),
         scalar(saving.wealth_income_ratio),
         scalar(saving.concentration),
     )
     return Dynamics(
-        moving if skills.enabled else None, scalar(inertia) if inertia > 0 else None, saved if saving.enabled else None
+        moving if skills.enabled else None,
+        scalar(inertia) if inertia > 0 else None,
+        saved if saving.enabled else None,
     )
 
 
@@ -117,7 +140,9 @@ def _rules(config: Config) -> tuple[tuple[tuple[str, WorkerRule], ...], dict[str
         where = f"population.cohorts.{i}"
         if cohort.rule == LLM_RULE:
             if cohort.parameters:
-                raise UserError(f"{where}.parameters: {cohort.parameters}; an LLM cohort has none here, see the section llm")
+                raise UserError(
+                    f"{where}.parameters: {cohort.parameters}; an LLM cohort has none here, see the section llm"
+                )
             continue
         try:
             rule = rule_named(cohort.rule)

@@ -41,7 +41,9 @@ def build_economy(config: Config, layout: Layout | None = None) -> Economy:
     """The economy a configuration describes, on the devices of a layout. Raises UserError where it describes none."""
     nodes = skill_nodes(config)
     # what all devices take is no array of one of them
-    economy, poorest = _assemble(layout, blueprint(config), nodes if layout is None else jax.device_get(nodes))
+    economy, poorest = _assemble(
+        layout, blueprint(config), nodes if layout is None else jax.device_get(nodes)
+    )
     if config.preferences.consumption_curvature > 0 and not poorest > 0:
         raise UserError(too_poor(config.budget.public_spending, float(poorest)))
     return economy
@@ -64,7 +66,9 @@ def assemble(made_of: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Eco
     """The economy, and the smallest reference consumption. For one compiled program; works under vmap."""
     sizes, eta = dict(made_of.sizes), made_of.curvature
     dtype = made_of.penalty.dtype
-    skills = made_of.skills or {name: _skill(made_of, nodes, name, size) for name, size in sizes.items()}
+    skills = made_of.skills or {
+        name: _skill(made_of, nodes, name, size) for name, size in sizes.items()
+    }
     weights = {name: jnp.full(size, made_of.weights[name], dtype) for name, size in sizes.items()}
     skill, weight = jnp.concatenate(list(skills.values())), jnp.concatenate(list(weights.values()))
     d, most, spending = made_of.disutility_exponent, made_of.max_hours, made_of.public_spending
@@ -81,12 +85,21 @@ def assemble(made_of: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Eco
     c = _cut(jnp.broadcast_to(everyones.disutility_weight, skill.shape).astype(dtype), skills)
     x_ref = _cut(reference.consumption, skills)
     social_welfare = _social_welfare(made_of.welfare, reference, weight, skills, weights)
-    g = _cut(_marginal_weights(social_welfare, skill, everyones, weight, at_reference, adds), skills)
+    g = _cut(
+        _marginal_weights(social_welfare, skill, everyones, weight, at_reference, adds), skills
+    )
     if dynamics.saving is not None and wealth is not None and made_of.optimal_capital_tax:
-        best = optimal_capital_tax(wealth, dynamics.saving.elasticity, jnp.concatenate(list(g.values())), weight)
-        dynamics = dataclasses.replace(dynamics, saving=dataclasses.replace(dynamics.saving, tax=best))
+        best = optimal_capital_tax(
+            wealth, dynamics.saving.elasticity, jnp.concatenate(list(g.values())), weight
+        )
+        dynamics = dataclasses.replace(
+            dynamics, saving=dataclasses.replace(dynamics.saving, tax=best)
+        )
     economy = Economy(
-        cohorts={n: Cohort(s, weights[n], Preferences(c[n], d, eta, most), x_ref[n], g[n], n) for n, s in skills.items()},
+        cohorts={
+            n: Cohort(s, weights[n], Preferences(c[n], d, eta, most), x_ref[n], g[n], n)
+            for n, s in skills.items()
+        },
         parameters=made_of.parameters,
         welfare=social_welfare,
         public_spending=spending,
@@ -94,7 +107,9 @@ def assemble(made_of: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Eco
         reference=at_reference,
         reference_welfare=social_welfare(_cut(at_reference.utility, skills)),
         seed=made_of.draw_seed,
-        judgement=None if made_of.tolerance is None else Judgement(*made_of.tolerance, made_of.seed),
+        judgement=None
+        if made_of.tolerance is None
+        else Judgement(*made_of.tolerance, made_of.seed),
         dynamics=dynamics,
         untaxed_wealth=None if wealth is None else _cut(wealth, skills),
         rules=made_of.rules,
@@ -124,7 +139,11 @@ def _social_welfare(
     if kind == "rawlsian" or kind == "atkinson":
         g = jnp.ones_like(weight)
     else:
-        seen = jnp.maximum(reference.consumption, 0) if kind == "inverse_consumption" else reference.income
+        seen = (
+            jnp.maximum(reference.consumption, 0)
+            if kind == "inverse_consumption"
+            else reference.income
+        )
         g = welfare_weights(kind, seen, weight, floor)
     return SocialWelfare(_cut(g, skills), weights, kind, epsilon, floor)
 
@@ -152,7 +171,11 @@ def _skill(made_of: Blueprint, nodes: tuple[Array, Array] | None, cohort: str, s
     random = sampling == "random"
     key = named_key(made_of.seed, cohort, "skill")
     if skills == "gb2":
-        return sample_gb2(key, size, dtype=dtype, nodes=nodes) if random else gb2_skill(size, dtype=dtype, nodes=nodes)
+        return (
+            sample_gb2(key, size, dtype=dtype, nodes=nodes)
+            if random
+            else gb2_skill(size, dtype=dtype, nodes=nodes)
+        )
     if not random:
         return uniform_skill(size, dtype)
     low, high = UNIFORM_WAGE

@@ -50,9 +50,19 @@ class Layout:
         for key in path:
             size = self._size_of.get(key.key) if isinstance(key, jax.tree_util.DictKey) else None
             if size is not None and size in (shape[:1] + shape[-1:]):
-                return PartitionSpec(AXIS) if shape[0] == size else PartitionSpec(*[None] * (len(shape) - 1), AXIS)
-        of_everybody = any(getattr(key, "name", None) == "reference" for key in path) and len(shape) == 1
-        return PartitionSpec(AXIS) if of_everybody and shape[0] % self.mesh.size == 0 else PartitionSpec()
+                return (
+                    PartitionSpec(AXIS)
+                    if shape[0] == size
+                    else PartitionSpec(*[None] * (len(shape) - 1), AXIS)
+                )
+        of_everybody = (
+            any(getattr(key, "name", None) == "reference" for key in path) and len(shape) == 1
+        )
+        return (
+            PartitionSpec(AXIS)
+            if of_everybody and shape[0] % self.mesh.size == 0
+            else PartitionSpec()
+        )
 
     def described(self, tree: Tree) -> Tree:
         """The shapes and shardings of JAX arrays in a tree of them, or of shapes."""
@@ -99,14 +109,20 @@ def layout_for(config: Config) -> Layout | None:
     count = device_count(config)
     if processes.has_several_processes():
         if config.needs_engine:
-            raise UserError("--join-hosts: language models work in one process; set population.llm=0, or give up the other hosts")
+            raise UserError(
+                "--join-hosts: language models work in one process; set population.llm=0, or give up the other hosts"
+            )
         if count < len(here):
-            raise UserError(f"devices: {count}; {jax.process_count()} processes use all that they have: give {len(here)}, or all")
+            raise UserError(
+                f"devices: {count}; {jax.process_count()} processes use all that they have: give {len(here)}, or all"
+            )
     elif count == 1:
         return None
     sizes = tuple((c.name, c.size) for c in config.cohorts if c.rule != LLM_RULE)
     if not sizes:
-        raise UserError(f"devices: {config.devices}; only mechanical cohorts are spread over devices, and there is none: give 1")
+        raise UserError(
+            f"devices: {config.devices}; only mechanical cohorts are spread over devices, and there is none: give 1"
+        )
     for name, size in sizes:
         if size % count:
             raise UserError(
@@ -122,7 +138,9 @@ def device_count(config: Config) -> int:
     count = here if config.devices == "all" else config.devices
     if count > here:
         kind = "CPU devices" if config.device == "cpu" else "devices"
-        raise UserError(f"devices: {count}; JAX finds {here} {kind}: give 1{f' to {here}' if here > 1 else ''}, or all")
+        raise UserError(
+            f"devices: {count}; JAX finds {here} {kind}: give 1{f' to {here}' if here > 1 else ''}, or all"
+        )
     return count
 
 
@@ -174,7 +192,11 @@ def unplaced(tree: Tree) -> Tree:
     """What lies on several devices in one piece, which belongs to none in particular and can go beside any other arrays."""
 
     def one_piece(x: Any) -> Any:
-        return jnp.asarray(on_host(x)) if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1 else x
+        return (
+            jnp.asarray(on_host(x))
+            if isinstance(x, jax.Array) and len(x.sharding.device_set) > 1
+            else x
+        )
 
     return jax.tree.map(one_piece, tree)
 

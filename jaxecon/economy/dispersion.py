@@ -27,7 +27,11 @@ class HoursSpread:
             self._people[name] = rows, filled, preferences
 
     def of_year(
-        self, schedule: TaxSchedule, rebate: float, skills: Mapping[str, np.ndarray], hours: Mapping[str, jax.Array]
+        self,
+        schedule: TaxSchedule,
+        rebate: float,
+        skills: Mapping[str, np.ndarray],
+        hours: Mapping[str, jax.Array],
     ) -> dict[str, float]:
         """Standard deviations, h/week. rebate: the year's mean, $/year. By cohort, (n,): skills, $/year per weekly hour; hours,
         means of the year.

@@ -43,14 +43,20 @@ def leader_problem(economy: Economy) -> LeaderProblem:
     """What a leader who knows everybody's exact response maximises; LLM cohorts count as if they responded exactly. Wealth is
     what everybody wants to hold."""
     given = [cohort.preferences for cohort in economy.cohorts.values()]
-    return _leader_problem(economy, _common([p.disutility_exponent for p in given]), _common([p.max_hours for p in given]))
+    return _leader_problem(
+        economy,
+        _common([p.disutility_exponent for p in given]),
+        _common([p.max_hours for p in given]),
+    )
 
 
 @jax.jit
 def _leader_problem(economy: Economy, exponent: Array | None, cap: Array | None) -> LeaderProblem:
     everyone, welfare = economy.everyone, economy.welfare
     g = jnp.concatenate([welfare.weights[name] for name in economy.cohorts])
-    judged = SocialWelfare({"": g}, {"": everyone.weight}, welfare.kind, welfare.epsilon, welfare.floor)
+    judged = SocialWelfare(
+        {"": g}, {"": everyone.weight}, welfare.kind, welfare.epsilon, welfare.floor
+    )
     rows = everyone.preferences
     preferences = Preferences(
         rows.disutility_weight,
@@ -59,18 +65,27 @@ def _leader_problem(economy: Economy, exponent: Array | None, cap: Array | None)
         rows.max_hours if cap is None else cap,
     )
     problem = LeaderProblem.of(
-        everyone.skill, preferences, judged, everyone.weight, economy.public_spending, economy.rebate_floor
+        everyone.skill,
+        preferences,
+        judged,
+        everyone.weight,
+        economy.public_spending,
+        economy.rebate_floor,
     )
     if (capital := settled_capital(economy)) is None:
         return problem
     adds = jax.tree.map(lambda *parts: jnp.concatenate(parts), *capital.adds.values())
-    return dataclasses.replace(problem, public_spending=problem.public_spending - capital.revenue, endowment=adds)
+    return dataclasses.replace(
+        problem, public_spending=problem.public_spending - capital.revenue, endowment=adds
+    )
 
 
 def _common(by_cohort: list[Array]) -> Array | None:
     """The scalar that all cohorts share, where they do and it can be seen: responses are then much cheaper."""
     seen = [concrete(x) for x in by_cohort]
-    return by_cohort[0] if all(x is not None and x.ndim == 0 and x == seen[0] for x in seen) else None
+    return (
+        by_cohort[0] if all(x is not None and x.ndim == 0 and x == seen[0] for x in seen) else None
+    )
 
 
 def effective_sample(economy: Economy) -> float:

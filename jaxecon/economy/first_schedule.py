@@ -6,9 +6,18 @@ import numpy as np
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.precision import dtype_of
-from jaxecon.kernels.taxation import THREE_BRACKET_THRESHOLDS, US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule
+from jaxecon.kernels.taxation import (
+    THREE_BRACKET_THRESHOLDS,
+    US_FEDERAL_RATES,
+    US_FEDERAL_THRESHOLDS,
+    TaxSchedule,
+)
 
-_THRESHOLDS = {"flat": (0.0,), "three": THREE_BRACKET_THRESHOLDS, "us_federal": US_FEDERAL_THRESHOLDS}
+_THRESHOLDS = {
+    "flat": (0.0,),
+    "three": THREE_BRACKET_THRESHOLDS,
+    "us_federal": US_FEDERAL_THRESHOLDS,
+}
 
 _START_RATE = 0.5  # the paper's planner starts from 50 % everywhere
 
@@ -30,5 +39,7 @@ def first_brackets(config: Config) -> tuple[np.ndarray, np.ndarray]:
     dtype = dtype_of(config)
     held: np.ndarray = np.asarray(thresholds, dtype)
     if not np.all(np.diff(held) > 0):
-        raise UserError(f"schedule.brackets: {list(thresholds)}; as {np.dtype(dtype).name} two of them are the same")
+        raise UserError(
+            f"schedule.brackets: {list(thresholds)}; as {np.dtype(dtype).name} two of them are the same"
+        )
     return held, np.asarray(rates, dtype)

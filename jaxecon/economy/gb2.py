@@ -26,14 +26,18 @@ class GB2(NamedTuple):
 
 
 # Fitted to household incomes of the American Community Survey 2023 (arXiv 2507.15815, section 4 and its code).
-ACS_2023 = GB2(mu=72402.78177917618, sigma=2.0721070746154746, nu=0.48651871959386955, tau=1.1410398548220329)
+ACS_2023 = GB2(
+    mu=72402.78177917618, sigma=2.0721070746154746, nu=0.48651871959386955, tau=1.1410398548220329
+)
 
 
 _NEWTON_STEPS = 10  # quadratic from the left; the slowest start needs seven
 
 _NODES = 4096  # of the interpolation that populations are made by
 
-_SPAN = float(np.log(2.0**33))  # log(p/(1-p)) of the rarest 32-bit draw, and beyond the midpoints of 2^32 agents
+_SPAN = float(
+    np.log(2.0**33)
+)  # log(p/(1-p)) of the rarest 32-bit draw, and beyond the midpoints of 2^32 agents
 
 
 @partial(jax.jit, static_argnames="distribution")
@@ -78,7 +82,9 @@ def _beta_log_odds(p: Array, a: Array, b: Array) -> Array:
         log_cdf = jnp.log(betainc(a, b, jax.nn.sigmoid(v)))
         return v + (target - log_cdf) * jnp.exp(log_cdf - log_density(v))
 
-    root = jax.lax.stop_gradient(jax.lax.fori_loop(0, _NEWTON_STEPS, newton, jax.lax.stop_gradient(start)))
+    root = jax.lax.stop_gradient(
+        jax.lax.fori_loop(0, _NEWTON_STEPS, newton, jax.lax.stop_gradient(start))
+    )
     root = jnp.where(far, jax.lax.stop_gradient(asymptotic), root)
     # dv/dp = 1/f(v), carried by a term whose value is zero
     return root + (p - jax.lax.stop_gradient(p)) * jnp.exp(-log_density(root))
@@ -91,12 +97,18 @@ def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Arr
     below, above = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
     value = _log_odds(below, above, distribution)
     a, b = distribution.nu, distribution.tau
-    log_density = a * jax.nn.log_sigmoid(value) + b * jax.nn.log_sigmoid(-value) - betaln(jnp.asarray(a, dtype), b)
+    log_density = (
+        a * jax.nn.log_sigmoid(value)
+        + b * jax.nn.log_sigmoid(-value)
+        - betaln(jnp.asarray(a, dtype), b)
+    )
     return value, jnp.exp(jnp.log(below) + jnp.log(above) - log_density)
 
 
 @partial(jax.jit, static_argnames="distribution")
-def _interpolated_skill(nodes: tuple[Array, Array], below: Array, above: Array, distribution: GB2) -> Array:
+def _interpolated_skill(
+    nodes: tuple[Array, Array], below: Array, above: Array, distribution: GB2
+) -> Array:
     """Skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation: each depends on its own quantile only.
 
     The incomplete beta function costs a microsecond and a second of compilation for each shape; a million agents would
@@ -133,7 +145,9 @@ def gb2_skill(
     nodes: `gb2_nodes` of the distribution, for a caller under a trace, who need not compile them again.
     """
     below, above = midpoints(n, dtype)
-    return _interpolated_skill(nodes or gb2_nodes(below.dtype, distribution), below, above, distribution)
+    return _interpolated_skill(
+        nodes or gb2_nodes(below.dtype, distribution), below, above, distribution
+    )
 
 
 def sample_gb2(
@@ -152,4 +166,6 @@ def sample_gb2(
     dtype = dtype or jnp.result_type(float)
     bits = jax.random.bits(key, (n,), jnp.uint32)
     below, above = ((b.astype(dtype) + 0.5) / 2.0**32 for b in (bits, ~bits))
-    return _interpolated_skill(nodes or gb2_nodes(below.dtype, distribution), below, above, distribution)
+    return _interpolated_skill(
+        nodes or gb2_nodes(below.dtype, distribution), below, above, distribution
+    )

@@ -18,9 +18,13 @@ def microdata_skill(config: Config, cohort: str, size: int) -> np.ndarray:
     population, dtype = config.population, dtype_of(config)
     skill, weights = read_microdata(Path(population.file or ""), dtype)
     if population.sampling == "random":
-        chosen = uniform(draw(named_key(config.seed, cohort, "skill"), 0, 0, size).first, np.float32)
+        chosen = uniform(
+            draw(named_key(config.seed, cohort, "skill"), 0, 0, size).first, np.float32
+        )
         cumulated = np.cumsum(weights)
-        at = np.searchsorted(cumulated, np.asarray(chosen, float) * cumulated[-1], side="right").clip(0, len(skill) - 1)
+        at = np.searchsorted(
+            cumulated, np.asarray(chosen, float) * cumulated[-1], side="right"
+        ).clip(0, len(skill) - 1)
         return np.asarray(skill[at], dtype)
     return weighted_quantile_skill(skill, weights, size).astype(dtype)
 
@@ -43,11 +47,17 @@ def _microdata(path: Path, changed: int, dtype: type) -> tuple[np.ndarray, np.nd
     names = table.column_names
     column = "skill" if "skill" in names else "income"
     if column not in names:
-        raise UserError(f"{setting}: columns {', '.join(names)}; needs skill ($/year per weekly hour) or income ($/year at 40 h)")
+        raise UserError(
+            f"{setting}: columns {', '.join(names)}; needs skill ($/year per weekly hour) or income ($/year at 40 h)"
+        )
     if table.num_rows == 0:
         raise UserError(f"{setting}: holds no rows")
     values = _positive_numbers(table, column, setting, dtype)
-    weights = _positive_numbers(table, "weight", setting, dtype) if "weight" in names else np.ones_like(values)
+    weights = (
+        _positive_numbers(table, "weight", setting, dtype)
+        if "weight" in names
+        else np.ones_like(values)
+    )
     return values / (1 if column == "skill" else REFERENCE_HOURS), weights
 
 
@@ -55,10 +65,14 @@ def _positive_numbers(table: pa.Table, column: str, setting: str, dtype: type) -
     try:
         values = np.asarray(table[column].cast(pa.float64()).to_numpy())
     except (pa.ArrowException, KeyError) as error:
-        raise UserError(f"{setting}: column {column} is not one column of numbers ({first_line(error)})") from error
+        raise UserError(
+            f"{setting}: column {column} is not one column of numbers ({first_line(error)})"
+        ) from error
     with np.errstate(over="ignore"):
         stored: np.ndarray = values.astype(dtype)
     wrong = np.flatnonzero(~(np.isfinite(stored) & (stored > 0)))
     if len(wrong):
-        raise UserError(f"{setting}: column {column}, row {wrong[0] + 1}: {values[wrong[0]]:g}; must be finite and above 0")
+        raise UserError(
+            f"{setting}: column {column}, row {wrong[0] + 1}: {values[wrong[0]]:g}; must be finite and above 0"
+        )
     return values

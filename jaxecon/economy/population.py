@@ -50,7 +50,10 @@ def survey_weights(sizes: dict[str, int], shares: dict[str, float]) -> dict[str,
 
 
 def base_preferences(
-    kind: PreferenceSet, skill: ArrayLike, exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
+    kind: PreferenceSet,
+    skill: ArrayLike,
+    exponent: ArrayLike = DISUTILITY_EXPONENT,
+    max_hours: ArrayLike = 100.0,
 ) -> Preferences:
     """One of the three parameter sets at curvature 0."""
     if kind == "calibrated":
@@ -62,7 +65,9 @@ def base_preferences(
     raise ValueError(f"preferences: {kind!r}; one of {', '.join(get_args(PreferenceSet))}")
 
 
-def with_curvature(preferences: Preferences, reference_consumption: ArrayLike, curvature: float) -> Preferences:
+def with_curvature(
+    preferences: Preferences, reference_consumption: ArrayLike, curvature: float
+) -> Preferences:
     """The same workers with eta > 0: c_i * x_ref,i^(-eta), which leaves the trade-off at the reference unchanged."""
     x_ref = jnp.asarray(reference_consumption)
     weight = preferences.disutility_weight * x_ref**-curvature

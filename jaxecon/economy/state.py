@@ -54,13 +54,19 @@ class Economy:
     @property
     def everyone(self) -> Cohort:
         """All cohorts as one, in cohort order."""
-        return jax.tree.map(lambda *parts: jnp.concatenate(parts), *(_with_rows(c) for c in self.cohorts.values()))
+        return jax.tree.map(
+            lambda *parts: jnp.concatenate(parts), *(_with_rows(c) for c in self.cohorts.values())
+        )
 
 
 def _with_rows(cohort: Cohort) -> Cohort:
     """The cohort with every scalar of its preferences given to each agent, and nameless, so that cohorts can be joined."""
-    rows = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, cohort.skill.dtype), cohort.skill.shape), cohort)
-    return Cohort(rows.skill, rows.weight, rows.preferences, rows.reference_consumption, rows.welfare_weight)
+    rows = jax.tree.map(
+        lambda x: jnp.broadcast_to(jnp.asarray(x, cohort.skill.dtype), cohort.skill.shape), cohort
+    )
+    return Cohort(
+        rows.skill, rows.weight, rows.preferences, rows.reference_consumption, rows.welfare_weight
+    )
 
 
 @pytree
@@ -117,7 +123,11 @@ def skill_of_year(economy: Economy, state: EconomyState) -> dict[str, Array]:
     """By cohort, (n,) $/year per weekly hour: the base skill times exp(deviation)."""
     careers = state.dynamics.careers
     base = {name: cohort.skill for name, cohort in economy.cohorts.items()}
-    return base if careers is None else {name: skill * jnp.exp(careers.deviation[name]) for name, skill in base.items()}
+    return (
+        base
+        if careers is None
+        else {name: skill * jnp.exp(careers.deviation[name]) for name, skill in base.items()}
+    )
 
 
 def present(economy: Economy, state: EconomyState) -> Economy:
@@ -126,11 +136,16 @@ def present(economy: Economy, state: EconomyState) -> Economy:
     if state.dynamics.careers is None:
         return economy
     skill = skill_of_year(economy, state)
-    cohorts = {name: dataclasses.replace(cohort, skill=skill[name]) for name, cohort in economy.cohorts.items()}
+    cohorts = {
+        name: dataclasses.replace(cohort, skill=skill[name])
+        for name, cohort in economy.cohorts.items()
+    }
     untaxed, saving = economy.untaxed_wealth, economy.dynamics.saving
     if untaxed is not None and saving is not None:
         moved = state.dynamics.careers.deviation
-        untaxed = {name: k0 * jnp.exp(saving.concentration * moved[name]) for name, k0 in untaxed.items()}
+        untaxed = {
+            name: k0 * jnp.exp(saving.concentration * moved[name]) for name, k0 in untaxed.items()
+        }
     return dataclasses.replace(economy, cohorts=cohorts, untaxed_wealth=untaxed)
 
 

@@ -75,13 +75,19 @@ def summarise_year(
 ) -> tuple[YearStatistics, AgentYear]:
     """record: the year's days, fields (days,). The window the planner judges by is the last max(1, days//8) of them."""
     economy = present(economy, state)
-    hours, tax, utility = (jax.tree.map(lambda x: x / sums.days, total) for total in (sums.hours, sums.tax, sums.utility))
+    hours, tax, utility = (
+        jax.tree.map(lambda x: x / sums.days, total)
+        for total in (sums.hours, sums.tax, sums.utility)
+    )
     rebate = sums.rebate / sums.days
     income = {name: cohort.skill * hours[name] for name, cohort in economy.cohorts.items()}
     consumption = {name: income[name] - tax[name] + rebate for name in income}
     capital = capital_of_year(economy, state)
     if capital is not None:
-        consumption = {name: x + capital.adds[name].income - capital.saved[name] for name, x in consumption.items()}
+        consumption = {
+            name: x + capital.adds[name].income - capital.saved[name]
+            for name, x in consumption.items()
+        }
 
     swf = record.swf_counted if economy.counts_satisfaction else record.swf_private
     window = jnp.mean(swf[-max(1, swf.shape[0] // 8) :])
@@ -107,7 +113,9 @@ def summarise_year(
         rebate=rebate,
         mean_hours=jnp.mean(record.mean_hours),
         mean_income=jnp.mean(record.mean_income),
-        satisfied_share=pooled_mean({name: s.astype(rebate.dtype) for name, s in state.satisfied.items()}, economy.weights),
+        satisfied_share=pooled_mean(
+            {name: s.astype(rebate.dtype) for name, s in state.satisfied.items()}, economy.weights
+        ),
         settling_days=settling_days(record.mean_hours),
     )
     if capital is None or economy.dynamics.saving is None:
@@ -120,4 +128,6 @@ def summarise_year(
         capital_tax=economy.dynamics.saving.tax,
         capital_revenue=capital.revenue,
     )
-    return figures, AgentYear(hours, income, tax, consumption, utility, capital.wealth, capital.saved)
+    return figures, AgentYear(
+        hours, income, tax, consumption, utility, capital.wealth, capital.saved
+    )

@@ -49,7 +49,9 @@ def settle(
     rebate = lump_sum_rebate(tax, weights, public_spending, rebate_floor)
     consumption = income - tax + rebate
     utility = isoelastic_utility(preferences, consumption, hours)
-    residual = jnp.zeros_like(rebate) if expected_rebate is None else jnp.abs(rebate - expected_rebate)
+    residual = (
+        jnp.zeros_like(rebate) if expected_rebate is None else jnp.abs(rebate - expected_rebate)
+    )
     return Outcome(jnp.asarray(hours), income, tax, rebate, consumption, utility, residual)
 
 
@@ -72,16 +74,33 @@ def equilibrium(
     """
     if preferences.consumption_curvature == 0:
         hours, tax, worth = best_choice(schedule, skill, preferences, table=table)
-        income, rebate = jnp.asarray(skill * hours), lump_sum_rebate(tax, weights, public_spending, rebate_floor)
-        return Outcome(hours, income, tax, rebate, income - tax + rebate, worth + rebate, jnp.zeros_like(rebate))
+        income, rebate = (
+            jnp.asarray(skill * hours),
+            lump_sum_rebate(tax, weights, public_spending, rebate_floor),
+        )
+        return Outcome(
+            hours,
+            income,
+            tax,
+            rebate,
+            income - tax + rebate,
+            worth + rebate,
+            jnp.zeros_like(rebate),
+        )
 
     def paid_out(rebate: Array) -> Array:
         hours = best_response(schedule, skill, preferences, rebate, table)
-        return lump_sum_rebate(tax_due(schedule, skill * hours), weights, public_spending, rebate_floor)
+        return lump_sum_rebate(
+            tax_due(schedule, skill * hours), weights, public_spending, rebate_floor
+        )
 
-    rebate = balanced_rebate(paid_out, schedule, skill, preferences, weights, public_spending, rebate_floor)
+    rebate = balanced_rebate(
+        paid_out, schedule, skill, preferences, weights, public_spending, rebate_floor
+    )
     hours = best_response(schedule, skill, preferences, rebate, table)
-    return settle(schedule, hours, skill, preferences, weights, public_spending, rebate_floor, rebate)
+    return settle(
+        schedule, hours, skill, preferences, weights, public_spending, rebate_floor, rebate
+    )
 
 
 def balanced_rebate(
@@ -98,11 +117,17 @@ def balanced_rebate(
     paid_out: from the rebate that workers expect to the one the pool can pay, falling. Differentiable by the implicit
     function theorem.
     """
-    most = lump_sum_rebate(tax_due(schedule, skill * preferences.max_hours), weights, public_spending, rebate_floor)
-    least = lump_sum_rebate(jnp.zeros_like(skill), weights, public_spending, rebate_floor).astype(most.dtype)
+    most = lump_sum_rebate(
+        tax_due(schedule, skill * preferences.max_hours), weights, public_spending, rebate_floor
+    )
+    least = lump_sum_rebate(jnp.zeros_like(skill), weights, public_spending, rebate_floor).astype(
+        most.dtype
+    )
     return jax.lax.custom_root(
         lambda rebate: paid_out(rebate) - rebate,
         least,
-        lambda excess, _: falling_root(excess, jax.lax.stop_gradient(least), jax.lax.stop_gradient(most)),
+        lambda excess, _: falling_root(
+            excess, jax.lax.stop_gradient(least), jax.lax.stop_gradient(most)
+        ),
         lambda slope, y: y / slope(jnp.ones_like(y)),
     )

@@ -8,7 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxecon.core.pytree import floating, pytree
-from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, curved_utility, disutility, power
+from jaxecon.kernels.preferences import (
+    REFERENCE_HOURS,
+    Preferences,
+    curved_utility,
+    disutility,
+    power,
+)
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
 
 Array = jax.Array
@@ -44,14 +50,21 @@ class ResponseTable:
         ends = jnp.stack([*(jnp.minimum(t / skill, cap) for t in thresholds), cap])
         if preferences.consumption_curvature > 0:
             return cls(ends, jnp.zeros_like(ends), jnp.zeros_like(skill))
-        return cls(ends, jax.vmap(partial(disutility, preferences))(ends), _untaxed_hours(skill, preferences))
+        return cls(
+            ends,
+            jax.vmap(partial(disutility, preferences))(ends),
+            _untaxed_hours(skill, preferences),
+        )
 
 
 def _skill_for_each(skill: ArrayLike, preferences: Preferences) -> Array:
     """Broadcast against the preferences."""
     skill, p = floating(skill), preferences
     return jnp.broadcast_to(
-        skill, jnp.broadcast_shapes(*map(jnp.shape, (skill, p.disutility_weight, p.disutility_exponent, p.max_hours)))
+        skill,
+        jnp.broadcast_shapes(
+            *map(jnp.shape, (skill, p.disutility_weight, p.disutility_exponent, p.max_hours))
+        ),
     )
 
 
@@ -94,7 +107,9 @@ def best_choice(
     worth: utility before the rebate at curvature 0 ($/year); otherwise utility up to a constant and a unit per worker.
     """
     if table is None:
-        return _one_bracket_after_another(schedule, _skill_for_each(skill, preferences), preferences, rebate)
+        return _one_bracket_after_another(
+            schedule, _skill_for_each(skill, preferences), preferences, rebate
+        )
     hours, tax, worth = _bracket_candidates(schedule, floating(skill), preferences, rebate, table)
     best = hours[0], tax[0], worth[0]
     for k in range(1, schedule.brackets):  # unrolled: one fused pass
@@ -133,36 +148,63 @@ def smoothed_response(
 
 
 def _bracket_candidates(
-    schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike, table: ResponseTable | None
+    schedule: TaxSchedule,
+    skill: Array,
+    preferences: Preferences,
+    rebate: ArrayLike,
+    table: ResponseTable | None,
 ) -> _Choice:
     """The best choice within each bracket, (k, ..., n), all brackets side by side: fast, for many schedules."""
     table = ResponseTable.of(schedule.thresholds, skill, preferences) if table is None else table
     ends, costs = table.ends, table.cost_at_ends
-    within = partial(_best_within, preferences, skill, rebate, _typical(schedule, skill, rebate), table.untaxed_hours)
-    return jax.vmap(within)(_brackets(schedule, preferences), ends[:-1], ends[1:], costs[:-1], costs[1:])
+    within = partial(
+        _best_within,
+        preferences,
+        skill,
+        rebate,
+        _typical(schedule, skill, rebate),
+        table.untaxed_hours,
+    )
+    return jax.vmap(within)(
+        _brackets(schedule, preferences), ends[:-1], ends[1:], costs[:-1], costs[1:]
+    )
 
 
-def _one_bracket_after_another(schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike) -> _Choice:
+def _one_bracket_after_another(
+    schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike
+) -> _Choice:
     """The best choice of all, (..., n), in the memory of a few arrays whatever the number of brackets: for many workers."""
     curved = preferences.consumption_curvature > 0
     untaxed = jnp.zeros_like(skill) if curved else _untaxed_hours(skill, preferences)
     cap = jnp.asarray(preferences.max_hours, skill.dtype)
-    within = partial(_best_within, preferences, skill, rebate, _typical(schedule, skill, rebate), untaxed)
+    within = partial(
+        _best_within, preferences, skill, rebate, _typical(schedule, skill, rebate), untaxed
+    )
 
     def best_of(bracket: tuple[_Bracket, Array, Array]) -> _Choice:
         here, above, k = bracket
         low = jnp.minimum(here.threshold / skill, cap)
         high = jnp.where(k == schedule.brackets - 1, cap, jnp.minimum(above / skill, cap))
-        costs = (0.0, 0.0) if curved else (disutility(preferences, low), disutility(preferences, high))
+        costs = (
+            (0.0, 0.0) if curved else (disutility(preferences, low), disutility(preferences, high))
+        )
         return within(here, low, high, *costs)
 
     def consider(best: _Choice, bracket: tuple[_Bracket, Array, Array]) -> tuple[_Choice, None]:
         *_, k = bracket
         return _better(best, best_of(bracket), whatever=k == 0), None
 
-    every = _brackets(schedule, preferences), jnp.append(schedule.thresholds[1:], 0), jnp.arange(schedule.brackets)
-    nothing = jax.eval_shape(best_of, jax.tree.map(lambda x: x[0], every))  # of the right types; the first bracket replaces it
-    best, _ = jax.lax.scan(consider, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing), every)
+    every = (
+        _brackets(schedule, preferences),
+        jnp.append(schedule.thresholds[1:], 0),
+        jnp.arange(schedule.brackets),
+    )
+    nothing = jax.eval_shape(
+        best_of, jax.tree.map(lambda x: x[0], every)
+    )  # of the right types; the first bracket replaces it
+    best, _ = jax.lax.scan(
+        consider, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing), every
+    )
     return best
 
 
@@ -182,7 +224,10 @@ def _brackets(schedule: TaxSchedule, preferences: Preferences) -> _Bracket:
     # powers of rates apart from those of skills are fewer, and the loop keeps XLA from computing them anew for every worker
     d = preferences.disutility_exponent
     return _Bracket(
-        schedule.rates, schedule.thresholds, jax.lax.map(lambda rate: power(1 - rate, 1 / (d - 1)), schedule.rates), tax_below
+        schedule.rates,
+        schedule.thresholds,
+        jax.lax.map(lambda rate: power(1 - rate, 1 / (d - 1)), schedule.rates),
+        tax_below,
     )
 
 
@@ -214,19 +259,27 @@ def _best_within(
         cost = jnp.minimum(net_wage * interior / preferences.disutility_exponent, cost_high)
         value = net_wage * hours + virtual_income - jnp.where(interior < low, cost_low, cost)
     else:
-        hours = _interior_with_income_effect(preferences, net_wage, virtual_income + rebate, low, high)
-        value = _scaled_utility(preferences, typical, net_wage * hours + virtual_income + rebate, hours)
+        hours = _interior_with_income_effect(
+            preferences, net_wage, virtual_income + rebate, low, high
+        )
+        value = _scaled_utility(
+            preferences, typical, net_wage * hours + virtual_income + rebate, hours
+        )
     tax = tax_below + rate * (skill * hours - threshold)
     return hours, tax, jnp.where(threshold <= preferences.max_hours * skill, value, -jnp.inf)
 
 
-def _scaled_utility(preferences: Preferences, typical: Array, consumption: Array, hours: Array) -> Array:
+def _scaled_utility(
+    preferences: Preferences, typical: Array, consumption: Array, hours: Array
+) -> Array:
     """An increasing affine transform of u~ that float32 resolves: measured from, and in units of, a consumption m of the
     worker's own size (`typical`: about what full-time work leaves), (u~ - U(m)) / (m*U'(m))."""
     eta = preferences.consumption_curvature
     positive = consumption > 0
     utility = curved_utility(jnp.log(jnp.where(positive, consumption, 1) / typical), eta)
-    return jnp.where(positive, utility - disutility(preferences, hours) * typical ** (eta - 1), -jnp.inf)
+    return jnp.where(
+        positive, utility - disutility(preferences, hours) * typical ** (eta - 1), -jnp.inf
+    )
 
 
 def _interior_with_income_effect(
@@ -253,7 +306,9 @@ def _interior_with_income_effect(
         return y - (p * y + q * jnp.log(total) - target) / jax.lax.stop_gradient(slope)
 
     without_m = target / (p + q)
-    y = jnp.where(m > 0, jnp.minimum(without_m, (target - q * jnp.log(jnp.where(m > 0, m, 1))) / p), without_m)
+    y = jnp.where(
+        m > 0, jnp.minimum(without_m, (target - q * jnp.log(jnp.where(m > 0, m, 1))) / p), without_m
+    )
     for _ in range(_NEWTON_STEPS):  # unrolled: one fused pass
         y = newton_step(y)
     y = newton_step(jax.lax.stop_gradient(y))

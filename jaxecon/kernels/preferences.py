@@ -10,9 +10,13 @@ from jaxecon.kernels.taxation import TaxSchedule, marginal_rate
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
-DISUTILITY_EXPONENT = 3.5  # LLM Economist (arXiv 2507.15815), eq. 1; elasticity of income 1/(d-1) = 0.4
+DISUTILITY_EXPONENT = (
+    3.5  # LLM Economist (arXiv 2507.15815), eq. 1; elasticity of income 1/(d-1) = 0.4
+)
 REFERENCE_HOURS = 40.0  # h/week
-PAPER_DISUTILITY_WEIGHT = 0.0005  # arXiv 2507.15815: weekly dollars, set there against annual income
+PAPER_DISUTILITY_WEIGHT = (
+    0.0005  # arXiv 2507.15815: weekly dollars, set there against annual income
+)
 ANNUALISED_DISUTILITY_WEIGHT = 52 * PAPER_DISUTILITY_WEIGHT  # the same in annual dollars
 
 
@@ -35,7 +39,11 @@ class Preferences:
     max_hours: Array = 100.0  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        for name, low in (("disutility_weight", 0.0), ("disutility_exponent", 1.0), ("max_hours", 0.0)):
+        for name, low in (
+            ("disutility_weight", 0.0),
+            ("disutility_exponent", 1.0),
+            ("max_hours", 0.0),
+        ):
             given = getattr(self, name)
             if isinstance(given, list | tuple | np.ndarray):
                 object.__setattr__(self, name, floating(given))  # type: ignore[arg-type]
@@ -44,7 +52,9 @@ class Preferences:
                 continue
             wrong = ~(np.isfinite(value) & (value > low))
             if np.any(wrong):
-                raise ValueError(f"{name}: {shown(value, wrong)}; must be finite and greater than {low:g}")
+                raise ValueError(
+                    f"{name}: {shown(value, wrong)}; must be finite and greater than {low:g}"
+                )
         eta = float(self.consumption_curvature)
         if not (np.isfinite(eta) and eta >= 0):
             raise ValueError(f"consumption_curvature: {eta}; must be finite and at least 0")
@@ -52,7 +62,10 @@ class Preferences:
 
     @classmethod
     def calibrated(
-        cls, skill: ArrayLike, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
+        cls,
+        skill: ArrayLike,
+        disutility_exponent: ArrayLike = DISUTILITY_EXPONENT,
+        max_hours: ArrayLike = 100.0,
     ) -> "Preferences":
         """Under the US federal schedule everyone works 40 hours (constant elasticity form, Saez 2010, eq. 2).
 
@@ -61,16 +74,24 @@ class Preferences:
         skill = floating(skill)
         schedule = TaxSchedule.us_federal().astype(skill.dtype)
         net_of_tax = 1 - marginal_rate(schedule, REFERENCE_HOURS * skill)
-        weight = skill * net_of_tax / (disutility_exponent * REFERENCE_HOURS ** (disutility_exponent - 1))
+        weight = (
+            skill
+            * net_of_tax
+            / (disutility_exponent * REFERENCE_HOURS ** (disutility_exponent - 1))
+        )
         return cls(weight, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
     @classmethod
-    def annualised(cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0) -> "Preferences":
+    def annualised(
+        cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
+    ) -> "Preferences":
         """The paper's disutility in annual dollars: c = 52 * 0.0005, common to all."""
         return cls(ANNUALISED_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
     @classmethod
-    def paper(cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0) -> "Preferences":
+    def paper(
+        cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
+    ) -> "Preferences":
         """As published, c = 0.0005: weekly dollars against annual income, so 88 % of workers sit at the cap."""
         return cls(PAPER_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
@@ -114,7 +135,9 @@ def marginal_utility(consumption: ArrayLike, curvature: float) -> Array:
 
 def disutility(preferences: Preferences, hours: ArrayLike) -> Array:
     """c * l^d, the shape of hours against the preferences."""
-    return preferences.disutility_weight * power(jnp.asarray(hours), preferences.disutility_exponent)
+    return preferences.disutility_weight * power(
+        jnp.asarray(hours), preferences.disutility_exponent
+    )
 
 
 def power(base: Array, exponent: ArrayLike) -> Array:
@@ -126,11 +149,16 @@ def power(base: Array, exponent: ArrayLike) -> Array:
 
 def isoelastic_utility(preferences: Preferences, consumption: ArrayLike, hours: ArrayLike) -> Array:
     """u~ = U(x) - c * l^d. consumption $/year and hours h/week: (..., n) against preferences (n,)."""
-    return consumption_utility(consumption, preferences.consumption_curvature) - disutility(preferences, hours)
+    return consumption_utility(consumption, preferences.consumption_curvature) - disutility(
+        preferences, hours
+    )
 
 
 def satisfaction_adjusted(
-    utility: ArrayLike, satisfied: ArrayLike, penalty: ArrayLike = 0.5, consumption_curvature: float = 0.0
+    utility: ArrayLike,
+    satisfied: ArrayLike,
+    penalty: ArrayLike = 0.5,
+    consumption_curvature: float = 0.0,
 ) -> Array:
     """u: the utility of those satisfied; u~ - (1 - penalty)*|u~| of those who are not.
 
@@ -145,7 +173,13 @@ def satisfaction_adjusted(
         worth = consumption_equivalent(utility, consumption_curvature)
         usable = (worth > 0) & jnp.isfinite(worth)
         worth = jnp.where(usable, worth, 1)
-        nothing = -1 / (1 - consumption_curvature) if consumption_curvature < 1 else -jnp.inf  # U(0)
-        left = jnp.where(penalty * worth > 0, consumption_utility(penalty * worth, consumption_curvature), nothing)
+        nothing = (
+            -1 / (1 - consumption_curvature) if consumption_curvature < 1 else -jnp.inf
+        )  # U(0)
+        left = jnp.where(
+            penalty * worth > 0,
+            consumption_utility(penalty * worth, consumption_curvature),
+            nothing,
+        )
         cut = jnp.where(usable, consumption_utility(worth, consumption_curvature) - left, 0)
     return jnp.where(satisfied, utility, utility - cut)

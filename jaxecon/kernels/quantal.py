@@ -34,7 +34,11 @@ def quantal_response(
     # where nothing can be lived on, whoever works most comes nearest to it
     hours = jnp.broadcast_to(jnp.asarray(HOURS, payoff.dtype), payoff.shape)
     allowed = hours <= _per_worker(preferences.max_hours)
-    stranded = ~jnp.any(possible, axis=-1, keepdims=True) & (jnp.cumsum(allowed[..., ::-1], -1)[..., ::-1] == 1) & allowed
+    stranded = (
+        ~jnp.any(possible, axis=-1, keepdims=True)
+        & (jnp.cumsum(allowed[..., ::-1], -1)[..., ::-1] == 1)
+        & allowed
+    )
     possible, payoff = possible | stranded, jnp.where(stranded, 0, payoff)
     logits = jnp.where(possible, _per_worker(precision) * jnp.where(possible, payoff, 0), -jnp.inf)
     return jax.nn.softmax(logits, axis=-1)
@@ -56,10 +60,15 @@ def choice_payoffs(
     hours = jnp.broadcast_to(jnp.asarray(HOURS, skill.dtype), (*skill.shape[:-1], len(HOURS)))
     if reference_consumption is None:
         reference_consumption = _federal_consumption(skill[..., 0])
-    weight, exponent = _per_worker(preferences.disutility_weight), _per_worker(preferences.disutility_exponent)
+    weight, exponent = (
+        _per_worker(preferences.disutility_weight),
+        _per_worker(preferences.disutility_exponent),
+    )
     cap, eta = _per_worker(preferences.max_hours), preferences.consumption_curvature
     per_worker = Preferences(weight, exponent, eta, cap)
-    return _payoffs_at(schedule, skill, per_worker, hours, rebate, _per_worker(reference_consumption))
+    return _payoffs_at(
+        schedule, skill, per_worker, hours, rebate, _per_worker(reference_consumption)
+    )
 
 
 def _federal_consumption(skill: Array) -> Array:
@@ -70,13 +79,20 @@ def _federal_consumption(skill: Array) -> Array:
 
 
 def _payoffs_at(
-    schedule: TaxSchedule, skill: Array, preferences: Preferences, hours: Array, rebate: ArrayLike, x_ref: Array
+    schedule: TaxSchedule,
+    skill: Array,
+    preferences: Preferences,
+    hours: Array,
+    rebate: ArrayLike,
+    x_ref: Array,
 ) -> Array:
     """`choice_payoffs` of given hours; all shapes broadcast."""
     income = skill * hours
     consumption = income - tax_due(schedule, income) + rebate
     cost = disutility(preferences, hours)
-    payoff = _in_full_time_income(consumption, cost, skill, x_ref, preferences.consumption_curvature)
+    payoff = _in_full_time_income(
+        consumption, cost, skill, x_ref, preferences.consumption_curvature
+    )
     return jnp.where(hours <= preferences.max_hours, payoff, -jnp.inf)
 
 
@@ -92,7 +108,11 @@ def cumulated_response(
     has any. skill: (n,); precision: scalar. One choice after another, so that it takes no memory beside the result.
     """
     skill = floating(skill)
-    x_ref = _federal_consumption(skill) if reference_consumption is None else jnp.asarray(reference_consumption)
+    x_ref = (
+        _federal_consumption(skill)
+        if reference_consumption is None
+        else jnp.asarray(reference_consumption)
+    )
     choices = jnp.asarray(HOURS, skill.dtype)
     precision = jnp.asarray(precision, skill.dtype)
 
@@ -105,7 +125,9 @@ def cumulated_response(
     most, _ = jax.lax.scan(better, jnp.full_like(skill, -jnp.inf), choices)
     stranded = most == -jnp.inf  # whoever works most comes nearest to a living
     scale = precision * jnp.where(stranded, 0, most)
-    longest = jnp.asarray(HOURS[1], skill.dtype) * jnp.floor(jnp.asarray(preferences.max_hours, skill.dtype) / HOURS[1])
+    longest = jnp.asarray(HOURS[1], skill.dtype) * jnp.floor(
+        jnp.asarray(preferences.max_hours, skill.dtype) / HOURS[1]
+    )
     longest = jnp.minimum(longest, choices[-1])
 
     def add(carry: tuple[Array, Array], hours: Array) -> tuple[tuple[Array, Array], Array]:
@@ -117,28 +139,40 @@ def cumulated_response(
         total = total + chance
         return (total, jnp.where(chance > 0, hours, highest)), total
 
-    (total, highest), cumulated = jax.lax.scan(add, (jnp.zeros_like(skill), jnp.zeros_like(skill)), choices[:-1])
+    (total, highest), cumulated = jax.lax.scan(
+        add, (jnp.zeros_like(skill), jnp.zeros_like(skill)), choices[:-1]
+    )
     (total, highest), _ = add((total, highest), choices[-1])
     # rounding must not leave a sliver above choices that have probability 0
     return jnp.where(choices[:-1, None] < highest[None], cumulated / total[None], 1)
 
 
 def realised_payoff(
-    skill: ArrayLike, preferences: Preferences, consumption: ArrayLike, hours: ArrayLike, reference_consumption: ArrayLike
+    skill: ArrayLike,
+    preferences: Preferences,
+    consumption: ArrayLike,
+    hours: ArrayLike,
+    reference_consumption: ArrayLike,
 ) -> Array:
     """`choice_payoffs` of the one choice made: all (n,), in full-time incomes, up to the same constant per worker."""
     cost = disutility(preferences, hours)
     eta = preferences.consumption_curvature
-    return _in_full_time_income(jnp.asarray(consumption), cost, jnp.asarray(skill), jnp.asarray(reference_consumption), eta)
+    return _in_full_time_income(
+        jnp.asarray(consumption), cost, jnp.asarray(skill), jnp.asarray(reference_consumption), eta
+    )
 
 
-def _in_full_time_income(consumption: Array, cost: Array, skill: Array, x_ref: Array, eta: float) -> Array:
+def _in_full_time_income(
+    consumption: Array, cost: Array, skill: Array, x_ref: Array, eta: float
+) -> Array:
     """(U(x) - U(x_ref) - cost) / (40*s*U'(x_ref)), written so that float32 resolves it; U(x_ref) left out at eta = 0."""
     if eta == 0:
         return (consumption - cost) / (REFERENCE_HOURS * skill)
     positive = consumption > 0
     relative = curved_utility(jnp.log(jnp.where(positive, consumption, 1) / x_ref), eta)
-    return jnp.where(positive, (x_ref * relative - cost * x_ref**eta) / (REFERENCE_HOURS * skill), -jnp.inf)
+    return jnp.where(
+        positive, (x_ref * relative - cost * x_ref**eta) / (REFERENCE_HOURS * skill), -jnp.inf
+    )
 
 
 def _per_worker(x: ArrayLike) -> Array:

@@ -24,10 +24,16 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
     def unfinished(carry: RootSearch) -> Array:
         width = jnp.abs(carry.high - carry.low)
         scale = jnp.maximum(jnp.abs(carry.low), jnp.abs(carry.high))
-        return (carry.evaluations < _MOST_EVALUATIONS) & (width > 2 * eps * scale) & (jnp.abs(carry.f) > 2 * eps * scale)
+        return (
+            (carry.evaluations < _MOST_EVALUATIONS)
+            & (width > 2 * eps * scale)
+            & (jnp.abs(carry.f) > 2 * eps * scale)
+        )
 
     def evaluate(carry: RootSearch) -> RootSearch:
-        secant = (carry.low * carry.f_high - carry.high * carry.f_low) / (carry.f_high - carry.f_low)
+        secant = (carry.low * carry.f_high - carry.high * carry.f_low) / (
+            carry.f_high - carry.f_low
+        )
         inside = (secant > carry.low) & (secant < carry.high) & (carry.evaluations < _SECANTS)
         x = jnp.where(inside, secant, (carry.low + carry.high) / 2)
         value = f(x)
@@ -36,13 +42,27 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
         f_low = jnp.where(up, value, jnp.where(carry.moved_low, carry.f_low, carry.f_low / 2))
         f_high = jnp.where(up, jnp.where(carry.moved_low, carry.f_high / 2, carry.f_high), value)
         return RootSearch(
-            jnp.where(up, x, carry.low), jnp.where(up, carry.high, x), f_low, f_high, x, value, up, carry.evaluations + 1
+            jnp.where(up, x, carry.low),
+            jnp.where(up, carry.high, x),
+            f_low,
+            f_high,
+            x,
+            value,
+            up,
+            carry.evaluations + 1,
         )
 
     f_low, f_high = f(low), f(high)
     lower = jnp.abs(f_low) < jnp.abs(f_high)
     start = RootSearch(
-        low, high, f_low, f_high, jnp.where(lower, low, high), jnp.where(lower, f_low, f_high), lower, jnp.zeros((), jnp.int32)
+        low,
+        high,
+        f_low,
+        f_high,
+        jnp.where(lower, low, high),
+        jnp.where(lower, f_low, f_high),
+        lower,
+        jnp.zeros((), jnp.int32),
     )
     return jax.lax.while_loop(unfinished, evaluate, start).x
 

@@ -39,10 +39,19 @@ def tolerances(judgement: Judgement, cohort: str, size: int) -> Array:
 
 
 def judged(
-    judgement: Judgement, seed: Array, cohort: str, year: Array, day: Array, income: Array, tax: Array, rebate: Array
+    judgement: Judgement,
+    seed: Array,
+    cohort: str,
+    year: Array,
+    day: Array,
+    income: Array,
+    tax: Array,
+    rebate: Array,
 ) -> Array:
     """Who is satisfied, (n,) bool, by a draw of their own. income, tax: (n,) and rebate: scalar, $/year, looked back on."""
     n, dtype = income.shape[0], judgement.lowest.dtype
     chance = uniform(draw(named_key(seed, cohort, "satisfaction"), year, day, n).first, dtype)
     tolerance = tolerances(judgement, cohort, n)
-    return chance < satisfaction_probability(net_tax_share(income, tax, rebate), tolerance, judgement.width)
+    return chance < satisfaction_probability(
+        net_tax_share(income, tax, rebate), tolerance, judgement.width
+    )

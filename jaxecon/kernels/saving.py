@@ -65,7 +65,9 @@ def thrift(saving: Saving, wealth: Array, untaxed: Array) -> Array:
 
 def endowment(saving: Saving, wealth: Array, untaxed: Array) -> Endowment:
     """Of the wealth (n,) held for a year."""
-    return Endowment((1 - saving.tax) * saving.return_rate * wealth, thrift(saving, wealth, untaxed))
+    return Endowment(
+        (1 - saving.tax) * saving.return_rate * wealth, thrift(saving, wealth, untaxed)
+    )
 
 
 def saved(saving: Saving, wealth: Array, untaxed: Array) -> Array:
@@ -79,7 +81,10 @@ def capital_revenue(saving: Saving, wealth: ArrayLike) -> Array:
 
 
 def optimal_capital_tax(
-    wealth: ArrayLike, elasticity: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None = None
+    wealth: ArrayLike,
+    elasticity: ArrayLike,
+    welfare_weights: ArrayLike,
+    weights: ArrayLike | None = None,
 ) -> Array:
     """The linear tax on the return to wealth that maximises welfare once wealth has settled, a share in [0, 1).
 
@@ -97,7 +102,9 @@ def optimal_capital_tax(
     if e is not None and not e > 0:
         raise ValueError(f"elasticity: {elasticity}; must be greater than 0")
     if k is not None and not ((k >= 0).all() and k.max() > 0):
-        raise ValueError(f"wealth: smallest {k.min()}, largest {k.max()}; at least 0, and somebody's above")
+        raise ValueError(
+            f"wealth: smallest {k.min()}, largest {k.max()}; at least 0, and somebody's above"
+        )
     wealth = jnp.asarray(wealth)
     heard = weighted_mean(wealth * welfare_weights, weights) / weighted_mean(wealth, weights)
     unheard = jnp.maximum(1 - heard, 0)

@@ -69,7 +69,9 @@ def shock_variance(given: SkillDynamics, years: Array) -> Array:
     return given.shock**2 * total
 
 
-def next_deviation(given: SkillDynamics, deviation: Array, years: Array, hours: Array, innovation: Array) -> Array:
+def next_deviation(
+    given: SkillDynamics, deviation: Array, years: Array, hours: Array, innovation: Array
+) -> Array:
     """a' = persistence*a + learning*(hours/40 - 1) + shock*innovation - m, kept within MOST_DEVIATION; (n,) all.
 
     hours: the year's mean, h/week. innovation: standard normal. The drift m = (shock^2 - persistence*(1-persistence)*V)/2, with
@@ -78,7 +80,12 @@ def next_deviation(given: SkillDynamics, deviation: Array, years: Array, hours: 
     """
     rho = given.persistence
     drift = (given.shock**2 - rho * (1 - rho) * shock_variance(given, years)) / 2
-    moved = rho * deviation + given.learning * (hours / REFERENCE_HOURS - 1) + given.shock * innovation - drift
+    moved = (
+        rho * deviation
+        + given.learning * (hours / REFERENCE_HOURS - 1)
+        + given.shock * innovation
+        - drift
+    )
     return jnp.clip(moved, -MOST_DEVIATION, MOST_DEVIATION)
 
 
@@ -88,7 +95,9 @@ def new_careers(skill: dict[str, Array]) -> Careers:
     return Careers({name: jnp.zeros_like(s) for name, s in skill.items()}, years)
 
 
-def next_careers(given: SkillDynamics, careers: Careers, hours: dict[str, Array], seed: Array, year: Array) -> Careers:
+def next_careers(
+    given: SkillDynamics, careers: Careers, hours: dict[str, Array], seed: Array, year: Array
+) -> Careers:
     """After a year at so many hours (its mean, h/week): skills have moved, and some have retired, whose places are new people's.
 
     seed, year: of the draws, which each agent has of its own.
@@ -97,8 +106,13 @@ def next_careers(given: SkillDynamics, careers: Careers, hours: dict[str, Array]
     for name, a in careers.deviation.items():
         n, t = a.shape[0], careers.years[name]
         innovation = normal(draw(named_key(seed, name, "skill shock"), year, 0, n), a.dtype)
-        retires = uniform(draw(named_key(seed, name, "retirement"), year, 0, n).first, a.dtype) < given.retirement
-        deviation[name] = jnp.where(retires, 0, next_deviation(given, a, t, hours[name], innovation))
+        retires = (
+            uniform(draw(named_key(seed, name, "retirement"), year, 0, n).first, a.dtype)
+            < given.retirement
+        )
+        deviation[name] = jnp.where(
+            retires, 0, next_deviation(given, a, t, hours[name], innovation)
+        )
         years[name] = jnp.where(retires, 0, t + 1)
     return Careers(deviation, years)
 

@@ -33,10 +33,15 @@ class TaxSchedule:
     rates: Array
 
     def __post_init__(self) -> None:
-        dtype = jnp.result_type(float, *(x for x in (self.thresholds, self.rates) if hasattr(x, "dtype")))
+        dtype = jnp.result_type(
+            float, *(x for x in (self.thresholds, self.rates) if hasattr(x, "dtype"))
+        )
         if not jnp.issubdtype(dtype, jnp.floating):
             dtype = jnp.result_type(float)
-        seen = [None if x is None else x.astype(dtype) for x in (concrete(self.thresholds), concrete(self.rates))]
+        seen = [
+            None if x is None else x.astype(dtype)
+            for x in (concrete(self.thresholds), concrete(self.rates))
+        ]
         _check_schedule(*seen)  # as they will be stored: rounding must not merge thresholds
         for name in ("thresholds", "rates"):
             object.__setattr__(self, name, jnp.asarray(getattr(self, name), dtype))
@@ -66,7 +71,9 @@ class TaxSchedule:
 
 def _check_schedule(thresholds: np.ndarray | None, rates: np.ndarray | None) -> None:
     if thresholds is not None and rates is not None and thresholds.shape[-1:] != rates.shape[-1:]:
-        raise ValueError(f"rates: {rates.shape[-1:]} values for {thresholds.shape[-1:]} thresholds; one rate per bracket")
+        raise ValueError(
+            f"rates: {rates.shape[-1:]} values for {thresholds.shape[-1:]} thresholds; one rate per bracket"
+        )
     if thresholds is not None:
         if thresholds.ndim == 0 or thresholds.shape[-1] == 0:
             raise ValueError(f"thresholds: {thresholds}; at least one, beginning with 0")
@@ -80,7 +87,9 @@ def _check_schedule(thresholds: np.ndarray | None, rates: np.ndarray | None) -> 
     if rates is not None:
         wrong = ~((rates >= 0) & (rates <= 1))
         if np.any(wrong):
-            raise ValueError(f"rates: {shown(rates, wrong)}; every rate must be a fraction in [0, 1]")
+            raise ValueError(
+                f"rates: {shown(rates, wrong)}; every rate must be a fraction in [0, 1]"
+            )
 
 
 def tax_due(schedule: TaxSchedule, income: ArrayLike) -> Array:

@@ -15,12 +15,17 @@ Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
 WeightKind = Literal["inverse_income", "paper_fixed", "inverse_consumption", "utilitarian"]
-WelfareKind = Literal["inverse_income", "paper_fixed", "inverse_consumption", "utilitarian", "rawlsian", "atkinson"]
+WelfareKind = Literal[
+    "inverse_income", "paper_fixed", "inverse_consumption", "utilitarian", "rawlsian", "atkinson"
+]
 DEFAULT_FLOOR = 10_000.0  # $/year
 
 
 def welfare_weights(
-    kind: WeightKind, reference: ArrayLike, weights: ArrayLike | None = None, floor: float = DEFAULT_FLOOR
+    kind: WeightKind,
+    reference: ArrayLike,
+    weights: ArrayLike | None = None,
+    floor: float = DEFAULT_FLOOR,
 ) -> Array:
     """Marginal social welfare weights g, (n,), of mean 1 under the survey weights, to be held fixed.
 
@@ -38,7 +43,9 @@ def welfare_weights(
         raise ValueError(f"floor: {floor}; must be greater than 0 ($/year)")
     seen = concrete(reference)
     if seen is not None and not np.all(seen >= 0):
-        raise ValueError(f"reference: smallest value {np.min(seen)}; incomes must be at least 0 and not NaN")
+        raise ValueError(
+            f"reference: smallest value {np.min(seen)}; incomes must be at least 0 and not NaN"
+        )
     reference = floating(reference)
     if kind == "utilitarian":
         return jnp.ones_like(reference)
@@ -53,10 +60,14 @@ def check_mean_one(welfare_weights: ArrayLike, weights: ArrayLike | None) -> Non
         return
     mean = float(np.average(g, weights=w)) if g.ndim else float(g)
     if not (np.all(g >= 0) and abs(mean - 1) < 1e-3):
-        raise ValueError(f"welfare_weights: mean {mean:g}, smallest {np.min(g):g}; at least 0 with a weighted mean of 1")
+        raise ValueError(
+            f"welfare_weights: mean {mean:g}, smallest {np.min(g):g}; at least 0 with a weighted mean of 1"
+        )
 
 
-def social_welfare(utility: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None = None) -> Array:
+def social_welfare(
+    utility: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None = None
+) -> Array:
     """Weighted mean of g*u over the people, (n,) each; unit of utility."""
     return weighted_mean(jnp.asarray(utility) * welfare_weights, weights)
 
@@ -74,7 +85,10 @@ def rawlsian_welfare(utility: ArrayLike) -> Array:
 
 
 def atkinson_welfare(
-    utility: ArrayLike, epsilon: float = 1.0, weights: ArrayLike | None = None, floor: float = DEFAULT_FLOOR
+    utility: ArrayLike,
+    epsilon: float = 1.0,
+    weights: ArrayLike | None = None,
+    floor: float = DEFAULT_FLOOR,
 ) -> Array:
     """Equally distributed equivalent of max(utility, floor) at inequality aversion epsilon >= 0 (Atkinson 1970).
 
@@ -117,8 +131,15 @@ class SocialWelfare:
             return jnp.min(jnp.stack([rawlsian_welfare(u) for u in utility.values()]))
         if self.kind == "atkinson":
             everyone = jnp.concatenate([utility[name] for name in self.survey_weights])
-            return atkinson_welfare(everyone, self.epsilon, jnp.concatenate(list(self.survey_weights.values())), self.floor)
-        return pooled_mean({name: u * self.weights[name] for name, u in utility.items()}, self.survey_weights)
+            return atkinson_welfare(
+                everyone,
+                self.epsilon,
+                jnp.concatenate(list(self.survey_weights.values())),
+                self.floor,
+            )
+        return pooled_mean(
+            {name: u * self.weights[name] for name, u in utility.items()}, self.survey_weights
+        )
 
 
 _GAIN_BISECTIONS = 60
@@ -155,7 +176,9 @@ def gain_over(
 
     limit = jnp.log(jnp.asarray(1000.0, welfare.dtype))
     low, high = jax.lax.fori_loop(0, _GAIN_BISECTIONS, halve, (-limit, limit))
-    within = jnp.isfinite(welfare) & (welfare_with(-limit) <= welfare) & (welfare <= welfare_with(limit))
+    within = (
+        jnp.isfinite(welfare) & (welfare_with(-limit) <= welfare) & (welfare <= welfare_with(limit))
+    )
     return jnp.where(within, jnp.expm1((low + high) / 2), jnp.nan)
 
 

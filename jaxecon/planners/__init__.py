@@ -1,7 +1,13 @@
 """Rules that set schedules. The language model's planner lives in llm/planner.py and implements the same protocol."""
 
 from jaxecon.planners.announced import SCHEDULES, Announced, Knowledge, announced
-from jaxecon.planners.base import Planner, PlannerContext, YearObservation, changed_schedule, changes
+from jaxecon.planners.base import (
+    Planner,
+    PlannerContext,
+    YearObservation,
+    changed_schedule,
+    changes,
+)
 from jaxecon.planners.elections.elected import Elected
 from jaxecon.planners.elections.retained import Retained
 from jaxecon.planners.fixed import Fixed

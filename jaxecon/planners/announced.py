@@ -39,7 +39,9 @@ class Knowledge:
 def knowledge(config: Config) -> Knowledge:
     """What planners that work out a schedule are told."""
     thresholds = first_schedule(config).thresholds
-    return Knowledge(thresholds, config.planner.elasticity, config.planner.rate_bounds, config.planner.monotone)
+    return Knowledge(
+        thresholds, config.planner.elasticity, config.planner.rate_bounds, config.planner.monotone
+    )
 
 
 class Convergence(NamedTuple):
@@ -52,13 +54,17 @@ class Convergence(NamedTuple):
 class Announced(Planner):
     """Announces one schedule from the first year to the last. convergence: of the iteration that found it, if one did."""
 
-    def __init__(self, name: str, schedule: TaxSchedule, convergence: Convergence | None = None) -> None:
+    def __init__(
+        self, name: str, schedule: TaxSchedule, convergence: Convergence | None = None
+    ) -> None:
         self.name, self.schedule, self.convergence = name, schedule, convergence
 
     def init(self, context: PlannerContext, key: jax.Array) -> tuple[()]:
         return ()
 
-    def propose(self, state: tuple[()], observation: YearObservation, key: jax.Array) -> tuple[TaxSchedule, tuple[()]]:
+    def propose(
+        self, state: tuple[()], observation: YearObservation, key: jax.Array
+    ) -> tuple[TaxSchedule, tuple[()]]:
         return self.schedule, state
 
 
@@ -67,7 +73,11 @@ def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
     found = SCHEDULES[kind](economy, knowledge)
     if isinstance(found, TaxSchedule):
         return Announced(kind, found)
-    return Announced(kind, found.schedule, Convergence(bool(found.converged), float(found.changes[found.iterations - 1])))
+    return Announced(
+        kind,
+        found.schedule,
+        Convergence(bool(found.converged), float(found.changes[found.iterations - 1])),
+    )
 
 
 def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
@@ -96,7 +106,9 @@ def _uniform_50(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
 def _flat(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
     """The optimal rate where all brackets have the same."""
     best = solve(followers(economy), knowledge.thresholds[:1], bounds=knowledge.bounds)
-    return TaxSchedule(knowledge.thresholds, jnp.broadcast_to(best.schedule.rates, knowledge.thresholds.shape))
+    return TaxSchedule(
+        knowledge.thresholds, jnp.broadcast_to(best.schedule.rates, knowledge.thresholds.shape)
+    )
 
 
 def _saez(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
@@ -104,7 +116,11 @@ def _saez(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
     problem = leader_problem(economy)
     g = _marginal_weights(problem, economy.reference)
     return saez_schedule(
-        economy.reference.income, knowledge.thresholds, _elasticity(economy, knowledge), g, problem.weights
+        economy.reference.income,
+        knowledge.thresholds,
+        _elasticity(economy, knowledge),
+        g,
+        problem.weights,
     ).schedule
 
 
@@ -128,7 +144,12 @@ _marginal_weights = jax.jit(LeaderProblem.marginal_weights)
 
 
 def _optimum(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
-    return solve(followers(economy), knowledge.thresholds, bounds=knowledge.bounds, monotone=knowledge.monotone).schedule
+    return solve(
+        followers(economy),
+        knowledge.thresholds,
+        bounds=knowledge.bounds,
+        monotone=knowledge.monotone,
+    ).schedule
 
 
 def followers(economy: Economy) -> LeaderProblem:
@@ -142,7 +163,9 @@ def _elasticity(economy: Economy, knowledge: Knowledge) -> np.ndarray:
     if knowledge.elasticity is not None:
         return np.asarray(knowledge.elasticity)
     preferences = next(iter(economy.cohorts.values())).preferences
-    return np.asarray(1 / (np.ravel(preferences.disutility_exponent)[0] - 1 + preferences.consumption_curvature))
+    return np.asarray(
+        1 / (np.ravel(preferences.disutility_exponent)[0] - 1 + preferences.consumption_curvature)
+    )
 
 
 SCHEDULES: dict[str, Callable[[Economy, Knowledge], TaxSchedule | SaezFixedPoint]] = {

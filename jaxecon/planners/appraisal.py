@@ -71,7 +71,9 @@ def appraise(economy: Economy, schedule: TaxSchedule) -> Appraisal:
 
     def mean_by(group: np.ndarray, groups: int, x: np.ndarray) -> np.ndarray:
         people = np.bincount(group, w, groups)
-        return np.divide(np.bincount(group, w * x, groups), people, out=np.full(groups, np.nan), where=people > 0)
+        return np.divide(
+            np.bincount(group, w * x, groups), people, out=np.full(groups, np.nan), where=people > 0
+        )
 
     def by_decile(x: np.ndarray) -> np.ndarray:
         return mean_by(decile, DECILES, x)
@@ -167,17 +169,30 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
     return (low + high) / 2
 
 
-def policy_row(economy: Economy, name: str, schedule: TaxSchedule, convergence: Convergence | None = None) -> dict[str, Any]:
+def policy_row(
+    economy: Economy, name: str, schedule: TaxSchedule, convergence: Convergence | None = None
+) -> dict[str, Any]:
     """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds, rates and, where an iteration found them
     (else None), whether it `converged` and its `last_change`."""
-    figures = {k: np.asarray(v, np.float64).tolist() for k, v in vars(appraise(economy, schedule)).items()}
+    figures = {
+        k: np.asarray(v, np.float64).tolist() for k, v in vars(appraise(economy, schedule)).items()
+    }
     rates = [round(float(r), 6) for r in schedule.rates]
     ended = dict.fromkeys(Convergence._fields) if convergence is None else convergence._asdict()
-    return {"policy": name, "thresholds": [float(t) for t in schedule.thresholds], "rates": rates, **ended, **figures}
+    return {
+        "policy": name,
+        "thresholds": [float(t) for t in schedule.thresholds],
+        "rates": rates,
+        **ended,
+        **figures,
+    }
 
 
 def policy_rows(
-    economy: Economy, planners: Sequence[str], knowledge: Knowledge, given: Mapping[str, TaxSchedule] | None = None
+    economy: Economy,
+    planners: Sequence[str],
+    knowledge: Knowledge,
+    given: Mapping[str, TaxSchedule] | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of each planner's schedule and of those given, and why there is none of the planners left out.
 
@@ -187,7 +202,11 @@ def policy_rows(
     for kind in planners:
         try:
             if kind == "us_federal":  # a policy of its own, whatever the brackets
-                rows.append(policy_row(economy, kind, TaxSchedule.us_federal().astype(knowledge.thresholds.dtype)))
+                rows.append(
+                    policy_row(
+                        economy, kind, TaxSchedule.us_federal().astype(knowledge.thresholds.dtype)
+                    )
+                )
             else:
                 planner = announced(kind, economy, knowledge)
                 rows.append(policy_row(economy, kind, planner.schedule, planner.convergence))

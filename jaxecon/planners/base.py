@@ -18,7 +18,9 @@ Array = jax.Array
 State = Any
 
 STEP = 10  # percentage points between the changes of a rate that a planner may choose
-MAX_CHANGE = 20  # percentage points by which a rate may move in a year (arXiv 2507.15815, section 4)
+MAX_CHANGE = (
+    20  # percentage points by which a rate may move in a year (arXiv 2507.15815, section 4)
+)
 
 
 def changes(max_change: int = MAX_CHANGE) -> tuple[int, ...]:
@@ -75,7 +77,9 @@ class Planner(Protocol):
 
     def init(self, context: PlannerContext, key: Array) -> State: ...
 
-    def propose(self, state: State, observation: YearObservation, key: Array) -> tuple[TaxSchedule, State]: ...
+    def propose(
+        self, state: State, observation: YearObservation, key: Array
+    ) -> tuple[TaxSchedule, State]: ...
 
     def leader(self, state: State) -> str:
         """Who sets the rates."""
@@ -86,10 +90,14 @@ class Planner(Protocol):
         return None
 
 
-def changed_schedule(schedule: TaxSchedule, points: Sequence[int], max_change: int = MAX_CHANGE) -> TaxSchedule:
+def changed_schedule(
+    schedule: TaxSchedule, points: Sequence[int], max_change: int = MAX_CHANGE
+) -> TaxSchedule:
     """The schedule with each rate moved by so many percentage points, (k,) of `changes(max_change)`, kept in 0..100 %."""
     allowed = changes(max_change)
     if len(points) != schedule.brackets or any(p not in allowed for p in points):
-        raise ValueError(f"changes: {list(points)}; {schedule.brackets} values, each one of {', '.join(map(str, allowed))}")
+        raise ValueError(
+            f"changes: {list(points)}; {schedule.brackets} values, each one of {', '.join(map(str, allowed))}"
+        )
     rates = jnp.clip(schedule.rates + jnp.asarray(points, schedule.rates.dtype) / 100, 0, 1)
     return TaxSchedule(schedule.thresholds, jnp.round(rates, 6))

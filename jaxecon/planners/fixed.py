@@ -12,5 +12,7 @@ class Fixed(Planner):
     def init(self, context: PlannerContext, key: jax.Array) -> tuple[()]:
         return ()
 
-    def propose(self, state: tuple[()], observation: YearObservation, key: jax.Array) -> tuple[TaxSchedule, tuple[()]]:
+    def propose(
+        self, state: tuple[()], observation: YearObservation, key: jax.Array
+    ) -> tuple[TaxSchedule, tuple[()]]:
         return observation.schedule, state

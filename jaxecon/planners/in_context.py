@@ -70,19 +70,31 @@ class InContext(Planner):
 
     def init(self, context: PlannerContext, key: Array) -> InContextState:
         kept, initial = self.ingredients, context.initial
-        memory = PlannerMemory.empty(initial.brackets, kept.window, kept.best, initial.rates.dtype.type)
+        memory = PlannerMemory.empty(
+            initial.brackets, kept.window, kept.best, initial.rates.dtype.type
+        )
         return InContextState(memory)
 
-    def propose(self, state: InContextState, observation: YearObservation, key: Array) -> tuple[TaxSchedule, InContextState]:
+    def propose(
+        self, state: InContextState, observation: YearObservation, key: Array
+    ) -> tuple[TaxSchedule, InContextState]:
         year, years = (jnp.asarray(x, jnp.int32) for x in (observation.year, observation.years))
         welfare = jnp.asarray(observation.welfare, state.memory.mean.dtype)
-        rates, memory = _propose(self.ingredients, state.memory, year, years, observation.schedule.rates, welfare, key)
+        rates, memory = _propose(
+            self.ingredients, state.memory, year, years, observation.schedule.rates, welfare, key
+        )
         return TaxSchedule(observation.schedule.thresholds, rates), InContextState(memory)
 
 
 @jax.jit
 def _propose(
-    given: Ingredients, memory: PlannerMemory, year: Array, years: Array, rates: Array, welfare: Array, key: Array
+    given: Ingredients,
+    memory: PlannerMemory,
+    year: Array,
+    years: Array,
+    rates: Array,
+    welfare: Array,
+    key: Array,
 ) -> tuple[Array, PlannerMemory]:
     memory = memory.appended(year, rates, welfare)
     k = rates.shape[0]

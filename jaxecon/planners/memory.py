@@ -36,7 +36,9 @@ class PlannerMemory:
     squares: Array
 
     @classmethod
-    def empty(cls, brackets: int, window: int, best: int, dtype: type = np.float32) -> "PlannerMemory":
+    def empty(
+        cls, brackets: int, window: int, best: int, dtype: type = np.float32
+    ) -> "PlannerMemory":
         """window: years kept, at least (twice as many at most); two are kept in any case, for the last change's effect.
         best: schedules kept; one in any case."""
         recent, kept = max(2 * window, 2), max(best, 1)
@@ -77,11 +79,15 @@ class PlannerMemory:
         counted = jnp.where(counts, welfare, self.mean)
         mean = self.mean + (counted - self.mean) / jnp.maximum(lived, 1).astype(welfare.dtype)
         squares = self.squares + (counted - self.mean) * (counted - mean)
-        return PlannerMemory(*recent, at + 1, *self._ranked(year, rates, welfare), lived, mean, squares)
+        return PlannerMemory(
+            *recent, at + 1, *self._ranked(year, rates, welfare), lived, mean, squares
+        )
 
     def _ranked(self, year: Array, rates: Array, welfare: Array) -> tuple[Array, Array, Array]:
         known = (self.best_years >= 0) & jnp.all(jnp.abs(self.best_rates - rates) < _SAME, axis=1)
-        place = jnp.where(jnp.any(known), jnp.argmax(known), len(known) - 1)  # its own, or the worst one's
+        place = jnp.where(
+            jnp.any(known), jnp.argmax(known), len(known) - 1
+        )  # its own, or the worst one's
         better = welfare > self.best_welfare[place]
         years = jnp.where(better, self.best_years.at[place].set(year), self.best_years)
         values = jnp.where(better, self.best_welfare.at[place].set(welfare), self.best_welfare)

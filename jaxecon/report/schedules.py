@@ -33,7 +33,9 @@ def preload() -> None:
     importlib.import_module("matplotlib.backends.backend_agg")
 
 
-def schedules_figure(path: Path, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], title: str) -> None:
+def schedules_figure(
+    path: Path, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], title: str
+) -> None:
     """Marginal and average rates over income for each policy. rows: `policy_row`s.
 
     path: a .png, .svg or .pdf, replaced atomically.
@@ -52,11 +54,20 @@ def schedules_figure(path: Path, rows: Sequence[Mapping[str, Any]], names: Mappi
         rate = rates[np.searchsorted(thresholds, income, side="right") - 1]
         tax = np.concatenate([[0], np.cumsum((rate[1:] + rate[:-1]) / 2 * np.diff(income))])
         label = f"{names.get(row['policy'], row['policy'])} ({round(100 * row['gain'], 1) + 0.0:+.1f} %)"
-        style = {"color": colour, "linestyle": line, "linewidth": 2.2 if row["policy"] == "optimum" else 1.6}
+        style = {
+            "color": colour,
+            "linestyle": line,
+            "linewidth": 2.2 if row["policy"] == "optimum" else 1.6,
+        }
         marginal.plot(income / 1000, 100 * rate, label=label, **style)
         average.plot(income[1:] / 1000, 100 * (tax[1:] - row["rebate"]) / income[1:], **style)
     marginal.set(title="marginal rate", xlabel="income, thousand $/year", ylabel="%", ylim=(0, 100))
-    average.set(title="average rate, rebate taken off", xlabel="income, thousand $/year", ylabel="%", ylim=(-100, 100))
+    average.set(
+        title="average rate, rebate taken off",
+        xlabel="income, thousand $/year",
+        ylabel="%",
+        ylim=(-100, 100),
+    )
     for axes in (marginal, average):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

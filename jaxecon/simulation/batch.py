@@ -83,13 +83,19 @@ def case(config: Config) -> Case:
     if config.planner_kind not in SCHEDULES:
         return drawn
     rates = np.asarray(announced_schedule(config, build_economy(config)).rates)
-    return dataclasses.replace(drawn, rates=rates) if drawn.later is None else dataclasses.replace(drawn, later=rates)
+    return (
+        dataclasses.replace(drawn, rates=rates)
+        if drawn.later is None
+        else dataclasses.replace(drawn, later=rates)
+    )
 
 
 def draft(config: Config) -> Case:
     """The case with the first schedule for one that takes work to find: of the same form, and quick. Raises UserError."""
     if config.devices != 1:
-        raise UserError(f"devices: {config.devices}; a sweep spreads whole runs over devices: leave it at 1")
+        raise UserError(
+            f"devices: {config.devices}; a sweep spreads whole runs over devices: leave it at 1"
+        )
     (thresholds, rates), kind = first_brackets(config), config.planner_kind
     return Case(
         blueprint(config),
@@ -122,7 +128,9 @@ def stacked(cases: Sequence[Case], counts: Sequence[int], seeds: Sequence[tuple[
     if max(counts) > 1:
         stack = jax.tree.map(lambda x: np.repeat(x, counts, axis=0), stack)
     people, draws = np.asarray(seeds, np.uint32).T
-    return dataclasses.replace(stack, economy=dataclasses.replace(stack.economy, seed=people, draw_seed=draws))
+    return dataclasses.replace(
+        stack, economy=dataclasses.replace(stack.economy, seed=people, draw_seed=draws)
+    )
 
 
 def form(of: Case) -> Hashable:
@@ -142,7 +150,9 @@ def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
     form = jax.eval_shape(held, of, nodes)
     held_on = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(form))
     saves = form[0].dynamics.saving is not None
-    figures = sum(saves or field.default is not None for field in dataclasses.fields(YearStatistics))
+    figures = sum(
+        saves or field.default is not None for field in dataclasses.fields(YearStatistics)
+    )
     numbers = len(dataclasses.fields(Day)) * of.days + (figures + len(of.rates)) * of.years
     if of.elections is not None:
         people = sum(size for _, size in of.economy.sizes)
@@ -151,7 +161,9 @@ def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
 
 
 @partial(jax.jit, static_argnames="mesh", compiler_options=WIDE_VECTORS)
-def simulate_batch(cases: Case, nodes: tuple[Array, Array] | None, mesh: Mesh | None = None) -> Outcomes:
+def simulate_batch(
+    cases: Case, nodes: tuple[Array, Array] | None, mesh: Mesh | None = None
+) -> Outcomes:
     """Cases stacked along a first axis, each lived from its first year to its last.
 
     nodes: `build.skill_nodes` of them all. mesh: devices along one axis, "runs", whose size divides the number of cases;
@@ -160,7 +172,9 @@ def simulate_batch(cases: Case, nodes: tuple[Array, Array] | None, mesh: Mesh | 
     every = jax.vmap(_live_one, in_axes=(0, None))
     if mesh is not None:
         runs = PartitionSpec("runs")
-        every = jax.shard_map(every, mesh=mesh, in_specs=(runs, PartitionSpec()), out_specs=runs, check_vma=False)
+        every = jax.shard_map(
+            every, mesh=mesh, in_specs=(runs, PartitionSpec()), out_specs=runs, check_vma=False
+        )
     return every(cases, nodes)
 
 
@@ -169,20 +183,30 @@ def _live_one(given: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
     schedule = TaxSchedule(jnp.asarray(given.thresholds), jnp.asarray(given.rates))
     planner = _planner(given, economy, schedule)
     key = named_key(economy.seed, "planner")
-    first = planner.init(PlannerContext(schedule, given.years), key), initial_state(economy, schedule), schedule
+    first = (
+        planner.init(PlannerContext(schedule, given.years), key),
+        initial_state(economy, schedule),
+        schedule,
+    )
 
     def year(carry: tuple[Any, EconomyState, TaxSchedule], number: Array) -> tuple[Any, Any]:
         memory, state, schedule = carry
         state, figures, hours = _live_year(economy, state, schedule, given.days, given.judged)
-        right = jnp.all((hours >= 0) & (hours <= economy.everyone.preferences.max_hours * (1 + 1e-5)))
+        right = jnp.all(
+            (hours >= 0) & (hours <= economy.everyone.preferences.max_hours * (1 + 1e-5))
+        )
         unseen = jnp.zeros(schedule.brackets)  # by bracket: what in_context does not look at
         means = figures.mean_hours, figures.mean_income, figures.rebate
-        seen = YearObservation(number, given.years, schedule, figures.swf_window, *means, unseen, unseen, unseen)  # type: ignore[arg-type]
+        seen = YearObservation(
+            number, given.years, schedule, figures.swf_window, *means, unseen, unseen, unseen
+        )  # type: ignore[arg-type]
         leader = memory.leader if isinstance(memory, ElectedState) else None
         announced, memory = planner.propose(memory, seen, jax.random.fold_in(key, number + 1))
         return (memory, state, announced), (figures, schedule.rates, leader, right)
 
-    _, (figures, rates, leaders, right) = jax.lax.scan(year, first, jnp.arange(given.years, dtype=jnp.int32))
+    _, (figures, rates, leaders, right) = jax.lax.scan(
+        year, first, jnp.arange(given.years, dtype=jnp.int32)
+    )
     return Outcomes(figures, rates, leaders, poorest, jnp.all(right))
 
 
@@ -206,4 +230,8 @@ def _live_year(
     state, plan, sums = start_year(economy, state, schedule, days)
     state, sums, record = simulate_days(economy, plan, state, sums, days, judged)
     figures, agents = summarise_year(economy, schedule, state, sums, record)
-    return end_year(economy, state, sums), figures, jnp.concatenate([agents.hours[name] for name in economy.cohorts])
+    return (
+        end_year(economy, state, sums),
+        figures,
+        jnp.concatenate([agents.hours[name] for name in economy.cohorts]),
+    )

@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 
 # --- branch --------------------------------------------------------------------------------------------------------
 
-_PEOPLE = ("seed", "population", "precision", "llm.agents.memory.window", "llm.agents.memory.best")  # what a state is made of
+_PEOPLE = (
+    "seed",
+    "population",
+    "precision",
+    "llm.agents.memory.window",
+    "llm.agents.memory.best",
+)  # what a state is made of
 
 
 def branch(
@@ -64,7 +70,9 @@ def branch(
     if seeds < 1:
         raise UserError(f"--seeds: {seeds}; 1 or more")
     if not is_main_process <= year <= last:
-        raise UserError(f"--year: {year}; {path} has lived up to year {last}: {is_main_process} to {last}")
+        raise UserError(
+            f"--year: {year}; {path} has lived up to year {last}: {is_main_process} to {last}"
+        )
     draw_seed = load(run.config, overrides).seed_of_draws
     configs, folders = [], []
     for future in range(seeds):
@@ -72,8 +80,14 @@ def branch(
         config = load(run.config, [*overrides, *drawn])
         changed, _ = changed_settings(run.config.model_dump(mode="json"), config)
         if dtype_of(config) is not dtype_of(run.config):
-            changed.insert(0, f"precision: {np.dtype(dtype_of(run.config))} -> {np.dtype(dtype_of(config))}")
-        wrong = [change for change in changed if any(change.startswith((f"{p}:", f"{p}.")) for p in _PEOPLE)]
+            changed.insert(
+                0, f"precision: {np.dtype(dtype_of(run.config))} -> {np.dtype(dtype_of(config))}"
+            )
+        wrong = [
+            change
+            for change in changed
+            if any(change.startswith((f"{p}:", f"{p}.")) for p in _PEOPLE)
+        ]
         if config.dynamics.switches != run.config.dynamics.switches:
             wrong += [change for change in changed if change.startswith("dynamics.")]
         if wrong:
@@ -81,26 +95,36 @@ def branch(
                 f"{wrong[0]}; a branch keeps its run's people ({', '.join(_PEOPLE)}) and what changes of itself (dynamics)"
             )
         if config.years <= year:
-            raise UserError(f"years: {config.years}; a branch from year {year} needs more, such as --set years={year + 4}")
+            raise UserError(
+                f"years: {config.years}; a branch from year {year} needs more, such as --set years={year + 4}"
+            )
         configs.append((config, changed))
         folders.append(Path(out) / f"future-{future}" if seeds > 1 else Path(out))
         refuse_existing(folders[-1])
     if configs[0][0].needs_engine:
         check_engines(configs[0][0])
     state = state_at(run, position)
-    past = pa.concat_tables([run.past, run.years.slice(0, year - is_main_process)], promote_options="permissive")
+    past = pa.concat_tables(
+        [run.past, run.years.slice(0, year - is_main_process)], promote_options="permissive"
+    )
     transcript = run.path / TRANSCRIPT
     with ExitStack() as stack:
         served = stack.enter_context(start_engines(configs[0][0], engine))
         for (config, changed), folder in zip(configs, folders, strict=True):
             prepared = assemble_run(config, folder)
-            origin: dict[str, Any] = {"run": str(run.path.resolve()), "year": year, "changed": changed}
+            origin: dict[str, Any] = {
+                "run": str(run.path.resolve()),
+                "year": year,
+                "changed": changed,
+            }
             origin["answers"] = transcript.exists()
             origin["configuration_hash"] = run.manifest["configuration_hash"]
             with closing(create(prepared, served, branched_from=origin)) as recorder:
                 recorder.inherit(past)
 
-                def begin(simulation: "Simulation", bridge: Any, changed: Sequence[str] = changed) -> None:
+                def begin(
+                    simulation: "Simulation", bridge: Any, changed: Sequence[str] = changed
+                ) -> None:
                     if year:
                         simulation.begin_at(position, _adapted(state, simulation, changed, run))
                     simulation.save()
@@ -116,15 +140,25 @@ def state_at(run: Run, position: Position) -> "RunState":
 
     checkpoint, damaged = newest(run.path / CHECKPOINTS, until=position)
     if checkpoint is None and first_position(run).year:
-        raise UserError(f"{run.path}: a branch whose first checkpoint is lost ({'; '.join(damaged)})")
+        raise UserError(
+            f"{run.path}: a branch whose first checkpoint is lost ({'; '.join(damaged)})"
+        )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-branch-")))
         prepared = assemble_run(run.config, folder)
-        bridge, _ = make_bridge(run.config, folder, stack.enter_context(replaying(run)), None, stack)
+        bridge, _ = make_bridge(
+            run.config, folder, stack.enter_context(replaying(run)), None, stack
+        )
         planner, workers = make_deciders(prepared, bridge)
         again = _Again(run)
         simulation = Simulation(
-            run.config, prepared.economy, prepared.schedule, planner, workers=workers, meter=bridge, listener=again
+            run.config,
+            prepared.economy,
+            prepared.schedule,
+            planner,
+            workers=workers,
+            meter=bridge,
+            listener=again,
         )
         if checkpoint is not None:
             simulation.restore(checkpoint)
@@ -149,15 +183,22 @@ class _Again(Silent):
             )
 
 
-def _adapted(state: "RunState", simulation: "Simulation", changed: Sequence[str], run: Run) -> "RunState":
+def _adapted(
+    state: "RunState", simulation: "Simulation", changed: Sequence[str], run: Run
+) -> "RunState":
     """The state of a run under a branch's configuration. Raises UserError: what its planner asks about was not recorded."""
     if any(change.startswith("schedule.") for change in changed):
         state = replace(state, schedule=simulation.schedule, observation=None)
-    if any(change.startswith(("planner.", "elections.", "schedule.brackets")) for change in changed):
+    if any(
+        change.startswith(("planner.", "elections.", "schedule.brackets")) for change in changed
+    ):
         state = replace(state, planner=simulation.planner_state(state.schedule))
     seen, asks = state.observation, simulation.planner.asks
     if seen is not None and set(seen.lived) != set(asks):
-        lived = {name: _lived(run, name, seen.year, simulation.economy.cohorts[name].size) for name in asks}
+        lived = {
+            name: _lived(run, name, seen.year, simulation.economy.cohorts[name].size)
+            for name in asks
+        }
         state = replace(state, observation=replace(seen, lived=lived))
     return state
 
@@ -172,5 +213,7 @@ def _lived(run: Run, cohort: str, year: int, size: int) -> dict[str, np.ndarray]
             f"{run.path}: year {year} of {cohort} is not in its agents.parquet, and voters must see it (record.agents)"
         )
     rebate = run.years.filter(pc.field("year") == year)["rebate"][0].as_py()
-    columns = {name: np.asarray(agents[name], float) for name in ("hours", "income", "tax", "utility")}
+    columns = {
+        name: np.asarray(agents[name], float) for name in ("hours", "income", "tax", "utility")
+    }
     return {**columns, "rebate": np.full(size, rebate)}

@@ -13,9 +13,24 @@ from jaxecon.storage.run import Run
 
 # Settings that change nothing of what a run computes: how it is served, kept and paid for.
 _FREE = (
-    *("checkpoint", "device", "devices", "planner.compared_with", "signatures", "llm.budget_tokens", "llm.budget_usd"),
+    *(
+        "checkpoint",
+        "device",
+        "devices",
+        "planner.compared_with",
+        "signatures",
+        "llm.budget_tokens",
+        "llm.budget_usd",
+    ),
     *("kv_cache_gib", "gpu_memory_share", "api_key_env", "max_connections", "requests_per_minute"),
-    *("tokens_per_minute", "timeout_seconds", "transport_retries", "patience_seconds", "price", "transcript"),
+    *(
+        "tokens_per_minute",
+        "timeout_seconds",
+        "transport_retries",
+        "patience_seconds",
+        "price",
+        "transcript",
+    ),
 )
 
 
@@ -27,19 +42,25 @@ def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list
     path = Path(origin["run"]) / TRANSCRIPT
     if path.exists():
         return path, []
-    return None, [f"{path}: gone: what it answered is asked for again"] if origin.get("answers") else []
+    return None, [f"{path}: gone: what it answered is asked for again"] if origin.get(
+        "answers"
+    ) else []
 
 
 def continuable(path: str | Path) -> Run:
     run = Run(path)
     if "configuration" not in run.manifest:
-        raise UserError(f"{path}: written by a jaxecon without checkpoints; it cannot be gone on with")
+        raise UserError(
+            f"{path}: written by a jaxecon without checkpoints; it cannot be gone on with"
+        )
     return run
 
 
 def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
     if changed and not force:
-        raise UserError(f"{path}: not what the run began with: {'; '.join(changed)}; --force goes on and records it")
+        raise UserError(
+            f"{path}: not what the run began with: {'; '.join(changed)}; --force goes on and records it"
+        )
 
 
 def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:
@@ -72,7 +93,11 @@ def first_position(run: Run) -> Position:
 
 
 def changed_code(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [] if now["code"] == manifest["code"] else [f"jaxecon's code: {manifest['code'][:12]} -> {now['code'][:12]}"]
+    return (
+        []
+        if now["code"] == manifest["code"]
+        else [f"jaxecon's code: {manifest['code'][:12]} -> {now['code'][:12]}"]
+    )
 
 
 def lost_requests(path: Path, checkpoint: Checkpoint) -> list[str]:
@@ -110,6 +135,12 @@ def inexact(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         ("hardware", ("cpu", "cpu_features", "visible_cores", "devices")),
     ):
         old, new = before[section], now[section]
-        found += [f"{name}: {old.get(name)} -> {new.get(name)}" for name in names if old.get(name) != new.get(name)]
-    on = [manifest["hardware"].get("economy_on", "1 device") for manifest in (before, now)]  # manifests before it: always one
+        found += [
+            f"{name}: {old.get(name)} -> {new.get(name)}"
+            for name in names
+            if old.get(name) != new.get(name)
+        ]
+    on = [
+        manifest["hardware"].get("economy_on", "1 device") for manifest in (before, now)
+    ]  # manifests before it: always one
     return found + ([f"economy_on: {on[0]} -> {on[1]}"] if on[0] != on[1] else [])

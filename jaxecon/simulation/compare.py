@@ -30,7 +30,9 @@ class Comparison:
     missing: dict[str, str]
     planners: list[str]
     populations: int  # random draws where more than one
-    yardstick: str  # the planner whose gain the others' are subtracted from, population by population
+    yardstick: (
+        str  # the planner whose gain the others' are subtracted from, population by population
+    )
 
 
 def check_planners(names: Sequence[str]) -> None:
@@ -39,11 +41,16 @@ def check_planners(names: Sequence[str]) -> None:
         if name not in SCHEDULES:
             raise UserError(f"--planners: {name!r}; any of {', '.join(SCHEDULES)}")
     if not names or len(set(names)) < len(names):
-        raise UserError(f"--planners: {','.join(names)!r}; one or more different names of {', '.join(SCHEDULES)}")
+        raise UserError(
+            f"--planners: {','.join(names)!r}; one or more different names of {', '.join(SCHEDULES)}"
+        )
 
 
 def compare(
-    config: Config, planners: Sequence[str], populations: int, on_population: Callable[[int], None] = lambda done: None
+    config: Config,
+    planners: Sequence[str],
+    populations: int,
+    on_population: Callable[[int], None] = lambda done: None,
 ) -> Comparison:
     """Planners on the same populations, each schedule at everybody's exact response.
 
@@ -54,27 +61,44 @@ def compare(
     rows: list[dict[str, Any]] = []
     failures: dict[str, list[str]] = {}
     for i in range(populations):
-        population = config.population.model_copy(update={"sampling": "random"}) if populations > 1 else config.population
-        drawn = config.model_copy(update={"seed": (config.seed + i) % 2**32, "population": population})
+        population = (
+            config.population.model_copy(update={"sampling": "random"})
+            if populations > 1
+            else config.population
+        )
+        drawn = config.model_copy(
+            update={"seed": (config.seed + i) % 2**32, "population": population}
+        )
         with computing(drawn):
             found, without = policy_rows(build_economy(drawn), planners, knowledge(drawn))
         rows += [{"population": i, "seed": drawn.seed, **row} for row in found]
         for kind, reason in without.items():
             failures.setdefault(kind, []).append(reason)
         on_population(i + 1)
-    missing = {k: reasons[0] + f" (in {len(reasons)} of {populations} populations)" for k, reasons in failures.items()}
+    missing = {
+        k: reasons[0] + f" (in {len(reasons)} of {populations} populations)"
+        for k, reasons in failures.items()
+    }
     served = [name for name in planners if any(row["policy"] == name for row in rows)]
     if not served:
-        raise UserError(f"--planners: {','.join(planners)!r}; none has a schedule here: {next(iter(missing.values()))}")
+        raise UserError(
+            f"--planners: {','.join(planners)!r}; none has a schedule here: {next(iter(missing.values()))}"
+        )
     yardstick = "optimum" if "optimum" in served else served[0]
-    return Comparison(rows, summarise(rows, served, yardstick), missing, list(planners), populations, yardstick)
+    return Comparison(
+        rows, summarise(rows, served, yardstick), missing, list(planners), populations, yardstick
+    )
 
 
-def summarise(rows: Sequence[Mapping[str, Any]], planners: Sequence[str], yardstick: str) -> list[dict[str, Any]]:
+def summarise(
+    rows: Sequence[Mapping[str, Any]], planners: Sequence[str], yardstick: str
+) -> list[dict[str, Any]]:
     """Means over populations, with the standard error and 95 % interval (Student's t) of the gain, and of its paired
     difference to the yardstick's; NaN with one population. Lists (deciles, brackets) are averaged entry by entry.
     not_converged: in how many populations the iteration did not come to its schedule; last_change: their and the others' mean."""
-    by_planner = {name: {row["population"]: row for row in rows if row["policy"] == name} for name in planners}
+    by_planner = {
+        name: {row["population"]: row for row in rows if row["policy"] == name} for name in planners
+    }
     summary = []
     for name, mine in by_planner.items():
         if not mine:
@@ -109,13 +133,21 @@ def _mean_known(x: np.ndarray) -> np.ndarray:
 
 def _mean(x: np.ndarray) -> dict[str, float]:
     if len(x) < 2:
-        return {"mean": float(x.mean()) if len(x) else np.nan, "standard_error": np.nan, "low": np.nan, "high": np.nan}
+        return {
+            "mean": float(x.mean()) if len(x) else np.nan,
+            "standard_error": np.nan,
+            "low": np.nan,
+            "high": np.nan,
+        }
     mean, error = float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x)))
     reach = float(stdtrit(len(x) - 1, 0.975)) * error
     return {"mean": mean, "standard_error": error, "low": mean - reach, "high": mean + reach}
 
 
-_OF_ITERATIONS = {"converged": pa.bool_(), "last_change": pa.float64()}  # also where no planner iterates and all is null
+_OF_ITERATIONS = {
+    "converged": pa.bool_(),
+    "last_change": pa.float64(),
+}  # also where no planner iterates and all is null
 
 
 def write_comparison(out: Path, comparison: Comparison) -> None:
@@ -127,14 +159,24 @@ def write_comparison(out: Path, comparison: Comparison) -> None:
         about = {k: row[k] for k in keys}
         whole.append({k: v for k, v in row.items() if not k.startswith(("decile_", "bracket_"))})
         for d in range(DECILES):
-            parts = {k.removeprefix("decile_"): v[d] for k, v in row.items() if k.startswith("decile_")}
+            parts = {
+                k.removeprefix("decile_"): v[d] for k, v in row.items() if k.startswith("decile_")
+            }
             deciles.append({**about, "decile": d + 1, **parts})
         for k, (threshold, rate) in enumerate(zip(row["thresholds"], row["rates"], strict=True)):
-            parts = {name.removeprefix("bracket_"): v[k] for name, v in row.items() if name.startswith("bracket_")}
-            brackets.append({**about, "bracket": k + 1, "threshold": threshold, "rate": rate, **parts})
+            parts = {
+                name.removeprefix("bracket_"): v[k]
+                for name, v in row.items()
+                if name.startswith("bracket_")
+            }
+            brackets.append(
+                {**about, "bracket": k + 1, "threshold": threshold, "rate": rate, **parts}
+            )
     for name, lines in (("policies", whole), ("deciles", deciles), ("brackets", brackets)):
         table, sink = pa.Table.from_pylist(lines), pa.BufferOutputStream()
-        table = table.cast(pa.schema([pa.field(f.name, _OF_ITERATIONS.get(f.name, f.type)) for f in table.schema]))
+        table = table.cast(
+            pa.schema([pa.field(f.name, _OF_ITERATIONS.get(f.name, f.type)) for f in table.schema])
+        )
         pq.write_table(table, sink, compression="zstd")
         write_atomically(out / f"{name}.parquet", sink.getvalue().to_pybytes())
     write_json(

@@ -22,7 +22,9 @@ def check_engines(config: Config) -> None:
     from llm import serving
 
     serving.check(config)
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # on a GPU JAX would take the memory the engine needs
+    os.environ.setdefault(
+        "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
+    )  # on a GPU JAX would take the memory the engine needs
 
 
 @contextmanager
@@ -61,7 +63,11 @@ def make_bridge(
     from llm.transcript.store import Transcript
 
     transcript = stack.enter_context(closing(Transcript(out / TRANSCRIPT)))
-    before = None if inherited is None else stack.enter_context(closing(Transcript(inherited, read_only=True)))
+    before = (
+        None
+        if inherited is None
+        else stack.enter_context(closing(Transcript(inherited, read_only=True)))
+    )
     given = config.llm
     bridge = Bridge(
         served,
@@ -93,7 +99,9 @@ def make_deciders(prepared: Prepared, bridge: Any) -> tuple[Any, Any]:
     return planner, workers
 
 
-def with_elections(prepared: Prepared, planner: "Planner | None", bridge: Any, workers: Any) -> "Planner":
+def with_elections(
+    prepared: Prepared, planner: "Planner | None", bridge: Any, workers: Any
+) -> "Planner":
     """The planner that is elected, or the one given where the people may throw it out."""
     from jaxecon.economy.devices import on_host
     from jaxecon.economy.precision import computing

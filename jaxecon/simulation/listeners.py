@@ -20,7 +20,9 @@ class DiagnosingListener:
         """As the manifest has them."""
         return [vars(signature) for signature in self.watch.found]
 
-    def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage") -> None:
+    def on_days(
+        self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage"
+    ) -> None:
         self._listener.on_days(year, days_done, day, usage)
 
     def on_year(self, row: Mapping[str, Any], usage: "LLMUsage") -> None:

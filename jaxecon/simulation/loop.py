@@ -15,7 +15,16 @@ from jaxecon.core import processes
 from jaxecon.core.compilation import WIDE_VECTORS
 from jaxecon.core.draws import named_key
 from jaxecon.core.errors import Interrupted, UserError
-from jaxecon.economy.days import act, end_year, initial_state, judge, judged_after, settle_and_learn, simulate_days, start_year
+from jaxecon.economy.days import (
+    act,
+    end_year,
+    initial_state,
+    judge,
+    judged_after,
+    settle_and_learn,
+    simulate_days,
+    start_year,
+)
 from jaxecon.economy.devices import compiled, layout_of, on_host, unplaced
 from jaxecon.economy.dispersion import HoursSpread
 from jaxecon.economy.precision import computing, dtype_of
@@ -36,7 +45,9 @@ from jaxecon.storage.usage import LLMUsage
 
 _LIVED = ("hours", "income", "tax", "rebate", "utility")  # of a year, for planners that ask
 
-SEGMENT_DAYS = 32  # of a mechanical year compiled as one call: where signals and progress have a place to act
+SEGMENT_DAYS = (
+    32  # of a mechanical year compiled as one call: where signals and progress have a place to act
+)
 
 
 # Compiled once per process and shape, not once per simulation.
@@ -48,7 +59,9 @@ _act = compiled(act, compiler_options=WIDE_VECTORS)
 
 _settle = compiled(settle_and_learn, donate_argnums=(3,), compiler_options=WIDE_VECTORS)
 
-_live_days = compiled(simulate_days, static_argnums=(4,), donate_argnums=(2, 3), compiler_options=WIDE_VECTORS)
+_live_days = compiled(
+    simulate_days, static_argnums=(4,), donate_argnums=(2, 3), compiler_options=WIDE_VECTORS
+)
 
 _judge = compiled(judge)
 
@@ -85,12 +98,20 @@ class Simulation:
     ) -> None:
         self.config, self.economy, self.planner, self.workers = config, economy, planner, workers
         self._layout = layout_of(economy)
-        self.recorder, self.listener, self.meter = recorder, listener or Silent(), meter or NoUsage()
+        self.recorder, self.listener, self.meter = (
+            recorder,
+            listener or Silent(),
+            meter or NoUsage(),
+        )
         self._checkpoints, self._describe = checkpoints, describe
         self._first_schedule = schedule
-        self._outside = [name for name in self.economy.cohorts if name not in dict(self.economy.rules)]
+        self._outside = [
+            name for name in self.economy.cohorts if name not in dict(self.economy.rules)
+        ]
         if self._outside and workers is None:
-            raise ValueError(f"cohorts {', '.join(self._outside)} have no rule and no workers to decide for them")
+            raise ValueError(
+                f"cohorts {', '.join(self._outside)} have no rule and no workers to decide for them"
+            )
         self._people = self._agent_columns()  # as they are this year
         self._spread = HoursSpread(economy, learning_cohorts(config))
         self.position = Position(0, 0)
@@ -116,12 +137,22 @@ class Simulation:
     def begin_at(self, position: Position, state: RunState) -> None:
         """Go on from a state that another run was in. Raises UserError where it is not one of this configuration."""
         with computing(self.config):
-            check_form("the state to go on from", self._form(position, state.observation is not None), state)
+            check_form(
+                "the state to go on from",
+                self._form(position, state.observation is not None),
+                state,
+            )
             economy, sums = self._placed((state.economy, state.sums))
-            schedule, planner, observation = unplaced((state.schedule, state.planner, state.observation))
-            state = RunState(economy, schedule, planner, observation, sums, state.record, state.workers)
+            schedule, planner, observation = unplaced(
+                (state.schedule, state.planner, state.observation)
+            )
+            state = RunState(
+                economy, schedule, planner, observation, sums, state.record, state.workers
+            )
         if state.observation is not None:
-            state = dataclasses.replace(state, observation=dataclasses.replace(state.observation, years=self.config.years))
+            state = dataclasses.replace(
+                state, observation=dataclasses.replace(state.observation, years=self.config.years)
+            )
         self._arrive(position, state)
         self._usage_before = self.meter.usage
         if self.workers is not None:
@@ -143,7 +174,9 @@ class Simulation:
     def stop(self, signal: int) -> None:
         """Raise Interrupted between two days, or at once where the run waits for others' decisions; with the state saved."""
         self._stop = signal
-        if self._interruptible and not processes.has_several_processes():  # of several processes the others must hear of it first
+        if (
+            self._interruptible and not processes.has_several_processes()
+        ):  # of several processes the others must hear of it first
             raise Interrupted(signal)
 
     def run(self, until: Position | None = None) -> None:
@@ -199,10 +232,19 @@ class Simulation:
         workers = {} if self.workers is None else self.workers.state
         if position.day == 0:
             by_bracket = np.zeros(self._first_schedule.brackets)
-            lived = {name: {column: np.zeros(self.economy.cohorts[name].size) for column in _LIVED} for name in self.planner.asks}
-            seen = YearObservation(0, 0, schedule, 0.0, 0.0, 0.0, 0.0, by_bracket, by_bracket, by_bracket, lived)
-            return RunState(economy, schedule, planner, seen if observed else None, None, (), workers)
-        economy, _, sums = jax.eval_shape(start_year, self.economy, economy, schedule, self.config.year.days)
+            lived = {
+                name: {column: np.zeros(self.economy.cohorts[name].size) for column in _LIVED}
+                for name in self.planner.asks
+            }
+            seen = YearObservation(
+                0, 0, schedule, 0.0, 0.0, 0.0, 0.0, by_bracket, by_bracket, by_bracket, lived
+            )
+            return RunState(
+                economy, schedule, planner, seen if observed else None, None, (), workers
+            )
+        economy, _, sums = jax.eval_shape(
+            start_year, self.economy, economy, schedule, self.config.year.days
+        )
         days = np.zeros(position.day, economy.rebate.dtype)
         record = Day(*(days for _ in dataclasses.fields(Day)))  # type: ignore[arg-type]
         return RunState(economy, schedule, planner, None, sums, (record,), workers)
@@ -227,12 +269,20 @@ class Simulation:
                 now, sums, record = self._hybrid_day(year, done, plan, state, economy)
                 count = 1
             else:
-                count = min(n for n in (SEGMENT_DAYS, days - done, *self._boundaries(done, end)) if n > 0)
-                now, sums, record = _live_days(self._layout, self.economy, plan, economy, state.sums, count)
+                count = min(
+                    n for n in (SEGMENT_DAYS, days - done, *self._boundaries(done, end)) if n > 0
+                )
+                now, sums, record = _live_days(
+                    self._layout, self.economy, plan, economy, state.sums, count
+                )
             done += count
-            record = jax.tree.map(np.atleast_1d, jax.device_get(record))  # on the host, where years of any length are joined
+            record = jax.tree.map(
+                np.atleast_1d, jax.device_get(record)
+            )  # on the host, where years of any length are joined
             memories = {} if self.workers is None else self.workers.state
-            state = RunState(now, state.schedule, state.planner, None, sums, (*state.record, record), memories)
+            state = RunState(
+                now, state.schedule, state.planner, None, sums, (*state.record, record), memories
+            )
             self._arrive(Position(year, done), state)
             today = {name: float(value[-1]) for name, value in vars(record).items()}
             self.listener.on_days(year, done, today, self.meter.usage)
@@ -258,7 +308,9 @@ class Simulation:
         """The state on the year's first day, or as it is later in the year; and what its days share."""
         days = self.config.year.days
         if self.position.day:
-            _, plan, _ = _start_year(self._layout, self.economy, state.economy, state.schedule, days)
+            _, plan, _ = _start_year(
+                self._layout, self.economy, state.economy, state.schedule, days
+            )
             self._meet(state.economy, first_day=False)
             return state, plan
         self._usage_before = self.meter.usage
@@ -276,10 +328,17 @@ class Simulation:
         careers = state.dynamics.careers
         if careers is None:
             return
-        skill = {name: on_host(s) for name, s in _skill_of_year(self._layout, self.economy, state).items()}
-        self._people = {name: columns | {"skill": skill[name]} for name, columns in self._people.items()}
+        skill = {
+            name: on_host(s)
+            for name, s in _skill_of_year(self._layout, self.economy, state).items()
+        }
+        self._people = {
+            name: columns | {"skill": skill[name]} for name, columns in self._people.items()
+        }
         if self.workers is not None:
-            entered = {name: first_day & (on_host(careers.years[name]) == 0) for name in self._outside}
+            entered = {
+                name: first_day & (on_host(careers.years[name]) == 0) for name in self._outside
+            }
             self.workers.begin_year({name: skill[name] for name in self._outside}, entered)
 
     @contextmanager
@@ -294,12 +353,21 @@ class Simulation:
             self._interruptible = False
 
     def _arrive(self, position: Position, state: RunState) -> None:
-        self.position, self._state, self._described, self._whole = position, state, self._describe(), True
+        self.position, self._state, self._described, self._whole = (
+            position,
+            state,
+            self._describe(),
+            True,
+        )
 
     def _pause(self) -> None:
         """Between two days: where checkpoints are made and signals are heard."""
-        due = self._checkpoints is not None and self._checkpoints.due(self.position, self.config.year.days)
-        said = processes.everybody_says(due, self._stop or 0)  # clocks differ, and signals come to some sooner
+        due = self._checkpoints is not None and self._checkpoints.due(
+            self.position, self.config.year.days
+        )
+        said = processes.everybody_says(
+            due, self._stop or 0
+        )  # clocks differ, and signals come to some sooner
         if said[0, 0]:
             self.save(wait=False)
         if said[:, 1].any():
@@ -317,7 +385,9 @@ class Simulation:
             state = dataclasses.replace(state, record=(joined_record(state.record),))
         if self._layout is not None:
             state = self._layout.placed(state)
-        self._checkpoints.save(self.position, state, {"usage_before": vars(self._usage_before), **self._described})
+        self._checkpoints.save(
+            self.position, state, {"usage_before": vars(self._usage_before), **self._described}
+        )
         if wait:
             self._checkpoints.wait()
 
@@ -325,21 +395,36 @@ class Simulation:
         year, schedule = self.position.year, state.schedule
         assert state.sums is not None
         self._whole = False
-        figures, agents = _summarise(self._layout, self.economy, schedule, economy, state.sums, joined_record(state.record))
-        for name, hours in agents.hours.items():  # no rule may poison the pool and let the run look complete
-            wrong = ~((hours >= 0) & (hours <= self.economy.cohorts[name].preferences.max_hours * (1 + 1e-5)))
+        figures, agents = _summarise(
+            self._layout, self.economy, schedule, economy, state.sums, joined_record(state.record)
+        )
+        for (
+            name,
+            hours,
+        ) in agents.hours.items():  # no rule may poison the pool and let the run look complete
+            wrong = ~(
+                (hours >= 0)
+                & (hours <= self.economy.cohorts[name].preferences.max_hours * (1 + 1e-5))
+            )
             if bool(jnp.any(wrong)):
                 agent = int(jnp.argmax(wrong))
                 raise UserError(
                     f"cohort {name}, agent {agent}, year {year}: mean hours {float(hours[agent])}; "
                     f"its rule must return hours in [0, {float(self.economy.cohorts[name].preferences.max_hours):g}]"
                 )
-        row = self._row(year, state, figures, agents, self.meter.usage.since(self._usage_before), seconds)
+        row = self._row(
+            year, state, figures, agents, self.meter.usage.since(self._usage_before), seconds
+        )
         self._record(year, row, agents, economy.satisfied, self.planner.election(state.planner))
         observation = self._observe(year, schedule, figures, agents)
-        workers = {} if self.workers is None else self.workers.state  # judged since the year's last day
+        workers = (
+            {} if self.workers is None else self.workers.state
+        )  # judged since the year's last day
         ended = _end_year(self._layout, self.economy, economy, state.sums)
-        self._arrive(Position(year + 1, 0), RunState(ended, schedule, state.planner, observation, None, (), workers))
+        self._arrive(
+            Position(year + 1, 0),
+            RunState(ended, schedule, state.planner, observation, None, (), workers),
+        )
         self._usage_before = self.meter.usage
         self.listener.on_year(row, self.meter.usage)
 
@@ -358,10 +443,21 @@ class Simulation:
             for name in self._outside:
                 hours, tax = np.asarray(sums.hours[name]) / done, np.asarray(sums.tax[name]) / done
                 rebate = np.asarray(sums.rebate) / done
-                means[name] = {"hours": hours, "income": self._people[name]["skill"] * hours, "tax": tax, "rebate": rebate}
+                means[name] = {
+                    "hours": hours,
+                    "income": self._people[name]["skill"] * hours,
+                    "tax": tax,
+                    "rebate": rebate,
+                }
             with self._waiting():
                 answered = self.workers.judge(year, done - 1, state.schedule, means)
-        return _judge(self._layout, self.economy, state.economy, sums, {name: jnp.asarray(x) for name, x in answered.items()})
+        return _judge(
+            self._layout,
+            self.economy,
+            state.economy,
+            sums,
+            {name: jnp.asarray(x) for name, x in answered.items()},
+        )
 
     def _hybrid_day(
         self, year: int, day: int, plan: YearPlan, state: RunState, economy: EconomyState
@@ -376,8 +472,12 @@ class Simulation:
         self._whole = False
         dtype = dtype_of(self.config)
         hours = hours | {name: jnp.asarray(h, dtype) for name, h in external.items()}
-        economy, sums, record, outcomes = _settle(self._layout, self.economy, plan, economy, state.sums, hours)
-        self.workers.observe(year, day, {name: outcomes[name] for name in external}, float(record.swf_private))
+        economy, sums, record, outcomes = _settle(
+            self._layout, self.economy, plan, economy, state.sums, hours
+        )
+        self.workers.observe(
+            year, day, {name: outcomes[name] for name in external}, float(record.swf_private)
+        )
         return economy, sums, record
 
     def _row(
@@ -423,13 +523,21 @@ class Simulation:
         tables, record = {}, self.config.record
         kept = {}
         for name, cohort in self.economy.cohorts.items():
-            most = {"every": cohort.size, "sample": min(record.sample, cohort.size), "none": 0}[record.agents]
+            most = {"every": cohort.size, "sample": min(record.sample, cohort.size), "none": 0}[
+                record.agents
+            ]
             kept[name] = np.linspace(0, cohort.size - 1, most).round().astype(np.int64)
         if record.agents != "none":
             cohorts = {}
             for name in self.economy.cohorts:
-                moving = {column: on_host(values[name]) for column, values in vars(agents).items() if values is not None}
-                cohorts[name] = self._people[name] | moving | {"satisfied": on_host(satisfied[name])}
+                moving = {
+                    column: on_host(values[name])
+                    for column, values in vars(agents).items()
+                    if values is not None
+                }
+                cohorts[name] = (
+                    self._people[name] | moving | {"satisfied": on_host(satisfied[name])}
+                )
             tables[AGENTS] = agents_table(year, cohorts, kept)
         if election is not None and int(election.year) == year:
             sizes = {name: cohort.size for name, cohort in self.economy.cohorts.items()}
@@ -438,14 +546,21 @@ class Simulation:
         recorder = self.recorder
         processes.together(lambda: recorder.year(row, tables))
 
-    def _observe(self, year: int, schedule: TaxSchedule, figures: YearStatistics, agents: AgentYear) -> YearObservation:
+    def _observe(
+        self, year: int, schedule: TaxSchedule, figures: YearStatistics, agents: AgentYear
+    ) -> YearObservation:
         def everyone(x: Mapping[str, jax.Array]) -> np.ndarray:
-            return np.concatenate([on_host(x[name]).astype(np.float64) for name in self.economy.cohorts])
+            return np.concatenate(
+                [on_host(x[name]).astype(np.float64) for name in self.economy.cohorts]
+            )
 
-        weight, income, utility = (everyone(x) for x in (self.economy.weights, agents.income, agents.utility))
+        weight, income, utility = (
+            everyone(x) for x in (self.economy.weights, agents.income, agents.utility)
+        )
         bracket = np.searchsorted(np.asarray(schedule.thresholds), income, side="right") - 1
         people, incomes, utilities = (
-            np.bincount(bracket, weight * x, minlength=schedule.brackets) for x in (np.ones_like(income), income, utility)
+            np.bincount(bracket, weight * x, minlength=schedule.brackets)
+            for x in (np.ones_like(income), income, utility)
         )
         held = np.maximum(people, np.finfo(float).tiny)
         return YearObservation(
@@ -462,7 +577,14 @@ class Simulation:
             lived={name: self._lived(name, figures, agents) for name in self.planner.asks},
         )
 
-    def _lived(self, name: str, figures: YearStatistics, agents: AgentYear) -> dict[str, np.ndarray]:
+    def _lived(
+        self, name: str, figures: YearStatistics, agents: AgentYear
+    ) -> dict[str, np.ndarray]:
         """A cohort's year, for a planner that asks about it."""
         rebate = np.full(self.economy.cohorts[name].size, float(figures.rebate))
-        return {column: rebate if column == "rebate" else np.asarray(getattr(agents, column)[name], float) for column in _LIVED}
+        return {
+            column: rebate
+            if column == "rebate"
+            else np.asarray(getattr(agents, column)[name], float)
+            for column in _LIVED
+        }

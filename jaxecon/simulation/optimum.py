@@ -36,13 +36,22 @@ def people(source: str | Path | None, overrides: Sequence[str], agents: int | No
     Raises UserError where both a file (or its head counts in the overrides) and `agents` say how many there are.
     """
     counted = [
-        o for o in overrides if o.split("=")[0].strip() in ("population.mechanical", "population.llm", "population.cohorts")
+        o
+        for o in overrides
+        if o.split("=")[0].strip()
+        in ("population.mechanical", "population.llm", "population.cohorts")
     ]
     if source is not None or counted:
         if agents is not None:
-            raise UserError(f"--agents: {agents}; {source or counted[0]} says already who lives there")
+            raise UserError(
+                f"--agents: {agents}; {source or counted[0]} says already who lives there"
+            )
         return load(source, overrides)
-    cohort = {"name": "workers", "rule": FOLLOWERS_RULE, "size": DEFAULT_AGENTS if agents is None else agents}
+    cohort = {
+        "name": "workers",
+        "rule": FOLLOWERS_RULE,
+        "size": DEFAULT_AGENTS if agents is None else agents,
+    }
     return load({"population": {"cohorts": [cohort]}}, overrides)
 
 
@@ -60,7 +69,9 @@ class OptimumStudy:
 _BESIDE_OPTIMUM = ("us_federal", "saez")
 
 
-def study_optimum(config: Config, method: Method, *, free_thresholds: bool = False, grid_step: float = 0.1) -> OptimumStudy:
+def study_optimum(
+    config: Config, method: Method, *, free_thresholds: bool = False, grid_step: float = 0.1
+) -> OptimumStudy:
     """The leader's optimum in a configuration's economy, beside US federal and Saez' formula. Whatever the configuration's
     seed, the search draws as the planner `optimum` does (`solve`'s seed 0), so that both find the same schedule.
 
@@ -106,7 +117,9 @@ def study_optimum(config: Config, method: Method, *, free_thresholds: bool = Fal
             "free_thresholds": free_thresholds,
             "grid_step": grid_step if method == "grid" else None,
             "found_by": SEARCHES[int(optimum.found_by)],
-            "reached": {name: float(value) for name, value in optimum.reached.items() if np.isfinite(value)},
+            "reached": {
+                name: float(value) for name, value in optimum.reached.items() if np.isfinite(value)
+            },
             "evaluations": int(optimum.evaluations),
             "seconds": seconds,
             "certified": bool(optimum.certified),
@@ -119,7 +132,13 @@ def study_optimum(config: Config, method: Method, *, free_thresholds: bool = Fal
             "welfare": float(optimum.welfare),
             "gain": float(optimum.gain),
         }
-        return OptimumStudy(rows, missing, report, effective_sample(economy), sum(c.size for c in economy.cohorts.values()))
+        return OptimumStudy(
+            rows,
+            missing,
+            report,
+            effective_sample(economy),
+            sum(c.size for c in economy.cohorts.values()),
+        )
 
 
 def _as_setting(error: ValueError) -> str:
@@ -147,7 +166,9 @@ def write_optimum(out: Path, study: OptimumStudy) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_atomically(path, json.dumps(plain(content), indent=2, default=str, allow_nan=False).encode() + b"\n")
+    write_atomically(
+        path, json.dumps(plain(content), indent=2, default=str, allow_nan=False).encode() + b"\n"
+    )
 
 
 def plain(content: Any) -> Any:

@@ -14,11 +14,15 @@ from jaxecon.storage.usage import LLMUsage
 class ExternalWorkers(Protocol):
     """Cohorts whose hours come from outside the compiled economy."""
 
-    def decide(self, year: int, day: int, schedule: TaxSchedule, rebate: float) -> dict[str, np.ndarray]:
+    def decide(
+        self, year: int, day: int, schedule: TaxSchedule, rebate: float
+    ) -> dict[str, np.ndarray]:
         """Hours (n,) by cohort name, for one day."""
         ...
 
-    def begin_year(self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]) -> None:
+    def begin_year(
+        self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]
+    ) -> None:
         """Who they are this year, (n,) by cohort name, where skills change: skill, $/year per weekly hour; entered (bool): who
         is new in a retired worker's place and remembers nothing. Also called, with nobody new, where a run goes on within a
         year. Twice the same is as once."""
@@ -29,7 +33,11 @@ class ExternalWorkers(Protocol):
         ...
 
     def judge(
-        self, year: int, day: int, schedule: TaxSchedule, means: Mapping[str, Mapping[str, np.ndarray]]
+        self,
+        year: int,
+        day: int,
+        schedule: TaxSchedule,
+        means: Mapping[str, Mapping[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
         """Who is satisfied, (n,) bool by cohort name, looking back on means of the year so far: hours, income, tax, rebate."""
         ...
@@ -54,7 +62,9 @@ class Meter(Protocol):
 class Listener(Protocol):
     """Who is told how a run goes."""
 
-    def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: LLMUsage) -> None: ...
+    def on_days(
+        self, year: int, days_done: int, day: Mapping[str, float], usage: LLMUsage
+    ) -> None: ...
 
     def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None: ...
 

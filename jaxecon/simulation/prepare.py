@@ -51,13 +51,21 @@ def assemble_run(config: Config, out: Path) -> Prepared:
     with computing(config):
         layout = layout_for(config)
         # memory that is not enough is heard of here: looking at an array that could not be made can wait for ever
-        schedule, economy = jax.block_until_ready((first_schedule(config), build_economy(config, layout)))
+        schedule, economy = jax.block_until_ready(
+            (first_schedule(config), build_economy(config, layout))
+        )
         kind = config.planner_kind
         if kind not in SCHEDULES:
             return Prepared(config, out, economy, schedule, configured_planner(config))
         with gathered(economy) as everybody:
             planner = Announced(kind, announced_schedule(config, everybody))
-        return Prepared(config, out, economy, planner.schedule if config.schedule.rates is None else schedule, planner)
+        return Prepared(
+            config,
+            out,
+            economy,
+            planner.schedule if config.schedule.rates is None else schedule,
+            planner,
+        )
 
 
 def create(prepared: Prepared, served: Mapping[str, Any], **more: Any) -> Recorder:
@@ -65,7 +73,13 @@ def create(prepared: Prepared, served: Mapping[str, Any], **more: Any) -> Record
     from jaxecon.core.processes import is_main_process, together
 
     used = environment(prepared.config)
-    manifest = {"started": utc_now(), **used, "models": models(served), "identities": identities(served), **more}
+    manifest = {
+        "started": utc_now(),
+        **used,
+        "models": models(served),
+        "identities": identities(served),
+        **more,
+    }
     if not is_main_process():
         return together(lambda: Bystander(prepared.folder, manifest))
     return together(lambda: Recorder.create(prepared.folder, prepared.config, manifest))

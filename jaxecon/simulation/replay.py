@@ -45,7 +45,9 @@ class Replay:
         return self.recorded == self.replayed and not self.differences
 
 
-def replay(path: str | Path, *, out: str | Path | None = None, listener: "Listener | None" = None) -> Replay:
+def replay(
+    path: str | Path, *, out: str | Path | None = None, listener: "Listener | None" = None
+) -> Replay:
     """Live a run again as far as its newest sound checkpoint, with its transcript for a model, and compare the two.
 
     out: a new folder in which to keep the repetition.
@@ -61,12 +63,25 @@ def replay(path: str | Path, *, out: str | Path | None = None, listener: "Listen
         raise UserError(f"{path}: has no sound checkpoint to compare with")
     forced = [change for entry in run.manifest.get("resumed", []) for change in entry["changed"]]
     if forced:
-        raise UserError(f"{path}: was changed on its way ({'; '.join(forced)}), which a replay cannot repeat")
+        raise UserError(
+            f"{path}: was changed on its way ({'; '.join(forced)}), which a replay cannot repeat"
+        )
     now = environment(run.config)
-    resumed = [difference for entry in run.manifest.get("resumed", []) for difference in entry["inexact"]]
-    notes = [*damaged, *inexact(run.manifest, now), *changed_code(run.manifest, now), *dict.fromkeys(resumed)]
+    resumed = [
+        difference for entry in run.manifest.get("resumed", []) for difference in entry["inexact"]
+    ]
+    notes = [
+        *damaged,
+        *inexact(run.manifest, now),
+        *changed_code(run.manifest, now),
+        *dict.fromkeys(resumed),
+    ]
     with ExitStack() as stack:
-        folder = Path(out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-replay-"))) / "run")
+        folder = Path(
+            out
+            or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-replay-")))
+            / "run"
+        )
         refuse_existing(folder)
         config = load(run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"])
         prepared = assemble_run(config, folder)
@@ -101,10 +116,17 @@ def _different_decisions(one: Path, other: Path, until: Position) -> list[Differ
     from llm.transcript.store import Transcript
 
     with ExitStack() as stack:
-        both = [stack.enter_context(closing(Transcript(path / TRANSCRIPT, read_only=True))) for path in (one, other)]
+        both = [
+            stack.enter_context(closing(Transcript(path / TRANSCRIPT, read_only=True)))
+            for path in (one, other)
+        ]
         lists = [[d for d in t.decisions() if _decided_at(d[0]) < until] for t in both]
     apart = sum(a != b for a, b in zip_longest(*lists))
-    return [Difference("transcript", "decisions", True, float(apart), apart / max(map(len, lists)))] if apart else []
+    return (
+        [Difference("transcript", "decisions", True, float(apart), apart / max(map(len, lists)))]
+        if apart
+        else []
+    )
 
 
 def _decided_at(draw: "Draw") -> Position:

@@ -80,7 +80,9 @@ def resume(
         if checkpoint is not None:
             changed += lost_requests(run.path / TRANSCRIPT, checkpoint)
         elif first_position(run).year:
-            raise UserError(f"{run.path}: a branch whose first checkpoint is lost; branch again ({'; '.join(damaged)})")
+            raise UserError(
+                f"{run.path}: a branch whose first checkpoint is lost; branch again ({'; '.join(damaged)})"
+            )
         refuse_changes(run.path, changed, force)
         if recorder.manifest["status"] == "complete" and not changed:
             if given:
@@ -114,9 +116,20 @@ def resume(
                 recorder.configure(config)
             if changed:
                 recorder.update(models=models(served), identities=identities(served))
-            entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "from": [position.year, position.day]}
-            entry |= {"damaged": damaged, "changed": changed, "given": given, "inexact": list(apart), "command": now["command"]}
-            recorder.update(status="running", resumed=[*recorder.manifest.get("resumed", []), entry], **now)
+            entry = {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "from": [position.year, position.day],
+            }
+            entry |= {
+                "damaged": damaged,
+                "changed": changed,
+                "given": given,
+                "inexact": list(apart),
+                "command": now["command"],
+            }
+            recorder.update(
+                status="running", resumed=[*recorder.manifest.get("resumed", []), entry], **now
+            )
 
         simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
     return Run(run.path)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from jaxecon.config import read as config_read
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import BudgetSpent, UserError, first_line
-from jaxecon.simulation.language import llm_summary, make_bridge, make_deciders, models, start_engines
+from jaxecon.simulation.language import (
+    llm_summary,
+    make_bridge,
+    make_deciders,
+    models,
+    start_engines,
+)
 from jaxecon.simulation.listeners import DiagnosingListener
 from jaxecon.simulation.prepare import create, default_folder, prepare
 from jaxecon.simulation.signals import handling_signals
@@ -109,7 +115,9 @@ def simulate(
                 recorder.update(**entries)
 
         watching = DiagnosingListener(listener or Silent(), Watch(config), note)
-        stack.callback(lambda: note(seconds=before + time.monotonic() - started, signatures=watching.found()))
+        stack.callback(
+            lambda: note(seconds=before + time.monotonic() - started, signatures=watching.found())
+        )
         bridge, durable = make_bridge(config, out, served, inherited, stack)
         if bridge is not None:  # however it ends, what was spent is on record
             stack.callback(lambda: note(llm=llm_summary(bridge, served), models=models(served)))
@@ -119,7 +127,10 @@ def simulate(
             stack.callback(gc.unfreeze)
         origin = recorder.manifest.get("branched_from")
         checkpoints = Checkpoints(
-            out / CHECKPOINTS, config.checkpoint, protected=Position(origin["year"], 0) if origin else None, durable=durable
+            out / CHECKPOINTS,
+            config.checkpoint,
+            protected=Position(origin["year"], 0) if origin else None,
+            durable=durable,
         )
         stack.callback(checkpoints.close)
         if is_main_process():
@@ -186,7 +197,9 @@ def _policies(config: Config, economy: "Economy", final: "TaxSchedule") -> dict[
     from jaxecon.planners.appraisal import policy_rows
 
     with computing(config), gathered(economy) as everybody:
-        policies, missing = policy_rows(everybody, config.planner.compared_with, knowledge(config), {"final": final})
+        policies, missing = policy_rows(
+            everybody, config.planner.compared_with, knowledge(config), {"final": final}
+        )
     return {"policies": policies, "policies_without_schedule": missing}
 
 
@@ -200,6 +213,8 @@ def _status(recorder: Recorder, begun: Callable[[], bool] = lambda: True) -> Ite
         why = {} if interrupted else {"error": first_line(error)}
         if begun():
             with suppress(UserError):  # on a full disk the first error is the one to hear
-                recorder.update(status="interrupted" if interrupted else "failed", finished=utc_now(), **why)
+                recorder.update(
+                    status="interrupted" if interrupted else "failed", finished=utc_now(), **why
+                )
         raise
     recorder.update(status="stopped" if recorder.stopped else "complete", finished=utc_now())

@@ -52,7 +52,12 @@ class Checkpoints:
         protected: Position | None = None,
         durable: Callable[[], int] | None = None,
     ) -> None:
-        self.folder, self._policy, self._protected, self._durable = folder.absolute(), policy, protected, durable
+        self.folder, self._policy, self._protected, self._durable = (
+            folder.absolute(),
+            policy,
+            protected,
+            durable,
+        )
         self._thread = ThreadPoolExecutor(1, "jaxecon-checkpoint")
         self._saving: Future[None] | None = None
         self.latest: Position | None = None  # that was saved, or that the run goes on from
@@ -71,7 +76,9 @@ class Checkpoints:
             return True
         waited = time.monotonic() - self._last
         saving = self._saving is not None and not self._saving.done()
-        return policy.every_minutes is not None and waited >= 60 * policy.every_minutes and not saving
+        return (
+            policy.every_minutes is not None and waited >= 60 * policy.every_minutes and not saving
+        )
 
     def save(self, position: Position, state: Any, meta: Mapping[str, Any]) -> None:
         """Copy the state and write the copy while the run goes on. Raises UserError where the save before has failed.
@@ -79,10 +86,15 @@ class Checkpoints:
         Several processes (which share the folder) write at once, each its part, and wait for each other."""
         self.wait()
         self._last, self.latest = time.monotonic(), position
-        if processes.has_several_processes():  # they write together, at the same place of the program
+        if (
+            processes.has_several_processes()
+        ):  # they write together, at the same place of the program
             self._saving = Future()
             try:
-                leaves = {n: x if isinstance(x, jax.Array) else np.array(x) for n, x in named_leaves(state).items()}
+                leaves = {
+                    n: x if isinstance(x, jax.Array) else np.array(x)
+                    for n, x in named_leaves(state).items()
+                }
                 self._write(position, leaves, dict(meta))
                 self._saving.set_result(None)
             except Exception as error:
@@ -106,7 +118,10 @@ class Checkpoints:
         write(self.folder, position, leaves, {"transcript_requests": requests, **meta})
         if not processes.is_main_process():
             return
-        kept = set(list(positions(self.folder))[-self._policy.keep_last :]) | {position, self._protected}
+        kept = set(list(positions(self.folder))[-self._policy.keep_last :]) | {
+            position,
+            self._protected,
+        }
         for old in positions(self.folder):
             every = self._policy.keep_every_years
             if old not in kept and not (every and old.day == 0 and old.year % every == 0):
@@ -123,7 +138,9 @@ class Checkpoints:
             raise error
         # tensorstore reports a full disk as a ValueError, with everything it knows in it
         reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
-        raise UserError(f"{self.folder}: no checkpoint can be written ({reason}); what was written before is kept") from error
+        raise UserError(
+            f"{self.folder}: no checkpoint can be written ({reason}); what was written before is kept"
+        ) from error
 
 
 def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, Any]) -> Path:
@@ -133,16 +150,33 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.absolute()  # as orbax needs it
-    made = processes.together(lambda: tempfile.mkdtemp(dir=folder, prefix=UNFINISHED) if processes.is_main_process() else "")
+    made = processes.together(
+        lambda: (
+            tempfile.mkdtemp(dir=folder, prefix=UNFINISHED) if processes.is_main_process() else ""
+        )
+    )
     unfinished = Path(processes.from_first(made))
     target = folder / position.name
     try:
         with arrays_handler() as handler:
             pieces = dict.fromkeys(leaves, orbax_checkpoint().SaveArgs(chunk_byte_size=FILE_BYTES))
-            handler.save(unfinished / ARRAYS, args=orbax_checkpoint().args.PyTreeSave(dict(leaves), save_args=pieces))
-        shapes = {name: [np.dtype(leaf.dtype).name, list(leaf.shape)] for name, leaf in leaves.items()}
-        described = {"format": FORMAT, "year": position.year, "day": position.day, "leaves": shapes, **meta}
-        processes.together(lambda: _finish(unfinished, target, described) if processes.is_main_process() else None)
+            handler.save(
+                unfinished / ARRAYS,
+                args=orbax_checkpoint().args.PyTreeSave(dict(leaves), save_args=pieces),
+            )
+        shapes = {
+            name: [np.dtype(leaf.dtype).name, list(leaf.shape)] for name, leaf in leaves.items()
+        }
+        described = {
+            "format": FORMAT,
+            "year": position.year,
+            "day": position.day,
+            "leaves": shapes,
+            **meta,
+        }
+        processes.together(
+            lambda: _finish(unfinished, target, described) if processes.is_main_process() else None
+        )
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -153,7 +187,10 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
 def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> None:
     """What belongs beside the arrays, everything made durable, and the name."""
     (unfinished / META).write_text(json.dumps(described, indent=1, default=str) + "\n")
-    sums = "".join(f"{digest}  {name}\n" for name, digest in sha256_of_file(unfinished, files_below(unfinished)).items())
+    sums = "".join(
+        f"{digest}  {name}\n"
+        for name, digest in sha256_of_file(unfinished, files_below(unfinished)).items()
+    )
     (unfinished / SUMS).write_text(sums)
     for path in (*unfinished.rglob("*"), unfinished):
         _sync(path)

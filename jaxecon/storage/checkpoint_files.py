@@ -115,7 +115,9 @@ def verified(path: Path) -> Checkpoint:
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
         present = set(files_below(path)) - {SUMS}
         for name in sorted(present ^ sums.keys()):
-            raise Damaged(f"{path}: {name} is {'missing' if name in sums else 'not one of its files'}")
+            raise Damaged(
+                f"{path}: {name} is {'missing' if name in sums else 'not one of its files'}"
+            )
         for name, digest in sha256_of_file(path, sums).items():
             if digest != sums[name]:
                 raise Damaged(f"{path}: {name} is not what was written")
@@ -128,7 +130,9 @@ def verified(path: Path) -> Checkpoint:
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path}: cannot be understood ({error!r})") from None
     if meta["format"] > FORMAT:
-        raise UserError(f"{path}: format {meta['format']}; this jaxecon reads up to {FORMAT}; install a newer jaxecon")
+        raise UserError(
+            f"{path}: format {meta['format']}; this jaxecon reads up to {FORMAT}; install a newer jaxecon"
+        )
     return Checkpoint(path, position, meta)
 
 
@@ -141,7 +145,10 @@ def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
     Raises UserError: a state of another form.
     """
     wanted = named_leaves(like)
-    meta, stored = checkpoint.meta, {name: _described(*given) for name, given in checkpoint.meta["leaves"].items()}
+    meta, stored = (
+        checkpoint.meta,
+        {name: _described(*given) for name, given in checkpoint.meta["leaves"].items()},
+    )
     if meta["format"] == FORMAT:
         _check_form(checkpoint.path, wanted, stored)
         leaves = _read(checkpoint.path / ARRAYS, stored, wanted)
@@ -153,7 +160,10 @@ def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
             meta["format"] = step + 1
         _check_form(checkpoint.path, wanted, leaves)
         leaves = {name: _placed(leaves[name], leaf) for name, leaf in wanted.items()}
-    values = [leaves[name].item() if isinstance(leaf, int | float) else leaves[name] for name, leaf in wanted.items()]
+    values = [
+        leaves[name].item() if isinstance(leaf, int | float) else leaves[name]
+        for name, leaf in wanted.items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(like), values), meta
 
 
@@ -174,7 +184,10 @@ def state_digest(checkpoint: Checkpoint) -> str:
 
 def named_leaves(tree: Any) -> Leaves:
     """Leaves by dotted path; Python numbers as they are."""
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def _described(dtype: str, shape: list[int]) -> jax.ShapeDtypeStruct:
@@ -192,12 +205,16 @@ def _numeric(leaf: Any) -> Any:
 
 def _check_form(path: object, wanted: Leaves, stored: Mapping[str, Any]) -> None:
     for name in sorted(wanted.keys() ^ stored.keys()):
-        raise UserError(f"{path}: {name} is {'missing' if name in wanted else 'not known'}: the state of another configuration")
+        raise UserError(
+            f"{path}: {name} is {'missing' if name in wanted else 'not known'}: the state of another configuration"
+        )
     for name, leaf in wanted.items():
         shape, dtype = np.shape(leaf), _numeric(leaf).dtype
         held = stored[name]
         if tuple(held.shape) != tuple(shape) or held.dtype != dtype:
-            raise UserError(f"{path}: {name} is {held.dtype} {list(held.shape)}, this configuration needs {dtype} {list(shape)}")
+            raise UserError(
+                f"{path}: {name} is {held.dtype} {list(held.shape)}, this configuration needs {dtype} {list(shape)}"
+            )
 
 
 def _placed(array: np.ndarray, leaf: Any) -> Any:
@@ -214,17 +231,26 @@ def _read(path: Path, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Leaves
         leaf = wanted.get(name)
         if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
             sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jnp.zeros(()).device)
-            arguments[name] = ocp.ArrayRestoreArgs(sharding=sharding, global_shape=held.shape, dtype=held.dtype)
+            arguments[name] = ocp.ArrayRestoreArgs(
+                sharding=sharding, global_shape=held.shape, dtype=held.dtype
+            )
         else:
             arguments[name] = ocp.RestoreArgs(restore_type=np.ndarray)
     with arrays_handler() as handler:
-        return dict(handler.restore(path.absolute(), args=ocp.args.PyTreeRestore(item=dict(stored), restore_args=arguments)))
+        return dict(
+            handler.restore(
+                path.absolute(),
+                args=ocp.args.PyTreeRestore(item=dict(stored), restore_args=arguments),
+            )
+        )
 
 
 def orbax_checkpoint() -> Any:
     import orbax.checkpoint as ocp  # seconds: not where a command needs none
 
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs with a traceback what it then raises
+    logging.getLogger("absl").setLevel(
+        logging.CRITICAL
+    )  # orbax logs with a traceback what it then raises
     return ocp
 
 

@@ -33,7 +33,9 @@ class Signature:
     def and_in(self, year: int) -> "Signature":
         """Seen in a later year as well."""
         first, last = self.years[-1]
-        spans = (*self.years[:-1], (first, year)) if year == last + 1 else (*self.years, (year, year))
+        spans = (
+            (*self.years[:-1], (first, year)) if year == last + 1 else (*self.years, (year, year))
+        )
         return replace(self, years=spans)
 
 
@@ -55,7 +57,9 @@ class OscillatingRates:
         self._direction: np.ndarray = np.zeros(0)  # of each rate's last change that was large
 
     def see(self, row: Row) -> str | None:
-        rates = np.array([value for name, value in row.items() if name.startswith("rate_") and value is not None])
+        rates = np.array(
+            [value for name, value in row.items() if name.startswith("rate_") and value is not None]
+        )
         if len(rates) != len(self._direction):  # the first year, or a branch with other brackets
             self._rates.clear()
             self._turned.clear()
@@ -96,7 +100,11 @@ class WelfareCollapse:
         if self._low < self._needed:
             return None
         below = f"{100 * (1 - worth / best):.0f} %" if worth > 0 else "100 % or more"
-        whose = "US federal's" if best == 1 else f"the best before it, which was {100 * (best - 1):.0f} % above US federal's"
+        whose = (
+            "US federal's"
+            if best == 1
+            else f"the best before it, which was {100 * (best - 1):.0f} % above US federal's"
+        )
         return f"welfare {below} below {whose}, for {self._low} years"
 
 
@@ -115,7 +123,9 @@ class HomogeneousLabor:
             alike = exact >= self._given.spread and lived <= self._given.share * exact
             self._alike[name] = years + 1 if alike else 0
             if self._alike[name] >= self._given.years:
-                found.append(f"{name}'s hours are {lived:.1f} h/week apart, {exact:.1f} if its people responded exactly")
+                found.append(
+                    f"{name}'s hours are {lived:.1f} h/week apart, {exact:.1f} if its people responded exactly"
+                )
         return "; ".join(found) or None
 
 
@@ -131,7 +141,10 @@ class FallbackRate:
         if decisions is None:  # a year that an older jaxecon lived
             return None
         self._decisions, self._fallbacks = self._decisions + decisions, self._fallbacks + fallbacks
-        for count, of, when in ((fallbacks, decisions, "the year's"), (self._fallbacks, self._decisions, "all")):
+        for count, of, when in (
+            (fallbacks, decisions, "the year's"),
+            (self._fallbacks, self._decisions, "all"),
+        ):
             if of >= self._given.decisions and count > self._given.limit * of:
                 return f"{count:,} of {when} {of:,} decisions were fallbacks ({100 * count / of:.3g} %)"
         return None
@@ -149,7 +162,11 @@ class Watch:
     """The detectors that a configuration asks for, and what they have found."""
 
     def __init__(self, config: Config) -> None:
-        self._detectors = {name: make(config) for name, make in DETECTORS.items() if getattr(config.signatures, name).watched}
+        self._detectors = {
+            name: make(config)
+            for name, make in DETECTORS.items()
+            if getattr(config.signatures, name).watched
+        }
         self._found: dict[str, Signature] = {}
 
     def recall(self, row: Row) -> None:

@@ -11,7 +11,11 @@ from jaxecon.storage.checkpoint_files import Checkpoint, read_leaves
 from jaxecon.storage.digest import is_part_of_digest, tables_until
 from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS, YEARS
 
-DECIDED = ("leader", "llm_calls", "llm_fallbacks")  # and rate_*: what was decided, which is compared exactly
+DECIDED = (
+    "leader",
+    "llm_calls",
+    "llm_fallbacks",
+)  # and rate_*: what was decided, which is compared exactly
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,9 @@ class Difference:
     relative: float
 
 
-def differences(one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Checkpoint | None]) -> list[Difference]:
+def differences(
+    one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Checkpoint | None]
+) -> list[Difference]:
     """Of two runs of the same length: what was decided exactly, numbers by their largest difference."""
     found = []
     decisions = {
@@ -36,7 +42,10 @@ def differences(one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Ch
     }
     for table, decided_columns in decisions.items():
         until = None if checkpoints[0] is None else checkpoints[0].position
-        a, b = (pa.concat_tables([*tables_until(run / table, until)] or [pa.table({})]) for run in (one, other))
+        a, b = (
+            pa.concat_tables([*tables_until(run / table, until)] or [pa.table({})])
+            for run in (one, other)
+        )
         for name in dict.fromkeys([*a.column_names, *b.column_names]):
             decided = name in decided_columns or name.startswith("rate_")
             if not is_part_of_digest(name):
@@ -48,7 +57,11 @@ def differences(one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Ch
     if checkpoints[0] is not None and checkpoints[1] is not None:
         states = [read_leaves(checkpoints[0]), read_leaves(checkpoints[1])]
         for name in sorted(states[0].keys() | states[1].keys()):
-            if name not in states[0] or name not in states[1] or states[0][name].shape != states[1][name].shape:
+            if (
+                name not in states[0]
+                or name not in states[1]
+                or states[0][name].shape != states[1][name].shape
+            ):
                 found.append(Difference("state", name, False, np.nan, np.nan))
             else:
                 found += _difference("state", name, False, states[0][name], states[1][name])
@@ -60,7 +73,9 @@ def _values(column: pa.ChunkedArray) -> np.ndarray:
     return column.to_numpy() if numeric else np.asarray(column.to_pylist())
 
 
-def _difference(where: str, name: str, decided: bool, a: np.ndarray, b: np.ndarray) -> Iterator[Difference]:
+def _difference(
+    where: str, name: str, decided: bool, a: np.ndarray, b: np.ndarray
+) -> Iterator[Difference]:
     if np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"):
         return
     if a.dtype.kind in "biuf" and b.dtype.kind in "biuf":
@@ -69,6 +84,8 @@ def _difference(where: str, name: str, decided: bool, a: np.ndarray, b: np.ndarr
         old, new = old[unequal], new[unequal]
         apart = np.abs(old - new)
         with np.errstate(divide="ignore"):  # of what was zero every difference is infinitely large
-            yield Difference(where, name, decided, float(np.max(apart)), float(np.max(apart / np.abs(old))))
+            yield Difference(
+                where, name, decided, float(np.max(apart)), float(np.max(apart / np.abs(old)))
+            )
     else:
         yield Difference(where, name, decided, np.nan, np.nan)

@@ -12,12 +12,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest, state_digest
-from jaxecon.storage.paths import AGENTS, BALLOTS, CHECKPOINTS, ELECTIONS, YEARS, parts, refuse_while_written
+from jaxecon.storage.paths import (
+    AGENTS,
+    BALLOTS,
+    CHECKPOINTS,
+    ELECTIONS,
+    YEARS,
+    parts,
+    refuse_while_written,
+)
 from jaxecon.storage.run import Run
 
 TIMINGS = ("seconds",)  # columns that no two runs share
 
-WATCHED = ("llm_decisions", "spread_", "exact_spread_")  # for failure signatures; they follow from answers and hours
+WATCHED = (
+    "llm_decisions",
+    "spread_",
+    "exact_spread_",
+)  # for failure signatures; they follow from answers and hours
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,9 @@ class Digest:
     @property
     def combined(self) -> str:
         voted = "" if self.elections is None else f" {self.elections}"
-        return hashlib.sha256(f"{self.position} {self.years} {self.agents} {self.state}{voted}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{self.position} {self.years} {self.agents} {self.state}{voted}".encode()
+        ).hexdigest()
 
 
 def digest(run: Path | str) -> Digest:
@@ -67,10 +81,14 @@ def _table_digest(folder: Path, until: Position | None) -> str:
             if not is_part_of_digest(name):
                 continue
             column = table[name]
-            hasher = columns.setdefault(name, hashlib.sha256(f"{name} {_type_name(column.type)}\n".encode()))
+            hasher = columns.setdefault(
+                name, hashlib.sha256(f"{name} {_type_name(column.type)}\n".encode())
+            )
             for chunk in column.chunks:
                 hasher.update(_bytes(chunk))
-    return hashlib.sha256("".join(columns[name].hexdigest() for name in sorted(columns)).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(columns[name].hexdigest() for name in sorted(columns)).encode()
+    ).hexdigest()
 
 
 def is_part_of_digest(name: str) -> bool:
@@ -98,6 +116,8 @@ def _bytes(chunk: pa.Array) -> bytes:
     if pa.types.is_string(chunk.type):
         chunk = chunk.dictionary_encode()
     if pa.types.is_dictionary(chunk.type):
-        words = [hashlib.sha256(word.encode()).digest()[:8] for word in chunk.dictionary.to_pylist()]
+        words = [
+            hashlib.sha256(word.encode()).digest()[:8] for word in chunk.dictionary.to_pylist()
+        ]
         return np.array(words, "S8")[chunk.indices.to_numpy(zero_copy_only=False)].tobytes()
     return np.ascontiguousarray(chunk.to_numpy(zero_copy_only=False)).tobytes()

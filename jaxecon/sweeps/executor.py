@@ -16,7 +16,9 @@ class Executor(Protocol):
         """Before anything is written. Raises UserError."""
         ...
 
-    def run(self, task: "Task", waiting: deque[Chunk]) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
+    def run(
+        self, task: "Task", waiting: deque[Chunk]
+    ) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
         """Each of the chunks, in any order; more may be put into `waiting` between two."""
         ...
 
@@ -27,7 +29,9 @@ class Local:
     def connect(self) -> None:
         return
 
-    def run(self, task: "Task", waiting: deque[Chunk]) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
+    def run(
+        self, task: "Task", waiting: deque[Chunk]
+    ) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
         with Engines() as engines:
             while waiting:
                 chunk = waiting.popleft()

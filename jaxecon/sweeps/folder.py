@@ -31,16 +31,24 @@ def has_begun(out: Path) -> bool:
     try:
         if (out / SWEEP).exists():
             return True
-        left = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+        left = (
+            {path.name for path in out.iterdir() if not path.name.startswith(".")}
+            if out.is_dir()
+            else set()
+        )
     except OSError as error:
         raise UserError(f"--out: {out}: cannot be read ({error.strerror})") from error
-    if left - {MANIFEST, PLAN, POINTS, YEARS} or (left and read_json(out / MANIFEST).get("kind") != "sweep"):
+    if left - {MANIFEST, PLAN, POINTS, YEARS} or (
+        left and read_json(out / MANIFEST).get("kind") != "sweep"
+    ):
         refuse_existing(out)
     return False  # nothing, or what was left where a sweep was killed while it began
 
 
 @contextmanager
-def opened_folder(out: Path, points: Points, force: bool, told: "Listener") -> Iterator[dict[str, Any]]:
+def opened_folder(
+    out: Path, points: Points, force: bool, told: "Listener"
+) -> Iterator[dict[str, Any]]:
     """The folder, new or begun, for this process alone; yields its manifest."""
     text, now, files = to_yaml(points.design), environment(), _outside_files(points)
     try:
@@ -56,28 +64,42 @@ def opened_folder(out: Path, points: Points, force: bool, told: "Listener") -> I
             changed = changed_code(manifest, now)
             changed += changed_files(manifest["files"], files)
             if changed and not force:
-                raise UserError(f"{out}: not what the sweep began with: {'; '.join(changed)}; --force goes on")
+                raise UserError(
+                    f"{out}: not what the sweep began with: {'; '.join(changed)}; --force goes on"
+                )
             for line in (*changed, *inexact(manifest, now)):
                 told.note(f"going on, so that chunks can differ: {line}")
         else:
-            manifest = {"format": FORMAT, "kind": "sweep", "status": "running", **now, "files": files}
+            manifest = {
+                "format": FORMAT,
+                "kind": "sweep",
+                "status": "running",
+                **now,
+                "files": files,
+            }
             write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
         for table in (POINTS, YEARS):
             (out / table).mkdir(exist_ok=True)
         yield manifest
     except Stop as stop:
         if isinstance(stop.error, OSError):
-            raise UserError(f"{out}: {first_line(stop.error)}; finished chunks are kept") from stop.error
+            raise UserError(
+                f"{out}: {first_line(stop.error)}; finished chunks are kept"
+            ) from stop.error
         raise stop.error from None
     except OSError as error:
-        raise UserError(f"--out: {out}: cannot be written ({error.strerror}); finished chunks are kept") from error
+        raise UserError(
+            f"--out: {out}: cannot be written ({error.strerror}); finished chunks are kept"
+        ) from error
     finally:
         release()
 
 
 def _outside_files(points: Points) -> dict[str, str]:
     """SHA-256 of the microdata that points read, by path, and of the modules of users' own rules, by rule."""
-    files = {path: Path(path) for path in values_given(points, "population.file") if Path(path).is_file()}
+    files = {
+        path: Path(path) for path in values_given(points, "population.file") if Path(path).is_file()
+    }
     for rule in values_given(points, "rule"):
         with suppress(ValueError):  # points with a rule that there is not fail by themselves
             source = source_of_rule(rule) if ":" in rule else None
@@ -92,7 +114,13 @@ def values_given(points: Points, setting: str) -> set[str]:
     def look(name: str, value: Any) -> None:
         if isinstance(value, str) and f".{name}".endswith(f".{setting}"):
             found.add(value)
-        for inner, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        for inner, part in (
+            value.items()
+            if isinstance(value, dict)
+            else enumerate(value)
+            if isinstance(value, list)
+            else ()
+        ):
             look(f"{name}.{inner}", part)
 
     look("", points.design.run)
@@ -106,7 +134,10 @@ def values_given(points: Points, setting: str) -> set[str]:
 def stored_plan(out: Path) -> tuple[list[Chunk], int]:
     """Chunks that are lived again must be the same ones."""
     stored = read_json(out / PLAN)
-    chunks = [Chunk(**{**c, "points": tuple(c["points"]), "errors": tuple(c["errors"])}) for c in stored["chunks"]]
+    chunks = [
+        Chunk(**{**c, "points": tuple(c["points"]), "errors": tuple(c["errors"])})
+        for c in stored["chunks"]
+    ]
     return chunks, stored["brackets"]
 
 
@@ -134,7 +165,10 @@ def part_files(folder: Path) -> dict[int, Path]:
 
 
 def write_plan(out: Path, chunks: Sequence[Chunk], brackets: int) -> None:
-    write_atomically(out / PLAN, json.dumps({"brackets": brackets, "chunks": [asdict(chunk) for chunk in chunks]}).encode())
+    write_atomically(
+        out / PLAN,
+        json.dumps({"brackets": brackets, "chunks": [asdict(chunk) for chunk in chunks]}).encode(),
+    )
 
 
 def write_part(folder: Path, chunk: Chunk, table: pa.Table) -> None:

@@ -16,7 +16,10 @@ from jaxecon.sweeps.points import SEEDS, Point, Points
 
 AGENTS_A_CHUNK = {"cpu": 1 << 20, "gpu": 1 << 27}  # more are not faster
 
-AGENT_DAYS_A_CHUNK = {"cpu": 1 << 28, "gpu": 1 << 34}  # some seconds: progress is shown, and little lost, at a chunk's end
+AGENT_DAYS_A_CHUNK = {
+    "cpu": 1 << 28,
+    "gpu": 1 << 34,
+}  # some seconds: progress is shown, and little lost, at a chunk's end
 
 LEAST_AGENTS_A_CHUNK = 1 << 15  # fewer leave a processor idle, however long they live
 
@@ -32,7 +35,9 @@ _TRIED_VALUES = 16  # of a setting, to see whether others compile apart
 # --- the plan ------------------------------------------------------------------------------------------------------
 
 
-def plan(points: Points, lanes: int | None = None, tell: Callable[[int], None] | None = None) -> tuple[list[Chunk], int]:
+def plan(
+    points: Points, lanes: int | None = None, tell: Callable[[int], None] | None = None
+) -> tuple[list[Chunk], int]:
     """Chunks of all points, each of one compiled program; and the most brackets of any. tell: how many are looked at.
 
     lanes: runs in a chunk; by default as memory and processor have it.
@@ -45,7 +50,9 @@ def plan(points: Points, lanes: int | None = None, tell: Callable[[int], None] |
         point = points[i]
         try:
             shared, _ = points.shared(point)
-            if known is not None and known[0] is shared:  # points that differ in their seeds alone have one form
+            if (
+                known is not None and known[0] is shared
+            ):  # points that differ in their seeds alone have one form
                 key: Any = known[1]
             elif shared.needs_engine:
                 key = ("run", i)
@@ -65,7 +72,9 @@ def plan(points: Points, lanes: int | None = None, tell: Callable[[int], None] |
     chunks: list[Chunk] = []
     for form, (key, members) in enumerate(groups.items()):
         kind = key[0]
-        width = min(lanes or _lanes(*drafts[key]), len(members)) if kind == "batch" else len(members)
+        width = (
+            min(lanes or _lanes(*drafts[key]), len(members)) if kind == "batch" else len(members)
+        )
         for start in range(0, len(members), width):
             these = tuple(members[start : start + width])
             wrong = tuple(errors[i] for i in these) if kind == "refused" else ()
@@ -82,14 +91,20 @@ def compiled_apart(points: Points, base: int) -> list[str]:
             config = points.config(Point(base, dict(settings)))
             with computing(config):
                 return batch.form(batch.draft(config)), config.device
-        except Exception:  # a value that is refused, or one of a language model's settings: no program
+        except (
+            Exception
+        ):  # a value that is refused, or one of a language model's settings: no program
             return None
 
     given = points[base].settings
     known = form_of(given)
     found = []
     for name in given:
-        others = (value for value in points.values(name) if value != given[name]) if name not in SEEDS else ()
+        others = (
+            (value for value in points.values(name) if value != given[name])
+            if name not in SEEDS
+            else ()
+        )
         forms = (form_of({**given, name: value}) for value in islice(others, _TRIED_VALUES))
         if any(form is not None and form != known for form in forms):
             found.append(name)
@@ -104,7 +119,9 @@ def _lanes(drawn: batch.Case, config: Config) -> int:
     by_memory = int(_SHARE * _free_memory(devices) / (_PEAK * each))
     platform = devices[0].platform
     by_processor = AGENTS_A_CHUNK.get(platform, AGENTS_A_CHUNK["gpu"]) // agents
-    days = AGENT_DAYS_A_CHUNK.get(platform, AGENT_DAYS_A_CHUNK["gpu"]) // (agents * drawn.years * drawn.days)
+    days = AGENT_DAYS_A_CHUNK.get(platform, AGENT_DAYS_A_CHUNK["gpu"]) // (
+        agents * drawn.years * drawn.days
+    )
     by_time = max(days, LEAST_AGENTS_A_CHUNK // agents)
     return max(1, min(by_memory, by_processor, by_time))
 
@@ -123,5 +140,10 @@ def _free_memory(devices: Sequence[Any]) -> int:
 
 def cut_chunks(chunks: Sequence[Chunk], width: int, number: int) -> list[Chunk]:
     """The points of chunks of one form in narrower ones."""
-    parts = [chunk.points[i : i + width] for chunk in chunks for i in range(0, len(chunk.points), width)]
-    return [Chunk(number + i, chunks[0].kind, part, width, chunks[0].form) for i, part in enumerate(parts)]
+    parts = [
+        chunk.points[i : i + width] for chunk in chunks for i in range(0, len(chunk.points), width)
+    ]
+    return [
+        Chunk(number + i, chunks[0].kind, part, width, chunks[0].form)
+        for i, part in enumerate(parts)
+    ]

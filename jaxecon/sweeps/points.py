@@ -41,7 +41,9 @@ class Points(Sequence[Point]):
                 raise UserError(f"{name}: varied, and so is all of {whole}")
             check_name(name, design.run)
             if is_section(name):
-                raise UserError(f"{name}: a section; vary its settings, such as {name}.{is_section(name)}")
+                raise UserError(
+                    f"{name}: a section; vary its settings, such as {name}.{is_section(name)}"
+                )
         _check_names(design.run, "", design.run)
         self.names = tuple(names)
         self._numbers = range(math.prod(len(axis.rows) for axis in self._axes))
@@ -120,9 +122,13 @@ class _Singles(Sequence[tuple[Any]]):
 
 def count(design: Design) -> int:
     """How many points a design has, without making any."""
-    sampled = [sample.points for sample in (design.random, design.latin_hypercube) if sample is not None]
+    sampled = [
+        sample.points for sample in (design.random, design.latin_hypercube) if sample is not None
+    ]
     listed = [len(design.list_)] if design.list_ is not None else []
-    return math.prod([*listed, *sampled, *(len(values) for values in design.grid.values()), design.seeds or 1])
+    return math.prod(
+        [*listed, *sampled, *(len(values) for values in design.grid.values()), design.seeds or 1]
+    )
 
 
 def _axes(design: Design) -> Iterator[_Axis]:
@@ -150,7 +156,9 @@ def _axes(design: Design) -> Iterator[_Axis]:
     if design.seeds is not None:
         first = design.run.get("seed", 0)
         if type(first) is not int or not 0 <= first < 2**32:
-            raise UserError(f"run.seed: {first!r}; a whole number in [0, 4294967295], from which the seeds count")
+            raise UserError(
+                f"run.seed: {first!r}; a whole number in [0, 4294967295], from which the seeds count"
+            )
         yield _Axis(("seed",), _Singles(range(first, first + design.seeds)))
 
 
@@ -158,13 +166,19 @@ def _sampled(kind: str, sample: Sample) -> _Axis:
     settings, rng = sample.settings, np.random.default_rng(sample.seed)
     u = rng.random((sample.points, len(settings)))
     if kind == "latin_hypercube":  # one point in each slice of each setting, somewhere in it
-        slices = np.argsort(rng.random(u.shape), axis=0, kind="stable")  # a stream that no version of a library may change
+        slices = np.argsort(
+            rng.random(u.shape), axis=0, kind="stable"
+        )  # a stream that no version of a library may change
         u = np.minimum((slices + u) / sample.points, np.nextafter(1, 0))
     columns: list[list[Any]] = []
     for (name, given), share in zip(settings.items(), u.T, strict=True):
         if isinstance(given, list) and not given:
             raise UserError(f"{kind}.settings.{name}: no values; one or more")
-        columns.append([given[int(i)] for i in share * len(given)] if isinstance(given, list) else given.at(share))
+        columns.append(
+            [given[int(i)] for i in share * len(given)]
+            if isinstance(given, list)
+            else given.at(share)
+        )
     return _Axis(tuple(settings), list(zip(*columns, strict=True)))
 
 

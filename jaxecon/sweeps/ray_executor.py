@@ -30,7 +30,9 @@ class RayExecutor:
         try:
             import ray
         except ImportError:
-            raise UserError("--executor ray: needs the package ray; pip install 'jaxecon[ray]'") from None
+            raise UserError(
+                "--executor ray: needs the package ray; pip install 'jaxecon[ray]'"
+            ) from None
         self._ray, self._address, self._cpus = ray, address, cpus
         self._mine = False  # whether the connection is, and must end with the chunks
 
@@ -40,7 +42,9 @@ class RayExecutor:
             _connect(self._ray, self._address or os.environ.get("RAY_ADDRESS"))
             self._mine = True
 
-    def run(self, task: Task, waiting: deque[Chunk]) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
+    def run(
+        self, task: Task, waiting: deque[Chunk]
+    ) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
         """A chunk whose process dies every time counts as too large, and as failed where it is but one run."""
         ray = self._ray
         self.connect()
@@ -68,18 +72,26 @@ class RayExecutor:
         except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
             if chunk.lanes > 1:
                 return TooLarge()
-            return task.failed(chunk, f"lost {RETRIES + 1} times with its process ({type(error).__name__})")
+            return task.failed(
+                chunk, f"lost {RETRIES + 1} times with its process ({type(error).__name__})"
+            )
 
     def _resources(self) -> dict[str, float]:
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         if any(machine.get("GPU") for machine in machines):
             return {"num_gpus": 1, "num_cpus": 1}
-        return {"num_cpus": self._cpus or min(machine["CPU"] for machine in machines if machine.get("CPU"))}
+        return {
+            "num_cpus": self._cpus
+            or min(machine["CPU"] for machine in machines if machine.get("CPU"))
+        }
 
     def _room(self, wanted: dict[str, float]) -> int:
         """Chunks under way at once: what the cluster can live, and as many again to wait for their turn there."""
         have = self._ray.cluster_resources()
-        fit = min(have.get({"num_gpus": "GPU", "num_cpus": "CPU"}[name], 0) / amount for name, amount in wanted.items())
+        fit = min(
+            have.get({"num_gpus": "GPU", "num_cpus": "CPU"}[name], 0) / amount
+            for name, amount in wanted.items()
+        )
         return max(2, 2 * math.floor(fit))
 
 
@@ -92,7 +104,9 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init(address=address or "auto", **settings)
     except (OSError, OverflowError, ValueError) as error:
         if address:
-            raise UserError(f"--executor ray: no Ray cluster answers at {address} ({first_line(error)})") from None
+            raise UserError(
+                f"--executor ray: no Ray cluster answers at {address} ({first_line(error)})"
+            ) from None
         ray.init(address="local", **settings)
 
 
@@ -102,7 +116,9 @@ def _wait_for(address: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while found is not None:
         try:
-            socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=PATIENCE).close()
+            socket.create_connection(
+                (found[1].strip("[]"), int(found[2])), timeout=PATIENCE
+            ).close()
             return
         except OSError:
             if time.monotonic() > deadline:

@@ -60,7 +60,9 @@ class Sweep:
         """What varies, by name."""
         return _settings(self.points)
 
-    def summary(self, figures: Sequence[str] = SUMMARISED, level: float = 0.95) -> list[dict[str, Any]]:
+    def summary(
+        self, figures: Sequence[str] = SUMMARISED, level: float = 0.95
+    ) -> list[dict[str, Any]]:
         """Last years averaged over seeds: for each combination of the other settings its values, `points` and `failed`, `n`
         seeds, and for each figure its `mean` and the half-width `ci` of its confidence interval (Student's t; None for one).
 
@@ -74,7 +76,9 @@ class Sweep:
         settings = _settings(table)
         for name in figures:
             if name not in table.column_names:
-                raise UserError(f"--figures: {name!r}; no point has {'wealth' if name in OF_WEALTH else 'so many brackets'}")
+                raise UserError(
+                    f"--figures: {name!r}; no point has {'wealth' if name in OF_WEALTH else 'so many brackets'}"
+                )
         kept = [name for name in settings if name not in SEEDS]
         unit = next((name for name in SEEDS if name in settings), None)
         groups: dict[str, list[dict[str, Any]]] = {}
@@ -87,12 +91,24 @@ class Sweep:
                 if row["status"] == "ok":
                     people.setdefault(row[unit] if unit else None, []).append(row)
             failed = len(rows) - sum(map(len, people.values()))
-            line = {**{name: rows[0][name] for name in kept}, "points": len(rows), "failed": failed, "n": len(people)}
+            line = {
+                **{name: rows[0][name] for name in kept},
+                "points": len(rows),
+                "failed": failed,
+                "n": len(people),
+            }
             for name in figures:
-                means = (np.mean([row[name] for row in alike if row[name] is not None] or [np.nan]) for alike in people.values())
+                means = (
+                    np.mean([row[name] for row in alike if row[name] is not None] or [np.nan])
+                    for alike in people.values()
+                )
                 x = np.array([mean for mean in means if not np.isnan(mean)])
                 line[f"{name}_mean"] = float(x.mean()) if len(x) else None
-                width = t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else None
+                width = (
+                    t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+                    if len(x) > 1
+                    else None
+                )
                 line[f"{name}_ci"] = None if width is None else float(width)
             found.append(line)
         return found
@@ -107,4 +123,6 @@ def check_statistics(names: Sequence[str]) -> None:
     """Raise UserError for a name that is no figure of a year."""
     for name in names:
         if name not in (*STATISTICS, *OF_WEALTH) and not re.fullmatch(r"rate_\d+", name):
-            raise UserError(f"--figures: {name!r}; any of {', '.join((*STATISTICS, *OF_WEALTH))}, rate_0, ..")
+            raise UserError(
+                f"--figures: {name!r}; any of {', '.join((*STATISTICS, *OF_WEALTH))}, rate_0, .."
+            )

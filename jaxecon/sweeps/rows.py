@@ -8,7 +8,9 @@ import pyarrow as pa
 
 from jaxecon.economy.summary import YearStatistics
 
-OF_WEALTH = tuple(field.name for field in fields(YearStatistics) if field.default is None)  # where people save
+OF_WEALTH = tuple(
+    field.name for field in fields(YearStatistics) if field.default is None
+)  # where people save
 
 STATISTICS = tuple(field.name for field in fields(YearStatistics) if field.name not in OF_WEALTH)
 
@@ -33,6 +35,10 @@ def column_type(values: Sequence[Any]) -> pa.DataType:
         return pa.bool_()
     whole = kinds == {int}
     most = 2**63 - 1 if whole else 2**53  # beyond which Arrow takes no integer for a float
-    if not kinds or not kinds <= {int, float} or any(type(value) is int and abs(value) > most for value in values):
+    if (
+        not kinds
+        or not kinds <= {int, float}
+        or any(type(value) is int and abs(value) > most for value in values)
+    ):
         return pa.string()
     return pa.int64() if whole else pa.float64()

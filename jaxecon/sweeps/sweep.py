@@ -69,7 +69,11 @@ def sweep(
     told: Listener = listener or Silent()
     total = count(design)
     if total > min(most_points, _MOST_PLANNED):
-        more = f"--max-points {total} if they are meant" if total <= _MOST_PLANNED else "more than can be planned"
+        more = (
+            f"--max-points {total} if they are meant"
+            if total <= _MOST_PLANNED
+            else "more than can be planned"
+        )
         raise UserError(f"{total:,} points; more than {min(most_points, _MOST_PLANNED):,}: {more}")
     if lanes is not None and lanes < 1:
         raise UserError(f"--chunk: {lanes}; 1 or more")
@@ -81,7 +85,9 @@ def sweep(
     with opened_folder(out, points, force, told) as manifest:
         if planned is not None:
             write_plan(out, *planned)
-            write_atomically(out / SWEEP, to_yaml(design).encode())  # last: from here on there is a sweep to go on with
+            write_atomically(
+                out / SWEEP, to_yaml(design).encode()
+            )  # last: from here on there is a sweep to go on with
         elif lanes is not None:
             told.note("--chunk: the chunks are those of the sweep as it was begun")
         chunks, brackets = stored_plan(out)
@@ -95,7 +101,10 @@ def sweep(
         for chunk, result in executor.run(task, waiting):
             if isinstance(result, TooLarge):
                 width = (chunk.lanes + 1) // 2
-                too_large = [chunk, *(c for c in waiting if c.form == chunk.form and c.lanes > width)]
+                too_large = [
+                    chunk,
+                    *(c for c in waiting if c.form == chunk.form and c.lanes > width),
+                ]
                 parts = cut_chunks(too_large, width, max(c.number for c in chunks) + 1)
                 chunks = [c for c in chunks if c not in too_large] + parts
                 write_plan(out, chunks, brackets)
@@ -105,8 +114,13 @@ def sweep(
                 told.halved(chunk, width)
                 continue
             write_part(out / YEARS, chunk, result.years)
-            write_part(out / POINTS, chunk, result.points)  # last: the chunk is done when this is there
-            told.lived(len(chunk.points), sum(status == "failed" for status in result.points["status"].to_pylist()))
+            write_part(
+                out / POINTS, chunk, result.points
+            )  # last: the chunk is done when this is there
+            told.lived(
+                len(chunk.points),
+                sum(status == "failed" for status in result.points["status"].to_pylist()),
+            )
         finish_sweep(out, manifest)
     return Sweep(out)
 
@@ -117,8 +131,16 @@ def _new_plan(points: Points, lanes: int | None, told: "Listener") -> tuple[list
     chunks, brackets = plan(points, lanes, lambda done: told.planning(done, total))
     programs = {chunk.form: chunk.points[0] for chunk in chunks if chunk.kind == "batch"}
     if len(programs) > MANY_PROGRAMS:
-        names = ", ".join(compiled_apart(points, next(iter(programs.values())))) or "what varies together"
-        told.note(f"{len(programs):,} programs to compile, ten seconds and more each: each value of {names} makes another")
+        names = (
+            ", ".join(compiled_apart(points, next(iter(programs.values()))))
+            or "what varies together"
+        )
+        told.note(
+            f"{len(programs):,} programs to compile, ten seconds and more each: each value of {names} makes another"
+        )
     if all(chunk.kind == "refused" for chunk in chunks):
-        raise UserError(chunks[0].errors[0] + (f" (and none of {total:,} points can be lived)" if total > 1 else ""))
+        raise UserError(
+            chunks[0].errors[0]
+            + (f" (and none of {total:,} points can be lived)" if total > 1 else "")
+        )
     return chunks, brackets

@@ -53,11 +53,17 @@ def rule_named(name: str) -> WorkerRule:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a user's module does on import
-        raise ValueError(f"rule: {name!r}; {module_name} cannot be imported ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"rule: {name!r}; {module_name} cannot be imported ({type(error).__name__}: {error})"
+        ) from error
     finally:
         sys.path.pop()
     found = getattr(module, class_name, None)
-    missing = [m for m in ("parameters", "init", "start_year", "act", "learn") if not callable(getattr(found, m, None))]
+    missing = [
+        m
+        for m in ("parameters", "init", "start_year", "act", "learn")
+        if not callable(getattr(found, m, None))
+    ]
     if not isinstance(found, type) or missing:
         raise ValueError(
             f"rule: {name!r}; needs a class with parameters, init, start_year, act and learn (missing: {', '.join(missing)})"

@@ -35,15 +35,25 @@ class Adaptive:
 
     def parameters(self, **given: float) -> AdaptiveParameters:
         tiny = 1e-12  # a geometric path cannot start or end at zero
-        ranges = {"recency": (0.5, 1e-6, 1.0), "explore_first": (0.4, tiny, 1.0), "explore_last": (0.02, tiny, 1.0)}
+        ranges = {
+            "recency": (0.5, 1e-6, 1.0),
+            "explore_first": (0.4, tiny, 1.0),
+            "explore_last": (0.02, tiny, 1.0),
+        }
         return AdaptiveParameters(**checked("adaptive", given, **ranges))  # type: ignore[arg-type]
 
-    def init(self, params: AdaptiveParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> Array:
+    def init(
+        self, params: AdaptiveParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
+    ) -> Array:
         """Values, (n, 11), in full-time incomes."""
-        payoffs = choice_payoffs(schedule, cohort.skill, cohort.preferences, rebate, cohort.reference_consumption)
+        payoffs = choice_payoffs(
+            schedule, cohort.skill, cohort.preferences, rebate, cohort.reference_consumption
+        )
         return payoffs - (rebate / (REFERENCE_HOURS * cohort.skill))[:, None]
 
-    def start_year(self, params: AdaptiveParameters, cohort: Cohort, state: Array, schedule: TaxSchedule) -> tuple[Array, Cohort]:
+    def start_year(
+        self, params: AdaptiveParameters, cohort: Cohort, state: Array, schedule: TaxSchedule
+    ) -> tuple[Array, Cohort]:
         return state, cohort
 
     def enter(self, state: Array) -> Array:
@@ -54,27 +64,47 @@ class Adaptive:
         return state.T
 
     def act(
-        self, params: AdaptiveParameters, plan: Cohort, state: Array, draws: Draws, observation: Observation
+        self,
+        params: AdaptiveParameters,
+        plan: Cohort,
+        state: Array,
+        draws: Draws,
+        observation: Observation,
     ) -> tuple[Array, Array]:
         ratio = jnp.asarray(params.explore_last, state.dtype) / params.explore_first
         chance = params.explore_first * ratio ** observation.progress.astype(state.dtype)
         explore = uniform(draws.first, state.dtype) < chance
         step = jnp.where(draws.second & 1, 1, -1)
         # from an end, the only neighbour; choices above max_hours have value -inf and are never entered
-        top = sum((HOURS[k] <= jnp.asarray(plan.preferences.max_hours)).astype(jnp.int32) for k in range(1, len(HOURS)))
+        top = sum(
+            (HOURS[k] <= jnp.asarray(plan.preferences.max_hours)).astype(jnp.int32)
+            for k in range(1, len(HOURS))
+        )
         best, most = jnp.zeros(state.shape[1:], jnp.int32), state[0]
         for k in range(1, len(HOURS)):  # unrolled: one fused pass; the first of equals wins
             best, most = jnp.where(state[k] > most, k, best), jnp.maximum(state[k], most)
         moved = best + step
-        moved = jnp.where(moved < 0, jnp.minimum(1, top), jnp.where(moved > top, jnp.maximum(top - 1, 0), moved))
+        moved = jnp.where(
+            moved < 0, jnp.minimum(1, top), jnp.where(moved > top, jnp.maximum(top - 1, 0), moved)
+        )
         step = HOURS[1] - HOURS[0]
         # the choice between two arrays comes last: XLA repeats what is cheaper for each thing that depends on hours, with
         # all that led to it
-        return jnp.where(explore, moved.astype(state.dtype) * step, best.astype(state.dtype) * step), state
+        return jnp.where(
+            explore, moved.astype(state.dtype) * step, best.astype(state.dtype) * step
+        ), state
 
-    def learn(self, params: AdaptiveParameters, plan: Cohort, state: Array, hours: Array, outcome: Outcome) -> Array:
-        payoff = realised_payoff(plan.skill, plan.preferences, outcome.consumption, hours, plan.reference_consumption)
+    def learn(
+        self, params: AdaptiveParameters, plan: Cohort, state: Array, hours: Array, outcome: Outcome
+    ) -> Array:
+        payoff = realised_payoff(
+            plan.skill, plan.preferences, outcome.consumption, hours, plan.reference_consumption
+        )
         payoff = payoff - outcome.rebate / (REFERENCE_HOURS * plan.skill)
-        payoff = jnp.maximum(payoff, -1e6)  # ruin (no consumption at curvature > 0) is learnt, and can be unlearnt
+        payoff = jnp.maximum(
+            payoff, -1e6
+        )  # ruin (no consumption at curvature > 0) is learnt, and can be unlearnt
         chosen = hours[None] == jnp.asarray(HOURS, hours.dtype)[:, None]
-        return jnp.where(chosen, state + jnp.asarray(params.recency, state.dtype) * (payoff[None] - state), state)
+        return jnp.where(
+            chosen, state + jnp.asarray(params.recency, state.dtype) * (payoff[None] - state), state
+        )

@@ -57,22 +57,30 @@ class WorkerRule(Protocol):
 
     def parameters(self, **given: float) -> Parameters: ...
 
-    def init(self, params: Parameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> State:
+    def init(
+        self, params: Parameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
+    ) -> State:
         """The state before the first day, given the first schedule and the rebate of its equilibrium."""
         ...
 
-    def start_year(self, params: Parameters, cohort: Cohort, state: State, schedule: TaxSchedule) -> tuple[State, Plan]:
+    def start_year(
+        self, params: Parameters, cohort: Cohort, state: State, schedule: TaxSchedule
+    ) -> tuple[State, Plan]:
         """The state on the year's first day, and tables that the days of a year under this schedule reuse.
 
         The tables follow from params, cohort and schedule alone: a run that is resumed within a year makes them again.
         """
         ...
 
-    def act(self, params: Parameters, plan: Plan, state: State, draws: Draws, observation: Observation) -> tuple[Array, State]:
+    def act(
+        self, params: Parameters, plan: Plan, state: State, draws: Draws, observation: Observation
+    ) -> tuple[Array, State]:
         """Hours (n,) of one day, h/week."""
         ...
 
-    def learn(self, params: Parameters, plan: Plan, state: State, hours: Array, outcome: Outcome) -> State:
+    def learn(
+        self, params: Parameters, plan: Plan, state: State, hours: Array, outcome: Outcome
+    ) -> State:
         """The state after the day's outcome (this cohort's part of it) is known."""
         ...
 
@@ -89,14 +97,18 @@ class Turning(Protocol):
     def leave(self, state: State) -> State: ...
 
 
-def checked(rule: str, given: dict[str, float], **ranges: tuple[float, float, float]) -> dict[str, float]:
+def checked(
+    rule: str, given: dict[str, float], **ranges: tuple[float, float, float]
+) -> dict[str, float]:
     """Defaults overlaid with the given values. ranges: name=(default, lowest, highest).
 
     Raises ValueError naming the parameter, the value and the accepted range.
     """
     for name, value in given.items():
         if name not in ranges:
-            raise ValueError(f"parameters.{name}: {rule} has no such parameter; one of {', '.join(ranges) or '(none)'}")
+            raise ValueError(
+                f"parameters.{name}: {rule} has no such parameter; one of {', '.join(ranges) or '(none)'}"
+            )
         _, low, high = ranges[name]
         if not low <= value <= high:
             raise ValueError(f"parameters.{name}: {value}; {rule} accepts [{low:g}, {high:g}]")

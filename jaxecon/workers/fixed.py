@@ -23,7 +23,9 @@ class Fixed:
     def parameters(self, **given: float) -> FixedParameters:
         return FixedParameters(**checked("fixed", given, hours=(40.0, 0.0, 168.0)))  # type: ignore[arg-type]
 
-    def init(self, params: FixedParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> tuple[()]:
+    def init(
+        self, params: FixedParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
+    ) -> tuple[()]:
         return ()
 
     def start_year(
@@ -33,9 +35,16 @@ class Fixed:
         return state, jnp.broadcast_to(hours, cohort.skill.shape).astype(cohort.skill.dtype)
 
     def act(
-        self, params: FixedParameters, plan: Array, state: tuple[()], draws: Draws, observation: Observation
+        self,
+        params: FixedParameters,
+        plan: Array,
+        state: tuple[()],
+        draws: Draws,
+        observation: Observation,
     ) -> tuple[Array, tuple[()]]:
         return plan, state
 
-    def learn(self, params: FixedParameters, plan: Array, state: tuple[()], hours: Array, outcome: Outcome) -> tuple[()]:
+    def learn(
+        self, params: FixedParameters, plan: Array, state: tuple[()], hours: Array, outcome: Outcome
+    ) -> tuple[()]:
         return state

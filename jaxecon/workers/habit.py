@@ -28,7 +28,9 @@ class Habit:
     def parameters(self, **given: float) -> HabitParameters:
         return HabitParameters(**checked("habit", given, speed=(0.1, 0.0, 1.0)))  # type: ignore[arg-type]
 
-    def init(self, params: HabitParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> Array:
+    def init(
+        self, params: HabitParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
+    ) -> Array:
         return best_response(schedule, cohort.skill, cohort.preferences, rebate)
 
     def start_year(
@@ -37,9 +39,23 @@ class Habit:
         return state, BestResponsePlan.of(cohort, schedule)
 
     def act(
-        self, params: HabitParameters, plan: BestResponsePlan, state: Array, draws: Draws, observation: Observation
+        self,
+        params: HabitParameters,
+        plan: BestResponsePlan,
+        state: Array,
+        draws: Draws,
+        observation: Observation,
     ) -> tuple[Array, Array]:
-        return state + jnp.asarray(params.speed, state.dtype) * (plan.response(observation.rebate) - state), state
+        return state + jnp.asarray(params.speed, state.dtype) * (
+            plan.response(observation.rebate) - state
+        ), state
 
-    def learn(self, params: HabitParameters, plan: BestResponsePlan, state: Array, hours: Array, outcome: Outcome) -> Array:
+    def learn(
+        self,
+        params: HabitParameters,
+        plan: BestResponsePlan,
+        state: Array,
+        hours: Array,
+        outcome: Outcome,
+    ) -> Array:
         return hours

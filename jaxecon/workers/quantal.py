@@ -37,16 +37,27 @@ class Quantal:
     def parameters(self, **given: float) -> QuantalParameters:
         return QuantalParameters(**checked("quantal", given, precision=(20.0, 0.0, 1e4)))  # type: ignore[arg-type]
 
-    def init(self, params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> tuple[()]:
+    def init(
+        self, params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
+    ) -> tuple[()]:
         return ()
 
     def start_year(
         self, params: QuantalParameters, cohort: Cohort, state: tuple[()], schedule: TaxSchedule
     ) -> tuple[tuple[()], QuantalPlan]:
-        return state, QuantalPlan(cohort, schedule, _cumulated(params, cohort, schedule, jnp.zeros((), cohort.skill.dtype)))
+        return state, QuantalPlan(
+            cohort,
+            schedule,
+            _cumulated(params, cohort, schedule, jnp.zeros((), cohort.skill.dtype)),
+        )
 
     def act(
-        self, params: QuantalParameters, plan: QuantalPlan, state: tuple[()], draws: Draws, observation: Observation
+        self,
+        params: QuantalParameters,
+        plan: QuantalPlan,
+        state: tuple[()],
+        draws: Draws,
+        observation: Observation,
     ) -> tuple[Array, tuple[()]]:
         cumulated = plan.cumulated
         if plan.cohort.preferences.consumption_curvature != 0:
@@ -57,10 +68,21 @@ class Quantal:
             hours = hours + jnp.where(u >= cumulated[k], HOURS[k + 1] - HOURS[k], 0)
         return hours, state
 
-    def learn(self, params: QuantalParameters, plan: QuantalPlan, state: tuple[()], hours: Array, outcome: Outcome) -> tuple[()]:
+    def learn(
+        self,
+        params: QuantalParameters,
+        plan: QuantalPlan,
+        state: tuple[()],
+        hours: Array,
+        outcome: Outcome,
+    ) -> tuple[()]:
         return state
 
 
-def _cumulated(params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> Array:
+def _cumulated(
+    params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
+) -> Array:
     precision = jnp.asarray(params.precision, cohort.skill.dtype)
-    return cumulated_response(schedule, cohort.skill, cohort.preferences, precision, rebate, cohort.reference_consumption)
+    return cumulated_response(
+        schedule, cohort.skill, cohort.preferences, precision, rebate, cohort.reference_consumption
+    )

@@ -37,7 +37,9 @@ class Rational:
         checked("rational", given)
         return ()
 
-    def init(self, params: tuple[()], cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> tuple[()]:
+    def init(
+        self, params: tuple[()], cohort: Cohort, schedule: TaxSchedule, rebate: Array
+    ) -> tuple[()]:
         return ()
 
     def start_year(
@@ -46,9 +48,21 @@ class Rational:
         return state, BestResponsePlan.of(cohort, schedule)
 
     def act(
-        self, params: tuple[()], plan: BestResponsePlan, state: tuple[()], draws: Draws, observation: Observation
+        self,
+        params: tuple[()],
+        plan: BestResponsePlan,
+        state: tuple[()],
+        draws: Draws,
+        observation: Observation,
     ) -> tuple[Array, tuple[()]]:
         return plan.response(observation.rebate), state
 
-    def learn(self, params: tuple[()], plan: BestResponsePlan, state: tuple[()], hours: Array, outcome: Outcome) -> tuple[()]:
+    def learn(
+        self,
+        params: tuple[()],
+        plan: BestResponsePlan,
+        state: tuple[()],
+        hours: Array,
+        outcome: Outcome,
+    ) -> tuple[()]:
         return state

@@ -25,10 +25,15 @@ Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
 _LEAST_WEIGHT = 1e-30  # stands for g = 0 where g divides: t/g still fits in float32, and no own utility counts beside tax
-_NEWTONS, _MOST_STEPS = 20, 80  # the 60 bisections after the last Newton step are beyond float64's resolution of hours
+_NEWTONS, _MOST_STEPS = (
+    20,
+    80,
+)  # the 60 bisections after the last Newton step are beyond float64's resolution of hours
 
 
-def welfare_effect(schedule: TaxSchedule, cohort: Cohort, hours: Array, rebate: ArrayLike = 0.0) -> Array:
+def welfare_effect(
+    schedule: TaxSchedule, cohort: Cohort, hours: Array, rebate: ArrayLike = 0.0
+) -> Array:
     """W of the module's docstring at hours (n,), $/year up to a constant per worker. rebate: scalar, $/year.
 
     -inf where consumption would not be positive at curvature > 0.
@@ -58,13 +63,20 @@ def altruistic_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike
     low, high = table.ends[:-1], table.ends[1:]
     if cohort.preferences.consumption_curvature == 0:
         d = cohort.preferences.disutility_exponent
-        interior = jax.vmap(lambda t: table.untaxed_hours * power(1 - t + t / _weight(cohort), 1 / (d - 1)))(schedule.rates)
+        interior = jax.vmap(
+            lambda t: table.untaxed_hours * power(1 - t + t / _weight(cohort), 1 / (d - 1))
+        )(schedule.rates)
         candidates = jnp.clip(interior, low, high)
     else:
         tax_at_threshold = tax_due(schedule, schedule.thresholds)
         virtual_income = schedule.rates * schedule.thresholds - tax_at_threshold + rebate
-        candidates = jax.vmap(lambda *bracket: _interior(cohort, *bracket))(schedule.rates, virtual_income, low, high)
-    return _first_best(candidates, jax.vmap(lambda hours: welfare_effect(schedule, cohort, hours, rebate))(candidates))
+        candidates = jax.vmap(lambda *bracket: _interior(cohort, *bracket))(
+            schedule.rates, virtual_income, low, high
+        )
+    return _first_best(
+        candidates,
+        jax.vmap(lambda hours: welfare_effect(schedule, cohort, hours, rebate))(candidates),
+    )
 
 
 @jax.jit
@@ -74,7 +86,9 @@ def adversarial_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLik
     W is concave within a bracket, so its minimum lies at an end: at 0 hours, at a threshold, or at max_hours.
     """
     ends = ResponseTable.of(schedule.thresholds, cohort.skill, cohort.preferences).ends
-    return _first_best(ends, -jax.vmap(lambda hours: welfare_effect(schedule, cohort, hours, rebate))(ends))
+    return _first_best(
+        ends, -jax.vmap(lambda hours: welfare_effect(schedule, cohort, hours, rebate))(ends)
+    )
 
 
 def _weight(cohort: Cohort) -> Array:
@@ -96,7 +110,10 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
     preferences, x_ref = cohort.preferences, cohort.reference_consumption
     eta, d = preferences.consumption_curvature, preferences.disutility_exponent
     net_wage = cohort.skill * (1 - rate)
-    log_own_wage, log_tax = jnp.log(net_wage), jnp.log(rate * cohort.skill / _weight(cohort))  # either may be -inf
+    log_own_wage, log_tax = (
+        jnp.log(net_wage),
+        jnp.log(rate * cohort.skill / _weight(cohort)),
+    )  # either may be -inf
     log_cost = jnp.log(preferences.disutility_weight * d) + eta * jnp.log(x_ref)
 
     def excess(hours: Array) -> tuple[Array, Array]:
@@ -115,7 +132,9 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
     inside = more_at_low & ~more_at_high
     at_end = jnp.where(more_at_low, high, low)
 
-    def step(carry: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
+    def step(
+        carry: tuple[Array, Array, Array, Array, Array],
+    ) -> tuple[Array, Array, Array, Array, Array]:
         hours, left, right, moving, count = carry
         ratio, slope = excess(hours)
         left, right = jnp.where(ratio > 0, hours, left), jnp.where(ratio > 0, right, hours)
@@ -127,7 +146,9 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
 
     start = jnp.where(inside, (low + high) / 2, at_end)
     searched = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[3]) & (carry[4] < _MOST_STEPS), step, (start, low, high, inside, jnp.zeros((), jnp.int32))
+        lambda carry: jnp.any(carry[3]) & (carry[4] < _MOST_STEPS),
+        step,
+        (start, low, high, inside, jnp.zeros((), jnp.int32)),
     )
     return searched[0]
 
@@ -153,23 +174,34 @@ class _Social:
         checked(self.name, given)
         return ()
 
-    def init(self, params: tuple[()], cohort: Cohort, schedule: TaxSchedule, rebate: Array) -> tuple[()]:
+    def init(
+        self, params: tuple[()], cohort: Cohort, schedule: TaxSchedule, rebate: Array
+    ) -> tuple[()]:
         return ()
 
     def start_year(
         self, params: tuple[()], cohort: Cohort, state: tuple[()], schedule: TaxSchedule
     ) -> tuple[tuple[()], SocialPlan]:
         settled = cohort.preferences.consumption_curvature == 0
-        return state, SocialPlan(cohort, schedule, self.response(schedule, cohort) if settled else None)
+        return state, SocialPlan(
+            cohort, schedule, self.response(schedule, cohort) if settled else None
+        )
 
     def act(
-        self, params: tuple[()], plan: SocialPlan, state: tuple[()], draws: Draws, observation: Observation
+        self,
+        params: tuple[()],
+        plan: SocialPlan,
+        state: tuple[()],
+        draws: Draws,
+        observation: Observation,
     ) -> tuple[Array, tuple[()]]:
         if plan.hours is not None:
             return plan.hours, state
         return self.response(plan.schedule, plan.cohort, observation.rebate), state
 
-    def learn(self, params: tuple[()], plan: SocialPlan, state: tuple[()], hours: Array, outcome: Outcome) -> tuple[()]:
+    def learn(
+        self, params: tuple[()], plan: SocialPlan, state: tuple[()], hours: Array, outcome: Outcome
+    ) -> tuple[()]:
         return state
 
 

@@ -26,7 +26,9 @@ class LLMElectorate:
     skills: (n,) $/year per weekly hour of every cohort, by name.
     """
 
-    def __init__(self, bridge: Bridge, workers: LLMWorkers, skills: Mapping[str, np.ndarray], config: Config) -> None:
+    def __init__(
+        self, bridge: Bridge, workers: LLMWorkers, skills: Mapping[str, np.ndarray], config: Config
+    ) -> None:
         self._bridge, self._workers, self._skills, self._config = bridge, workers, skills, config
         self._sizes = {name: len(skill) for name, skill in skills.items()}
         self._objectives = {c.name: c.objective for c in config.cohorts}
@@ -38,18 +40,26 @@ class LLMElectorate:
         """The rates (k,) of those who stand, None of those who do not or gave no usable answer."""
         observations = [
             CandidacyObservation(
-                **self._about(observation, history, *who), leads=leads, max_change=self._config.planner.max_change
+                **self._about(observation, history, *who),
+                leads=leads,
+                max_change=self._config.planner.max_change,
             )
             for who, leads in asked.items()
         ]
         decisions = self._bridge.decide(Candidacy(), observations)
         return {
-            who: None if decision.value is None else self._moved(observation.schedule, decision.value)
+            who: None
+            if decision.value is None
+            else self._moved(observation.schedule, decision.value)
             for who, decision in zip(asked, decisions, strict=True)
         }
 
     def vote(
-        self, observation: YearObservation, history: History, method: VotingMethod, candidates: tuple[Candidate, ...]
+        self,
+        observation: YearObservation,
+        history: History,
+        method: VotingMethod,
+        candidates: tuple[Candidate, ...],
     ) -> dict[str, np.ndarray]:
         """Ballots (n, candidates) by cohort; empty where there was no usable answer."""
         everyone = [(name, agent) for name in self.cohorts for agent in range(self._sizes[name])]
@@ -63,7 +73,9 @@ class LLMElectorate:
             for who, order in zip(everyone, orders, strict=True)
         ]
         decisions = self._bridge.decide(Vote(), observations)
-        ballots = {name: np.zeros((self._sizes[name], len(candidates)), np.int8) for name in self.cohorts}
+        ballots = {
+            name: np.zeros((self._sizes[name], len(candidates)), np.int8) for name in self.cohorts
+        }
         for (name, agent), order, decision in zip(everyone, orders, decisions, strict=True):
             for rank, number in enumerate(decision.value, 1):
                 ballots[name][agent, order[number - 1]] = 1 if method == "approval" else rank
@@ -74,10 +86,14 @@ class LLMElectorate:
         seed = (self._config.seed_of_draws, zlib.crc32(cohort.encode()), agent, year)
         return [int(place) for place in np.random.default_rng(seed).permutation(candidates)]
 
-    def lead(self, observation: YearObservation, history: History, leader: Candidate) -> tuple[float, ...]:
+    def lead(
+        self, observation: YearObservation, history: History, leader: Candidate
+    ) -> tuple[float, ...]:
         """The rates (k,) that the elected worker sets; those in force where it gave no usable answer."""
         about = self._about(observation, history, leader.cohort, leader.agent)
-        seen = PolicyObservation(**about, announced=leader.rates, max_change=self._config.planner.max_change)
+        seen = PolicyObservation(
+            **about, announced=leader.rates, max_change=self._config.planner.max_change
+        )
         (decision,) = self._bridge.decide(Policy(), [seen])
         return self._moved(observation.schedule, decision.value)
 
@@ -91,9 +107,15 @@ class LLMElectorate:
         pay = REFERENCE_HOURS * float(self._skills[cohort][agent]) if cohort else None
         return Standing(rates, pay, incumbent, (cohort, agent) == voter)
 
-    def _about(self, observation: YearObservation, history: History, cohort: str, agent: int) -> dict[str, Any]:
+    def _about(
+        self, observation: YearObservation, history: History, cohort: str, agent: int
+    ) -> dict[str, Any]:
         """What every question tells a worker of itself."""
-        lived = {name: float(values[agent]) for name, values in observation.lived[cohort].items() if name != "utility"}
+        lived = {
+            name: float(values[agent])
+            for name, values in observation.lived[cohort].items()
+            if name != "utility"
+        }
         return {
             "year": observation.year + 1,
             "cohort": cohort,
@@ -109,12 +131,20 @@ class LLMElectorate:
 
     def _years(self, history: History, cohort: str, agent: int) -> tuple[LedYear, ...]:
         leaders = np.asarray(history.leaders).tolist()
-        rates, utility = np.asarray(history.rates, float), np.asarray(history.utility[cohort], float)
+        rates, utility = (
+            np.asarray(history.rates, float),
+            np.asarray(history.utility[cohort], float),
+        )
         return tuple(
             LedYear(
-                year, self._called(leader, cohort, agent), tuple(round(r, 6) for r in rates[i].tolist()), float(utility[i, agent])
+                year,
+                self._called(leader, cohort, agent),
+                tuple(round(r, 6) for r in rates[i].tolist()),
+                float(utility[i, agent]),
             )
-            for i, (year, leader) in enumerate(zip(np.asarray(history.years).tolist(), leaders, strict=True))
+            for i, (year, leader) in enumerate(
+                zip(np.asarray(history.years).tolist(), leaders, strict=True)
+            )
             if year >= 0
         )
 

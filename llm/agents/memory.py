@@ -37,7 +37,9 @@ class WorkerMemory:
 
     COLUMNS = ("hours", "income", "tax", "rebate", "metric")
 
-    def __init__(self, agents: int, window: int, best: int = 0, worth: int = 1, renewed: bool = False) -> None:
+    def __init__(
+        self, agents: int, window: int, best: int = 0, worth: int = 1, renewed: bool = False
+    ) -> None:
         self.window, self.worth, self._renewed = window, worth, renewed
         recent = max(2 * window, 2)  # two days in any case, for the last change's effect
         self._when = np.zeros((recent, 2), np.int64)
@@ -46,11 +48,19 @@ class WorkerMemory:
         kept = max(best, 1)
         self._best = {name: np.zeros((agents, kept)) for name in self.COLUMNS}
         self._best_when = np.full((agents, kept, 2), -1, np.int64)
-        self._days: list[list[WorkerDay]] = [[] for _ in range(agents)]  # the recent ones again, as prompts show them
+        self._days: list[list[WorkerDay]] = [
+            [] for _ in range(agents)
+        ]  # the recent ones again, as prompts show them
         self._lived = 0
-        self._since = np.zeros(agents, np.int64)  # how many days had been lived when each agent's memory began
+        self._since = np.zeros(
+            agents, np.int64
+        )  # how many days had been lived when each agent's memory began
         self._counted = np.zeros(agents, np.int64)  # days of each agent's with a finite metric
-        self._mean_hours, self._mean, self._squares = np.zeros(agents), np.zeros(agents), np.zeros(agents)
+        self._mean_hours, self._mean, self._squares = (
+            np.zeros(agents),
+            np.zeros(agents),
+            np.zeros(agents),
+        )
 
     def append(self, year: int, day: int, **columns: np.ndarray) -> None:
         """A day's outcome: (agents,) or a scalar for each of COLUMNS."""
@@ -67,7 +77,9 @@ class WorkerMemory:
             self._recent[name][:, self._count] = columns[name]
         self._count += 1
         today = {name: self._recent[name][:, self._count - 1] for name in self.COLUMNS}
-        for lived, *outcome in zip(self._days, *(column.tolist() for column in today.values()), strict=True):
+        for lived, *outcome in zip(
+            self._days, *(column.tolist() for column in today.values()), strict=True
+        ):
             lived.append(WorkerDay(year, day, *outcome))
         self._rank(year, day, today)
         self._lived += 1
@@ -75,7 +87,8 @@ class WorkerMemory:
         self._counted += counts
         own = np.maximum(self._counted, 1)
         metric, hours = (
-            np.where(counts, today[name], mean) for name, mean in (("metric", self._mean), ("hours", self._mean_hours))
+            np.where(counts, today[name], mean)
+            for name, mean in (("metric", self._mean), ("hours", self._mean_hours))
         )
         before = metric - self._mean
         self._mean += before / own
@@ -89,7 +102,9 @@ class WorkerMemory:
         for values in (*self._recent.values(), *self._best.values(), *running):
             values[who] = 0
         self._best_when[who] = -1
-        self._days = [[] if gone else days for gone, days in zip(who.tolist(), self._days, strict=True)]
+        self._days = [
+            [] if gone else days for gone, days in zip(who.tolist(), self._days, strict=True)
+        ]
 
     @property
     def _own_recent(self) -> np.ndarray:
@@ -100,7 +115,9 @@ class WorkerMemory:
         taken = self._best_when[:, :, 0] >= 0
         known = taken & (np.abs(self._best["hours"] - today["hours"][:, None]) < _DISTINCT)
         value = np.where(taken, self.worth * self._best["metric"], -np.inf)
-        place = np.where(known.any(1), known.argmax(1), value.shape[1] - 1)  # its own, or the worst one's
+        place = np.where(
+            known.any(1), known.argmax(1), value.shape[1] - 1
+        )  # its own, or the worst one's
         everyone = np.arange(len(place))
         # a new year has a new schedule: what hours brought under the old one gives way to what they bring now
         outdated = known.any(1) & (self._best_when[everyone, place, 0] < year)
@@ -111,7 +128,9 @@ class WorkerMemory:
         self._best_when[rows, at] = year, day
         value[rows, at] = self.worth * today["metric"][rows]
         order = np.argsort(-value, axis=1, kind="stable")
-        self._best = {name: np.take_along_axis(column, order, 1) for name, column in self._best.items()}
+        self._best = {
+            name: np.take_along_axis(column, order, 1) for name, column in self._best.items()
+        }
         self._best_when = np.take_along_axis(self._best_when, order[:, :, None], 1)
 
     @property
@@ -140,9 +159,14 @@ class WorkerMemory:
         self._since = np.array(state["since"]) if self._renewed else np.zeros_like(self._since)
         recent = [self._recent[name][:, : self._count] for name in self.COLUMNS]
         everybodys = _days(self._when[None, : self._count], recent)
-        self._days = [list(days[self._count - own :]) for days, own in zip(everybodys, self._own_recent.tolist(), strict=True)]
+        self._days = [
+            list(days[self._count - own :])
+            for days, own in zip(everybodys, self._own_recent.tolist(), strict=True)
+        ]
         self._counted = np.array(state["counted"])
-        self._mean_hours, self._mean, self._squares = (np.array(state[name]) for name in ("mean_hours", "mean", "squares"))
+        self._mean_hours, self._mean, self._squares = (
+            np.array(state[name]) for name in ("mean_hours", "mean", "squares")
+        )
 
     def recall(self, *, statistics: bool = True, trend: bool = True) -> list[Remembered]:
         """What each agent remembers; nothing before the first day."""
@@ -151,7 +175,13 @@ class WorkerMemory:
             return [Remembered()] * agents
         best = _days(self._best_when, [self._best[name] for name in self.COLUMNS])
         deviation = np.sqrt(self._squares / np.maximum(self._counted - 1, 1))
-        about = zip(self._counted.tolist(), self._mean.tolist(), deviation.tolist(), self._mean_hours.tolist(), strict=True)
+        about = zip(
+            self._counted.tolist(),
+            self._mean.tolist(),
+            deviation.tolist(),
+            self._mean_hours.tolist(),
+            strict=True,
+        )
         return [
             Remembered(
                 tuple(days) if self.window else (),
@@ -172,21 +202,33 @@ class WorkerMemory:
         if self._count < 2:
             return [None] * len(self._mean)
         with np.errstate(invalid="ignore"):  # infinity less infinity
-            hours, metric = (np.diff(self._recent[name][:, : self._count]) for name in ("hours", "metric"))
+            hours, metric = (
+                np.diff(self._recent[name][:, : self._count]) for name in ("hours", "metric")
+            )
         own, days = self._own_recent[:, None], np.arange(hours.shape[1])
         changed = (np.abs(hours) >= _DISTINCT) & (days >= self._count - own)
         last = np.max(np.where(changed, days, -1), axis=1)
         at = last[:, None]  # -1, of nobody's change, is the last day
         changes = zip(
-            np.take_along_axis(hours, at, 1)[:, 0].tolist(), np.take_along_axis(metric, at, 1)[:, 0].tolist(), strict=True
+            np.take_along_axis(hours, at, 1)[:, 0].tolist(),
+            np.take_along_axis(metric, at, 1)[:, 0].tolist(),
+            strict=True,
         )
         told = own[:, 0] > 1
         told &= np.isfinite(np.take_along_axis(metric, at, 1)[:, 0])
-        return [Trend(*change) if mine else None for change, mine in zip(changes, told.tolist(), strict=True)]
+        return [
+            Trend(*change) if mine else None
+            for change, mine in zip(changes, told.tolist(), strict=True)
+        ]
 
 
 def _days(when: np.ndarray, columns: list[np.ndarray]) -> Iterator[tuple[WorkerDay, ...]]:
     """By agent. when: (n or 1, m, 2) years and days; columns: in the order of WorkerMemory.COLUMNS, (n, m)."""
     times = np.broadcast_to(when, (*columns[0].shape, 2))
-    for year, day, *values in zip(times[:, :, 0].tolist(), times[:, :, 1].tolist(), *(c.tolist() for c in columns), strict=True):
+    for year, day, *values in zip(
+        times[:, :, 0].tolist(),
+        times[:, :, 1].tolist(),
+        *(c.tolist() for c in columns),
+        strict=True,
+    ):
         yield tuple(map(WorkerDay._make, zip(year, day, *values, strict=True)))

@@ -16,7 +16,9 @@ from jaxecon.core.draws import draw, named_key
 
 _COLUMNS = {"man": "men", "woman": "women"}  # sex of a person -> column of the tables
 _OLDEST = 79  # stands in for the open end of the last age group
-_PRODUCTION_AND_TRANSPORTATION = "production, transportation and material moving"  # one row where the others have two
+_PRODUCTION_AND_TRANSPORTATION = (
+    "production, transportation and material moving"  # one row where the others have two
+)
 _ROW_BY_AGE = {
     "production": _PRODUCTION_AND_TRANSPORTATION,
     "transportation and material moving": _PRODUCTION_AND_TRANSPORTATION,
@@ -85,32 +87,55 @@ def employment() -> Employment:
     The second is brought to these totals and to its own totals of ages first, which keeps its odds ratios. Raises
     RuntimeError where the fit does not converge.
     """
-    data = json.loads(resources.files("llm.agents").joinpath("data/us_employment.json").read_text(encoding="utf-8"))
+    data = json.loads(
+        resources.files("llm.agents")
+        .joinpath("data/us_employment.json")
+        .read_text(encoding="utf-8")
+    )
     by_sex, by_age = data["by_sex"], data["by_age"]
     occupations, rows = tuple(by_sex["occupations"]), tuple(by_age["occupations"])
     row_of = np.array([rows.index(_ROW_BY_AGE.get(name, name)) for name in occupations])
 
     occupation_sex = _shares(
-        [[by_sex["occupations"][name][column] for column in _COLUMNS.values()] for name in occupations],
+        [
+            [by_sex["occupations"][name][column] for column in _COLUMNS.values()]
+            for name in occupations
+        ],
         [by_sex["employed"][column] for column in _COLUMNS.values()],
     )
     row_age = _shares([by_age["occupations"][row] for row in rows], by_age["employed"])
     row, age = np.indices(row_age.shape)
-    row_age = fit_margins(row_age, [(row, np.bincount(row_of, occupation_sex.sum(1))), (age, row_age.sum(0))])
+    row_age = fit_margins(
+        row_age, [(row, np.bincount(row_of, occupation_sex.sum(1))), (age, row_age.sum(0))]
+    )
 
     occupation, sex, age = np.indices((*occupation_sex.shape, row_age.shape[1]))
     joint = fit_margins(
         np.ones(occupation.shape),
-        [(2 * occupation + sex, occupation_sex.ravel()), (row_age.shape[1] * row_of[occupation] + age, row_age.ravel())],
+        [
+            (2 * occupation + sex, occupation_sex.ravel()),
+            (row_age.shape[1] * row_of[occupation] + age, row_age.ravel()),
+        ],
     )
-    pay = np.array([[data["weekly_pay"][name][column] for column in _COLUMNS.values()] for name in occupations], float)
+    pay = np.array(
+        [
+            [data["weekly_pay"][name][column] for column in _COLUMNS.values()]
+            for name in occupations
+        ],
+        float,
+    )
     for array in (joint, pay):
         array.flags.writeable = False
-    return Employment(occupations, tuple(_COLUMNS), tuple(map(_age_group, by_age["ages"])), joint, pay)
+    return Employment(
+        occupations, tuple(_COLUMNS), tuple(map(_age_group, by_age["ages"])), joint, pay
+    )
 
 
 def fit_margins(
-    seed: np.ndarray, margins: Sequence[tuple[np.ndarray, np.ndarray]], tolerance: float = 1e-12, sweeps: int = 1000
+    seed: np.ndarray,
+    margins: Sequence[tuple[np.ndarray, np.ndarray]],
+    tolerance: float = 1e-12,
+    sweeps: int = 1000,
 ) -> np.ndarray:
     """Iterative proportional fitting (Deming and Stephan 1940): the array nearest to the seed in relative entropy.
 
@@ -122,13 +147,19 @@ def fit_margins(
     for _ in range(sweeps):
         for cell, target in margins:
             table *= (target / _sums(table, cell, target))[cell]
-        error = max(float(np.abs(_sums(table, cell, target) - target).max()) for cell, target in margins)
+        error = max(
+            float(np.abs(_sums(table, cell, target) - target).max()) for cell, target in margins
+        )
         if error <= tolerance:
             return table
-    raise RuntimeError(f"iterative proportional fitting: margins missed by {error:.1e} after {sweeps} sweeps")
+    raise RuntimeError(
+        f"iterative proportional fitting: margins missed by {error:.1e} after {sweeps} sweeps"
+    )
 
 
-def sample_personas(skill: np.ndarray, *, seed: int, cohort: str, correlation: float = 0.5) -> list[Persona]:
+def sample_personas(
+    skill: np.ndarray, *, seed: int, cohort: str, correlation: float = 0.5
+) -> list[Persona]:
     """One person per agent, drawn from `employment()`, the better paid to the more skilled.
 
     skill: (n,), any unit, ties allowed. correlation: -1..1, Spearman's, between skill and the median pay of the person's
@@ -147,7 +178,9 @@ def sample_personas(skill: np.ndarray, *, seed: int, cohort: str, correlation: f
     noise, skill_tie = _uniforms(seed, cohort, "persona score", n)
 
     # The last sum is 1 only up to rounding.
-    cells = np.minimum(np.searchsorted(np.cumsum(people.joint), chosen, side="right"), people.joint.size - 1)
+    cells = np.minimum(
+        np.searchsorted(np.cumsum(people.joint), chosen, side="right"), people.joint.size - 1
+    )
     occupation, sex, group = np.unravel_index(cells, people.joint.shape)
     low, high = np.array(people.ages)[group].T
     age = low + np.floor(years * (high - low + 1)).astype(int)
@@ -158,8 +191,13 @@ def sample_personas(skill: np.ndarray, *, seed: int, cohort: str, correlation: f
     score = pearson * ndtri((rank + 0.5) / n) + np.sqrt(1 - pearson**2) * ndtri(noise)
     person_of = np.empty(n, int)
     # People of equal pay stay in the order they were drawn in, which is random.
-    person_of[np.argsort(score, kind="stable")] = np.argsort(people.pay[occupation, sex], kind="stable")
-    return [Persona(people.occupations[occupation[i]], people.sexes[sex[i]], int(age[i])) for i in person_of]
+    person_of[np.argsort(score, kind="stable")] = np.argsort(
+        people.pay[occupation, sex], kind="stable"
+    )
+    return [
+        Persona(people.occupations[occupation[i]], people.sexes[sex[i]], int(age[i]))
+        for i in person_of
+    ]
 
 
 def _sums(table: np.ndarray, cell: np.ndarray, target: np.ndarray) -> np.ndarray:

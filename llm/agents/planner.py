@@ -6,7 +6,13 @@ import numpy as np
 from jaxecon.config.settings import Config
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.planners.base import Planner, PlannerContext, YearObservation, changed_schedule, last_tenth
+from jaxecon.planners.base import (
+    Planner,
+    PlannerContext,
+    YearObservation,
+    changed_schedule,
+    last_tenth,
+)
 from jaxecon.planners.memory import PlannerMemory
 from llm.agents.workers import brackets_of
 from llm.bridge import Bridge
@@ -34,14 +40,20 @@ class LLMPlanner(Planner):
 
     def init(self, context: PlannerContext, key: jax.Array) -> LLMPlannerState:
         kept, initial = self._given.memory, context.initial
-        memory = PlannerMemory.empty(initial.brackets, kept.window, kept.best, initial.rates.dtype.type)
+        memory = PlannerMemory.empty(
+            initial.brackets, kept.window, kept.best, initial.rates.dtype.type
+        )
         return LLMPlannerState(memory)
 
     def propose(
         self, state: LLMPlannerState, observation: YearObservation, key: jax.Array
     ) -> tuple[TaxSchedule, LLMPlannerState]:
-        memory = _appended(state.memory, observation.year, observation.schedule.rates, observation.welfare)
-        (decision,) = self._bridge.decide(Plan(), [self._seen(jax.tree.map(np.asarray, memory), observation)])
+        memory = _appended(
+            state.memory, observation.year, observation.schedule.rates, observation.welfare
+        )
+        (decision,) = self._bridge.decide(
+            Plan(), [self._seen(jax.tree.map(np.asarray, memory), observation)]
+        )
         schedule = changed_schedule(observation.schedule, decision.value, self._given.max_change)
         return schedule, LLMPlannerState(memory)
 
@@ -49,10 +61,15 @@ class LLMPlanner(Planner):
         given, planned = self._given.memory, observation.year + 1
         recent = [
             _year(*entry)
-            for entry in zip(memory.years[: memory.count], memory.rates, memory.welfare, strict=False)  # filled places
+            for entry in zip(
+                memory.years[: memory.count], memory.rates, memory.welfare, strict=False
+            )  # filled places
         ]
         kept = max(given.best, 1 if given.exploitation else 0)
-        best = [_year(*entry) for entry in zip(memory.best_years, memory.best_rates, memory.best_welfare, strict=True)]
+        best = [
+            _year(*entry)
+            for entry in zip(memory.best_years, memory.best_rates, memory.best_welfare, strict=True)
+        ]
         final = bool(last_tenth(planned, observation.years))
         return PlanObservation(
             year=planned,
@@ -63,12 +80,16 @@ class LLMPlanner(Planner):
             best=tuple(y for y in best if y.year >= 0)[:kept],
             groups=tuple(
                 BracketGroup(float(p), float(z), float(u))
-                for p, z, u in zip(observation.people, observation.income, observation.utility, strict=True)
+                for p, z, u in zip(
+                    observation.people, observation.income, observation.utility, strict=True
+                )
             ),
             mean_hours=observation.mean_hours,
             mean_income=observation.mean_income,
             rebate=observation.rebate,
-            statistics=Statistics(int(memory.lived), float(memory.mean), float(memory.deviation)) if given.statistics else None,
+            statistics=Statistics(int(memory.lived), float(memory.mean), float(memory.deviation))
+            if given.statistics
+            else None,
             trend=(recent[-2], recent[-1]) if given.direction_hint and len(recent) > 1 else None,
             cues=Cues(given.exploration and not final, given.exploitation, final),
             max_change=self._given.max_change,

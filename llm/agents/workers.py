@@ -50,7 +50,11 @@ class LLMWorkers:
         self._cohorts = {
             name: _Cohort(
                 skill=np.asarray(cohort.skill, float),
-                choices=(choices := tuple(int(h) for h in HOURS if h <= np.asarray(cohort.preferences.max_hours).max())),
+                choices=(
+                    choices := tuple(
+                        int(h) for h in HOURS if h <= np.asarray(cohort.preferences.max_hours).max()
+                    )
+                ),
                 curvature=cohort.preferences.consumption_curvature,
                 objective=objectives[name],
                 personas=personas,
@@ -64,7 +68,9 @@ class LLMWorkers:
                 hours=np.full(cohort.size, _first_hours(choices)),
                 satisfied=np.ones(cohort.size, bool),
             )
-            for (name, cohort), personas in zip(cohorts.items(), self._personas(cohorts), strict=True)
+            for (name, cohort), personas in zip(
+                cohorts.items(), self._personas(cohorts), strict=True
+            )
         }
 
     def _personas(self, cohorts: Mapping[str, Cohort]) -> list[Sequence[str]]:
@@ -75,7 +81,10 @@ class LLMWorkers:
             [
                 person.text
                 for person in sample_personas(
-                    np.asarray(cohort.skill, float), seed=self._config.seed, cohort=name, correlation=given.correlation
+                    np.asarray(cohort.skill, float),
+                    seed=self._config.seed,
+                    cohort=name,
+                    correlation=given.correlation,
                 )
             ]
             for name, cohort in cohorts.items()
@@ -83,7 +92,9 @@ class LLMWorkers:
         if given.source == "census":
             return people
         asked = [
-            PersonaObservation(name, i, text) for name, texts in zip(cohorts, people, strict=True) for i, text in enumerate(texts)
+            PersonaObservation(name, i, text)
+            for name, texts in zip(cohorts, people, strict=True)
+            for i, text in enumerate(texts)
         ]
         written = iter(self._bridge.decide(DescribePersona(), asked))
         return [[next(written).value for _ in texts] for texts in people]
@@ -96,15 +107,23 @@ class LLMWorkers:
     @property
     def state(self) -> dict[str, Any]:
         """What every cohort remembers, for a checkpoint; personas are made again."""
-        return {name: {"hours": c.hours, "satisfied": c.satisfied, "memory": c.memory.state} for name, c in self._cohorts.items()}
+        return {
+            name: {"hours": c.hours, "satisfied": c.satisfied, "memory": c.memory.state}
+            for name, c in self._cohorts.items()
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Be as in `state`, of the same cohorts."""
         for name, cohort in self._cohorts.items():
-            cohort.hours, cohort.satisfied = np.array(state[name]["hours"]), np.array(state[name]["satisfied"])
+            cohort.hours, cohort.satisfied = (
+                np.array(state[name]["hours"]),
+                np.array(state[name]["satisfied"]),
+            )
             cohort.memory.restore(state[name]["memory"])
 
-    def begin_year(self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]) -> None:
+    def begin_year(
+        self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]
+    ) -> None:
         """Skills of this year, (n,) by cohort. Who entered has the persona of the place, and nothing to remember."""
         for name, cohort in self._cohorts.items():
             cohort.skill, new = np.asarray(skill[name], float), entered[name]
@@ -112,7 +131,9 @@ class LLMWorkers:
             cohort.satisfied = cohort.satisfied | new
             cohort.memory.forget(new)
 
-    def decide(self, year: int, day: int, schedule: TaxSchedule, rebate: float) -> dict[str, np.ndarray]:
+    def decide(
+        self, year: int, day: int, schedule: TaxSchedule, rebate: float
+    ) -> dict[str, np.ndarray]:
         """Hours (n,) by cohort. An agent without a usable answer repeats yesterday's hours (40 at the start)."""
         if (year * self._config.year.days + day) % self._given.decide_every == 0:
             brackets, cues = brackets_of(schedule), self._cues(year, day)
@@ -124,7 +145,9 @@ class LLMWorkers:
             }
 
             def observed(name: str, cohort: _Cohort, agent: int) -> LaborObservation:
-                return self._labor_observation(name, cohort, agent, year, day, brackets, rebate, cues, recalled[name][agent])
+                return self._labor_observation(
+                    name, cohort, agent, year, day, brackets, rebate, cues, recalled[name][agent]
+                )
 
             for cohort, hours in self._ask_all(Labor(), observed):
                 cohort.hours = np.array(hours, float)
@@ -175,12 +198,23 @@ class LLMWorkers:
         """What the day brought; those who care for welfare remember it in the place of their own utility."""
         for name, outcome in outcomes.items():
             cohort = self._cohorts[name]
-            columns = {column: np.asarray(getattr(outcome, column), float) for column in ("hours", "income", "tax", "rebate")}
-            metric = np.asarray(outcome.utility, float) if cohort.objective == "egotistical" else np.asarray(welfare)
+            columns = {
+                column: np.asarray(getattr(outcome, column), float)
+                for column in ("hours", "income", "tax", "rebate")
+            }
+            metric = (
+                np.asarray(outcome.utility, float)
+                if cohort.objective == "egotistical"
+                else np.asarray(welfare)
+            )
             cohort.memory.append(year, day, **columns, metric=metric)
 
     def judge(
-        self, year: int, day: int, schedule: TaxSchedule, means: Mapping[str, Mapping[str, np.ndarray]]
+        self,
+        year: int,
+        day: int,
+        schedule: TaxSchedule,
+        means: Mapping[str, Mapping[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
         """Who is satisfied, (n,) bool by cohort. means: by cohort, hours, income, tax and rebate of the year so far."""
         brackets = brackets_of(schedule)
@@ -195,7 +229,10 @@ class LLMWorkers:
                 skill=float(cohort.skill[agent]),
                 persona=cohort.personas[agent],
                 satisfied=bool(cohort.satisfied[agent]),
-                **{column: float(np.broadcast_to(means[name][column], cohort.skill.shape)[agent]) for column in _LOOKED_BACK_ON},
+                **{
+                    column: float(np.broadcast_to(means[name][column], cohort.skill.shape)[agent])
+                    for column in _LOOKED_BACK_ON
+                },
             )
 
         for cohort, satisfied in self._ask_all(Satisfaction(), observed):
@@ -203,10 +240,16 @@ class LLMWorkers:
         return {name: cohort.satisfied for name, cohort in self._cohorts.items()}
 
     def _ask_all(
-        self, kind: DecisionKind[Observation, Value], observed: Callable[[str, _Cohort, int], Observation]
+        self,
+        kind: DecisionKind[Observation, Value],
+        observed: Callable[[str, _Cohort, int], Observation],
     ) -> Iterator[tuple[_Cohort, list[Value]]]:
         """One batch for everybody; each cohort with its agents' answers. observed: by a cohort's name, itself, and the agent."""
-        observations = [observed(name, c, agent) for name, c in self._cohorts.items() for agent in range(len(c.skill))]
+        observations = [
+            observed(name, c, agent)
+            for name, c in self._cohorts.items()
+            for agent in range(len(c.skill))
+        ]
         decisions = iter(self._bridge.decide(kind, observations))
         for cohort in self._cohorts.values():
             yield cohort, [next(decisions).value for _ in cohort.skill]

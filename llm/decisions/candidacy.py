@@ -41,16 +41,27 @@ def candidacy_messages(o: CandidacyObservation) -> tuple[Message, ...]:
     form = form_text(o.style, '"stand": true or false, "changes": [C1, C2, ...]')
     rules = f"Decide whether you stand for election, and which changes of the rates you would make, so that {ENDS[o.objective]}."
     answer = f"Answer with JSON only: {form}, one number per bracket, lowest bracket first."
-    lines = [*about_lines(o), "You lead now. Do you stand again?" if o.leads else "Do you stand for election?"]
+    lines = [
+        *about_lines(o),
+        "You lead now. Do you stand again?" if o.leads else "Do you stand for election?",
+    ]
     return election_chat(o.brackets, [rules, moves_text(o.max_change), answer], lines)
 
 
 @lru_cache
-def candidacy_schema(brackets: int, style: Style = "io", max_change: int = MAX_CHANGE) -> dict[str, Any]:
-    return answer_in(style, stand={"type": "boolean"}, changes=plan_schema(brackets, "io", max_change)["properties"]["changes"])
+def candidacy_schema(
+    brackets: int, style: Style = "io", max_change: int = MAX_CHANGE
+) -> dict[str, Any]:
+    return answer_in(
+        style,
+        stand={"type": "boolean"},
+        changes=plan_schema(brackets, "io", max_change)["properties"]["changes"],
+    )
 
 
-def parse_candidacy(text: str, brackets: int, max_change: int = MAX_CHANGE) -> Parsed[tuple[int, ...] | None]:
+def parse_candidacy(
+    text: str, brackets: int, max_change: int = MAX_CHANGE
+) -> Parsed[tuple[int, ...] | None]:
     """From {"stand": true, "changes": [...]}: percentage points, one per bracket; None of who does not stand. Raises Unusable."""
     answer, repaired = only_object(text, "stand")
     stands, coerced = yes_no(answer["stand"], "stand")
@@ -72,7 +83,9 @@ class Candidacy:
         return candidacy_messages(observation)
 
     def schema(self, observation: CandidacyObservation) -> dict[str, Any]:
-        return candidacy_schema(len(observation.brackets), observation.style, observation.max_change)
+        return candidacy_schema(
+            len(observation.brackets), observation.style, observation.max_change
+        )
 
     def parse(self, text: str, observation: CandidacyObservation) -> Parsed[tuple[int, ...] | None]:
         return parse_candidacy(text, len(observation.brackets), observation.max_change)

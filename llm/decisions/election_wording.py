@@ -51,7 +51,10 @@ _MOVES = "The rates may change by {} percentage points each; they stay between 0
 
 
 def election_chat(
-    brackets: tuple[Bracket, ...], rules: Sequence[str], lines: Sequence[str], setting: str = ELECTION
+    brackets: tuple[Bracket, ...],
+    rules: Sequence[str],
+    lines: Sequence[str],
+    setting: str = ELECTION,
 ) -> tuple[Message, ...]:
     system = [_SETTING + setting + rules[0], *rules[1:], "The rates now:", *bracket_lines(brackets)]
     return Message("system", "\n".join(system)), Message("user", "\n".join(lines))

@@ -42,7 +42,9 @@ def without_older_history(observation: Remembering) -> Remembering | None:
     if not numbers:
         return None
     most, gone, step = (len(numbers) + 1) // 2, 1, 1
-    while (further := bisect_left(numbers, (numbers[0] // step + 1) * step)) <= most and step < 2 * numbers[-1]:
+    while (
+        further := bisect_left(numbers, (numbers[0] // step + 1) * step)
+    ) <= most and step < 2 * numbers[-1]:
         gone, step = further, 2 * step
     return replace(observation, history=observation.history[gone:])
 

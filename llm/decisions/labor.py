@@ -10,7 +10,16 @@ from jaxecon.core.text import amount_text
 from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.history import reasoning_tokens, shortened
 from llm.decisions.replies import answer_in, number_in, only_field
-from llm.decisions.wording import Bracket, Cues, Objective, Statistics, bracket_lines, form_text, person_lines, trend_text
+from llm.decisions.wording import (
+    Bracket,
+    Cues,
+    Objective,
+    Statistics,
+    bracket_lines,
+    form_text,
+    person_lines,
+    trend_text,
+)
 from llm.messages import DecisionKindName, Message
 
 
@@ -23,7 +32,9 @@ def parse_labor(text: str, choices: Sequence[int]) -> Parsed[int]:
     hours, coerced = number_in(answer, "hours")
     if not min(choices) <= hours <= max(choices):
         raise Unusable(f"hours must be between {min(choices)} and {max(choices)}")
-    nearest = int(hours) if hours in choices else min(choices, key=lambda choice: abs(choice - hours))
+    nearest = (
+        int(hours) if hours in choices else min(choices, key=lambda choice: abs(choice - hours))
+    )
     return Parsed(nearest, repaired or coerced or nearest != hours)
 
 
@@ -75,7 +86,11 @@ class LaborObservation:
     style: Style = "io"
 
 
-_METRICS: dict[Objective, str] = {"egotistical": "utility", "altruistic": "social welfare", "adversarial": "social welfare"}
+_METRICS: dict[Objective, str] = {
+    "egotistical": "utility",
+    "altruistic": "social welfare",
+    "adversarial": "social welfare",
+}
 
 
 def labor_messages(observation: LaborObservation) -> tuple[Message, ...]:
@@ -90,15 +105,23 @@ def labor_messages(observation: LaborObservation) -> tuple[Message, ...]:
     if o.statistics is not None and o.statistics.lived:
         s = o.statistics
         spread = f", spread {amount_text(s.deviation)}" if s.lived > 1 else ""
-        tail.append(f"Over {s.lived} days: mean {s.hours:.0f} hours, mean {metric} {amount_text(s.mean)}{spread}.")
+        tail.append(
+            f"Over {s.lived} days: mean {s.hours:.0f} hours, mean {metric} {amount_text(s.mean)}{spread}."
+        )
     if o.best:
-        best = "; ".join(f"{d.hours:.0f}: {amount_text(d.metric)}{_when(d, o.year)}" for d in o.best)
+        best = "; ".join(
+            f"{d.hours:.0f}: {amount_text(d.metric)}{_when(d, o.year)}" for d in o.best
+        )
         tail.append(f"The best {metric} that hours brought: {best}.")
     if o.trend is not None and math.isfinite(o.trend.metric):
-        tail.append(trend_text(f"you worked {_hours_change(o.trend.hours)}", metric, o.trend.metric))
+        tail.append(
+            trend_text(f"you worked {_hours_change(o.trend.hours)}", metric, o.trend.metric)
+        )
     if o.cues.exploit and o.top is not None:
         action = "Now take what has been best" if o.cues.final else "Best so far"
-        tail.append(f"{action}: {o.top.hours:.0f} hours with {metric} {amount_text(o.top.metric)}{_when(o.top, o.year)}.")
+        tail.append(
+            f"{action}: {o.top.hours:.0f} hours with {metric} {amount_text(o.top.metric)}{_when(o.top, o.year)}."
+        )
     if o.cues.explore:
         tail.append("Hours that you have not tried may be better: explore.")
     lines.append(" ".join(tail) + " How many hours a week do you work today?")
@@ -162,7 +185,11 @@ _GOALS: dict[Objective, str] = {
 
 @lru_cache(maxsize=64)  # the same for all agents of a cohort, all year
 def _labor_rules(
-    curved: bool, objective: Objective, style: Style, choices: tuple[int, ...], brackets: tuple[Bracket, ...]
+    curved: bool,
+    objective: Objective,
+    style: Style,
+    choices: tuple[int, ...],
+    brackets: tuple[Bracket, ...],
 ) -> str:
     form = form_text(style, '"hours": H')
     return "\n".join(
@@ -189,4 +216,8 @@ def _when(day: WorkerDay, year: int) -> str:
 
 
 def _hours_change(hours: float) -> str:
-    return "the same hours" if abs(hours) < 0.5 else f"{abs(hours):.0f} hours {'more' if hours > 0 else 'less'}"
+    return (
+        "the same hours"
+        if abs(hours) < 0.5
+        else f"{abs(hours):.0f} hours {'more' if hours > 0 else 'less'}"
+    )

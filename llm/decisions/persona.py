@@ -26,7 +26,11 @@ def parse_persona(text: str) -> Parsed[str]:
     """One line of text from {"persona": "..."}, cut at MOST_PERSONA characters. Raises Unusable."""
     answer, repaired = only_field(text, "persona")
     # JSON's escapes can spell half of a surrogate pair, which no file and no prompt can hold
-    line = " ".join(answer.encode(errors="replace").decode().split()) if isinstance(answer, str) else ""
+    line = (
+        " ".join(answer.encode(errors="replace").decode().split())
+        if isinstance(answer, str)
+        else ""
+    )
     if not line:
         raise Unusable("persona must be a text")
     return Parsed(line[:MOST_PERSONA], repaired or line != answer or len(line) > MOST_PERSONA)

@@ -8,7 +8,15 @@ from jaxecon.planners.base import changes
 from llm.decisions.base import Style
 from llm.decisions.history import shortened
 from llm.decisions.rate_changes import RateChanges
-from llm.decisions.wording import Bracket, Cues, Statistics, bracket_lines, form_text, percents, trend_text
+from llm.decisions.wording import (
+    Bracket,
+    Cues,
+    Statistics,
+    bracket_lines,
+    form_text,
+    percents,
+    trend_text,
+)
 from llm.messages import Message
 
 
@@ -45,7 +53,9 @@ class PlanObservation:
     mean_income: float
     rebate: float
     statistics: Statistics | None = None
-    trend: tuple[PlannerYear, PlannerYear] | None = None  # the last two years, where the last change is to be judged
+    trend: tuple[PlannerYear, PlannerYear] | None = (
+        None  # the last two years, where the last change is to be judged
+    )
     cues: Cues = Cues()
     max_change: int = 20  # percentage points
     style: Style = "io"
@@ -66,34 +76,51 @@ def plan_messages(observation: PlanObservation) -> tuple[Message, ...]:
     )
     lines = []
     if o.history:
-        lines.append("Schedules so far, rates from the lowest bracket up, with the welfare they reached:")
-    lines += [f"Year {y.year + 1}: {percents(y.rates)}: welfare {amount_text(y.welfare)}" for y in o.history]
+        lines.append(
+            "Schedules so far, rates from the lowest bracket up, with the welfare they reached:"
+        )
+    lines += [
+        f"Year {y.year + 1}: {percents(y.rates)}: welfare {amount_text(y.welfare)}"
+        for y in o.history
+    ]
     if o.statistics is not None and o.statistics.lived:
         s = o.statistics
         spread = f", spread {amount_text(s.deviation)}" if s.lived > 1 else ""
         lines.append(f"Over {s.lived} years: mean welfare {amount_text(s.mean)}{spread}.")
     if o.best and not (o.cues.exploit and len(o.best) == 1):  # the cue says the only one
         lines.append("Best schedules tried:")
-        lines += [f"{percents(y.rates)}: welfare {amount_text(y.welfare)} (year {y.year + 1})" for y in o.best]
+        lines += [
+            f"{percents(y.rates)}: welfare {amount_text(y.welfare)} (year {y.year + 1})"
+            for y in o.best
+        ]
     if o.trend is not None:
         before, after = o.trend
-        moved, change = f"the rates went from {percents(before.rates)} to {percents(after.rates)}", after.welfare - before.welfare
+        moved, change = (
+            f"the rates went from {percents(before.rates)} to {percents(after.rates)}",
+            after.welfare - before.welfare,
+        )
         if math.isfinite(change):
             lines.append(trend_text(moved, "welfare", change))
     if o.cues.exploit and o.best:
         y = o.best[0]
         action = "Exploration is over: now go to the best so far" if o.cues.final else "Best so far"
-        lines.append(f"{action}: year {y.year + 1}: {percents(y.rates)}: welfare {amount_text(y.welfare)}")
+        lines.append(
+            f"{action}: year {y.year + 1}: {percents(y.rates)}: welfare {amount_text(y.welfare)}"
+        )
     if o.cues.explore:
         lines.append("Schedules that have not been tried may be better: explore.")
-    lines.append(f"Last year: {o.mean_hours:.1f} hours a week, mean income {o.mean_income:,.0f}, rebate {o.rebate:,.0f}.")
+    lines.append(
+        f"Last year: {o.mean_hours:.1f} hours a week, mean income {o.mean_income:,.0f}, rebate {o.rebate:,.0f}."
+    )
     lines.append("The rates now, and who earns in each bracket:")
     lines += [
         f"{line}: {100 * g.people:.1f} % of the people, mean income {g.income:,.0f}, mean utility {amount_text(g.utility)}"
         for line, g in zip(bracket_lines(o.brackets), o.groups, strict=True)
     ]
     count = len(o.brackets)
-    lines.append(f"Set year {o.year + 1}: give {count} change{'s' if count > 1 else ''}, one per bracket.")
+    lines.append(
+        f"Set year {o.year + 1}: give {count} change{'s' if count > 1 else ''}, one per bracket."
+    )
     return Message("system", system), Message("user", "\n".join(lines))
 
 

@@ -26,7 +26,9 @@ def policy_messages(o: PolicyObservation) -> tuple[Message, ...]:
     if o.announced is not None:
         lines.append(f"You announced the rates {percents(o.announced)}.")
     count = len(o.brackets)
-    lines.append(f"Set year {o.year + 1}: give {count} change{'s' if count > 1 else ''}, one per bracket.")
+    lines.append(
+        f"Set year {o.year + 1}: give {count} change{'s' if count > 1 else ''}, one per bracket."
+    )
     return election_chat(o.brackets, [rules, moves_text(o.max_change), answer], lines)
 
 

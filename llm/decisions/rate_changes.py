@@ -21,7 +21,10 @@ def parse_plan(text: str, brackets: int, max_change: int = MAX_CHANGE) -> Parsed
 @lru_cache
 def plan_schema(brackets: int, style: Style = "io", max_change: int = MAX_CHANGE) -> dict[str, Any]:
     change = {"type": "integer", "enum": list(changes(max_change))}
-    return answer_in(style, changes={"type": "array", "items": change, "minItems": brackets, "maxItems": brackets})
+    return answer_in(
+        style,
+        changes={"type": "array", "items": change, "minItems": brackets, "maxItems": brackets},
+    )
 
 
 class WithRates(Protocol):

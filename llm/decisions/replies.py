@@ -26,12 +26,19 @@ def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
 
 def answer_in(style: Style, **properties: Any) -> dict[str, Any]:
     """The object to answer with; in the chain-of-thought style a bounded line of reasoning comes first."""
-    thought = {"reasoning": {"type": "string", "maxLength": MOST_REASONING}} if style == "cot" else {}
+    thought = (
+        {"reasoning": {"type": "string", "maxLength": MOST_REASONING}} if style == "cot" else {}
+    )
     return object_schema(**thought, **properties)
 
 
 def object_schema(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def only_field(text: str, name: str) -> tuple[Any, bool]:
@@ -52,7 +59,9 @@ def only_object(text: str, name: str) -> tuple[dict[str, Any], bool]:
     return first, extent != (0, len(text))
 
 
-_MOST_SCANNED = 20_000  # characters of a reply that are searched for an object: an answer has a few dozen
+_MOST_SCANNED = (
+    20_000  # characters of a reply that are searched for an object: an answer has a few dozen
+)
 
 _MOST_OPENED = 200  # brackets there: many more would take the decoder seconds, or past Python's recursion limit
 
@@ -97,6 +106,10 @@ def number_in(value: Any, name: str) -> tuple[float, bool]:
         except ValueError:
             raise Unusable(f"{name} must be a number") from None
     # a comparison, as math.isfinite does not take integers beyond a float's range
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -sys.float_info.max <= value <= sys.float_info.max:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -sys.float_info.max <= value <= sys.float_info.max
+    ):
         raise Unusable(f"{name} must be a number")
     return value, not isinstance(value, int)

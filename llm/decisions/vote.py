@@ -6,7 +6,14 @@ from typing import Any
 
 from jaxecon.planners.elections.voting import VotingMethod
 from llm.decisions.base import Parsed, Style, Unusable
-from llm.decisions.election_wording import ELECTION, ENDS, LedYear, Standing, about_lines, election_chat
+from llm.decisions.election_wording import (
+    ELECTION,
+    ENDS,
+    LedYear,
+    Standing,
+    about_lines,
+    election_chat,
+)
 from llm.decisions.history import reasoning_tokens, without_older_history
 from llm.decisions.replies import answer_in, number_in, only_field
 from llm.decisions.wording import Bracket, Objective, form_text, percents
@@ -59,7 +66,10 @@ def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple
         if method == "plurality" and number == 0:
             return Parsed((), repaired or coerced)
         if number not in range(1, candidates + 1):
-            raise Unusable(f"{field} takes candidates' numbers, 1 to {candidates}" + (", or 0" if method == "plurality" else ""))
+            raise Unusable(
+                f"{field} takes candidates' numbers, 1 to {candidates}"
+                + (", or 0" if method == "plurality" else "")
+            )
         repaired = repaired or coerced or number in chosen
         chosen += [int(number)] if number not in chosen else []
     return Parsed(tuple(chosen), repaired)
@@ -85,7 +95,10 @@ _RETENTION = "A planner sets the tax rates. Each year the workers vote on whethe
 def vote_messages(o: VoteObservation) -> tuple[Message, ...]:
     """Chat for a ballot."""
     form = form_text(o.style, ASKED[o.method])
-    rules = [f"Vote as the person you are, so that {ENDS[o.objective]}.", f"Answer with JSON only: {form}, {_MEANING[o.method]}"]
+    rules = [
+        f"Vote as the person you are, so that {ENDS[o.objective]}.",
+        f"Answer with JSON only: {form}, {_MEANING[o.method]}",
+    ]
     lines = [*about_lines(o), "The candidates:"]
     lines += [f"{number}: {candidate_line(c)}" for number, c in enumerate(o.candidates, 1)]
     setting = _RETENTION if any(c.pay is None for c in o.candidates) else ELECTION
@@ -97,7 +110,12 @@ def vote_schema(method: VotingMethod, candidates: int, style: Style = "io") -> d
     numbers = list(range(1, candidates + 1))
     if method == "plurality":
         return answer_in(style, vote={"type": "integer", "enum": [0, *numbers]})
-    several = {"type": "array", "items": {"type": "integer", "enum": numbers}, "minItems": 0, "maxItems": candidates}
+    several = {
+        "type": "array",
+        "items": {"type": "integer", "enum": numbers},
+        "minItems": 0,
+        "maxItems": candidates,
+    }
     return answer_in(style, **{VOTE_FIELDS[method]: several})
 
 
@@ -128,7 +146,11 @@ class Vote:
 
 def candidate_line(c: Standing) -> str:
     if c.pay is None:
-        return "the present planner stays" if c.leads else f"a new planner, who begins with the rates {percents(c.rates or ())}"
+        return (
+            "the present planner stays"
+            if c.leads
+            else f"a new planner, who begins with the rates {percents(c.rates or ())}"
+        )
     said = f"would set {percents(c.rates)}" if c.rates is not None else "has announced no rates"
     who = "you" if c.you else "a worker"
     return f"{who}, earning {c.pay:,.0f} at 40 hours, {'leads now, ' if c.leads else ''}{said}"

@@ -50,7 +50,10 @@ def try_again(messages: Sequence[Message], reply: str, problem: str) -> tuple[Me
     return (
         *messages,
         Message("assistant", " ".join(reply.split())[:300]),
-        Message("user", f"That answer cannot be used: {problem}. Answer again, with JSON only, on one line."),
+        Message(
+            "user",
+            f"That answer cannot be used: {problem}. Answer again, with JSON only, on one line.",
+        ),
     )
 
 
@@ -61,7 +64,11 @@ def person_lines(persona: str, skill: float) -> list[str]:
 
 
 def trend_text(what: str, metric: str, change: float) -> str:
-    effect = "stayed the same" if change == 0 else f"{'rose' if change > 0 else 'fell'} by {amount_text(abs(change))}"
+    effect = (
+        "stayed the same"
+        if change == 0
+        else f"{'rose' if change > 0 else 'fell'} by {amount_text(abs(change))}"
+    )
     return f"Last time {what}, and {metric} {effect}."
 
 
@@ -72,7 +79,8 @@ def form_text(style: Style, answer: str) -> str:
 def bracket_lines(brackets: Sequence[Bracket]) -> list[str]:
     tops = [*(b.threshold for b in brackets[1:]), None]
     return [
-        f"{100 * b.rate:.0f} % on income from {b.threshold:,.0f}" + (f" to {top:,.0f}" if top is not None else " up")
+        f"{100 * b.rate:.0f} % on income from {b.threshold:,.0f}"
+        + (f" to {top:,.0f}" if top is not None else " up")
         for b, top in zip(brackets, tops, strict=True)
     ]
 

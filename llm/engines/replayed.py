@@ -17,7 +17,9 @@ def transcript_path(run: str) -> Path:
     path = Path(run).expanduser()
     path = path / TRANSCRIPT if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"llm.transcript: {run!r}; a run's folder, or its {TRANSCRIPT}: there is no {path}")
+        raise UserError(
+            f"llm.transcript: {run!r}; a run's folder, or its {TRANSCRIPT}: there is no {path}"
+        )
     return path
 
 
@@ -31,11 +33,19 @@ class ReplayEngine:
     """
 
     def __init__(
-        self, path: Path | str, cohorts: Sequence[str] | None = None, *, identity: Mapping[str, str] | None = None
+        self,
+        path: Path | str,
+        cohorts: Sequence[str] | None = None,
+        *,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
         self._transcript: Transcript | None = Transcript(path, read_only=True)
         try:
-            self._identity = dict(identity) if identity is not None else _only_identity(self._transcript, cohorts)
+            self._identity = (
+                dict(identity)
+                if identity is not None
+                else _only_identity(self._transcript, cohorts)
+            )
         except BaseException:
             self._transcript.close()
             raise
@@ -92,6 +102,11 @@ def _only_identity(transcript: Transcript, cohorts: Sequence[str] | None) -> dic
     if not found:
         raise UserError(f"replay: {transcript.path} holds no answers{whose}")
     if len(found) > 1:
-        names = "; ".join(" ".join(f"{name} {value[:12]}" for name, value in identity.items()) for identity in found)
-        raise UserError(f"replay: {transcript.path} holds answers of {len(found)} models{whose}: {names}")
+        names = "; ".join(
+            " ".join(f"{name} {value[:12]}" for name, value in identity.items())
+            for identity in found
+        )
+        raise UserError(
+            f"replay: {transcript.path} holds answers of {len(found)} models{whose}: {names}"
+        )
     return found[0]

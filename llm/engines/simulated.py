@@ -78,7 +78,13 @@ def _answer(observation: Any, random: np.random.Generator) -> dict[str, Any]:
             return {"changes": _changes(observation, random)}
         case PolicyObservation(announced=announced, brackets=brackets):
             target = [b.rate for b in brackets] if announced is None else announced
-            return {"changes": _moves([100 * b.rate for b in brackets], [100 * r for r in target], observation.max_change)}
+            return {
+                "changes": _moves(
+                    [100 * b.rate for b in brackets],
+                    [100 * r for r in target],
+                    observation.max_change,
+                )
+            }
         case CandidacyObservation(brackets=brackets):
             moves = [0] * len(brackets)
             moves[int(random.integers(len(moves)))] = 10 * int(random.choice([-1, 1]))
@@ -122,7 +128,10 @@ def _moves(rates: Sequence[float], target: Sequence[float], most: int) -> list[i
 def _ballot(o: VoteObservation) -> dict[str, Any]:
     def burden(rates: Sequence[float]) -> float:
         tops = [*(b.threshold for b in o.brackets[1:]), float("inf")]
-        return sum(r * max(min(o.income, top) - b.threshold, 0) for r, b, top in zip(rates, o.brackets, tops, strict=True))
+        return sum(
+            r * max(min(o.income, top) - b.threshold, 0)
+            for r, b, top in zip(rates, o.brackets, tops, strict=True)
+        )
 
     now = [b.rate for b in o.brackets]
     burdens = [burden(now if c.rates is None else c.rates) for c in o.candidates]

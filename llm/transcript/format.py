@@ -17,10 +17,14 @@ from llm.transcript.pieces import PieceWriter
 
 FORMAT = 2
 
-APPLICATION = 0x6A784563  # "jxEc", SQLite's own field for telling one program's files from another's
+APPLICATION = (
+    0x6A784563  # "jxEc", SQLite's own field for telling one program's files from another's
+)
 
 
-_SETTINGS = "CREATE TABLE settings(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, json TEXT NOT NULL)"
+_SETTINGS = (
+    "CREATE TABLE settings(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, json TEXT NOT NULL)"
+)
 
 # Sums are kept as rows come, so that nobody ever waits for a million of them to be added up.
 _SINCE_2 = (
@@ -74,7 +78,9 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         wal = path.with_name(path.name + "-wal")
         alone = not os.access(path.parent, os.W_OK) and not wal.exists()
         uri += "?immutable=1" if alone else "?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=30.0, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(
+        uri, uri=True, timeout=30.0, isolation_level=None, check_same_thread=False
+    )
 
 
 def stored_format(db: sqlite3.Connection, path: Path) -> int:
@@ -89,7 +95,9 @@ def stored_format(db: sqlite3.Connection, path: Path) -> int:
     if application != APPLICATION and (application or tables):
         raise UserError(f"transcript: {path} is not a jaxecon transcript")
     if version > FORMAT:
-        raise UserError(f"transcript: {path} has format {version}, this jaxecon reads up to {FORMAT}; install a newer jaxecon")
+        raise UserError(
+            f"transcript: {path} has format {version}, this jaxecon reads up to {FORMAT}; install a newer jaxecon"
+        )
     return int(version)
 
 

@@ -45,7 +45,9 @@ def _sampling_text(sampling: Sampling) -> str:
     return compact_json(vars(sampling))
 
 
-_SCHEMAS: dict[int, tuple[object, str]] = {}  # by id, with the schema itself, which keeps the id its own
+_SCHEMAS: dict[
+    int, tuple[object, str]
+] = {}  # by id, with the schema itself, which keeps the id its own
 
 
 def _schema_text(schema: dict[str, Any] | None) -> str:

@@ -32,7 +32,15 @@ class PieceWriter:
         if len(self._numbers) >= self._MOST:
             self.forget()
         split = [[self._lines(message) for message in chat] for chat in chats]
-        self._store(dict.fromkeys(line for chat in split for lines in chat for line in lines if line not in self._numbers))
+        self._store(
+            dict.fromkeys(
+                line
+                for chat in split
+                for lines in chat
+                for line in lines
+                if line not in self._numbers
+            )
+        )
         return [self._packed(chat, lines) for chat, lines in zip(chats, split, strict=True)]
 
     def _lines(self, message: Message) -> list[str]:
@@ -75,17 +83,29 @@ class PieceWriter:
         if not lines:
             return
         # A short hash, because it is stored twice (here and in the index); the text decides.
-        hashes = {line: int.from_bytes(hashlib.blake2b(line.encode(), digest_size=4).digest(), signed=True) for line in lines}
+        hashes = {
+            line: int.from_bytes(
+                hashlib.blake2b(line.encode(), digest_size=4).digest(), signed=True
+            )
+            for line in lines
+        }
         wanted = json.dumps(list(hashes.values()))
-        held = self._db.execute("SELECT id, text FROM pieces WHERE hash IN (SELECT value FROM json_each(?))", (wanted,))
+        held = self._db.execute(
+            "SELECT id, text FROM pieces WHERE hash IN (SELECT value FROM json_each(?))", (wanted,)
+        )
         self._numbers.update({text: id_ for id_, text in held if text in hashes})
         (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM pieces").fetchone()
-        new = [(last + i, hashes[line], line) for i, line in enumerate((x for x in hashes if x not in self._numbers), 1)]
+        new = [
+            (last + i, hashes[line], line)
+            for i, line in enumerate((x for x in hashes if x not in self._numbers), 1)
+        ]
         insert_rows(self._db, "INSERT INTO pieces VALUES", new)
         self._numbers.update({line: id_ for id_, _, line in new})
 
 
-def insert_rows(db: sqlite3.Connection, insert: str, rows: Sequence[tuple[object, ...]], then: str = "") -> None:
+def insert_rows(
+    db: sqlite3.Connection, insert: str, rows: Sequence[tuple[object, ...]], then: str = ""
+) -> None:
     """INSERT INTO .. VALUES with many rows a statement: while SQLite runs one, other threads have the interpreter.
 
     then: what follows the rows (ON CONFLICT ..).
@@ -95,7 +115,10 @@ def insert_rows(db: sqlite3.Connection, insert: str, rows: Sequence[tuple[object
         while len(rows) - start >= size:
             block = rows[start : start + size]
             one = f"({', '.join('?' * len(block[0]))})"
-            db.execute(f"{insert} {', '.join([one] * size)} {then}", [value for row in block for value in row])
+            db.execute(
+                f"{insert} {', '.join([one] * size)} {then}",
+                [value for row in block for value in row],
+            )
             start += size
 
 
@@ -111,7 +134,11 @@ def unpack(db: sqlite3.Connection, packed: bytes) -> list[Message]:
             pieces.append(last)
         chat.append((_ROLES[role], pieces))
     wanted = json.dumps(sorted({piece for _, pieces in chat for piece in pieces}))
-    lines = dict(db.execute("SELECT id, text FROM pieces WHERE id IN (SELECT value FROM json_each(?))", (wanted,)))
+    lines = dict(
+        db.execute(
+            "SELECT id, text FROM pieces WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
+        )
+    )
     return [Message(role, "".join(lines[piece] for piece in pieces)) for role, pieces in chat]
 
 

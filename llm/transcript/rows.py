@@ -97,12 +97,30 @@ def where_clause(**wanted: str | int | None) -> tuple[str, dict[str, str | int]]
 
 def completion_of(answer: Sequence[Any]) -> Completion:
     text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error = answer
-    return Completion(text, finish_reason, Usage(prompt_tokens, cached_tokens, completion_tokens), seconds, error)
+    return Completion(
+        text, finish_reason, Usage(prompt_tokens, cached_tokens, completion_tokens), seconds, error
+    )
 
 
-def conversation_of(db: sqlite3.Connection, row: Sequence[Any], settings: dict[int, dict[str, Any]]) -> Conversation:
+def conversation_of(
+    db: sqlite3.Connection, row: Sequence[Any], settings: dict[int, dict[str, Any]]
+) -> Conversation:
     """settings: those seen so far, by id."""
-    key, seed, kind, year, day, cohort, agent, attempt, messages, setting, status, decision, *answer = row
+    (
+        key,
+        seed,
+        kind,
+        year,
+        day,
+        cohort,
+        agent,
+        attempt,
+        messages,
+        setting,
+        status,
+        decision,
+        *answer,
+    ) = row
     if setting not in settings:
         (text,) = db.execute("SELECT json FROM settings WHERE id = ?", (setting,)).fetchone()
         settings[setting] = json.loads(text)

@@ -13,7 +13,14 @@ from typing import Any, cast
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import lock_for_writing
 from llm.messages import Completion, Draw, Request
-from llm.transcript.format import FORMAT, bring_up_to_date, connect, shown_key, stored_format, stored_key
+from llm.transcript.format import (
+    FORMAT,
+    bring_up_to_date,
+    connect,
+    shown_key,
+    stored_format,
+    stored_key,
+)
 from llm.transcript.keys import compact_json
 from llm.transcript.pieces import PieceWriter, insert_rows
 from llm.transcript.rows import (
@@ -31,7 +38,9 @@ from llm.transcript.rows import (
     where_clause,
 )
 
-_Entry = tuple[str, dict[str, str], Request, Completion]  # key, the engine's identity, what was asked and answered
+_Entry = tuple[
+    str, dict[str, str], Request, Completion
+]  # key, the engine's identity, what was asked and answered
 
 
 _GATHERED = 0.005  # seconds in which the writer waits for company
@@ -65,11 +74,15 @@ class Transcript:
         if read_only and not self.path.is_file():
             raise UserError(f"transcript: there is no file {self.path}")
         with ExitStack() as opened, self._explained():
-            self._db = self._open_for_reading(opened) if read_only else self._open_for_writing(opened)
+            self._db = (
+                self._open_for_reading(opened) if read_only else self._open_for_writing(opened)
+            )
             self._pieces = PieceWriter(self._db)
             self._resources = opened.pop_all()
         if not read_only:
-            self._writer = threading.Thread(target=self._write_as_it_comes, name="jaxecon-transcript", daemon=True)
+            self._writer = threading.Thread(
+                target=self._write_as_it_comes, name="jaxecon-transcript", daemon=True
+            )
             self._writer.start()
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Completion]:
@@ -77,18 +90,24 @@ class Transcript:
         found = {}
         for start in range(0, len(keys), _CHUNK):
             chunk = [stored_key(key) for key in keys[start : start + _CHUNK]]
-            query = f"SELECT key, {ANSWER} FROM requests WHERE key IN ({', '.join('?' * len(chunk))})"
+            query = (
+                f"SELECT key, {ANSWER} FROM requests WHERE key IN ({', '.join('?' * len(chunk))})"
+            )
             with self._lock, self._explained():
                 rows = self._db.execute(query, chunk).fetchall()
             found.update({shown_key(key): completion_of(answer) for key, *answer in rows})
         return found
 
-    def put(self, key: str, identity: dict[str, str], request: Request, completion: Completion) -> None:
+    def put(
+        self, key: str, identity: dict[str, str], request: Request, completion: Completion
+    ) -> None:
         """Store a response and commit. A key that is there keeps its first response, which the run has acted on."""
         with self._commit():
             self._insert([(key, identity, request, completion)])
 
-    def put_soon(self, key: str, identity: dict[str, str], request: Request, completion: Completion) -> None:
+    def put_soon(
+        self, key: str, identity: dict[str, str], request: Request, completion: Completion
+    ) -> None:
         """`put` by a thread that commits what comes within a few milliseconds in one go. `flush` does not wait for it."""
         self._pending.append((key, identity, request, completion))
         self._arrived.set()
@@ -111,7 +130,9 @@ class Transcript:
         """An interruption at any moment leaves entries pending: they go once they are committed, and twice is no harm."""
         with self._turn:
             try:
-                while self._pending and self._failure is None:  # after a failure nothing is written, and every flush says so
+                while (
+                    self._pending and self._failure is None
+                ):  # after a failure nothing is written, and every flush says so
                     batch = self._pending[:]
                     with self._commit():
                         self._insert(batch)
@@ -127,12 +148,33 @@ class Transcript:
             rows.append(
                 (
                     stored_key(key),
-                    *(draw.seed, draw.kind, draw.year, draw.day, draw.cohort, draw.agent, draw.attempt),
-                    *(messages, self._setting_id(identity, request), completion.text, completion.finish_reason),
-                    *(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, completion.seconds, completion.error),
+                    *(
+                        draw.seed,
+                        draw.kind,
+                        draw.year,
+                        draw.day,
+                        draw.cohort,
+                        draw.agent,
+                        draw.attempt,
+                    ),
+                    *(
+                        messages,
+                        self._setting_id(identity, request),
+                        completion.text,
+                        completion.finish_reason,
+                    ),
+                    *(
+                        usage.prompt_tokens,
+                        usage.cached_tokens,
+                        usage.completion_tokens,
+                        completion.seconds,
+                        completion.error,
+                    ),
                 )
             )
-        insert_rows(self._db, f"INSERT INTO requests({REQUEST}) VALUES", rows, "ON CONFLICT DO NOTHING")
+        insert_rows(
+            self._db, f"INSERT INTO requests({REQUEST}) VALUES", rows, "ON CONFLICT DO NOTHING"
+        )
 
     def put_decision(self, draw: Draw, status: Status, decision: str, attempts: int) -> None:
         """`put_decisions` for one."""
@@ -140,7 +182,10 @@ class Transcript:
 
     def put_decisions(self, decisions: Sequence[tuple[Draw, StoredDecision]]) -> None:
         """Store what agents did (JSON), in one commit; draw.attempt plays no part. A fallback is stored like any other."""
-        rows = [(d.seed, d.kind, d.year, d.day, d.cohort, d.agent, s.status, s.decision, s.attempts) for d, s in decisions]
+        rows = [
+            (d.seed, d.kind, d.year, d.day, d.cohort, d.agent, s.status, s.decision, s.attempts)
+            for d, s in decisions
+        ]
         query = (
             "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
             " SET status = excluded.status, decision = excluded.decision, attempts = excluded.attempts"
@@ -149,12 +194,17 @@ class Transcript:
             with self._commit():
                 self._db.executemany(query, rows)
 
-    def get_decisions(self, *, seed: int, kind: str, year: int, day: int, cohort: str) -> dict[int, StoredDecision]:
+    def get_decisions(
+        self, *, seed: int, kind: str, year: int, day: int, cohort: str
+    ) -> dict[int, StoredDecision]:
         """One cohort's decisions of one kind and day, by agent."""
         query = "SELECT agent, status, decision, attempts FROM decisions WHERE (seed, kind, year, day, cohort) = (?, ?, ?, ?, ?)"
         with self._lock, self._explained():
             rows = self._db.execute(query, (seed, kind, year, day, cohort)).fetchall()
-        return {agent: StoredDecision(status, decision, attempts) for agent, status, decision, attempts in rows}
+        return {
+            agent: StoredDecision(status, decision, attempts)
+            for agent, status, decision, attempts in rows
+        }
 
     def decisions(self) -> Iterator[tuple[Draw, StoredDecision]]:
         """All of them, by time and agent; one state of the file."""
@@ -172,9 +222,13 @@ class Transcript:
         sums = f"SELECT {', '.join(f'coalesce(sum({column}), 0)' for column in columns)} FROM sums"
         with self._snapshot():
             requests, errors, prompt, cached, completion = self._db.execute(sums).fetchone()
-            (texts,) = self._db.execute("SELECT coalesce(max(id), 0) FROM pieces").fetchone()  # none is ever deleted
+            (texts,) = self._db.execute(
+                "SELECT coalesce(max(id), 0) FROM pieces"
+            ).fetchone()  # none is ever deleted
             decisions = dict(
-                self._db.execute("SELECT status, sum(decisions) FROM statuses GROUP BY status HAVING sum(decisions)")
+                self._db.execute(
+                    "SELECT status, sum(decisions) FROM statuses GROUP BY status HAVING sum(decisions)"
+                )
             )
         return Counts(requests, errors, texts, prompt, cached, completion, decisions)
 
@@ -189,31 +243,50 @@ class Transcript:
         status: str | None = None,
     ) -> list[Total]:
         """Totals per cohort and kind, by name. Of part of the file (year, day, agent, status) they are added up anew."""
-        where, given = where_clause(kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status)
+        where, given = where_clause(
+            kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
+        )
         tokens = "sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(seconds)"
         if given.keys() <= {"kind", "cohort"}:
-            sums = f"SELECT cohort, kind, sum(requests), sum(errors), {tokens} FROM sums WHERE {where}"
-            counts = f"SELECT cohort, kind, status, decisions FROM statuses WHERE decisions AND {where}"
+            sums = (
+                f"SELECT cohort, kind, sum(requests), sum(errors), {tokens} FROM sums WHERE {where}"
+            )
+            counts = (
+                f"SELECT cohort, kind, status, decisions FROM statuses WHERE decisions AND {where}"
+            )
         else:
             joined = f"requests {JOIN}" if status is not None else "requests"
-            sums = f"SELECT cohort, kind, count(*), count(error), {tokens} FROM {joined} WHERE {where}"
+            sums = (
+                f"SELECT cohort, kind, count(*), count(error), {tokens} FROM {joined} WHERE {where}"
+            )
             counts = f"SELECT cohort, kind, status, count(*) FROM decisions WHERE {where} GROUP BY cohort, kind, status"
         with self._snapshot():
-            rows = self._db.execute(f"{sums} GROUP BY cohort, kind ORDER BY cohort, kind", given).fetchall()
+            rows = self._db.execute(
+                f"{sums} GROUP BY cohort, kind ORDER BY cohort, kind", given
+            ).fetchall()
             statuses: dict[tuple[str, str], dict[str, int]] = {}
             for its_cohort, its_kind, its_status, count in self._db.execute(counts, given):
                 statuses.setdefault((its_cohort, its_kind), {})[its_status] = count
         return [
-            Total(c, k, requests, errors, prompt, cached, completion, spent, statuses.get((c, k), {}))
+            Total(
+                c, k, requests, errors, prompt, cached, completion, spent, statuses.get((c, k), {})
+            )
             for c, k, requests, errors, prompt, cached, completion, spent in rows
         ]
 
     def identities(self, cohorts: Sequence[str] | None = None) -> list[dict[str, str]]:
         """What answered the requests of these cohorts (of all without), each once."""
-        query = "SELECT DISTINCT json FROM settings WHERE id IN (SELECT settings FROM sums WHERE TRUE"
-        query += f" AND cohort IN ({', '.join('?' * len(cohorts))}))" if cohorts is not None else ")"
+        query = (
+            "SELECT DISTINCT json FROM settings WHERE id IN (SELECT settings FROM sums WHERE TRUE"
+        )
+        query += (
+            f" AND cohort IN ({', '.join('?' * len(cohorts))}))" if cohorts is not None else ")"
+        )
         with self._lock, self._explained(), self._decoded():
-            found = [json.loads(text)["identity"] for (text,) in self._db.execute(query, tuple(cohorts or ()))]
+            found = [
+                json.loads(text)["identity"]
+                for (text,) in self._db.execute(query, tuple(cohorts or ()))
+            ]
         return [identity for i, identity in enumerate(found) if identity not in found[:i]]
 
     def conversations(
@@ -227,7 +300,9 @@ class Transcript:
         status: str | None = None,
     ) -> Iterator[Conversation]:
         """Requests with their responses, by time and agent; one state of the file, also while a run adds to it."""
-        where, given = where_clause(kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status)
+        where, given = where_clause(
+            kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
+        )
         settings: dict[int, dict[str, Any]] = {}
         with self._explained(), closing(connect(self._file, read_only=True)) as db:
             db.execute("BEGIN")
@@ -241,7 +316,9 @@ class Transcript:
         self.flush()
         with self._lock, self._explained():
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            return cast(int, self._db.execute("SELECT coalesce(sum(requests), 0) FROM sums").fetchone()[0])
+            return cast(
+                int, self._db.execute("SELECT coalesce(sum(requests), 0) FROM sums").fetchone()[0]
+            )
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let others write. Safe to call twice."""
@@ -311,15 +388,24 @@ class Transcript:
         """The id of what the request was asked with, which is stored once. Schemas are shared objects, known by themselves."""
         known = (tuple(identity.items()), request.sampling, id(request.schema))
         if known not in self._setting_ids:
-            text = compact_json({"identity": identity, "sampling": vars(request.sampling), "schema": request.schema})
-            self._setting_ids[known] = self._intern_setting(text), request.schema  # which keeps its id from another's use
+            text = compact_json(
+                {"identity": identity, "sampling": vars(request.sampling), "schema": request.schema}
+            )
+            self._setting_ids[known] = (
+                self._intern_setting(text),
+                request.schema,
+            )  # which keeps its id from another's use
         return self._setting_ids[known][0]
 
     def _intern_setting(self, text: str) -> int:
         sha256 = hashlib.sha256(text.encode()).digest()
         row = self._db.execute("SELECT id FROM settings WHERE sha256 = ?", (sha256,)).fetchone()
         if row is None:
-            row = (self._db.execute("INSERT INTO settings(sha256, json) VALUES (?, ?)", (sha256, text)).lastrowid,)
+            row = (
+                self._db.execute(
+                    "INSERT INTO settings(sha256, json) VALUES (?, ?)", (sha256, text)
+                ).lastrowid,
+            )
         return cast(int, row[0])
 
     @contextmanager
@@ -328,13 +414,19 @@ class Transcript:
         try:
             yield
         except OSError as error:
-            raise UserError(f"transcript: cannot use {self.path}: {error.strerror or error}") from error
+            raise UserError(
+                f"transcript: cannot use {self.path}: {error.strerror or error}"
+            ) from error
         except sqlite3.OperationalError as error:
             raise UserError(f"transcript: cannot use {self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:  # a subclass is our mistake, not the file's
+            if (
+                type(error) is not sqlite3.DatabaseError
+            ):  # a subclass is our mistake, not the file's
                 raise
-            raise UserError(f"transcript: {self.path} is not a jaxecon transcript, or is damaged: {error}") from error
+            raise UserError(
+                f"transcript: {self.path} is not a jaxecon transcript, or is damaged: {error}"
+            ) from error
 
     @contextmanager
     def _decoded(self) -> Iterator[None]:

@@ -11,7 +11,10 @@ from oracles import saez as oracle
 import jaxecon as je
 
 T = economy.THREE_THRESHOLDS
-REFORMS = [(T, np.array(r)) for r in ([0.10, 0.25, 0.35], [0.15, 0.30, 0.55], [0.05, 0.40, 0.45], [0.20, 0.22, 0.60])]
+REFORMS = [
+    (T, np.array(r))
+    for r in ([0.10, 0.25, 0.35], [0.15, 0.30, 0.55], [0.05, 0.40, 0.45], [0.20, 0.22, 0.60])
+]
 best_response = jax.jit(je.best_response)
 
 
@@ -28,7 +31,9 @@ def calibrated(n=1_000):
 @cache
 def exact_incomes():
     skill, preferences = calibrated()
-    return np.stack([skill * np.asarray(best_response(s, skill, preferences)) for s in schedules(REFORMS)])
+    return np.stack(
+        [skill * np.asarray(best_response(s, skill, preferences)) for s in schedules(REFORMS)]
+    )
 
 
 # What is known
@@ -42,15 +47,22 @@ def test_the_calibrated_economy_has_an_elasticity_of_0_4():
     assert found.observations > 2 * found.agents
     assert found.first_stage_f > 100
     assert found.interval == pytest.approx(
-        (found.elasticity - 1.96 * found.standard_error, found.elasticity + 1.96 * found.standard_error)
+        (
+            found.elasticity - 1.96 * found.standard_error,
+            found.elasticity + 1.96 * found.standard_error,
+        )
     )
 
 
 @pytest.mark.parametrize("exponent", [2.0, 6.0])
 def test_other_exponents_have_other_elasticities(exponent):
     skill = economy.skills(1_000)
-    preferences = je.Preferences(economy.calibrated_weight(skill, exponent), exponent, max_hours=1e6)
-    incomes = [skill * np.asarray(best_response(s, skill, preferences)) for s in schedules(REFORMS[:2])]
+    preferences = je.Preferences(
+        economy.calibrated_weight(skill, exponent), exponent, max_hours=1e6
+    )
+    incomes = [
+        skill * np.asarray(best_response(s, skill, preferences)) for s in schedules(REFORMS[:2])
+    ]
     found = je.estimate_elasticity(np.stack(incomes), schedules(REFORMS[:2]))
     assert found.elasticity == pytest.approx(1 / (exponent - 1), abs=1e-4)
 
@@ -63,8 +75,13 @@ def test_bunchers_do_not_respond_and_the_window_leaves_them_out():
     at_kink = np.any(np.abs(z[:, None] / T[1:, None] - 1) < 1e-9, axis=1)
     assert at_kink.mean() > 0.05
     missed = np.where(at_kink, z * np.random.default_rng(0).choice([0.99, 1.01], z.shape), z)
-    assert je.estimate_elasticity(missed, schedules(reforms)).elasticity == pytest.approx(0.4, abs=1e-9)
-    assert abs(je.estimate_elasticity(missed, schedules(reforms), kink_window=1e-3).elasticity - 0.4) > 0.05
+    assert je.estimate_elasticity(missed, schedules(reforms)).elasticity == pytest.approx(
+        0.4, abs=1e-9
+    )
+    assert (
+        abs(je.estimate_elasticity(missed, schedules(reforms), kink_window=1e-3).elasticity - 0.4)
+        > 0.05
+    )
 
 
 def test_workers_at_the_cap_are_left_out_by_the_mask():
@@ -99,7 +116,9 @@ def responder(preferences, skill):
 def test_perturbation_recovers_0_4_in_each_bracket(rates):
     """With falling rates, too, and from rates of 0 and 1, where the step goes one way only."""
     skill, preferences = calibrated()
-    found = je.perturbed_elasticities(responder(preferences, skill), je.TaxSchedule(T, np.array(rates)))
+    found = je.perturbed_elasticities(
+        responder(preferences, skill), je.TaxSchedule(T, np.array(rates))
+    )
     assert found.elasticity.shape == found.standard_error.shape == found.agents.shape == (3,)
     tells = found.agents >= 2
     assert tells[[0, 2]].all()
@@ -131,17 +150,26 @@ def test_perturbation_counts_only_who_tells():
 def test_perturbation_averages_with_weights_and_gives_the_error_of_a_mean():
     """Each agent its own elasticity, responses by hand: z = z0*(1-t)^e_i."""
     rng = np.random.default_rng(3)
-    e, z0, w = rng.uniform(0.1, 0.9, 200), rng.uniform(20_000, 60_000, 200), rng.uniform(0.2, 4, 200)
+    e, z0, w = (
+        rng.uniform(0.1, 0.9, 200),
+        rng.uniform(20_000, 60_000, 200),
+        rng.uniform(0.2, 4, 200),
+    )
     schedule = je.TaxSchedule([0.0, 90_000.0], [0.3, 0.5])
 
     def respond(s):
         return z0 * (1 - float(s.rates[0])) ** e
 
-    plain, weighted = je.perturbed_elasticities(respond, schedule), je.perturbed_elasticities(respond, schedule, w)
+    plain, weighted = (
+        je.perturbed_elasticities(respond, schedule),
+        je.perturbed_elasticities(respond, schedule, w),
+    )
     assert plain.elasticity[0] == pytest.approx(e.mean(), rel=1e-9)
     assert plain.standard_error[0] == pytest.approx(e.std(ddof=1) / np.sqrt(200), rel=1e-9)
     assert weighted.elasticity[0] == pytest.approx(np.average(e, weights=w), rel=1e-9)
-    left_out = [np.average(np.delete(e, i), weights=np.delete(w, i)) for i in range(200)]  # the jackknife
+    left_out = [
+        np.average(np.delete(e, i), weights=np.delete(w, i)) for i in range(200)
+    ]  # the jackknife
     assert weighted.standard_error[0] == pytest.approx(np.sqrt(199 * np.var(left_out)), rel=0.02)
     assert plain.agents.tolist() == [200, 0]
 
@@ -156,7 +184,10 @@ def test_a_bad_step_is_refused(step):
 
 # Rates that fall with income, or one for all: everybody is within a bracket, so that z = z0*(1-t)^0.4 holds for all of them
 # and no window is needed (to leave out bunchers of the later year selects on the outcome).
-FALLING = [(T, np.array(r)) for r in ([0.5, 0.5, 0.5], [0.65, 0.45, 0.25], [0.4, 0.4, 0.4], [0.6, 0.4, 0.2])]
+FALLING = [
+    (T, np.array(r))
+    for r in ([0.5, 0.5, 0.5], [0.65, 0.45, 0.25], [0.4, 0.4, 0.4], [0.6, 0.4, 0.2])
+]
 
 
 def noisy_panel(seed, n, reforms, noise, persistent, common=0.0):
@@ -168,7 +199,12 @@ def noisy_panel(seed, n, reforms, noise, persistent, common=0.0):
     shocks = rng.normal(0, noise, (len(reforms), n))
     log = rng.normal(11.5, 0.8, n) + (np.cumsum(shocks, axis=0) if persistent else shocks)
     log = log + np.broadcast_to(common, len(reforms))[:, None]
-    return np.stack([oracle.incomes(np.exp(row), *reform, 0.4) for row, reform in zip(log, reforms, strict=True)])
+    return np.stack(
+        [
+            oracle.incomes(np.exp(row), *reform, 0.4)
+            for row, reform in zip(log, reforms, strict=True)
+        ]
+    )
 
 
 def test_with_noise_ols_is_biased_and_instruments_are_not():
@@ -187,7 +223,10 @@ def test_with_noise_ols_is_biased_and_instruments_are_not():
 
 
 def ordinary_least_squares(z, reforms):
-    net = [np.log(1 - economy.rate_on_next_dollar(*reform, row)) for reform, row in zip(reforms, z, strict=True)]
+    net = [
+        np.log(1 - economy.rate_on_next_dollar(*reform, row))
+        for reform, row in zip(reforms, z, strict=True)
+    ]
     return np.polyfit(net[1] - net[0], np.log(z[1] / z[0]), 1)[0]
 
 
@@ -195,7 +234,9 @@ def test_the_control_for_base_income_matters_under_mean_reversion():
     """Independent draws revert: who has a good year falls back, and had rates cut. Without the control the response is hidden."""
     z = noisy_panel(1, 40_000, FALLING[:2], 0.4, False)
     plain = je.estimate_elasticity(z, schedules(FALLING[:2]), kink_window=0.0)
-    controlled = je.estimate_elasticity(z, schedules(FALLING[:2]), kink_window=0.0, base_income_control=True)
+    controlled = je.estimate_elasticity(
+        z, schedules(FALLING[:2]), kink_window=0.0, base_income_control=True
+    )
     assert plain.elasticity < 0.4 - 4 * plain.standard_error
     assert abs(controlled.elasticity - 0.4) < 2.5 * controlled.standard_error
     assert abs(controlled.elasticity - 0.4) < 0.3 * abs(plain.elasticity - 0.4)
@@ -213,14 +254,24 @@ def test_year_effects_absorb_growth():
 def test_intervals_cover_the_truth_as_often_as_they_say():
     """200 panels of 100 agents over four years, in two classes whose taxes rise and fall for three years. Each agent has its
     own growth, so that its errors are correlated: with errors clustered by row and not by agent, intervals are too short."""
-    reforms = [(T, np.array([low, 0.3, high])) for low, high in zip((0.1, 0.15, 0.2, 0.25), (0.6, 0.5, 0.4, 0.3), strict=True)]
+    reforms = [
+        (T, np.array([low, 0.3, high]))
+        for low, high in zip((0.1, 0.15, 0.2, 0.25), (0.6, 0.5, 0.4, 0.3), strict=True)
+    ]
     covered, covered_unclustered, errors, found = 0, 0, [], []
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        level = np.where(np.arange(100) < 50, np.log(40_000), np.log(400_000)) + rng.normal(0, 0.1, 100)
+        level = np.where(np.arange(100) < 50, np.log(40_000), np.log(400_000)) + rng.normal(
+            0, 0.1, 100
+        )
         growth = rng.normal(0, 0.05, 100) + rng.normal(0, 0.03, (3, 100))
         log = level + np.vstack([np.zeros(100), np.cumsum(growth, axis=0)])
-        z = np.stack([oracle.incomes(np.exp(row), *reform, 0.4) for row, reform in zip(log, reforms, strict=True)])
+        z = np.stack(
+            [
+                oracle.incomes(np.exp(row), *reform, 0.4)
+                for row, reform in zip(log, reforms, strict=True)
+            ]
+        )
         estimate = je.estimate_elasticity(z, schedules(reforms))
         assert estimate.observations == 300
         low, high = estimate.interval
@@ -228,7 +279,12 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
         errors.append(estimate.standard_error)
         found.append(estimate.elasticity)
         y = np.diff(np.log(z), axis=0).ravel()
-        net = np.stack([np.log(1 - economy.rate_on_next_dollar(*reform, row)) for reform, row in zip(reforms, z, strict=True)])
+        net = np.stack(
+            [
+                np.log(1 - economy.rate_on_next_dollar(*reform, row))
+                for reform, row in zip(reforms, z, strict=True)
+            ]
+        )
         x = np.diff(net, axis=0).ravel()
         centred = x - x.mean()
         residual = y - y.mean() - estimate.elasticity * centred
@@ -245,14 +301,23 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 def expected(rows, weights, base_income_control=False, year_effects=False):
     agent, pair, y, x, instrument, base = rows.T
     exogenous = [pair == t for t in np.unique(pair)] if year_effects else [np.ones_like(y)]
-    exogenous = np.column_stack([*exogenous, *([base] if base_income_control else [])]).astype(float)
-    return oracle.two_stage_least_squares(y, x, exogenous, instrument, weights[agent.astype(int)], agent)
+    exogenous = np.column_stack([*exogenous, *([base] if base_income_control else [])]).astype(
+        float
+    )
+    return oracle.two_stage_least_squares(
+        y, x, exogenous, instrument, weights[agent.astype(int)], agent
+    )
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"base_income_control": True}, {"year_effects": True}, {"base_income_control": True, "year_effects": True}],
+    [
+        {},
+        {"base_income_control": True},
+        {"year_effects": True},
+        {"base_income_control": True, "year_effects": True},
+    ],
     ids=["nothing", "base", "years", "both"],
 )
 def test_two_stage_least_squares_is_the_independent_programs(options, weighted):
@@ -261,7 +326,9 @@ def test_two_stage_least_squares_is_the_independent_programs(options, weighted):
     w = np.random.default_rng(9).uniform(0.2, 5, 120)
     rows = oracle.first_differences(z, REFORMS, 0.03, usable)
     want = expected(rows, w if weighted else np.ones(120), **options)
-    got = je.estimate_elasticity(z, schedules(REFORMS), w if weighted else None, kink_window=0.03, usable=usable, **options)
+    got = je.estimate_elasticity(
+        z, schedules(REFORMS), w if weighted else None, kink_window=0.03, usable=usable, **options
+    )
     assert got.elasticity == pytest.approx(want.beta[0], rel=1e-8)
     assert got.standard_error == pytest.approx(np.sqrt(want.covariance[0, 0]), rel=1e-8)
     assert got.first_stage_f == pytest.approx(want.first_stage_f, rel=1e-8)
@@ -278,9 +345,15 @@ def test_weights_have_no_scale_and_whole_ones_repeat_people():
     scaled = je.estimate_elasticity(z, schedules(REFORMS), 7.0 * copies)
     repeated = je.estimate_elasticity(np.repeat(z, copies, axis=1), schedules(REFORMS))
     assert weighted.elasticity == pytest.approx(repeated.elasticity, rel=1e-10)
-    assert weighted.standard_error > 1.1 * repeated.standard_error  # copies are not independent people
-    assert (scaled.elasticity, scaled.standard_error) == pytest.approx((weighted.elasticity, weighted.standard_error), rel=1e-10)
-    assert weighted.elasticity != pytest.approx(je.estimate_elasticity(z, schedules(REFORMS)).elasticity, rel=1e-3)
+    assert (
+        weighted.standard_error > 1.1 * repeated.standard_error
+    )  # copies are not independent people
+    assert (scaled.elasticity, scaled.standard_error) == pytest.approx(
+        (weighted.elasticity, weighted.standard_error), rel=1e-10
+    )
+    assert weighted.elasticity != pytest.approx(
+        je.estimate_elasticity(z, schedules(REFORMS)).elasticity, rel=1e-3
+    )
 
 
 # Nine people over four years, $/year; GOLDEN from linearmodels on the first differences of these.
@@ -300,9 +373,21 @@ PANEL_WEIGHTS = np.array([1.0, 0.5, 2.0, 1.5, 0.8, 1.2, 0.4, 3.0, 0.6])
 GOLDEN = [
     ({}, False, 0.32109976340497026, 0.09162260837669704, 19.341095607422393),
     ({}, True, 0.2765240298385149, 0.08317095024782933, 12.127743332968832),
-    ({"base_income_control": True}, False, 0.3083581448947159, 0.08655252898035223, 17.79935990584832),
+    (
+        {"base_income_control": True},
+        False,
+        0.3083581448947159,
+        0.08655252898035223,
+        17.79935990584832,
+    ),
     ({"year_effects": True}, True, 0.5290824826406493, 0.38230245757750037, 1.8639440509977627),
-    ({"base_income_control": True, "year_effects": True}, True, 0.528992887417186, 0.39294584769222746, 1.885612757222533),
+    (
+        {"base_income_control": True, "year_effects": True},
+        True,
+        0.528992887417186,
+        0.39294584769222746,
+        1.885612757222533,
+    ),
 ]
 
 
@@ -334,7 +419,10 @@ def test_single_precision_incomes_and_schedules():
     found = je.estimate_elasticity(z, single)
     assert isinstance(found.elasticity, float)
     assert found.elasticity == pytest.approx(0.4, abs=1e-4)
-    assert found.observations == je.estimate_elasticity(exact_incomes(), schedules(REFORMS)).observations
+    assert (
+        found.observations
+        == je.estimate_elasticity(exact_incomes(), schedules(REFORMS)).observations
+    )
 
 
 REFUSED = {
@@ -344,14 +432,24 @@ REFUSED = {
     "a schedule too few": (np.full((3, 5), 5e4), REFORMS[:2], {}, "income"),
     "weights too few": (PANEL, REFORMS, {"weights": np.ones(8)}, "weights"),
     "weights too many": (PANEL, REFORMS, {"weights": np.ones(10)}, "weights"),
-    "weights below zero": (PANEL, REFORMS, {"weights": np.where(np.arange(9) == 2, -1.0, 1.0)}, "weights"),
+    "weights below zero": (
+        PANEL,
+        REFORMS,
+        {"weights": np.where(np.arange(9) == 2, -1.0, 1.0)},
+        "weights",
+    ),
     "mask of another shape": (PANEL, REFORMS, {"usable": np.ones((3, 9), bool)}, "usable"),
     "mask without years": (PANEL, REFORMS, {"usable": np.ones(9, bool)}, "usable"),
     "nobody usable": (PANEL, REFORMS, {"usable": np.zeros((4, 9), bool)}, "income"),
     "one agent": (PANEL[:, :1], REFORMS, {}, "income"),
     "everybody at a kink": (PANEL, REFORMS, {"kink_window": 0.9}, "income"),
     "no reform": (PANEL, [REFORMS[0]] * 4, {}, "schedules"),
-    "the same change for all beside an intercept": (PANEL[:2], [([0.0], [0.2]), ([0.0], [0.4])], {}, "schedules"),
+    "the same change for all beside an intercept": (
+        PANEL[:2],
+        [([0.0], [0.2]), ([0.0], [0.4])],
+        {},
+        "schedules",
+    ),
     "flat taxes beside year effects": (
         PANEL,
         [([0.0], [r]) for r in (0.1, 0.4, 0.2, 0.5)],

@@ -38,10 +38,14 @@ def common_weight(eta):
     return 0.026 * 30_000.0**-eta
 
 
-def assert_optimal(hours, thresholds, rates, skill, c, eta, rebate, cap=100.0, unit=1e-9, atol=1e-3):
+def assert_optimal(
+    hours, thresholds, rates, skill, c, eta, rebate, cap=100.0, unit=1e-9, atol=1e-3
+):
     """Utility within `unit` of full-time income of brute force, and the same hours."""
     hours = np.asarray(hours, float)
-    best_hours, best = oracle.best_response(thresholds, rates, skill, c, eta=eta, rebate=rebate, cap=cap)
+    best_hours, best = oracle.best_response(
+        thresholds, rates, skill, c, eta=eta, rebate=rebate, cap=cap
+    )
     assert np.isfinite(hours).all()
     assert (hours >= 0).all()
     assert (hours <= cap * (1 + 1e-6)).all()
@@ -97,7 +101,16 @@ def test_best_response_on_random_schedules(eta, seed):
     cap = rng.choice([35.0, 100.0])
     c = common_weight(eta) * np.exp(rng.normal(0, 1, len(SKILLS)))
     rebate = 0.0 if eta == 0 else rng.choice([-800.0, 300.0, 40_000.0])
-    assert_optimal(respond(thresholds, rates, c, eta, rebate, cap), thresholds, rates, SKILLS, c, eta, rebate, cap)
+    assert_optimal(
+        respond(thresholds, rates, c, eta, rebate, cap),
+        thresholds,
+        rates,
+        SKILLS,
+        c,
+        eta,
+        rebate,
+        cap,
+    )
 
 
 @pytest.mark.parametrize("eta", [4.0, 6.0])
@@ -106,8 +119,12 @@ def test_single_precision_chooses_the_right_bracket_at_strong_curvature(eta):
     thresholds, rates = oracle.US_THRESHOLDS, oracle.US_RATES
     skill, c = np.geomspace(10, 5_000, 12).astype(np.float32), np.float32(common_weight(eta))
     with strict(False):
-        hours = je.best_response(je.TaxSchedule.us_federal(), skill, je.Preferences(c, 3.5, eta), 10_000.0)
-    assert_optimal(hours, thresholds, rates, skill.astype(float), float(c), eta, 10_000.0, unit=1e-5, atol=0.1)
+        hours = je.best_response(
+            je.TaxSchedule.us_federal(), skill, je.Preferences(c, 3.5, eta), 10_000.0
+        )
+    assert_optimal(
+        hours, thresholds, rates, skill.astype(float), float(c), eta, 10_000.0, unit=1e-5, atol=0.1
+    )
 
 
 def test_brute_force_agrees_with_scipys_minimiser():
@@ -128,13 +145,19 @@ def test_workers_bunch_exactly_at_a_kink(precision, eta):
         precision.array(skill),
         je.Preferences(precision.array(c), consumption_curvature=eta),
     )
-    at_kink = np.abs(np.asarray(hours * precision.array(skill)) / kink - 1) < (1e-13 if precision.x64 else 3e-7)
+    at_kink = np.abs(np.asarray(hours * precision.array(skill)) / kink - 1) < (
+        1e-13 if precision.x64 else 3e-7
+    )
 
     # a worker bunches where the marginal utility of an hour changes sign at the kink
     hours_there = kink / skill
     x = kink * (1 - t0)
     cost = c * oracle.D * hours_there ** (oracle.D - 1)
-    bunches = (skill * (1 - t0) * x**-eta > cost) & (skill * (1 - t1) * x**-eta < cost) & (hours_there < 100)
+    bunches = (
+        (skill * (1 - t0) * x**-eta > cost)
+        & (skill * (1 - t1) * x**-eta < cost)
+        & (hours_there < 100)
+    )
     assert bunches.sum() > 30
     assert (at_kink == bunches).mean() > 0.99  # a worker at the very edge may round to either side
     assert at_kink[bunches].all()
@@ -144,8 +167,18 @@ def test_bunching_mass_is_saezs():
     """dz/z* = ((1-t0)/(1-t1))^e - 1, e = 1/(d-1): the highest income without the kink of those who bunch (Saez 2010)."""
     kink, t0, t1 = 50_000.0, 0.2, 0.4
     skill = np.linspace(500.0, 2_000.0, 20_001)
-    kinked = np.asarray(je.best_response(je.TaxSchedule([0.0, kink], [t0, t1]), skill, je.Preferences.annualised())) * skill
-    straight = np.asarray(je.best_response(je.TaxSchedule.flat(t0), skill, je.Preferences.annualised())) * skill
+    kinked = (
+        np.asarray(
+            je.best_response(
+                je.TaxSchedule([0.0, kink], [t0, t1]), skill, je.Preferences.annualised()
+            )
+        )
+        * skill
+    )
+    straight = (
+        np.asarray(je.best_response(je.TaxSchedule.flat(t0), skill, je.Preferences.annualised()))
+        * skill
+    )
     bunching = np.isclose(kinked, kink, rtol=1e-12)
     assert straight[bunching].max() / kink - 1 == pytest.approx((0.8 / 0.6) ** 0.4 - 1, rel=2e-3)
     assert straight[bunching].min() == pytest.approx(kink, rel=2e-4)
@@ -161,15 +194,23 @@ def test_optimum_exactly_on_the_kink():
 def test_thresholds_beyond_the_cap_change_nothing(precision):
     """Incomes end at skill*cap; brackets above it, even untaxed ones, are out of reach."""
     skill = precision.array([100.0, 400.0, 900.0])
-    near = je.best_response(je.TaxSchedule.flat(precision.array(0.6)), skill, je.Preferences.annualised())
-    beyond = je.TaxSchedule(precision.array([0.0, 95_000.0, 200_000.0]), precision.array([0.6, 0.0, 0.6]))
-    np.testing.assert_allclose(je.best_response(beyond, skill, je.Preferences.annualised()), near, rtol=1e-6)
+    near = je.best_response(
+        je.TaxSchedule.flat(precision.array(0.6)), skill, je.Preferences.annualised()
+    )
+    beyond = je.TaxSchedule(
+        precision.array([0.0, 95_000.0, 200_000.0]), precision.array([0.6, 0.0, 0.6])
+    )
+    np.testing.assert_allclose(
+        je.best_response(beyond, skill, je.Preferences.annualised()), near, rtol=1e-6
+    )
     assert (np.asarray(near) < 100).all()
 
 
 def test_tiny_and_huge_skills(precision):
     skill = precision.array([1e-3, 1e8])
-    low, high = np.asarray(je.best_response(je.TaxSchedule.us_federal(), skill, je.Preferences.annualised()))
+    low, high = np.asarray(
+        je.best_response(je.TaxSchedule.us_federal(), skill, je.Preferences.annualised())
+    )
     assert low == pytest.approx((1e-3 * 0.9 / (0.026 * 3.5)) ** 0.4, rel=1e-4)
     assert high == 100
 
@@ -178,7 +219,9 @@ def test_confiscation_stops_work(precision):
     skill = precision.array([1.0, 1_000.0, 1e5])
     for eta in (0.0, 1.0):
         preferences = je.Preferences(precision.array(common_weight(eta)), consumption_curvature=eta)
-        hours = je.best_response(je.TaxSchedule.flat(precision.array(1.0)), skill, preferences, 10_000.0)
+        hours = je.best_response(
+            je.TaxSchedule.flat(precision.array(1.0)), skill, preferences, 10_000.0
+        )
         np.testing.assert_array_equal(hours, 0)
 
 
@@ -187,8 +230,12 @@ def test_logarithmic_utility_without_rebate_has_a_closed_form(precision, rate):
     """log(s(1-t)l) - c*l^d is highest at l = (1/(c d))^(1/d), whatever the skill and the rate."""
     c = np.array([1e-7, 1e-6, 2e-6])
     preferences = je.Preferences(precision.array(c), consumption_curvature=1.0)
-    hours = je.best_response(je.TaxSchedule.flat(precision.array(rate)), precision.array([3.0, 800.0, 2e4]), preferences)
-    np.testing.assert_allclose(hours, np.minimum((1 / (3.5 * c)) ** (1 / 3.5), 100), rtol=precision.rtol)
+    hours = je.best_response(
+        je.TaxSchedule.flat(precision.array(rate)), precision.array([3.0, 800.0, 2e4]), preferences
+    )
+    np.testing.assert_allclose(
+        hours, np.minimum((1 / (3.5 * c)) ** (1 / 3.5), 100), rtol=precision.rtol
+    )
 
 
 def test_workers_who_cannot_live_on_any_hours_still_get_a_number():
@@ -205,9 +252,15 @@ def test_brackets_one_after_another_choose_as_side_by_side(eta, rebate):
     """Without and with a table; also of those who can live on no hours at all, to whom every bracket is worth as little."""
     skill = je.gb2_skill(200)
     preferences = replace(je.Preferences.calibrated(skill), consumption_curvature=eta)
-    for schedule in (je.TaxSchedule.us_federal(), je.TaxSchedule.flat(0.5), je.TaxSchedule(*SCHEDULES["falling"])):
+    for schedule in (
+        je.TaxSchedule.us_federal(),
+        je.TaxSchedule.flat(0.5),
+        je.TaxSchedule(*SCHEDULES["falling"]),
+    ):
         table = ResponseTable.of(schedule.thresholds, skill, preferences)
-        alone, together = (best_choice(schedule, skill, preferences, rebate, table=t) for t in (None, table))
+        alone, together = (
+            best_choice(schedule, skill, preferences, rebate, table=t) for t in (None, table)
+        )
         for ours, theirs in zip(alone, together, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
@@ -217,20 +270,28 @@ def test_precisions_can_be_mixed():
     skill = np.asarray(je.gb2_skill(50), np.float32)
     schedule, preferences = je.TaxSchedule.us_federal(), je.Preferences.calibrated(je.gb2_skill(50))
     for eta, rebate in ((0.0, 0.0), (1.0, np.float64(1e3))):
-        hours = je.best_response(schedule, skill, replace(preferences, consumption_curvature=eta), rebate)
+        hours = je.best_response(
+            schedule, skill, replace(preferences, consumption_curvature=eta), rebate
+        )
         assert hours.dtype == np.float64
-        exact = je.best_response(schedule, je.gb2_skill(50), replace(preferences, consumption_curvature=eta), rebate)
+        exact = je.best_response(
+            schedule, je.gb2_skill(50), replace(preferences, consumption_curvature=eta), rebate
+        )
         np.testing.assert_allclose(hours, exact, rtol=1e-5)
 
 
 def test_nothing_is_made_of_nan():
     with strict(True, nans=True):
         skill = jnp.array([800.0, jnp.nan])
-        hours = je.best_response(je.TaxSchedule.us_federal(), skill, je.Preferences(jnp.array(0.03)))
+        hours = je.best_response(
+            je.TaxSchedule.us_federal(), skill, je.Preferences(jnp.array(0.03))
+        )
         assert np.isnan(hours).tolist() == [False, True]
 
 
-RATES = st.lists(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1)), min_size=4, max_size=4).map(np.array)
+RATES = st.lists(
+    st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1)), min_size=4, max_size=4
+).map(np.array)
 
 
 @PROPERTY
@@ -270,7 +331,9 @@ def test_gradients_are_finite_differences(eta):
     c = common_weight(eta)
 
     def hours(rates, skill, c, d, rebate, cap):
-        return je.best_response(je.TaxSchedule.three_bracket(rates), skill, je.Preferences(c, d, eta, cap), rebate)
+        return je.best_response(
+            je.TaxSchedule.three_bracket(rates), skill, je.Preferences(c, d, eta, cap), rebate
+        )
 
     arguments = [rates, skill, np.full(4, c), np.array(3.5), np.array(5_000.0), np.array(95.0)]
     jacobians = jax.jit(jax.jacrev(hours, argnums=range(6)))(*arguments)
@@ -282,9 +345,19 @@ def test_gradients_are_finite_differences(eta):
         for i in range(value.size):
             step = np.zeros(value.size)
             step[i] = 1e-6 * abs(value.ravel()[i])
-            up, down = ([*arguments[:k], (value.ravel() + s).reshape(value.shape), *arguments[k + 1 :]] for s in (step, -step))
-            numeric[:, i] = (np.asarray(evaluate(*up)) - np.asarray(evaluate(*down))) / (2 * step[i])
-        np.testing.assert_allclose(np.reshape(reverse, numeric.shape), numeric, rtol=2e-5, atol=1e-9 * np.abs(numeric).max())
+            up, down = (
+                [*arguments[:k], (value.ravel() + s).reshape(value.shape), *arguments[k + 1 :]]
+                for s in (step, -step)
+            )
+            numeric[:, i] = (np.asarray(evaluate(*up)) - np.asarray(evaluate(*down))) / (
+                2 * step[i]
+            )
+        np.testing.assert_allclose(
+            np.reshape(reverse, numeric.shape),
+            numeric,
+            rtol=2e-5,
+            atol=1e-9 * np.abs(numeric).max(),
+        )
     by_rebate = np.asarray(jacobians[4])
     assert (by_rebate[np.asarray(evaluate(*arguments)) < 95] <= 0).all()
     assert (by_rebate.min() < 0) == (eta > 0)
@@ -296,7 +369,12 @@ def test_gradients_are_finite_beside_a_confiscated_bracket(eta):
 
     def total(rates):
         schedule = je.TaxSchedule.three_bracket(rates)
-        return je.best_response(schedule, np.array([300.0, 800.0]), je.Preferences(common_weight(eta), 3.5, eta), 1_000.0).sum()
+        return je.best_response(
+            schedule,
+            np.array([300.0, 800.0]),
+            je.Preferences(common_weight(eta), 3.5, eta),
+            1_000.0,
+        ).sum()
 
     with strict(True, nans=True):
         slope = jax.grad(total)(jnp.array([0.3, 0.4, 1.0]))
@@ -308,10 +386,16 @@ def test_gradients_are_finite_beside_a_confiscated_bracket(eta):
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_jit_vmap_and_one_trace(precision, eta):
     thresholds = precision.array([0.0, 50_000.0])
-    schedules = [je.TaxSchedule(thresholds, precision.array(r)) for r in ([0.0, 0.5], [0.7, 0.1], [0.2, 0.0])]
+    schedules = [
+        je.TaxSchedule(thresholds, precision.array(r)) for r in ([0.0, 0.5], [0.7, 0.1], [0.2, 0.0])
+    ]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *schedules)
     preferences = je.Preferences(precision.array(common_weight(eta)), consumption_curvature=eta)
-    skill, noise, rebate = precision.array(SKILLS[::5]), precision.array(20.0), precision.array(3_000.0)
+    skill, noise, rebate = (
+        precision.array(SKILLS[::5]),
+        precision.array(20.0),
+        precision.array(3_000.0),
+    )
 
     def both(schedule):
         hours = je.best_response(schedule, skill, preferences, rebate)
@@ -325,21 +409,29 @@ def test_jit_vmap_and_one_trace(precision, eta):
     for i, schedule in enumerate(schedules):
         once = traced(schedule)
         for k, atol in ((0, 0.0 if precision.x64 else 0.02), (1, 2e-4)):
-            np.testing.assert_allclose(once[k], loop[i][k], rtol=1e-9 if precision.x64 else 1e-3, atol=atol)
-            np.testing.assert_allclose(mapped[k][i], loop[i][k], rtol=1e-9 if precision.x64 else 1e-3, atol=atol)
+            np.testing.assert_allclose(
+                once[k], loop[i][k], rtol=1e-9 if precision.x64 else 1e-3, atol=atol
+            )
+            np.testing.assert_allclose(
+                mapped[k][i], loop[i][k], rtol=1e-9 if precision.x64 else 1e-3, atol=atol
+            )
 
 
 def test_any_leading_shape(precision):
     skill = np.geomspace(10, 5_000, 6)
     c = 0.026 * np.array([1.0, 2.0, 4.0])
     hours = je.best_response(
-        je.TaxSchedule.us_federal(), precision.array(skill.reshape(2, 3)), je.Preferences(precision.array(c)[None])
+        je.TaxSchedule.us_federal(),
+        precision.array(skill.reshape(2, 3)),
+        je.Preferences(precision.array(c)[None]),
     )
     assert hours.shape == (2, 3)
     expected, _ = oracle.best_response(oracle.US_THRESHOLDS, oracle.US_RATES, skill, np.tile(c, 2))
     np.testing.assert_allclose(np.ravel(hours), expected, rtol=1e-3 if not precision.x64 else 1e-5)
     caps = je.Preferences(0.026, 3.5, 0.0, precision.array([10.0, 20.0, 30.0]))
-    np.testing.assert_allclose(je.best_response(je.TaxSchedule.us_federal(), precision.array(5_000.0), caps), [10, 20, 30])
+    np.testing.assert_allclose(
+        je.best_response(je.TaxSchedule.us_federal(), precision.array(5_000.0), caps), [10, 20, 30]
+    )
 
 
 def test_python_numbers_do_not_widen_single_precision():
@@ -348,7 +440,9 @@ def test_python_numbers_do_not_widen_single_precision():
         for eta in (0.0, 1.0):
             preferences = je.Preferences(common_weight(eta), 3.5, eta)
             assert je.best_response(schedule, skill, preferences, 100.0).dtype == np.float32
-            assert je.quantal_response(schedule, skill, preferences, 20.0, 100.0).dtype == np.float32
+            assert (
+                je.quantal_response(schedule, skill, preferences, 20.0, 100.0).dtype == np.float32
+            )
 
 
 # Quantal response
@@ -370,17 +464,31 @@ def test_quantal_response_matches_the_oracle(precision, eta, rebate):
     assert p.shape == (20, 11)
     assert p.dtype == precision.dtype
     expected = oracle.quantal_response(thresholds, rates, skill, c, 20.0, eta=eta, rebate=rebate)
-    np.testing.assert_allclose(p, expected, rtol=1e-9 if precision.x64 else 2e-3, atol=1e-12 if precision.x64 else 1e-6)
+    np.testing.assert_allclose(
+        p, expected, rtol=1e-9 if precision.x64 else 2e-3, atol=1e-12 if precision.x64 else 1e-6
+    )
     np.testing.assert_allclose(np.sum(p, axis=-1), 1, rtol=precision.rtol)
 
 
 def test_quantal_response_uses_the_given_reference_consumption():
     skill, x_ref = np.array([100.0, 2_000.0]), np.array([20_000.0, 50_000.0])
     p = je.quantal_response(
-        je.TaxSchedule.us_federal(), skill, je.Preferences(common_weight(2.0), 3.5, 2.0), 30.0, 7_000.0, x_ref
+        je.TaxSchedule.us_federal(),
+        skill,
+        je.Preferences(common_weight(2.0), 3.5, 2.0),
+        30.0,
+        7_000.0,
+        x_ref,
     )
     expected = oracle.quantal_response(
-        oracle.US_THRESHOLDS, oracle.US_RATES, skill, common_weight(2.0), 30.0, eta=2.0, rebate=7_000.0, x_ref=x_ref
+        oracle.US_THRESHOLDS,
+        oracle.US_RATES,
+        skill,
+        common_weight(2.0),
+        30.0,
+        eta=2.0,
+        rebate=7_000.0,
+        x_ref=x_ref,
     )
     np.testing.assert_allclose(p, expected, rtol=1e-9, atol=1e-14)
 
@@ -400,9 +508,13 @@ def test_quantal_probabilities(rates, eta, precision_):
 def test_quantal_response_becomes_the_best_discrete_choice(eta):
     thresholds, rates = SCHEDULES["falling"]
     skill, c = oracle.skills(25), common_weight(eta)
-    p = je.quantal_response(je.TaxSchedule(thresholds, rates), skill, je.Preferences(c, 3.5, eta), 1e7, 1_000.0)
+    p = je.quantal_response(
+        je.TaxSchedule(thresholds, rates), skill, je.Preferences(c, 3.5, eta), 1e7, 1_000.0
+    )
     income = skill[:, None] * oracle.CHOICES
-    u = oracle.utility(income - oracle.tax(thresholds, rates, income) + 1_000.0, oracle.CHOICES, c, 3.5, eta)
+    u = oracle.utility(
+        income - oracle.tax(thresholds, rates, income) + 1_000.0, oracle.CHOICES, c, 3.5, eta
+    )
     np.testing.assert_array_equal(np.argmax(p, axis=1), np.argmax(u, axis=1))
     np.testing.assert_allclose(np.max(p, axis=1), 1, atol=1e-6)
 
@@ -410,7 +522,10 @@ def test_quantal_response_becomes_the_best_discrete_choice(eta):
 def test_no_precision_is_uniform_over_the_hours_allowed():
     """Precision 0 is in the accepted range: every possible choice is as likely, impossible ones have probability 0."""
     schedule, skill = je.TaxSchedule.us_federal(), np.array([500.0])
-    np.testing.assert_allclose(je.quantal_response(schedule, skill, je.Preferences.annualised(), 0.0), np.full((1, 11), 1 / 11))
+    np.testing.assert_allclose(
+        je.quantal_response(schedule, skill, je.Preferences.annualised(), 0.0),
+        np.full((1, 11), 1 / 11),
+    )
     with strict(True, nans=True):
         capped = je.quantal_response(schedule, skill, je.Preferences(0.026, max_hours=40.0), 0.0)
         np.testing.assert_allclose(capped, [[0.2] * 5 + [0] * 6])
@@ -420,10 +535,17 @@ def test_no_precision_is_uniform_over_the_hours_allowed():
 
 def test_hours_above_the_cap_are_never_chosen():
     skill = np.array([5_000.0, 5_000.0])
-    p = je.quantal_response(je.TaxSchedule.flat(0.1), skill, je.Preferences(0.026, 3.5, 0.0, np.array([45.0, 100.0])), 20.0)
+    p = je.quantal_response(
+        je.TaxSchedule.flat(0.1),
+        skill,
+        je.Preferences(0.026, 3.5, 0.0, np.array([45.0, 100.0])),
+        20.0,
+    )
     assert (p[0, 5:] == 0).all()
     assert (p[1, 5:] > 0).all()
-    expected = oracle.quantal_response([0.0], [0.1], skill, 0.026, 20.0, cap=np.array([45.0, 100.0]))
+    expected = oracle.quantal_response(
+        [0.0], [0.1], skill, 0.026, 20.0, cap=np.array([45.0, 100.0])
+    )
     np.testing.assert_allclose(p, expected, rtol=1e-10, atol=1e-15)
 
 
@@ -431,22 +553,34 @@ def test_gradient_of_the_quantal_response_with_impossible_choices():
     skill = np.array([700.0])
 
     def share(precision_, cap):
-        return je.quantal_response(je.TaxSchedule.flat(0.1), skill, je.Preferences(0.026, max_hours=cap), precision_)[0, 3]
+        return je.quantal_response(
+            je.TaxSchedule.flat(0.1), skill, je.Preferences(0.026, max_hours=cap), precision_
+        )[0, 3]
 
     with strict(True, nans=True):
         for cap in (100.0, 60.0):
             slope = jax.grad(share)(5.0, cap)
-            np.testing.assert_allclose(slope, (share(5.001, cap) - share(4.999, cap)) / 0.002, rtol=1e-5)
+            np.testing.assert_allclose(
+                slope, (share(5.001, cap) - share(4.999, cap)) / 0.002, rtol=1e-5
+            )
 
 
 def test_nobody_can_live_on_any_choice_still_gives_probabilities():
     with strict(True, nans=True):
-        p = je.quantal_response(je.TaxSchedule.flat(0.1), np.array([1.0]), je.Preferences(1e-7, 3.5, 1.0), 20.0, -50_000.0)
+        p = je.quantal_response(
+            je.TaxSchedule.flat(0.1),
+            np.array([1.0]),
+            je.Preferences(1e-7, 3.5, 1.0),
+            20.0,
+            -50_000.0,
+        )
         np.testing.assert_allclose(np.sum(p, axis=-1), 1)
 
 
 def test_payoffs_are_in_units_of_full_time_income():
-    payoff = choice_payoffs(je.TaxSchedule.flat(0.25), np.array([1_000.0]), je.Preferences(0.026), 500.0)
+    payoff = choice_payoffs(
+        je.TaxSchedule.flat(0.25), np.array([1_000.0]), je.Preferences(0.026), 500.0
+    )
     h = oracle.CHOICES
     np.testing.assert_allclose(payoff[0], (750 * h + 500 - 0.026 * h**3.5) / 40_000, rtol=1e-13)
 
@@ -470,6 +604,10 @@ def test_cumulated_response_is_the_cumulated_quantal_response(precision, eta, no
     cumulated = cumulated_response(schedule, skill, preferences, noise, rebate)
     assert (cumulated.shape, cumulated.dtype) == ((10, 4), precision.dtype)
     chances = np.asarray(je.quantal_response(schedule, skill, preferences, noise, rebate), float)
-    np.testing.assert_allclose(cumulated.T, np.cumsum(chances, axis=1)[:, :-1], atol=10 * precision.rtol * max(1, noise / 20))
+    np.testing.assert_allclose(
+        cumulated.T,
+        np.cumsum(chances, axis=1)[:, :-1],
+        atol=10 * precision.rtol * max(1, noise / 20),
+    )
     nothing_above = np.cumsum(chances[:, ::-1], axis=1)[:, ::-1][:, 1:] == 0
     np.testing.assert_array_equal(cumulated.T[nothing_above], 1)

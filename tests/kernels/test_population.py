@@ -11,15 +11,39 @@ from scipy import stats
 
 import jaxecon as je
 from jaxecon.economy.gb2 import ACS_2023, GB2
-from jaxecon.economy.population import base_preferences, survey_weights, uniform_skill, weighted_quantile_skill
+from jaxecon.economy.population import (
+    base_preferences,
+    survey_weights,
+    uniform_skill,
+    weighted_quantile_skill,
+)
 
-TAILS = np.array([1e-12, 1e-9, 1e-6, 1e-3, 0.02, 0.3, 0.4999, 0.5, 0.5001, 0.7, 0.98, 1 - 1e-3, 1 - 1e-6, 1 - 1e-9])
+TAILS = np.array(
+    [
+        1e-12,
+        1e-9,
+        1e-6,
+        1e-3,
+        0.02,
+        0.3,
+        0.4999,
+        0.5,
+        0.5001,
+        0.7,
+        0.98,
+        1 - 1e-3,
+        1 - 1e-6,
+        1 - 1e-9,
+    ]
+)
 
 
 def quantile(p, distribution=ACS_2023):
     """At a fixed number of probabilities: one compilation for all tests (the incomplete beta function is slow to compile)."""
     p = jnp.asarray(p)
-    return je.gb2_quantile(jnp.concatenate([p, jnp.full((16 - p.size,), 0.5, p.dtype)]), distribution)[: p.size]
+    return je.gb2_quantile(
+        jnp.concatenate([p, jnp.full((16 - p.size,), 0.5, p.dtype)]), distribution
+    )[: p.size]
 
 
 def test_quantiles_are_scipys():
@@ -41,11 +65,17 @@ def test_quantiles_in_single_precision():
         np.testing.assert_allclose(got, oracle.gb2_quantile(p.astype(float)), rtol=5e-5)
 
 
-@pytest.mark.parametrize(("x64", "p"), [(False, 1e-20), (False, 1e-30), (True, 1e-150), (True, 1e-300)])
+@pytest.mark.parametrize(
+    ("x64", "p"), [(False, 1e-20), (False, 1e-30), (True, 1e-150), (True, 1e-300)]
+)
 def test_the_far_lower_tail_is_small_and_not_nan(x64, p):
     """The quantile of a tiny p is a tiny positive number, p^(1/(nu*sigma)), down to the type's smallest numbers."""
     expected = (
-        np.exp((np.log(p) + np.log(oracle.NU * oracle.special.beta(oracle.NU, oracle.TAU))) / oracle.NU / oracle.SIGMA)
+        np.exp(
+            (np.log(p) + np.log(oracle.NU * oracle.special.beta(oracle.NU, oracle.TAU)))
+            / oracle.NU
+            / oracle.SIGMA
+        )
         * oracle.MU
     )
     with strict(x64):
@@ -65,10 +95,16 @@ def test_published_moments():
 
 
 def test_other_distributions():
-    lomax = GB2(mu=50_000.0, sigma=1.0, nu=1.0, tau=2.5)  # nu = sigma = 1: Pareto type II, closed form
+    lomax = GB2(
+        mu=50_000.0, sigma=1.0, nu=1.0, tau=2.5
+    )  # nu = sigma = 1: Pareto type II, closed form
     p = np.array([0.01, 0.4, 0.6, 0.99])
     np.testing.assert_allclose(quantile(p, lomax), 50_000 * ((1 - p) ** (-1 / 2.5) - 1), rtol=1e-11)
-    np.testing.assert_allclose(quantile(p, GB2(2.0, 3.0, 1.5, 0.8)), oracle.gb2_quantile(p, None, 2.0, 3.0, 1.5, 0.8), rtol=1e-11)
+    np.testing.assert_allclose(
+        quantile(p, GB2(2.0, 3.0, 1.5, 0.8)),
+        oracle.gb2_quantile(p, None, 2.0, 3.0, 1.5, 0.8),
+        rtol=1e-11,
+    )
 
 
 @pytest.mark.parametrize("n", [1, 1_000, 4_097, 100_000])
@@ -98,7 +134,11 @@ def test_more_agents_than_single_precision_can_count():
     assert np.all(np.isfinite(skill))
     ends = np.array([0, 1, 2, 3, n // 2])
     np.testing.assert_allclose(skill[ends], oracle.gb2_quantile((ends + 0.5) / n) / 40, rtol=1e-5)
-    np.testing.assert_allclose(skill[n - 1 - ends], oracle.gb2_quantile(1 - (ends + 0.5) / n, (ends + 0.5) / n) / 40, rtol=1e-5)
+    np.testing.assert_allclose(
+        skill[n - 1 - ends],
+        oracle.gb2_quantile(1 - (ends + 0.5) / n, (ends + 0.5) / n) / 40,
+        rtol=1e-5,
+    )
 
 
 def test_dtype_can_be_chosen():
@@ -113,7 +153,9 @@ def test_derivative_of_the_quantile_is_one_over_the_density():
     y = oracle.gb2_quantile(p)
     density = (oracle.gb2_cdf(y * (1 + 1e-6)) - oracle.gb2_cdf(y * (1 - 1e-6))) / (2e-6 * y)
     np.testing.assert_allclose(slope, 1 / density, rtol=1e-5)
-    numeric = (quantile(p + 1e-7 * p * (1 - p)) - quantile(p - 1e-7 * p * (1 - p))) / (2e-7 * p * (1 - p))
+    numeric = (quantile(p + 1e-7 * p * (1 - p)) - quantile(p - 1e-7 * p * (1 - p))) / (
+        2e-7 * p * (1 - p)
+    )
     np.testing.assert_allclose(slope, numeric, rtol=1e-5)
 
 
@@ -144,7 +186,9 @@ def test_samples_follow_the_distribution():
     draws = np.asarray(je.sample_gb2(jax.random.key(0), 20_000)) * 40
     assert stats.kstest(draws, oracle.gb2_cdf).pvalue > 1e-3
     assert np.abs(np.corrcoef(np.log(draws[:-1]), np.log(draws[1:]))[0, 1]) < 0.03
-    assert stats.kstest(draws, lambda y: oracle.gb2_cdf(1.05 * y)).pvalue < 1e-3, "the test could not tell 5 %"
+    assert stats.kstest(draws, lambda y: oracle.gb2_cdf(1.05 * y)).pvalue < 1e-3, (
+        "the test could not tell 5 %"
+    )
 
 
 def test_a_draw_depends_on_key_and_index_only(precision):
@@ -186,7 +230,11 @@ def test_a_population_has_somebody(n, make):
 
 def test_uniform_wages(precision):
     skill = uniform_skill(1_000, precision.dtype)
-    np.testing.assert_allclose(skill, 52 * np.quantile([1.24, 159.1], (np.arange(1_000) + 0.5) / 1_000), rtol=precision.rtol)
+    np.testing.assert_allclose(
+        skill,
+        52 * np.quantile([1.24, 159.1], (np.arange(1_000) + 0.5) / 1_000),
+        rtol=precision.rtol,
+    )
     assert skill.dtype == precision.dtype
 
 
@@ -196,7 +244,9 @@ def test_weighted_quantiles_of_microdata():
     repeated = np.sort(np.repeat(values, copies))
     total = len(repeated)
     expected = repeated[np.ceil((np.arange(400) + 0.5) / 400 * total).astype(int) - 1]
-    np.testing.assert_array_equal(weighted_quantile_skill(values, copies.astype(float), 400), expected)
+    np.testing.assert_array_equal(
+        weighted_quantile_skill(values, copies.astype(float), 400), expected
+    )
     np.testing.assert_array_equal(weighted_quantile_skill(values, np.ones(50), 50), np.sort(values))
 
 
@@ -211,12 +261,18 @@ def test_survey_weights_have_mean_one_and_the_shares_asked_for():
 def test_parameter_sets_by_name():
     skill = oracle.skills(10)
     np.testing.assert_allclose(
-        base_preferences("calibrated", skill).disutility_weight, oracle.calibrated_weight(skill), rtol=1e-12
+        base_preferences("calibrated", skill).disutility_weight,
+        oracle.calibrated_weight(skill),
+        rtol=1e-12,
     )
     np.testing.assert_allclose(
-        base_preferences("calibrated", skill, 3.0).disutility_weight, oracle.calibrated_weight(skill, 3.0), rtol=1e-12
+        base_preferences("calibrated", skill, 3.0).disutility_weight,
+        oracle.calibrated_weight(skill, 3.0),
+        rtol=1e-12,
     )
     assert float(base_preferences("annualised", skill).disutility_weight) == pytest.approx(0.026)
     assert float(base_preferences("paper", skill, 3.5, 80.0).max_hours) == 80
-    with pytest.raises(ValueError, match=r"^preferences: 'weekly'; one of calibrated, annualised, paper"):
+    with pytest.raises(
+        ValueError, match=r"^preferences: 'weekly'; one of calibrated, annualised, paper"
+    ):
         base_preferences("weekly", skill)

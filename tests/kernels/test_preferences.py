@@ -12,7 +12,12 @@ from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon.kernels.preferences import consumption_equivalent, consumption_utility, disutility, marginal_utility
+from jaxecon.kernels.preferences import (
+    consumption_equivalent,
+    consumption_utility,
+    disutility,
+    marginal_utility,
+)
 
 ETAS = [0.0, 0.5, 1.0, 2.0, 3.5]
 
@@ -20,7 +25,10 @@ ETAS = [0.0, 0.5, 1.0, 2.0, 3.5]
 @pytest.mark.parametrize("eta", ETAS)
 def test_utility_matches_the_oracle(precision, eta):
     # consumption near 1 so that U is not a small difference of large numbers
-    x, hours = precision.array([0.05, 0.9, 1.0, 1.7, 40.0]), precision.array([0.0, 1.0, 40.0, 99.0, 100.0])
+    x, hours = (
+        precision.array([0.05, 0.9, 1.0, 1.7, 40.0]),
+        precision.array([0.0, 1.0, 40.0, 99.0, 100.0]),
+    )
     c = precision.array([1e-8, 1e-7, 2e-7, 1e-8, 1e-9])
     preferences = je.Preferences(c, 3.5, eta)
     u = je.isoelastic_utility(preferences, x, hours)
@@ -42,12 +50,16 @@ def test_utility_difference_at_incomes_in_dollars(eta):
 def test_utility_near_logarithm(eta):
     """U is continuous in eta: (x^(1-eta) - 1)/(1-eta) = log x + O(1-eta), however close eta is to 1."""
     x = np.array([0.5, 2.0, 40_000.0])
-    np.testing.assert_allclose(consumption_utility(x, eta), np.log(x) + (1 - eta) * np.log(x) ** 2 / 2, rtol=1e-11)
+    np.testing.assert_allclose(
+        consumption_utility(x, eta), np.log(x) + (1 - eta) * np.log(x) ** 2 / 2, rtol=1e-11
+    )
 
 
 @pytest.mark.parametrize("eta", [0.5, 1.0, 2.0])
 def test_no_consumption_is_minus_infinity_without_nan_gradients(eta):
-    u, slope = jax.vmap(jax.value_and_grad(lambda x: consumption_utility(x, eta)))(jnp.array([-5.0, 0.0, 4.0]))
+    u, slope = jax.vmap(jax.value_and_grad(lambda x: consumption_utility(x, eta)))(
+        jnp.array([-5.0, 0.0, 4.0])
+    )
     assert (u[:2] == -np.inf).all()
     assert np.isfinite(u[2])
     np.testing.assert_allclose(slope, [0, 0, 4.0**-eta])
@@ -56,7 +68,9 @@ def test_no_consumption_is_minus_infinity_without_nan_gradients(eta):
 @pytest.mark.parametrize("eta", ETAS)
 def test_consumption_equivalent_inverts_utility(eta):
     x = np.array([0.3, 1.0, 3.0, 20.0])
-    np.testing.assert_allclose(consumption_equivalent(oracle.consumption_utility(x, eta), eta), x, rtol=1e-7)
+    np.testing.assert_allclose(
+        consumption_equivalent(oracle.consumption_utility(x, eta), eta), x, rtol=1e-7
+    )
 
 
 def test_consumption_equivalent_out_of_reach():
@@ -75,8 +89,12 @@ def test_gradients_are_finite_differences(eta):
     by_x, by_hours = jax.grad(u, (0, 1))(x, hours)
     for i in range(2):
         e = np.eye(2)[i] * h
-        np.testing.assert_allclose(by_x[i], (u(x + e, hours) - u(x - e, hours)) / (2 * h), rtol=1e-7)
-        np.testing.assert_allclose(by_hours[i], (u(x, hours + e) - u(x, hours - e)) / (2 * h), rtol=1e-7)
+        np.testing.assert_allclose(
+            by_x[i], (u(x + e, hours) - u(x - e, hours)) / (2 * h), rtol=1e-7
+        )
+        np.testing.assert_allclose(
+            by_hours[i], (u(x, hours + e) - u(x, hours - e)) / (2 * h), rtol=1e-7
+        )
     np.testing.assert_allclose(marginal_utility(x, eta), by_x, rtol=1e-12)
 
 
@@ -90,12 +108,18 @@ def test_parameter_sets(precision):
     calibrated = je.Preferences.calibrated(skill)
     assert calibrated.disutility_weight.dtype == precision.dtype
     np.testing.assert_allclose(
-        calibrated.disutility_weight, oracle.calibrated_weight(np.asarray(skill, float)), rtol=precision.rtol
+        calibrated.disutility_weight,
+        oracle.calibrated_weight(np.asarray(skill, float)),
+        rtol=precision.rtol,
     )
     assert float(je.Preferences.annualised().disutility_weight) == pytest.approx(0.026)
     assert float(je.Preferences.paper().disutility_weight) == pytest.approx(0.0005)
     for p in (calibrated, je.Preferences.annualised(), je.Preferences.paper()):
-        assert (float(p.disutility_exponent), p.consumption_curvature, float(p.max_hours)) == (3.5, 0.0, 100.0)
+        assert (float(p.disutility_exponent), p.consumption_curvature, float(p.max_hours)) == (
+            3.5,
+            0.0,
+            100.0,
+        )
 
 
 def test_calibrated_workers_choose_forty_hours():
@@ -108,12 +132,18 @@ def test_calibrated_workers_choose_forty_hours():
 
 def test_calibration_accepts_whole_number_skills():
     whole = je.Preferences.calibrated(np.array([100, 5_000])).disutility_weight
-    np.testing.assert_allclose(whole, oracle.calibrated_weight(np.array([100.0, 5_000.0])), rtol=1e-12)
+    np.testing.assert_allclose(
+        whole, oracle.calibrated_weight(np.array([100.0, 5_000.0])), rtol=1e-12
+    )
 
 
 def test_weights_may_be_a_plain_list():
     preferences = je.Preferences([0.026, 0.052])
-    np.testing.assert_allclose(disutility(preferences, np.array([10.0, 10.0])), np.array([0.026, 0.052]) * 10**3.5, rtol=1e-12)
+    np.testing.assert_allclose(
+        disutility(preferences, np.array([10.0, 10.0])),
+        np.array([0.026, 0.052]) * 10**3.5,
+        rtol=1e-12,
+    )
 
 
 @PROPERTY
@@ -129,15 +159,23 @@ def test_dissatisfaction_never_rewards(u, satisfied, penalty):
     paid = ~satisfied & (u >= 0)
     np.testing.assert_allclose(adjusted[paid], penalty * u[paid], rtol=1e-12, atol=1e-9)
     negative = ~satisfied & (u < 0)
-    np.testing.assert_allclose(adjusted[negative], (2 - penalty) * u[negative], rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(
+        adjusted[negative], (2 - penalty) * u[negative], rtol=1e-12, atol=1e-9
+    )
 
 
 @PROPERTY
-@given(x=hnp.arrays(float, 4, elements=st.floats(0.05, 50)), penalty=st.floats(0.01, 1), eta=st.sampled_from([0.5, 1.0, 2.0]))
+@given(
+    x=hnp.arrays(float, 4, elements=st.floats(0.05, 50)),
+    penalty=st.floats(0.01, 1),
+    eta=st.sampled_from([0.5, 1.0, 2.0]),
+)
 def test_with_curvature_the_penalty_falls_on_consumption_equivalents(x, penalty, eta):
     u = oracle.consumption_utility(x, eta)
     adjusted = np.asarray(je.satisfaction_adjusted(u, np.zeros(4, bool), penalty, eta))
-    np.testing.assert_allclose(adjusted, oracle.consumption_utility(penalty * x, eta), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(
+        adjusted, oracle.consumption_utility(penalty * x, eta), rtol=1e-8, atol=1e-8
+    )
     np.testing.assert_array_equal(je.satisfaction_adjusted(u, np.ones(4, bool), penalty, eta), u)
     assert (adjusted <= u + 1e-12).all()
 
@@ -145,7 +183,9 @@ def test_with_curvature_the_penalty_falls_on_consumption_equivalents(x, penalty,
 def test_the_whole_penalty_with_low_curvature_leaves_the_utility_of_nothing():
     """U(0) = -1/(1-eta) is finite below curvature 1, so a penalty of 0 is too."""
     u = oracle.consumption_utility(np.array([4.0, 9.0]), 0.5)
-    np.testing.assert_allclose(je.satisfaction_adjusted(u, np.zeros(2, bool), 0.0, 0.5), [-2.0, -2.0], rtol=1e-12)
+    np.testing.assert_allclose(
+        je.satisfaction_adjusted(u, np.zeros(2, bool), 0.0, 0.5), [-2.0, -2.0], rtol=1e-12
+    )
 
 
 def test_jit_vmap_dtype_and_one_trace(precision):
@@ -160,7 +200,9 @@ def test_jit_vmap_dtype_and_one_trace(precision):
     chex.clear_trace_counter()
     traced = jax.jit(chex.assert_max_traces(kernel, n=1))
     loop = np.stack([kernel(c, x, hours) for c in scales])
-    np.testing.assert_allclose(np.stack([traced(c, x, hours) for c in scales]), loop, rtol=precision.rtol, atol=1e-6)
+    np.testing.assert_allclose(
+        np.stack([traced(c, x, hours) for c in scales]), loop, rtol=precision.rtol, atol=1e-6
+    )
     mapped = jax.vmap(kernel, (0, None, None))(scales, x, hours)
     assert mapped.dtype == precision.dtype
     np.testing.assert_allclose(mapped, loop, rtol=precision.rtol, atol=1e-6)
@@ -178,14 +220,34 @@ def test_python_numbers_do_not_widen_single_precision():
     ("arguments", "setting", "value", "accepted"),
     [
         ({"disutility_weight": 0.0}, "disutility_weight", "0.0", "greater than 0"),
-        ({"disutility_weight": np.array([0.1, -1.0])}, "disutility_weight", "-1.0", "greater than 0"),
+        (
+            {"disutility_weight": np.array([0.1, -1.0])},
+            "disutility_weight",
+            "-1.0",
+            "greater than 0",
+        ),
         ({"disutility_weight": float("nan")}, "disutility_weight", "nan", "greater than 0"),
         ({"disutility_weight": float("inf")}, "disutility_weight", "inf", "finite"),
-        ({"disutility_weight": 0.1, "disutility_exponent": 1.0}, "disutility_exponent", "1.0", "greater than 1"),
+        (
+            {"disutility_weight": 0.1, "disutility_exponent": 1.0},
+            "disutility_exponent",
+            "1.0",
+            "greater than 1",
+        ),
         ({"disutility_weight": 0.1, "max_hours": 0.0}, "max_hours", "0.0", "greater than 0"),
         ({"disutility_weight": 0.1, "max_hours": float("inf")}, "max_hours", "inf", "finite"),
-        ({"disutility_weight": 0.1, "consumption_curvature": -0.5}, "consumption_curvature", "-0.5", "at least 0"),
-        ({"disutility_weight": 0.1, "consumption_curvature": float("nan")}, "consumption_curvature", "nan", "finite"),
+        (
+            {"disutility_weight": 0.1, "consumption_curvature": -0.5},
+            "consumption_curvature",
+            "-0.5",
+            "at least 0",
+        ),
+        (
+            {"disutility_weight": 0.1, "consumption_curvature": float("nan")},
+            "consumption_curvature",
+            "nan",
+            "finite",
+        ),
     ],
 )
 def test_bad_preferences_are_refused(arguments, setting, value, accepted):

@@ -50,7 +50,9 @@ def sample(seed=0, sigma=1.0, zeros=0):
     ],
 )
 def test_published_top_rates(precision, pareto, elasticity, weight, rate, digits):
-    got = je.saez_top_rate(precision.array(pareto), precision.array(elasticity), precision.array(weight))
+    got = je.saez_top_rate(
+        precision.array(pareto), precision.array(elasticity), precision.array(weight)
+    )
     assert got.dtype == precision.dtype
     assert round(float(got), digits) == rate
 
@@ -68,7 +70,9 @@ def test_published_top_rates(precision, pareto, elasticity, weight, rate, digits
     ],
 )
 def test_top_rates_with_income_effects(pareto, uncompensated, compensated, weight, percent):
-    assert round(100 * float(je.saez_top_rate(pareto, compensated, weight, uncompensated))) == percent
+    assert (
+        round(100 * float(je.saez_top_rate(pareto, compensated, weight, uncompensated))) == percent
+    )
 
 
 def test_top_rate_without_income_effects_is_the_plain_one():
@@ -92,10 +96,15 @@ def test_linear_rate_at_the_best_flat_tax_is_that_tax():
     untaxed = SKILL * (SKILL / (3.5 * COST)) ** 0.4
 
     def at(t):
-        return economy.settle([0.0], [t], untaxed * (1 - t) ** 0.4 / SKILL, SKILL, COST, 3.5, 0.0, None, 0.0)
+        return economy.settle(
+            [0.0], [t], untaxed * (1 - t) ** 0.4 / SKILL, SKILL, COST, 3.5, 0.0, None, 0.0
+        )
 
     best = optimize.minimize_scalar(
-        lambda t: -np.mean(G * at(t).utility), bounds=(0.3, 0.9), method="bounded", options={"xatol": 1e-9}
+        lambda t: -np.mean(G * at(t).utility),
+        bounds=(0.3, 0.9),
+        method="bounded",
+        options={"xatol": 1e-9},
     )
     assert round(best.x, 3) == 0.604
     assert float(je.saez_linear_rate(at(best.x).income, 0.4, G)) == pytest.approx(best.x, abs=1e-6)
@@ -111,7 +120,12 @@ def test_linear_rate_with_survey_weights(precision):
     many = np.repeat(z, copies)
     g = np.repeat(np.array([1.5, 0.75, 0.0]), copies)
     assert g.mean() == 1
-    got = je.saez_linear_rate(precision.array(z), 0.5, precision.array([1.5, 0.75, 0.0]), precision.array(copies.astype(float)))
+    got = je.saez_linear_rate(
+        precision.array(z),
+        0.5,
+        precision.array([1.5, 0.75, 0.0]),
+        precision.array(copies.astype(float)),
+    )
     assert got.dtype == precision.dtype
     heard = (g * many).sum() / many.sum()
     assert float(got) == pytest.approx((1 - heard) / (1 - heard + 0.5), rel=precision.rtol)
@@ -137,7 +151,12 @@ NARROW = 0.03  # a bandwidth that leaves no bias to speak of in 20,000 quantile 
 CASES = {
     # distribution, g(z), where it is not smooth, income below which the sample's own end distorts
     "pareto": (oracle.pareto(3.0, 40_000.0), lambda z: 1 / z, (), 48_000.0),
-    "two weights": (oracle.pareto(3.0, 40_000.0), lambda z: np.where(z < 70_000, 1.5, 0.5), (70_000.0,), 48_000.0),
+    "two weights": (
+        oracle.pareto(3.0, 40_000.0),
+        lambda z: np.where(z < 70_000, 1.5, 0.5),
+        (70_000.0,),
+        48_000.0,
+    ),
     "lognormal": (oracle.lognormal(10.5, 0.9), lambda z: 1 / z, (), 6_000.0),
     "gb2": (oracle.gb2(), lambda z: 1 / np.maximum(z, 10_000), (10_000.0,), 1_500.0),
 }
@@ -156,12 +175,20 @@ def test_pointwise_rates_of_known_distributions(name):
     at = np.asarray(got.income)
     seen = np.flatnonzero((at > lowest) & (at < distribution.isf(1e-3)))[::9]
     assert len(seen) > 25
-    hazard, above, rate = (np.array([f(x) for x in at[seen]]) for f in (exact.hazard, exact.weight_above, exact.rate))
+    hazard, above, rate = (
+        np.array([f(x) for x in at[seen]]) for f in (exact.hazard, exact.weight_above, exact.rate)
+    )
     np.testing.assert_allclose(np.asarray(got.hazard)[seen], hazard, rtol=0.015)
-    np.testing.assert_allclose(np.asarray(got.weight_above)[seen], above, rtol=0.08 if name == "two weights" else 0.01)
-    np.testing.assert_allclose(np.asarray(got.rates)[seen], rate, atol=0.01 if name == "two weights" else 0.005)
+    np.testing.assert_allclose(
+        np.asarray(got.weight_above)[seen], above, rtol=0.08 if name == "two weights" else 0.01
+    )
+    np.testing.assert_allclose(
+        np.asarray(got.rates)[seen], rate, atol=0.01 if name == "two weights" else 0.005
+    )
     brackets = exact.bracket_rates(T, z.min())
-    np.testing.assert_allclose(got.schedule.rates[0], brackets[0], atol=0.025 if lowest == 48_000 else 0.0035)
+    np.testing.assert_allclose(
+        got.schedule.rates[0], brackets[0], atol=0.025 if lowest == 48_000 else 0.0035
+    )
     np.testing.assert_allclose(got.schedule.rates[1:], brackets[1:], atol=0.0035)
     assert float(got.pareto) == pytest.approx(exact.pareto_above(T[-1]), rel=0.02)
 
@@ -174,7 +201,9 @@ def test_what_the_closed_forms_are():
     assert exact.pareto_above(50_000.0) == pytest.approx(3, rel=1e-6)
     assert exact.rate(50_000.0) == pytest.approx(0.6 / (0.6 + 3 * 0.4), rel=1e-6)
     normal = oracle.Formula(oracle.lognormal(10.0, 0.5), lambda z: 1 / z, lambda z: 0.4)
-    assert normal.hazard(np.exp(10.0)) == pytest.approx(2 / (0.5 * np.sqrt(2 * np.pi)), rel=1e-9)  # phi(0)/(sigma/2)
+    assert normal.hazard(np.exp(10.0)) == pytest.approx(
+        2 / (0.5 * np.sqrt(2 * np.pi)), rel=1e-9
+    )  # phi(0)/(sigma/2)
     assert oracle.gb2().cdf(economy.gb2_quantile(0.3)) == pytest.approx(0.3, rel=1e-9)
 
 
@@ -196,7 +225,9 @@ def kinked():
     return untaxed, oracle.incomes(untaxed, [0.0, 30_000.0, 80_000.0], [0.2, 0.6, 0.3], 0.4)
 
 
-@pytest.mark.parametrize("under", [None, ([0.0, 30_000.0, 80_000.0], [0.2, 0.6, 0.3])], ids=["as they are", "virtual"])
+@pytest.mark.parametrize(
+    "under", [None, ([0.0, 30_000.0, 80_000.0], [0.2, 0.6, 0.3])], ids=["as they are", "virtual"]
+)
 def test_the_formula_is_the_independent_programs(precision, under):
     """Bins against sums over all people: hazards within 0.2 %, rates within a tenth of a point. People without income count."""
     _, g, w = sample(3, zeros=30)
@@ -205,13 +236,17 @@ def test_the_formula_is_the_independent_programs(precision, under):
     z, g, w = (np.asarray(precision.array(x), float) for x in (z, g, w))  # what the kernel sees
     want = oracle.SampleFormula(z, g, w, lambda _: 0.4, under)
     schedule = None if under is None else je.TaxSchedule(*map(precision.array, under))
-    got = je.saez_schedule(precision.array(z), T, 0.4, precision.array(g), precision.array(w), schedule=schedule)
+    got = je.saez_schedule(
+        precision.array(z), T, 0.4, precision.array(g), precision.array(w), schedule=schedule
+    )
     assert {x.dtype for x in jax.tree.leaves(got) if x.dtype != bool} == {np.dtype(precision.dtype)}
     at = np.asarray(got.income, float)
     seen = np.flatnonzero((at > z[z > 0].min()) & (at < z.max()))[::11]
     tight = 2e-3 if precision.x64 else 5e-3
     np.testing.assert_allclose(np.asarray(got.hazard)[seen], want.hazard(at[seen]), rtol=tight)
-    np.testing.assert_allclose(np.asarray(got.weight_above)[seen], want.weight_above(at[seen]), rtol=tight)
+    np.testing.assert_allclose(
+        np.asarray(got.weight_above)[seen], want.weight_above(at[seen]), rtol=tight
+    )
     np.testing.assert_allclose(np.asarray(got.rates)[seen], want.rates(at[seen]), atol=1e-3)
     np.testing.assert_allclose(got.schedule.rates, want.bracket_rates(T), atol=1e-3)
     assert float(got.pareto) == pytest.approx(want.pareto_above(T[-1]), rel=1e-4)
@@ -227,7 +262,9 @@ def test_the_tail_has_its_pareto_parameter():
     np.testing.assert_allclose(np.asarray(got.hazard)[tail], want.tail, rtol=1e-12)
     below = np.asarray(got.hazard)[~tail]
     assert np.abs(below / want.tail - 1).min() > 1e-6
-    richer = np.where(z > want.start, want.start + 5 * (z - want.start), z)  # only the tail changes, and becomes heavier
+    richer = np.where(
+        z > want.start, want.start + 5 * (z - want.start), z
+    )  # only the tail changes, and becomes heavier
     heavier = je.saez_schedule(richer, T, 0.4, g, w, bandwidth=want.h)
     assert float(heavier.hazard[-1]) == pytest.approx(1 + (want.tail - 1) / 5, rel=1e-9)
     assert float(heavier.schedule.rates[-1]) > float(got.schedule.rates[-1])
@@ -243,21 +280,30 @@ def test_survey_weights_are_repeated_people():
     many = np.repeat(z, copies)
     g = 1 / many
     g /= g.mean()
-    first = np.r_[True, np.repeat(np.arange(500), copies)[1:] != np.repeat(np.arange(500), copies)[:-1]]
+    first = np.r_[
+        True, np.repeat(np.arange(500), copies)[1:] != np.repeat(np.arange(500), copies)[:-1]
+    ]
     elsewhere = np.where(first, many, rng.permutation(many))
     weights = np.where(first, np.repeat(copies, copies), 0.0)
     repeated = je.saez_schedule(many, T, 0.4, g, np.ones(N), bandwidth=0.2)
     weighted = je.saez_schedule(elsewhere, T, 0.4, np.where(first, g, 1.0), weights, bandwidth=0.2)
     for field in ("income", "rates", "hazard", "weight_above", "pareto"):
-        np.testing.assert_allclose(getattr(weighted, field), getattr(repeated, field), rtol=1e-9, atol=1e-7)
+        np.testing.assert_allclose(
+            getattr(weighted, field), getattr(repeated, field), rtol=1e-9, atol=1e-7
+        )
     np.testing.assert_allclose(weighted.schedule.rates, repeated.schedule.rates, rtol=1e-9)
 
 
 def test_the_scale_of_weights_does_not_matter_but_their_spread_does_to_the_bandwidth():
     z, g, w = sample(7)
-    np.testing.assert_allclose(je.saez_rates(z, T, 0.4, g, 13 * w), je.saez_rates(z, T, 0.4, g, w), rtol=1e-12)
+    np.testing.assert_allclose(
+        je.saez_rates(z, T, 0.4, g, 13 * w), je.saez_rates(z, T, 0.4, g, w), rtol=1e-12
+    )
     h = oracle.SampleFormula(z, g, w, lambda _: 0.4).h
-    by_rule, given_h = je.saez_schedule(z, T, 0.4, g, w), je.saez_schedule(z, T, 0.4, g, w, bandwidth=h)
+    by_rule, given_h = (
+        je.saez_schedule(z, T, 0.4, g, w),
+        je.saez_schedule(z, T, 0.4, g, w, bandwidth=h),
+    )
     np.testing.assert_allclose(by_rule.hazard, given_h.hazard, rtol=1e-9)
     wide = je.saez_schedule(z, T, 0.4, g, w, bandwidth=3 * h)
     want = oracle.SampleFormula(z, g, w, lambda _: 0.4, bandwidth=3 * h)
@@ -274,9 +320,15 @@ def test_uniform_weights_ask_for_exactly_nothing(precision, level):
     """Whatever rounding makes of them: with survey weights, with atoms, and over people without income."""
     schedule = je.TaxSchedule(*map(precision.array, ([0.0, 30_000.0, 80_000.0], [0.2, 0.6, 0.3])))
     g = precision.array(np.full(N, level))
-    for z, w in ((sample(8, 1.5)[0], sample(8)[2]), (kinked()[1], np.ones(N)), (sample(9, zeros=50)[0], sample(10)[2])):
+    for z, w in (
+        (sample(8, 1.5)[0], sample(8)[2]),
+        (kinked()[1], np.ones(N)),
+        (sample(9, zeros=50)[0], sample(10)[2]),
+    ):
         for under in (None, schedule):
-            got = je.saez_schedule(precision.array(z), T, 0.4, g, precision.array(w), schedule=under)
+            got = je.saez_schedule(
+                precision.array(z), T, 0.4, g, precision.array(w), schedule=under
+            )
             assert not np.asarray(got.schedule.rates).any()
             assert not np.asarray(got.rates).any()
 
@@ -333,11 +385,15 @@ def test_a_bracket_s_elasticity_matters_there_and_nowhere_else():
         got = je.saez_schedule(z, T, e, g, w)
         inside = np.searchsorted(T, np.asarray(got.income), side="right") - 1 == k
         assert inside.any()
-        np.testing.assert_array_equal(np.asarray(got.rates)[~inside], np.asarray(same.rates)[~inside])
+        np.testing.assert_array_equal(
+            np.asarray(got.rates)[~inside], np.asarray(same.rates)[~inside]
+        )
         assert (np.asarray(got.rates)[inside] < np.asarray(same.rates)[inside]).all()
         others = np.arange(3) != k
         # bins that straddle a threshold have one rate
-        np.testing.assert_allclose(got.schedule.rates[others], same.schedule.rates[others], atol=2e-3)
+        np.testing.assert_allclose(
+            got.schedule.rates[others], same.schedule.rates[others], atol=2e-3
+        )
         assert float(got.schedule.rates[k]) < float(same.schedule.rates[k]) - 0.05
         np.testing.assert_array_equal(got.hazard, same.hazard)
 
@@ -356,7 +412,9 @@ def test_an_elasticity_that_is_a_function_of_income_compiled_and_mapped():
         z, g, w = samples[i]
         scalar = je.saez_schedule(z, T, 0.4, g, w)
         for field in ("income", "rates", "hazard", "weight_above", "pareto", "empty"):
-            np.testing.assert_allclose(getattr(mapped, field)[i], getattr(scalar, field), rtol=1e-9, atol=1e-7)
+            np.testing.assert_allclose(
+                getattr(mapped, field)[i], getattr(scalar, field), rtol=1e-9, atol=1e-7
+            )
         np.testing.assert_allclose(mapped.schedule.rates[i], scalar.schedule.rates, rtol=1e-9)
         np.testing.assert_array_equal(je.saez_rates(z, T, 0.4, g, w), scalar.schedule.rates)
     z, g, w = samples[2]
@@ -383,7 +441,9 @@ def test_the_virtual_density_undoes_bunching_and_gaps(under):
     z = np.asarray(skill * je.best_response(je.TaxSchedule(thresholds, rates), skill, preferences))
     np.testing.assert_allclose(z, oracle.incomes(untaxed, thresholds, rates, 0.4), rtol=1e-9)
     g = (1 / untaxed) / np.mean(1 / untaxed)
-    virtual = je.saez_schedule(z, thresholds, 0.4, g, np.ones(N), schedule=je.TaxSchedule(thresholds, rates))
+    virtual = je.saez_schedule(
+        z, thresholds, 0.4, g, np.ones(N), schedule=je.TaxSchedule(thresholds, rates)
+    )
     plain = je.saez_schedule(z, thresholds, 0.4, g, np.ones(N))
     at = np.asarray(virtual.income)
     seen = np.flatnonzero((at > np.quantile(z, 0.05)) & (at < np.quantile(z, 0.98)))
@@ -403,9 +463,13 @@ def test_the_virtual_density_undoes_bunching_and_gaps(under):
 def test_a_schedule_with_one_rate_changes_nothing():
     z, g, w = sample(15)
     plain = je.saez_schedule(z, T, 0.4, g, w)
-    flat = je.saez_schedule(z, T, 0.4, g, w, schedule=je.TaxSchedule(PROGRESSIVE[0], np.full(3, 0.35)))
+    flat = je.saez_schedule(
+        z, T, 0.4, g, w, schedule=je.TaxSchedule(PROGRESSIVE[0], np.full(3, 0.35))
+    )
     seen = slice(60, -60)
-    np.testing.assert_allclose(np.asarray(flat.hazard)[seen], np.asarray(plain.hazard)[seen], rtol=1e-3)
+    np.testing.assert_allclose(
+        np.asarray(flat.hazard)[seen], np.asarray(plain.hazard)[seen], rtol=1e-3
+    )
     np.testing.assert_allclose(flat.schedule.rates, plain.schedule.rates, atol=1e-4)
 
 
@@ -416,7 +480,9 @@ def test_elasticities_belong_to_the_brackets_asked_about_and_not_to_those_of_the
     e = np.array([0.2, 0.5, 0.9])
     got = je.saez_schedule(z, T, e, g, w, schedule=schedule)
     federal = (economy.US_THRESHOLDS, economy.US_RATES)
-    want = oracle.SampleFormula(z, g, w, lambda x: e[np.searchsorted(T, x, side="right") - 1], federal)
+    want = oracle.SampleFormula(
+        z, g, w, lambda x: e[np.searchsorted(T, x, side="right") - 1], federal
+    )
     at = np.asarray(got.income)[200:800:25]
     np.testing.assert_allclose(np.asarray(got.hazard)[200:800:25], want.hazard(at), rtol=0.01)
     np.testing.assert_allclose(got.schedule.rates, want.bracket_rates(T), atol=1e-3)
@@ -455,7 +521,9 @@ def test_an_income_at_a_threshold_belongs_to_the_bracket_below():
     z = np.minimum(z, 200_000.0)
     got = je.saez_schedule(z, (0.0, 90_000.0, 200_000.0), 0.4, g, w)
     assert np.asarray(got.empty).tolist() == [False, False, True]
-    assert float(got.schedule.rates[2]) == float(got.schedule.rates[1]) != float(got.schedule.rates[0])
+    assert (
+        float(got.schedule.rates[2]) == float(got.schedule.rates[1]) != float(got.schedule.rates[0])
+    )
 
 
 @pytest.mark.parametrize("virtual", [False, True])
@@ -464,14 +532,19 @@ def test_bunchers_whose_product_rounds_up_are_not_above_their_kink(precision, vi
     """A top rate that nobody crosses for: skill*(t/skill) is a rounding above t for some in float32, and nobody is rich."""
     thresholds, skill = precision.array([0.0, 60_000.0, last]), precision.array(SKILL)
     schedule = je.TaxSchedule(thresholds, precision.array([0.3, 0.5, 0.9995]))
-    hours = je.best_response(schedule, skill, je.Preferences(precision.array(COST), 3.5, max_hours=100.0))
+    hours = je.best_response(
+        schedule, skill, je.Preferences(precision.array(COST), 3.5, max_hours=100.0)
+    )
     z = np.asarray(skill * hours)
     if not precision.x64:
         assert last < z.max() < last + 0.05
         assert 60_000 < z[z > 60_000].min() < 60_000.02
     clipped = np.where(np.abs(z / 60_000 - 1) < 1e-5, 60_000, np.minimum(z, last)).astype(z.dtype)
     got, exact = (
-        je.saez_schedule(x, thresholds, 0.4, precision.array(G), schedule=schedule if virtual else None) for x in (z, clipped)
+        je.saez_schedule(
+            x, thresholds, 0.4, precision.array(G), schedule=schedule if virtual else None
+        )
+        for x in (z, clipped)
     )
     assert np.asarray(got.empty).tolist() == [False, False, True]
     assert float(got.pareto) == pytest.approx(float(exact.pareto), rel=1e-4)
@@ -497,7 +570,9 @@ def test_a_bracket_averages_the_pointwise_rates_by_width():
     inside = (z > T[1]) & (z < T[2])
     people = np.interp(z[inside], np.asarray(got.income), np.asarray(got.rates))
     for by_people in (people.mean(), np.average(people, weights=w[inside])):
-        assert by_people - float(got.schedule.rates[1]) > 0.005  # most live where the bracket begins and rates are higher
+        assert (
+            by_people - float(got.schedule.rates[1]) > 0.005
+        )  # most live where the bracket begins and rates are higher
     rich = z > T[2]
     heard = np.average(g[rich], weights=w[rich])
     mean = np.average(z[rich], weights=w[rich])
@@ -510,7 +585,9 @@ def test_a_bracket_averages_the_pointwise_rates_by_width():
 TOLERANCE = 1e-3
 
 
-ALIKE = np.full(3, 0.4)  # one elasticity per bracket and survey weights everywhere: one compiled program
+ALIKE = np.full(
+    3, 0.4
+)  # one elasticity per bracket and survey weights everywhere: one compiled program
 ONES = np.ones(N)
 
 
@@ -519,7 +596,9 @@ def solved(**options):
     """On the calibrated economy of 1,000 with three brackets. Unused `changes` are NaN, so NaN cannot be an error here."""
     arrays = {k: np.array(v) if isinstance(v, tuple) else v for k, v in options.items()}
     with strict(True, nans=True):
-        return je.saez_self_consistent(SKILL, je.Preferences(COST, 3.5), T, ALIKE, G, ONES, **arrays)
+        return je.saez_self_consistent(
+            SKILL, je.Preferences(COST, 3.5), T, ALIKE, G, ONES, **arrays
+        )
 
 
 def asked_by_the_oracle(rates, e=lambda _: 0.4, weights=None, spending=0.0):
@@ -541,13 +620,17 @@ def test_the_fixed_point_of_the_calibrated_economy():
     np.testing.assert_allclose(asked, rates, atol=2 * TOLERANCE)
     np.testing.assert_allclose(got.formula.schedule.rates, asked, atol=TOLERANCE / 2)
     assert np.abs(np.asarray(got.formula.schedule.rates) - rates).max() <= TOLERANCE
-    assert np.abs(asked_by_the_oracle(np.array([0.5, 0.5, 0.5]))[1] - 0.5).max() > 0.1  # and not everything is one
+    assert (
+        np.abs(asked_by_the_oracle(np.array([0.5, 0.5, 0.5]))[1] - 0.5).max() > 0.1
+    )  # and not everything is one
 
 
 def test_its_gain_over_us_federal_is_just_below_the_optimum():
     federal = economy.equilibrium(economy.US_THRESHOLDS, economy.US_RATES, SKILL, COST)
     outcome, _ = asked_by_the_oracle(np.asarray(solved().schedule.rates))
-    gain = 100 * (economy.social_welfare(outcome.utility, G) / economy.social_welfare(federal.utility, G) - 1)
+    gain = 100 * (
+        economy.social_welfare(outcome.utility, G) / economy.social_welfare(federal.utility, G) - 1
+    )
     assert 28.5 < gain < 28.750
 
 
@@ -565,7 +648,9 @@ def test_iterations_are_recorded():
         assert float(got.damping) == 0.5
 
 
-@pytest.mark.parametrize("start", [(0.0, 0.0, 0.0), (0.9, 0.9, 0.9), (0.1, 0.5, 0.8), (0.9, 0.5, 0.1)])
+@pytest.mark.parametrize(
+    "start", [(0.0, 0.0, 0.0), (0.9, 0.9, 0.9), (0.1, 0.5, 0.8), (0.9, 0.5, 0.1)]
+)
 def test_every_start_leads_to_the_same_point(start):
     got = solved(start=start)
     assert bool(got.converged)
@@ -637,16 +722,23 @@ def test_elasticities_by_bracket_survey_weights_and_spending():
     e = np.array([0.4, 0.4, 0.8])
     with strict(True, nans=True):
         same, got = (
-            je.saez_self_consistent(SKILL, je.Preferences(COST, 3.5), T, x, g, w, public_spending=2_000.0) for x in (ALIKE, e)
+            je.saez_self_consistent(
+                SKILL, je.Preferences(COST, 3.5), T, x, g, w, public_spending=2_000.0
+            )
+            for x in (ALIKE, e)
         )
     assert bool(got.converged)
     assert bool(same.converged)
     rates = np.asarray(got.schedule.rates)
     assert rates[2] < float(same.schedule.rates[2]) - 0.1
-    outcome, asked = asked_by_the_oracle(rates, lambda z: e[np.searchsorted(T, z, side="right") - 1], w, 2_000.0)
+    outcome, asked = asked_by_the_oracle(
+        rates, lambda z: e[np.searchsorted(T, z, side="right") - 1], w, 2_000.0
+    )
     np.testing.assert_allclose(got.outcome.rebate, outcome.rebate, rtol=1e-6)
     np.testing.assert_allclose(asked, rates, atol=2 * TOLERANCE)
-    assert np.abs(np.asarray(same.schedule.rates) - np.asarray(solved().schedule.rates)).max() > 1e-3
+    assert (
+        np.abs(np.asarray(same.schedule.rates) - np.asarray(solved().schedule.rates)).max() > 1e-3
+    )
 
 
 def test_several_populations_at_once_compiled():
@@ -654,12 +746,17 @@ def test_several_populations_at_once_compiled():
         return je.saez_self_consistent(skill, je.Preferences(cost, 3.5), T, ALIKE, g, ONES)
 
     skills = [SKILL, 1.3 * SKILL, 1_000 * (SKILL / 1_000) ** 0.5]
-    inputs = [(s, economy.calibrated_weight(s), economy.welfare_weights("inverse_income", 40 * s)) for s in skills]
+    inputs = [
+        (s, economy.calibrated_weight(s), economy.welfare_weights("inverse_income", 40 * s))
+        for s in skills
+    ]
     with strict(True, nans=True):
         mapped = jax.jit(jax.vmap(solve))(*(np.stack(x) for x in zip(*inputs, strict=True)))
         loop = [solve(*x) for x in inputs]
     assert len({int(x.iterations) for x in loop}) > 1  # some wait for others
-    rates, changes, iterations = (np.asarray(x) for x in (mapped.schedule.rates, mapped.changes, mapped.iterations))
+    rates, changes, iterations = (
+        np.asarray(x) for x in (mapped.schedule.rates, mapped.changes, mapped.iterations)
+    )
     for i, one in enumerate(loop):
         np.testing.assert_allclose(rates[i], one.schedule.rates, atol=1e-7)
         np.testing.assert_allclose(changes[i], one.changes, atol=1e-7)
@@ -672,7 +769,9 @@ def test_in_single_precision_without_the_virtual_density():
     """Another fixed point: the gaps of its own falling rates are taken for the distribution. A scalar elasticity, no weights."""
     with strict(False, nans=True):
         preferences = je.Preferences(np.float32(COST), np.float32(3.5))
-        single = je.saez_self_consistent(np.float32(SKILL), preferences, T, 0.4, np.float32(G), virtual=False)
+        single = je.saez_self_consistent(
+            np.float32(SKILL), preferences, T, 0.4, np.float32(G), virtual=False
+        )
         floats = {x.dtype for x in jax.tree.leaves(single) if jnp.issubdtype(x.dtype, jnp.floating)}
     assert floats == {np.dtype(np.float32)}
     assert bool(single.converged)
@@ -693,8 +792,14 @@ BAD = {
     "elasticities too few": ({"elasticity": np.array([0.4, 0.4])}, "elasticity"),
     "elasticities too many": ({"elasticity": np.full(4, 0.4)}, "elasticity"),
     "welfare weights of mean two": ({"welfare_weights": 2 * ONES}, "welfare_weights"),
-    "a negative welfare weight": ({"welfare_weights": np.r_[-1.0, 3.0, np.ones(N - 2)]}, "welfare_weights"),
-    "a welfare weight that is not a number": ({"welfare_weights": np.r_[np.nan, np.ones(N - 1)]}, "welfare_weights"),
+    "a negative welfare weight": (
+        {"welfare_weights": np.r_[-1.0, 3.0, np.ones(N - 2)]},
+        "welfare_weights",
+    ),
+    "a welfare weight that is not a number": (
+        {"welfare_weights": np.r_[np.nan, np.ones(N - 1)]},
+        "welfare_weights",
+    ),
     "welfare weights of mean one, not under the weights": (
         {"welfare_weights": 2 * np.arange(N) / (N - 1), "weights": np.arange(N) + 1.0},
         "welfare_weights",
@@ -714,7 +819,13 @@ BAD = {
     "no bandwidth": ({"bandwidth": 0.0}, "bandwidth"),
     "a negative bandwidth": ({"bandwidth": -0.2}, "bandwidth"),
 }
-GOOD = {"income": INCOME, "thresholds": T, "elasticity": 0.4, "welfare_weights": ONES, "weights": ONES}
+GOOD = {
+    "income": INCOME,
+    "thresholds": T,
+    "elasticity": 0.4,
+    "welfare_weights": ONES,
+    "weights": ONES,
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -748,7 +859,13 @@ def test_twenty_different_incomes_are_enough():
     ],
 )
 def test_a_bad_fixed_point_is_refused(arguments, says):
-    given = {"skill": SKILL, "preferences": je.Preferences(COST), "thresholds": T, "elasticity": 0.4, "welfare_weights": G}
+    given = {
+        "skill": SKILL,
+        "preferences": je.Preferences(COST),
+        "thresholds": T,
+        "elasticity": 0.4,
+        "welfare_weights": G,
+    }
     with pytest.raises(ValueError, match=f"^({says}): "):
         je.saez_self_consistent(**{**given, **arguments})
 

@@ -22,7 +22,9 @@ from jaxecon.kernels.optimum.problem import LeaderProblem, thinned
 from jaxecon.kernels.optimum.space import SEARCHES, Effort, isotonic
 
 THREE = oracle.THREE_THRESHOLDS
-SEARCH = Effort(starts=8, gradient_steps=40, population=64, generations=100, polished=4)  # cheap to run, not to compile
+SEARCH = Effort(
+    starts=8, gradient_steps=40, population=64, generations=100, polished=4
+)  # cheap to run, not to compile
 N = 60
 
 
@@ -84,7 +86,9 @@ def assert_described(found, problem, bounds=(0.0, 1.0), rtol=1e-9):
     assert np.all((rates >= bounds[0]) & (rates <= bounds[1]))
     assert found.welfare == pytest.approx(exact.welfare[0], rel=rtol)
     assert found.reference_welfare == pytest.approx(reference.welfare[0], rel=rtol)
-    assert found.gain == pytest.approx((exact.welfare[0] - reference.welfare[0]) / abs(reference.welfare[0]), rel=10 * rtol)
+    assert found.gain == pytest.approx(
+        (exact.welfare[0] - reference.welfare[0]) / abs(reference.welfare[0]), rel=10 * rtol
+    )
     assert found.rebate == pytest.approx(exact.rebate[0], rel=10 * rtol, abs=1e-6)
 
 
@@ -100,7 +104,9 @@ def test_the_optimum_is_what_it_says(name):
 def test_neighbours_are_the_oracles_and_none_is_better(name):
     found, problem = best(name), case(name)
     expected = leader.welfare(problem, leader.neighbours(found.schedule.rates)) - found.welfare
-    np.testing.assert_allclose(np.sort(found.neighbours), np.sort(expected), atol=1e-7 * abs(found.welfare))
+    np.testing.assert_allclose(
+        np.sort(found.neighbours), np.sort(expected), atol=1e-7 * abs(found.welfare)
+    )
     assert found.certified
     assert expected.max() <= 1e-12 * abs(found.welfare)
 
@@ -127,7 +133,9 @@ def test_bounds_are_respected(bounds):
     assert_described(found, problem, bounds)
     around = leader.neighbours(found.schedule.rates, bounds=bounds)
     np.testing.assert_allclose(
-        np.sort(found.neighbours), np.sort(leader.welfare(problem, around) - found.welfare), atol=1e-7 * found.welfare
+        np.sort(found.neighbours),
+        np.sort(leader.welfare(problem, around) - found.welfare),
+        atol=1e-7 * found.welfare,
     )
     assert found.certified
     assert found.welfare >= leader.by_differential_evolution(problem, bounds)[1] * (1 - 1e-4)
@@ -163,7 +171,10 @@ def test_the_gradient_search_alone():
     assert_found_by("gradient", found)
     start = leader.welfare(problem, np.full((1, 3), 0.6))[0]
     assert found.reached["gradient"] > start
-    assert found.welfare > leader.grid(problem.but(thresholds=THREE[:1]), np.linspace(0.55, 0.65, 11))[1]
+    assert (
+        found.welfare
+        > leader.grid(problem.but(thresholds=THREE[:1]), np.linspace(0.55, 0.65, 11))[1]
+    )
 
 
 def assert_found_by(method, found):
@@ -175,7 +186,10 @@ def assert_found_by(method, found):
 
 def test_auto_names_the_search_that_came_further():
     found = best("calibrated")
-    assert {name for name in SEARCHES if np.isfinite(found.reached[name])} == {"gradient", "population"}
+    assert {name for name in SEARCHES if np.isfinite(found.reached[name])} == {
+        "gradient",
+        "population",
+    }
     # evolution starts from where the gradients came to
     assert found.reached["gradient"] <= found.reached["population"] <= found.welfare * (1 + 1e-12)
     further = found.reached["population"] > found.reached["gradient"]
@@ -194,7 +208,9 @@ def test_the_monotone_grid_is_exhaustive(name, bounds):
     assert SEARCHES[found.found_by] == "grid"
     assert found.evaluations >= 11**3
     around = leader.neighbours(rates, bounds=bounds)
-    around = around[(np.diff(around, axis=1) >= -1e-9).all(1)]  # the others are projected onto some order
+    around = around[
+        (np.diff(around, axis=1) >= -1e-9).all(1)
+    ]  # the others are projected onto some order
     nothing_near = leader.welfare(problem=case(name), rates=around).max() <= welfare
     assert not found.certified or nothing_near
 
@@ -211,7 +227,11 @@ def test_the_grid_with_a_floor_takes_the_best_point_that_pays(spending):
 # Monotone schedules
 
 
-@given(st.sampled_from([1, 2, 7]).flatmap(lambda k: st.lists(st.floats(-1, 2, width=32), min_size=k, max_size=k)))
+@given(
+    st.sampled_from([1, 2, 7]).flatmap(
+        lambda k: st.lists(st.floats(-1, 2, width=32), min_size=k, max_size=k)
+    )
+)
 @PROPERTY
 def test_isotonic_projection_is_scipys(values):
     expected = optimize.isotonic_regression(values).x
@@ -250,7 +270,11 @@ def test_monotone_schedules_that_rise_where_they_may():
     assert found.certified
     assert freely.schedule.rates[1] > freely.schedule.rates[2] + 0.02
     assert freely.schedule.rates[0] + 0.3 < found.schedule.rates[1] == found.schedule.rates[2]
-    assert leader.grid(problem, np.linspace(0, 1, 21), monotone=True)[1] <= found.welfare < freely.welfare
+    assert (
+        leader.grid(problem, np.linspace(0, 1, 21), monotone=True)[1]
+        <= found.welfare
+        < freely.welfare
+    )
 
 
 # Free thresholds
@@ -269,7 +293,9 @@ def test_free_thresholds(name):
     assert found.certified
     assert found.welfare >= best(name).welfare
     rescued = solve(problem.but(thresholds=thresholds))
-    assert found.welfare >= rescued.welfare * (1 - 1e-3)  # with its thresholds given, hardly better rates
+    assert found.welfare >= rescued.welfare * (
+        1 - 1e-3
+    )  # with its thresholds given, hardly better rates
 
 
 # The condition that a best schedule satisfies
@@ -304,7 +330,10 @@ def test_smoothed_gradient_sees_the_jumps(kind, within, rates):
     (calibrated tastes change at the federal thresholds, where a logit is off by a few percent of it)."""
     problem, _ = dense(kind)
     rates, h = np.array(rates), 0.01
-    exact = (leader.welfare(problem, rates + h * np.eye(3)) - leader.welfare(problem, rates - h * np.eye(3))) / (2 * h)
+    exact = (
+        leader.welfare(problem, rates + h * np.eye(3))
+        - leader.welfare(problem, rates - h * np.eye(3))
+    ) / (2 * h)
     terms = leader.first_order_terms(problem, rates, partial(leader.weight_of_skill, kind))
     np.testing.assert_array_less(np.abs(terms.slope - exact), 0.015 * terms.mechanical)
     assert terms.jumps.max() > 200
@@ -317,7 +346,9 @@ def test_smoothed_gradient_sees_the_jumps(kind, within, rates):
 
 def smoothed(problem, rates):
     """(gradient in the rates, welfare, rebate) through the logit over brackets."""
-    asked = LeaderProblem.of(problem.skill, preferences_of(problem), problem.g, public_spending=problem.spending)
+    asked = LeaderProblem.of(
+        problem.skill, preferences_of(problem), problem.g, public_spending=problem.spending
+    )
     gradient, (welfare, rebate) = _smoothed(asked, problem.thresholds, rates)
     return np.asarray(gradient), float(welfare), float(rebate)
 
@@ -384,7 +415,10 @@ def test_the_multiplier_is_what_spending_costs_beyond_itself():
 
 
 def test_spending_out_of_reach_is_refused():
-    with pytest.raises(ValueError, match=r"^public_spending: 50000; .* rebate_floor 0: the most falls 2\d,\d{3} \$/year"):
+    with pytest.raises(
+        ValueError,
+        match=r"^public_spending: 50000; .* rebate_floor 0: the most falls 2\d,\d{3} \$/year",
+    ):
         paying(50_000.0)
 
 
@@ -400,7 +434,14 @@ def many_at_once():
     def one(skill, c, g, spending):
         preferences = je.Preferences(c, oracle.D, 0.0, 100.0)
         return optimal_schedule(
-            skill, preferences, THREE, g, method="population", public_spending=spending, rebate_floor=0.0, effort=SEARCH
+            skill,
+            preferences,
+            THREE,
+            g,
+            method="population",
+            public_spending=spending,
+            rebate_floor=0.0,
+            effort=SEARCH,
         )
 
     stacked = (np.stack([getattr(p, field) for p in problems]) for field in ("skill", "c", "g"))
@@ -426,7 +467,9 @@ def test_a_floor_that_binds_in_a_batch():
     assert found.feasible
     assert found.multiplier > 0
     assert 0 <= found.rebate + 1e-6 <= 30
-    assert found.welfare == pytest.approx(leader.welfare(problem, found.schedule.rates)[0], rel=1e-9)
+    assert found.welfare == pytest.approx(
+        leader.welfare(problem, found.schedule.rates)[0], rel=1e-9
+    )
     welfare = leader.by_differential_evolution(problem)[1]
     assert found.welfare + 28_000 >= (welfare + 28_000) * (1 - 1e-4)
 
@@ -458,7 +501,9 @@ def test_utilitarians_without_curvature_do_not_tax():
 @pytest.mark.parametrize("survey", [False, True])
 @pytest.mark.parametrize(("kind", "method"), [("rawlsian", "auto"), ("atkinson", "population")])
 def test_other_welfare_functions(kind, method, survey):
-    problem = case("annualised").but(welfare="rawlsian" if kind == "rawlsian" else ("atkinson", 1.5))
+    problem = case("annualised").but(
+        welfare="rawlsian" if kind == "rawlsian" else ("atkinson", 1.5)
+    )
     if survey:
         problem = problem.but(w=np.random.default_rng(3).uniform(0.2, 3, N))
     welfare = je.SocialWelfare({"all": problem.g}, {"all": problem.w}, kind, 1.5)
@@ -466,7 +511,9 @@ def test_other_welfare_functions(kind, method, survey):
     assert_described(found, problem)
     assert found.certified
     assert found.welfare >= leader.grid(problem, np.linspace(0, 1, 11))[1]
-    assert found.welfare >= leader.by_differential_evolution(problem, generations=30)[1] * (1 - 1e-4)
+    assert found.welfare >= leader.by_differential_evolution(problem, generations=30)[1] * (
+        1 - 1e-4
+    )
 
 
 def test_a_social_welfare_of_fixed_weights_is_the_weights():
@@ -484,8 +531,12 @@ def test_survey_weights_are_people_repeated():
     weights = people[pairs] / 2
     g = 1 / np.maximum(40 * skill, 10_000)
     thresholds = np.array([0.0, 40_000.0, 90_000.0])
-    unweighted = leader.Problem(skill[repeated], c[repeated], (g / np.average(g, weights=people))[repeated], thresholds)
-    weighted = leader.Problem(skill[pairs], c[pairs], (g / np.average(g, weights=people))[pairs], thresholds, w=weights)
+    unweighted = leader.Problem(
+        skill[repeated], c[repeated], (g / np.average(g, weights=people))[repeated], thresholds
+    )
+    weighted = leader.Problem(
+        skill[pairs], c[pairs], (g / np.average(g, weights=people))[pairs], thresholds, w=weights
+    )
     one, other = solve(unweighted), solve(weighted)
     for problem, found in ((unweighted, one), (weighted, other)):
         assert_described(found, problem)
@@ -500,7 +551,12 @@ def test_thinned_problems_are_the_people_themselves():
     """Whole numbers of people: as many followers as there are people are the people, repeated."""
     problem = case("random 0")
     people = int(problem.w.sum())
-    asked = LeaderProblem.of(problem.skill[::-1].copy(), je.Preferences(problem.c[::-1].copy()), problem.g[::-1], problem.w[::-1])
+    asked = LeaderProblem.of(
+        problem.skill[::-1].copy(),
+        je.Preferences(problem.c[::-1].copy()),
+        problem.g[::-1],
+        problem.w[::-1],
+    )
     with strict(True):
         few = jax.jit(thinned, static_argnums=1)(asked, people)
     each = np.repeat(np.arange(N), problem.w.astype(int))
@@ -508,9 +564,9 @@ def test_thinned_problems_are_the_people_themselves():
     np.testing.assert_allclose(few.preferences.disutility_weight, problem.c[each])
     (g,) = few.welfare.weights.values()
     np.testing.assert_allclose(g, problem.g[each])
-    assert float(few.outcome(je.TaxSchedule(problem.thresholds, [0.5, 0.4, 0.3])).rebate) == pytest.approx(
-        leader.outcome(problem, [0.5, 0.4, 0.3]).rebate[0], rel=1e-12
-    )
+    assert float(
+        few.outcome(je.TaxSchedule(problem.thresholds, [0.5, 0.4, 0.3])).rebate
+    ) == pytest.approx(leader.outcome(problem, [0.5, 0.4, 0.3]).rebate[0], rel=1e-12)
 
 
 # Curvature
@@ -529,7 +585,9 @@ def test_gain_is_the_consumption_equivalent():
     problem, found = curved()
     reference = leader.reference_outcome(problem)
     assert found.reference_welfare == pytest.approx(reference.welfare[0], rel=1e-9)
-    assert found.gain == pytest.approx(leader.consumption_equivalent_gain(problem, reference, float(found.welfare)), rel=1e-6)
+    assert found.gain == pytest.approx(
+        leader.consumption_equivalent_gain(problem, reference, float(found.welfare)), rel=1e-6
+    )
     assert found.gain > 0.2
 
 
@@ -549,7 +607,9 @@ def test_the_optimum_with_curvature_is_an_equilibrium():
     problem, found = curved()
     _, mixed, _ = leader.welfare_around_the_rebate(problem, found.schedule.rates)
     assert found.welfare <= mixed + 1e-4
-    assert found.rebate == pytest.approx(leader.equilibrium_rebate(problem, found.schedule.rates[None]), abs=5)
+    assert found.rebate == pytest.approx(
+        leader.equilibrium_rebate(problem, found.schedule.rates[None]), abs=5
+    )
 
 
 def test_smoothed_gradient_with_curvature():
@@ -596,9 +656,16 @@ def test_a_lump_sum_below_everybody_is_an_empty_bracket():
 
 def test_an_empty_bracket_that_matters_hides_none_that_does_not():
     """A gap between poor and rich: the rate in it taxes the rich. Nobody is above the last threshold."""
-    skill = np.concatenate([np.geomspace(5_000, 20_000, N // 2), np.geomspace(120_000, 200_000, N // 2)]) / 40
+    skill = (
+        np.concatenate(
+            [np.geomspace(5_000, 20_000, N // 2), np.geomspace(120_000, 200_000, N // 2)]
+        )
+        / 40
+    )
     g = oracle.welfare_weights("inverse_income", 40 * skill)
-    problem = leader.Problem(skill, oracle.calibrated_weight(skill), g, np.array([0.0, 30_000.0, 60_000.0, 5e8]))
+    problem = leader.Problem(
+        skill, oracle.calibrated_weight(skill), g, np.array([0.0, 30_000.0, 60_000.0, 5e8])
+    )
     found = solve(problem, method="grid", grid_step=0.25)
     assert_described(found, problem)
     rates = found.schedule.rates
@@ -623,25 +690,40 @@ def test_responses_with_a_table_are_those_without(precision, eta):
     for rates in ((0.7, 0.5, 0.2), (0.1, 0.3, 1.0), (0.0, 0.0, 0.0)):
         schedule = je.TaxSchedule(precision.array(THREE), precision.array(rates))
         hours = je.best_response(schedule, skill, preferences, 5_000.0, table)
-        np.testing.assert_allclose(hours, je.best_response(schedule, skill, preferences, 5_000.0), rtol=tight)
+        np.testing.assert_allclose(
+            hours, je.best_response(schedule, skill, preferences, 5_000.0), rtol=tight
+        )
         if precision.x64:
-            expected = leader.responses(problem.but(cap=60.0, c=problem.c * 30_000.0**-eta, eta=eta), rates, 5_000.0)[0]
+            expected = leader.responses(
+                problem.but(cap=60.0, c=problem.c * 30_000.0**-eta, eta=eta), rates, 5_000.0
+            )[0]
             np.testing.assert_allclose(hours, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_equilibrium_with_a_table_is_that_without():
     problem = case("random 0")
-    table = ResponseTable.of(jnp.asarray(problem.thresholds), problem.skill, preferences_of(problem))
+    table = ResponseTable.of(
+        jnp.asarray(problem.thresholds), problem.skill, preferences_of(problem)
+    )
     schedule = je.TaxSchedule(problem.thresholds, [0.7, 0.5, 0.2])
-    one, other = (je.equilibrium(schedule, problem.skill, preferences_of(problem), problem.w, table=t) for t in (table, None))
+    one, other = (
+        je.equilibrium(schedule, problem.skill, preferences_of(problem), problem.w, table=t)
+        for t in (table, None)
+    )
     assert float(one.rebate) == pytest.approx(float(other.rebate), rel=1e-12)
     np.testing.assert_allclose(one.utility, other.utility, rtol=1e-12)
-    np.testing.assert_allclose(one.utility, leader.outcome(problem, schedule.rates).utility[0], rtol=1e-9)
+    np.testing.assert_allclose(
+        one.utility, leader.outcome(problem, schedule.rates).utility[0], rtol=1e-9
+    )
 
 
 def test_new_numbers_of_the_same_shape_do_not_compile_again(monkeypatch):
     inner = chex.assert_max_traces(stackelberg._solve.__wrapped__, n=1)
-    monkeypatch.setattr(stackelberg, "_solve", jax.jit(inner, static_argnames=("space", "method", "points", "effort")))
+    monkeypatch.setattr(
+        stackelberg,
+        "_solve",
+        jax.jit(inner, static_argnames=("space", "method", "points", "effort")),
+    )
     found = []
     for seed, bounds, g in ((0, (0.0, 1.0), "given"), (1, (0.1, 0.6), "equal")):
         problem = lognormal(seed, (0.0,))
@@ -651,7 +733,9 @@ def test_new_numbers_of_the_same_shape_do_not_compile_again(monkeypatch):
         found.append(solve(
             problem, method="grid", bounds=bounds, grid_step=step, seed=seed, public_spending=100.0 * seed, reference=reference
         ))  # fmt: skip
-        assert found[-1].welfare == pytest.approx(leader.grid(problem.but(spending=100.0 * seed), np.linspace(*bounds, 6))[1])
+        assert found[-1].welfare == pytest.approx(
+            leader.grid(problem.but(spending=100.0 * seed), np.linspace(*bounds, 6))[1]
+        )
     assert found[0].reference_welfare != found[1].reference_welfare
     assert found[1].schedule.rates == pytest.approx(0.1)  # utilitarians tax as little as they may
 

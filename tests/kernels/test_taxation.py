@@ -19,7 +19,9 @@ from oracles.strictness import PROPERTY, strict
 import jaxecon as je
 from jaxecon.kernels.taxation import lump_sum_rebate, weighted_mean
 
-RATES = st.lists(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1)), min_size=4, max_size=4).map(np.array)
+RATES = st.lists(
+    st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1)), min_size=4, max_size=4
+).map(np.array)
 WIDTHS = hnp.arrays(float, 3, elements=st.floats(1.0, 3e5))
 THRESHOLDS = WIDTHS.map(lambda w: np.concatenate([[0.0], np.cumsum(w)]))
 INCOMES = hnp.arrays(float, 6, elements=st.floats(0, 2e6))
@@ -30,13 +32,20 @@ jit_rate = jax.jit(je.marginal_rate)
 
 def incomes_around(thresholds):
     t = np.asarray(thresholds, float)
-    return np.unique(np.concatenate([t, t + 0.01, np.maximum(t - 0.01, 0), t * 1.37 + 5_000, [1e7]]))
+    return np.unique(
+        np.concatenate([t, t + 0.01, np.maximum(t - 0.01, 0), t * 1.37 + 5_000, [1e7]])
+    )
 
 
-@pytest.mark.parametrize(("income", "tax"), [(50_000, 6_053), (100_000, 17_053), (200_000, 41_686.50), (1_000_000, 328_187.75)])
+@pytest.mark.parametrize(
+    ("income", "tax"),
+    [(50_000, 6_053), (100_000, 17_053), (200_000, 41_686.50), (1_000_000, 328_187.75)],
+)
 def test_us_federal_tax_is_the_statutory_one(precision, income, tax):
     np.testing.assert_allclose(
-        je.tax_due(je.TaxSchedule.us_federal(), precision.array(float(income))), tax, rtol=precision.rtol / 20
+        je.tax_due(je.TaxSchedule.us_federal(), precision.array(float(income))),
+        tax,
+        rtol=precision.rtol / 20,
     )
 
 
@@ -56,12 +65,18 @@ def test_tax_matches_the_oracles(precision, rates, thresholds):
     tax = je.tax_due(schedule, z)
     assert tax.dtype == precision.dtype
     np.testing.assert_allclose(
-        tax, oracle.tax(thresholds, rates, exact), rtol=precision.rtol / 20, atol=1e-9 if precision.x64 else 1e-3
+        tax,
+        oracle.tax(thresholds, rates, exact),
+        rtol=precision.rtol / 20,
+        atol=1e-9 if precision.x64 else 1e-3,
     )
     if precision.x64:
         for one in exact[::3]:
             np.testing.assert_allclose(
-                je.tax_due(schedule, one), oracle.tax_by_integration(thresholds, rates, one), rtol=1e-8, atol=1e-8
+                je.tax_due(schedule, one),
+                oracle.tax_by_integration(thresholds, rates, one),
+                rtol=1e-8,
+                atol=1e-8,
             )
         rate = je.marginal_rate(schedule, z)
         np.testing.assert_array_equal(rate, oracle.rate_on_next_dollar(thresholds, rates, exact))
@@ -70,7 +85,9 @@ def test_tax_matches_the_oracles(precision, rates, thresholds):
 
 def test_marginal_rate_at_a_threshold_is_the_one_above():
     schedule = je.TaxSchedule.three_bracket([0.1, 0.2, 0.3])
-    z = np.array([0.0, np.nextafter(90_000.0, 0), 90_000.0, np.nextafter(159_100.0, 0), 159_100.0, 1e9])
+    z = np.array(
+        [0.0, np.nextafter(90_000.0, 0), 90_000.0, np.nextafter(159_100.0, 0), 159_100.0, 1e9]
+    )
     np.testing.assert_allclose(je.marginal_rate(schedule, z), [0.1, 0.1, 0.2, 0.2, 0.3, 0.3])
 
 
@@ -83,7 +100,9 @@ def test_any_shape(precision):
         assert kernel(schedule, z[0, 0, 0]).shape == ()
     np.testing.assert_array_equal(np.ravel(je.tax_due(schedule, z)), flat)
     np.testing.assert_allclose(
-        flat, oracle.tax(oracle.US_THRESHOLDS, oracle.US_RATES, np.asarray(z, float).ravel()), rtol=precision.rtol
+        flat,
+        oracle.tax(oracle.US_THRESHOLDS, oracle.US_RATES, np.asarray(z, float).ravel()),
+        rtol=precision.rtol,
     )
 
 
@@ -97,7 +116,9 @@ def test_tax_is_monotone_continuous_and_zero_at_zero(thresholds, rates, income):
     rise, step = np.diff(tax), np.diff(z)
     slack = 1e-9 * (1 + z[1:])
     assert (rise >= -slack).all()
-    assert (rise <= step + slack).all()  # never more than the dollar: so continuous, with rates in [0, 1]
+    assert (
+        rise <= step + slack
+    ).all()  # never more than the dollar: so continuous, with rates in [0, 1]
     np.testing.assert_allclose(tax, oracle.tax(thresholds, rates, z), rtol=1e-11, atol=1e-6)
     rate = np.asarray(jit_rate(schedule, z))
     assert ((rate >= 0) & (rate <= 1)).all()
@@ -112,10 +133,13 @@ def test_marginal_rate_is_the_slope_of_tax(thresholds, rates, income):
     income = income[np.abs(income[:, None] - thresholds[None, :]).min(axis=1) > 0.6]
     if len(income) == 0:
         return
-    slope = (oracle.tax(thresholds, rates, income + 0.5) - oracle.tax(thresholds, rates, np.maximum(income - 0.5, 0))) / (
-        0.5 + np.minimum(income, 0.5)
+    slope = (
+        oracle.tax(thresholds, rates, income + 0.5)
+        - oracle.tax(thresholds, rates, np.maximum(income - 0.5, 0))
+    ) / (0.5 + np.minimum(income, 0.5))
+    np.testing.assert_allclose(
+        je.marginal_rate(je.TaxSchedule(thresholds, rates), income), slope, atol=1e-7
     )
-    np.testing.assert_allclose(je.marginal_rate(je.TaxSchedule(thresholds, rates), income), slope, atol=1e-7)
 
 
 def test_gradients_of_tax(precision):
@@ -123,21 +147,34 @@ def test_gradients_of_tax(precision):
     z = precision.array([30_000.0, 100_000.0, 400_000.0])
     slopes = jax.vmap(jax.grad(je.tax_due, argnums=1), (None, 0))(schedule, z)
     np.testing.assert_allclose(slopes, [0.2, 0.5, 0.1], rtol=1e-6)
-    by_rate = jax.jacobian(lambda r: je.tax_due(je.TaxSchedule(schedule.thresholds, r), z))(schedule.rates)
-    np.testing.assert_allclose(by_rate, [[30_000, 0, 0], [90_000, 10_000, 0], [90_000, 69_100, 240_900]], rtol=1e-6)
+    by_rate = jax.jacobian(lambda r: je.tax_due(je.TaxSchedule(schedule.thresholds, r), z))(
+        schedule.rates
+    )
+    np.testing.assert_allclose(
+        by_rate, [[30_000, 0, 0], [90_000, 10_000, 0], [90_000, 69_100, 240_900]], rtol=1e-6
+    )
 
 
 def test_jit_vmap_and_one_trace(precision):
-    schedules = [je.TaxSchedule.three_bracket(precision.array(r)) for r in ([0.0, 0.5, 1.0], [0.7, 0.1, 0.3], [1.0, 1.0, 0.0])]
+    schedules = [
+        je.TaxSchedule.three_bracket(precision.array(r))
+        for r in ([0.0, 0.5, 1.0], [0.7, 0.1, 0.3], [1.0, 1.0, 0.0])
+    ]
     z = precision.array(np.linspace(0, 4e5, 11))
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *schedules)
     loop = np.stack([je.tax_due(s, z) for s in schedules])
-    np.testing.assert_allclose(jax.vmap(je.tax_due, (0, None))(stacked, z), loop, rtol=precision.rtol / 20)
     np.testing.assert_allclose(
-        jax.vmap(je.marginal_rate, (0, None))(stacked, z), np.stack([je.marginal_rate(s, z) for s in schedules]), rtol=1e-7
+        jax.vmap(je.tax_due, (0, None))(stacked, z), loop, rtol=precision.rtol / 20
+    )
+    np.testing.assert_allclose(
+        jax.vmap(je.marginal_rate, (0, None))(stacked, z),
+        np.stack([je.marginal_rate(s, z) for s in schedules]),
+        rtol=1e-7,
     )
     chex.clear_trace_counter()
-    traced = jax.jit(chex.assert_max_traces(lambda s, x: (je.tax_due(s, x), je.marginal_rate(s, x)), n=1))
+    traced = jax.jit(
+        chex.assert_max_traces(lambda s, x: (je.tax_due(s, x), je.marginal_rate(s, x)), n=1)
+    )
     for schedule, expected in zip(schedules, loop, strict=True):
         np.testing.assert_allclose(traced(schedule, z)[0], expected, rtol=precision.rtol / 20)
 
@@ -165,7 +202,9 @@ def test_million_agent_mean_in_single_precision():
     with strict(False):
         assert weighted_mean(x).dtype == np.float32
         np.testing.assert_allclose(weighted_mean(x), x.astype(float).mean(), rtol=2e-6)
-        np.testing.assert_allclose(weighted_mean(x, w), np.average(x.astype(float), weights=w.astype(float)), rtol=2e-6)
+        np.testing.assert_allclose(
+            weighted_mean(x, w), np.average(x.astype(float), weights=w.astype(float)), rtol=2e-6
+        )
 
 
 @pytest.mark.parametrize(
@@ -200,7 +239,10 @@ def test_thresholds_that_single_precision_cannot_tell_apart_are_refused():
 
 
 def test_constructors_check_their_rates():
-    for make in (lambda: je.TaxSchedule.flat(1.5), lambda: je.TaxSchedule.three_bracket([0.1, 0.2, float("nan")])):
+    for make in (
+        lambda: je.TaxSchedule.flat(1.5),
+        lambda: je.TaxSchedule.three_bracket([0.1, 0.2, float("nan")]),
+    ):
         with pytest.raises(ValueError, match=r"^rates: "):
             make()
     with pytest.raises(ValueError, match=r"^rates: "):
@@ -221,7 +263,9 @@ def test_a_schedule_is_a_pytree_that_copies_pickles_and_compares():
     schedule = je.TaxSchedule.three_bracket([0.1, 0.2, 0.3])
     leaves, tree = jax.tree.flatten(schedule)
     assert len(leaves) == 2
-    rebuilt = jax.tree.unflatten(tree, [2 * x for x in leaves])  # rates above... unflattening never validates
+    rebuilt = jax.tree.unflatten(
+        tree, [2 * x for x in leaves]
+    )  # rates above... unflattening never validates
     np.testing.assert_allclose(rebuilt.rates, [0.2, 0.4, 0.6])
     jax.tree.unflatten(tree, [object(), object()])
     for clone in (copy.deepcopy(schedule), pickle.loads(pickle.dumps(schedule))):
@@ -229,7 +273,9 @@ def test_a_schedule_is_a_pytree_that_copies_pickles_and_compares():
         np.testing.assert_array_equal(clone.thresholds, oracle.THREE_THRESHOLDS)
     with pytest.raises(AttributeError):
         schedule.rates = np.zeros(3)
-    assert [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(schedule)] == [".thresholds", ".rates"]
+    assert [
+        jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(schedule)
+    ] == [".thresholds", ".rates"]
 
 
 def test_lazy_names_are_the_functions_whatever_is_used_first():
@@ -243,5 +289,7 @@ def test_lazy_names_are_the_functions_whatever_is_used_first():
         "from jaxecon.kernels import equilibrium\n"
         "assert callable(equilibrium), equilibrium\n"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
     assert result.returncode == 0, result.stderr[-500:]

@@ -20,7 +20,14 @@ from jaxecon.economy.build import build_economy
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.saving import Endowment
 from jaxecon.planners.elections.own_optima import MOST_FOLLOWERS, own_optima
-from jaxecon.planners.elections.voting import NOBODY, count, mark_ballots, nominate, perceived, valuations
+from jaxecon.planners.elections.voting import (
+    NOBODY,
+    count,
+    mark_ballots,
+    nominate,
+    perceived,
+    valuations,
+)
 
 counted = jax.jit(count, static_argnums=0)
 marked = jax.jit(mark_ballots, static_argnums=0)
@@ -37,7 +44,9 @@ def problem_of(given):
 def random_problem(n, seed, **changes):
     rng = np.random.default_rng(seed)
     skill = np.sort(np.exp(rng.normal(7.3, 0.9, n)))
-    given = leader.Problem(skill, oracle.calibrated_weight(skill), np.ones(n), THREE, w=rng.uniform(0.5, 2, n))
+    given = leader.Problem(
+        skill, oracle.calibrated_weight(skill), np.ones(n), THREE, w=rng.uniform(0.5, 2, n)
+    )
     return given.but(**changes)
 
 
@@ -54,7 +63,9 @@ def test_own_optimum_is_no_worse_than_exhaustion(n, seed):
         rates, utility = own_optima(problem_of(given), jnp.arange(n), jnp.asarray(THREE))
     rates, utility = np.asarray(rates), np.asarray(utility)
     assert np.all((rates >= 0) & (rates <= 1))
-    np.testing.assert_allclose(np.diagonal(leader.outcome(given, rates).utility), utility, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.diagonal(leader.outcome(given, rates).utility), utility, rtol=1e-6
+    )
     assert np.all(utility >= by_grid - 1e-5 * np.abs(by_grid))
     assert np.any(utility > by_grid * (1 + 1e-5))  # and somewhere between the grid's points
 
@@ -78,7 +89,9 @@ def test_own_optimum_among_very_many():
         rates, _ = own_optima(problem_of(given), jnp.asarray(agents), jnp.array([0.0]))
     line = np.linspace(0, 0.99, 199)[:, None]
     found = leader.outcome(given, np.asarray(rates)).utility
-    best = np.max([leader.outcome(given, part).utility[:, agents] for part in np.split(line, 199)], axis=0).max(axis=0)
+    best = np.max(
+        [leader.outcome(given, part).utility[:, agents] for part in np.split(line, 199)], axis=0
+    ).max(axis=0)
     for i, agent in enumerate(agents):
         assert found[i, agent] >= best[i] - 1e-4 * abs(best[i])
 
@@ -89,7 +102,9 @@ def test_own_optimum_pays_for_the_floor_or_says_that_it_cannot():
         rates, utility = own_optima(problem_of(given), jnp.arange(6), jnp.asarray(THREE))
         assert np.all(leader.outcome(given.but(floor=None), np.asarray(rates)).rebate >= -1e-3)
         assert np.all(np.isfinite(utility))
-        _, utility = own_optima(problem_of(given.but(spending=1e7)), jnp.arange(6), jnp.asarray(THREE))
+        _, utility = own_optima(
+            problem_of(given.but(spending=1e7)), jnp.arange(6), jnp.asarray(THREE)
+        )
     assert np.all(np.asarray(utility) == -np.inf)
 
 
@@ -101,8 +116,13 @@ def test_an_own_optimum_is_worth_what_a_voter_says_of_it(n):
     owned = Endowment(20 * given.skill, 8 * given.skill)
     with strict(True, nans=True):
         problem = dataclasses.replace(without, endowment=jax.tree.map(jnp.asarray, owned))
-        (rates, utility), (plain, less) = (own_optima(p, agents, jnp.asarray(THREE)) for p in (problem, without))
-        voted, of_work = (np.asarray(valuations(p, jnp.asarray(THREE), rates))[:, agents] for p in (problem, without))
+        (rates, utility), (plain, less) = (
+            own_optima(p, agents, jnp.asarray(THREE)) for p in (problem, without)
+        )
+        voted, of_work = (
+            np.asarray(valuations(p, jnp.asarray(THREE), rates))[:, agents]
+            for p in (problem, without)
+        )
     np.testing.assert_array_equal(rates, plain)
     np.testing.assert_allclose(utility, np.diagonal(voted), rtol=1e-12)
     np.testing.assert_allclose(less, np.diagonal(of_work), rtol=1e-12)
@@ -129,14 +149,27 @@ def test_nominees_are_drawn_by_weight_without_replacement():
     weights, may = np.array([1.0, 2.0, 4.0, 3.0, 5.0]), np.array([True, True, True, True, False])
     with strict(False):
         keys = jax.random.split(jax.random.key(0), 4000)
-        first = jax.vmap(lambda k: nominate(jnp.asarray(weights, jnp.float32), jnp.asarray(may), jnp.asarray(NOBODY), 2, k))(keys)
-        led = jax.vmap(lambda k: nominate(jnp.asarray(weights, jnp.float32), jnp.asarray(may), jnp.asarray(3), 5, k))(keys[:50])
+        first = jax.vmap(
+            lambda k: nominate(
+                jnp.asarray(weights, jnp.float32), jnp.asarray(may), jnp.asarray(NOBODY), 2, k
+            )
+        )(keys)
+        led = jax.vmap(
+            lambda k: nominate(
+                jnp.asarray(weights, jnp.float32), jnp.asarray(may), jnp.asarray(3), 5, k
+            )
+        )(keys[:50])
     first, led = np.asarray(first), np.asarray(led)
     assert np.all(first[:, 0] != first[:, 1])
     shares = np.bincount(first[:, 0], minlength=5) / 4000
     np.testing.assert_allclose(shares, [0.1, 0.2, 0.4, 0.3, 0], atol=0.025)
-    second = np.bincount(first[:, 1], minlength=5) / 4000  # given the first, among those who are left
-    expected = [sum(weights[i] / 10 * weights[j] / (10 - weights[i]) for i in range(4) if i != j) for j in range(4)]
+    second = (
+        np.bincount(first[:, 1], minlength=5) / 4000
+    )  # given the first, among those who are left
+    expected = [
+        sum(weights[i] / 10 * weights[j] / (10 - weights[i]) for i in range(4) if i != j)
+        for j in range(4)
+    ]
     np.testing.assert_allclose(second, [*expected, 0], atol=0.025)
     assert np.all(led[:, 0] == 3)
     assert np.all(led[:, 4] == NOBODY)  # four may stand
@@ -145,7 +178,9 @@ def test_nominees_are_drawn_by_weight_without_replacement():
 
 def test_an_incumbent_who_may_not_stand_is_not_asked():
     with strict(False):
-        found = nominate(jnp.ones(3), jnp.array([True, False, True]), jnp.asarray(1), 3, jax.random.key(1))
+        found = nominate(
+            jnp.ones(3), jnp.array([True, False, True]), jnp.asarray(1), 3, jax.random.key(1)
+        )
     assert sorted(found.tolist()) == [NOBODY, 0, 2]
 
 
@@ -169,12 +204,18 @@ def ballot_by_hand(method, values, stood):
 @PROPERTY
 @given(st.data(), st.sampled_from(METHODS))
 def test_ballots(data, method):
-    values = np.array(data.draw(st.permutations(range(12)))).reshape(4, 3) * 100.0  # 4 candidates, 3 voters
+    values = (
+        np.array(data.draw(st.permutations(range(12)))).reshape(4, 3) * 100.0
+    )  # 4 candidates, 3 voters
     stood = np.array(data.draw(st.lists(st.booleans(), min_size=4, max_size=4)))
     ties = np.zeros((4, 3), np.uint32)
     with strict(False):
-        found = marked(method, jnp.asarray(values, jnp.float32), jnp.asarray(stood), jnp.asarray(ties))
-    assert found.tolist() == [ballot_by_hand(method, values[:, i].tolist(), stood) for i in range(3)]
+        found = marked(
+            method, jnp.asarray(values, jnp.float32), jnp.asarray(stood), jnp.asarray(ties)
+        )
+    assert found.tolist() == [
+        ballot_by_hand(method, values[:, i].tolist(), stood) for i in range(3)
+    ]
 
 
 def test_who_thinks_all_the_same_votes_by_lot_and_approves_of_nobody():
@@ -256,10 +297,17 @@ def test_counting(data, method):
     voters, m = 7, 4
     values = np.array([data.draw(st.permutations(range(m))) for _ in range(voters)], float).T
     stood = np.array(data.draw(st.lists(st.booleans(), min_size=m, max_size=m)))
-    weights = np.array(data.draw(st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=voters, max_size=voters)))
+    weights = np.array(
+        data.draw(st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=voters, max_size=voters))
+    )
     abstains = np.array(data.draw(st.lists(st.booleans(), min_size=voters, max_size=voters)))
     with strict(False):
-        ballots = marked(method, jnp.asarray(values, jnp.float32), jnp.asarray(stood), jnp.zeros((m, voters), np.uint32))
+        ballots = marked(
+            method,
+            jnp.asarray(values, jnp.float32),
+            jnp.asarray(stood),
+            jnp.zeros((m, voters), np.uint32),
+        )
         ballots = jnp.where(jnp.asarray(abstains)[:, None], 0, ballots)
         args = ballots, jnp.asarray(weights, jnp.float32), jnp.asarray(stood)
         found = [counted(method, *args, jax.random.key(i)) for i in range(5)]
@@ -270,7 +318,9 @@ def test_counting(data, method):
     else:
         assert all(bool(f.tied) for f in found)
     if scores is not None:
-        np.testing.assert_allclose([float(found[0].scores[j]) for j in scores], list(scores.values()))
+        np.testing.assert_allclose(
+            [float(found[0].scores[j]) for j in scores], list(scores.values())
+        )
 
 
 # Where Tennessee's capital should be: a textbook example in which the methods disagree.
@@ -279,7 +329,8 @@ RANKINGS = {(1, 2, 4, 3): 42, (4, 1, 3, 2): 26, (4, 3, 2, 1): 15, (4, 3, 1, 2): 
 
 
 @pytest.mark.parametrize(
-    ("method", "winner"), [("plurality", "Memphis"), ("instant_runoff", "Knoxville"), ("borda", "Nashville")]
+    ("method", "winner"),
+    [("plurality", "Memphis"), ("instant_runoff", "Knoxville"), ("borda", "Nashville")],
 )
 def test_a_textbook_election(method, winner):
     ballots = np.array(list(RANKINGS), np.int8)
@@ -298,8 +349,12 @@ def test_a_tie_is_broken_by_a_fair_lot_that_the_key_decides():
     with strict(False):
         ballots, weights = jnp.eye(3, dtype=jnp.int8), jnp.ones(3)
         keys = jax.random.split(jax.random.key(5), 3000)
-        elected = jax.vmap(lambda k: count("plurality", ballots, weights, jnp.ones(3, bool), k).elected)(keys)
-        again = jax.vmap(lambda k: count("plurality", ballots, weights, jnp.ones(3, bool), k).elected)(keys)
+        elected = jax.vmap(
+            lambda k: count("plurality", ballots, weights, jnp.ones(3, bool), k).elected
+        )(keys)
+        again = jax.vmap(
+            lambda k: count("plurality", ballots, weights, jnp.ones(3, bool), k).elected
+        )(keys)
     np.testing.assert_array_equal(elected, again)
     shares = Counter(np.asarray(elected).tolist())
     assert all(abs(shares[j] / 3000 - 1 / 3) < 0.04 for j in range(3))
@@ -307,7 +362,9 @@ def test_a_tie_is_broken_by_a_fair_lot_that_the_key_decides():
 
 def test_who_sees_no_difference_approves_of_nobody():
     """Also where the mean of equal numbers is rounded to less than one of them."""
-    values = jnp.broadcast_to(np.random.default_rng(0).uniform(0, 1e5, 1000).astype(np.float32)[None], (5, 1000))
+    values = jnp.broadcast_to(
+        np.random.default_rng(0).uniform(0, 1e5, 1000).astype(np.float32)[None], (5, 1000)
+    )
     assert np.any(np.asarray(jnp.sum(values, 0) / 5 < values[0]))
     ballots = marked("approval", values, jnp.ones(5, bool), jnp.zeros((5, 1000)))
     assert not np.any(np.asarray(ballots))

@@ -32,7 +32,9 @@ def economy(n=200, seed=0):
 def test_welfare_weights_match_the_oracle(precision, kind, weighted, floor):
     z, _, w = economy()
     w = w if weighted else None
-    g = je.welfare_weights(kind, precision.array(z), None if w is None else precision.array(w), floor)
+    g = je.welfare_weights(
+        kind, precision.array(z), None if w is None else precision.array(w), floor
+    )
     assert g.dtype == precision.dtype
     np.testing.assert_allclose(g, oracle.welfare_weights(kind, z, w, floor), rtol=precision.rtol)
 
@@ -46,7 +48,9 @@ def test_welfare_weights_have_mean_one_and_never_rise_with_income(income, weight
     assert (np.diff(g[np.argsort(income)]) <= 1e-12).all()
     if kind != "utilitarian":
         low = 1.0 if kind == "paper_fixed" else floor
-        assert g.max() / g.min() == pytest.approx(max(income.max(), low) / max(income.min(), low), rel=1e-12)
+        assert g.max() / g.min() == pytest.approx(
+            max(income.max(), low) / max(income.min(), low), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -57,10 +61,14 @@ def test_social_and_paper_welfare_match_the_oracle(precision, weighted):
     survey = None if w is None else precision.array(w)
     tight = {"rtol": precision.rtol, "atol": precision.rtol * 30_000}
     np.testing.assert_allclose(
-        je.social_welfare(precision.array(u), precision.array(g), survey), oracle.social_welfare(u, g, w), **tight
+        je.social_welfare(precision.array(u), precision.array(g), survey),
+        oracle.social_welfare(u, g, w),
+        **tight,
     )
     np.testing.assert_allclose(
-        je.paper_welfare(precision.array(u), precision.array(z), survey), oracle.paper_welfare(u, z, w), **tight
+        je.paper_welfare(precision.array(u), precision.array(z), survey),
+        oracle.paper_welfare(u, z, w),
+        **tight,
     )
     np.testing.assert_allclose(je.rawlsian_welfare(precision.array(u)), min(u), rtol=1e-6)
 
@@ -71,24 +79,38 @@ def test_atkinson_matches_the_oracle(precision, epsilon, weighted):
     _, u, w = economy(seed=2)
     u = np.concatenate([u[1:], [5e8]])  # one very rich person: nothing may overflow
     w = w if weighted else None
-    got = je.atkinson_welfare(precision.array(u), epsilon, None if w is None else precision.array(w))
+    got = je.atkinson_welfare(
+        precision.array(u), epsilon, None if w is None else precision.array(w)
+    )
     assert got.dtype == precision.dtype
-    np.testing.assert_allclose(got, oracle.atkinson(u, epsilon, w), rtol=1e-10 if precision.x64 else 2e-4)
+    np.testing.assert_allclose(
+        got, oracle.atkinson(u, epsilon, w), rtol=1e-10 if precision.x64 else 2e-4
+    )
 
 
 @PROPERTY
-@given(u=hnp.arrays(float, 6, elements=st.floats(1, 1e6)), epsilon=st.floats(0, 5), scale=st.floats(0.1, 10))
+@given(
+    u=hnp.arrays(float, 6, elements=st.floats(1, 1e6)),
+    epsilon=st.floats(0, 5),
+    scale=st.floats(0.1, 10),
+)
 def test_atkinson_lies_between_the_poorest_and_the_mean_and_scales(u, epsilon, scale):
     a = float(je.atkinson_welfare(u, epsilon, floor=0.5))
     assert u.min() * (1 - 1e-8) <= a <= u.mean() * (1 + 1e-8)
-    assert float(je.atkinson_welfare(scale * u, epsilon, floor=0.5 * scale)) == pytest.approx(scale * a, rel=1e-7)
+    assert float(je.atkinson_welfare(scale * u, epsilon, floor=0.5 * scale)) == pytest.approx(
+        scale * a, rel=1e-7
+    )
     assert float(je.atkinson_welfare(u, epsilon + 0.5, floor=0.5)) <= a * (1 + 1e-8)
 
 
 def test_atkinson_of_equal_incomes_is_that_income_and_the_floor_holds():
     for epsilon in (0.0, 0.7, 1.0, 3.0):
-        np.testing.assert_allclose(je.atkinson_welfare(np.full(5, 20_000.0), epsilon), 20_000, rtol=1e-12)
-        np.testing.assert_allclose(je.atkinson_welfare(np.array([-50.0, 0.0, 9_000.0]), epsilon), 10_000, rtol=1e-12)
+        np.testing.assert_allclose(
+            je.atkinson_welfare(np.full(5, 20_000.0), epsilon), 20_000, rtol=1e-12
+        )
+        np.testing.assert_allclose(
+            je.atkinson_welfare(np.array([-50.0, 0.0, 9_000.0]), epsilon), 10_000, rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("kind", ["inverse_income", "rawlsian", "atkinson", "utilitarian"])
@@ -110,14 +132,18 @@ def test_one_callable_for_all_kinds_over_cohorts(kind):
     other_order = {"ant": u[20:], "zebra": u[:20]}
     for utility in (split(u), other_order):
         np.testing.assert_allclose(welfare(utility), expected, rtol=1e-10)
-        np.testing.assert_allclose(jax.jit(lambda s, u: s(u))(welfare, utility), expected, rtol=1e-10)
+        np.testing.assert_allclose(
+            jax.jit(lambda s, u: s(u))(welfare, utility), expected, rtol=1e-10
+        )
 
 
 def test_effective_sample_size():
     assert float(je.effective_sample_size(np.ones(7))) == pytest.approx(7)
     assert float(je.effective_sample_size(np.array([1.0, 0, 0, 0]))) == pytest.approx(1)
     g, w = np.array([1.0, 2.0, 0.5]), np.array([1.0, 0.25, 4.0])
-    assert float(je.effective_sample_size(g, w)) == pytest.approx((1 + 0.5 + 2) ** 2 / (1 + 0.25 + 4))
+    assert float(je.effective_sample_size(g, w)) == pytest.approx(
+        (1 + 0.5 + 2) ** 2 / (1 + 0.25 + 4)
+    )
 
 
 # Gini
@@ -164,7 +190,9 @@ def test_gini_of_a_million_in_single_precision():
     exact = (2 * np.arange(1, 1_000_001) - 1_000_001) @ ordered / (1_000_000 * ordered.sum())
     with strict(False):
         assert float(je.gini(x)) == pytest.approx(exact, abs=1e-5)
-        assert float(je.gini(x, np.full(1_000_000, np.float32(0.7)))) == pytest.approx(exact, abs=1e-5)
+        assert float(je.gini(x, np.full(1_000_000, np.float32(0.7)))) == pytest.approx(
+            exact, abs=1e-5
+        )
 
 
 @pytest.mark.parametrize(

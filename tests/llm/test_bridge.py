@@ -65,7 +65,14 @@ def transcript(tmp_path):
 
 def bridge(engine, transcript, retries=2, seed=0, **options):
     served = Served(engine)
-    return Bridge({"llm": served, "planner": served}, transcript, seed=seed, sampling=Sampling(), retries=retries, **options)
+    return Bridge(
+        {"llm": served, "planner": served},
+        transcript,
+        seed=seed,
+        sampling=Sampling(),
+        retries=retries,
+        **options,
+    )
 
 
 def settings(**llm):
@@ -102,14 +109,22 @@ def test_one_agents_failure_never_touches_another(transcript):
         (70, "repaired", 1),
         (50, "ok", 1),
     ]
-    assert b.accounts["llm", "labor"].statuses == {"ok": 2, "fallback": 2, "retried": 1, "repaired": 1}
+    assert b.accounts["llm", "labor"].statuses == {
+        "ok": 2,
+        "fallback": 2,
+        "retried": 1,
+        "repaired": 1,
+    }
     # only the unusable were asked again: 6, then 2, then 1
     assert [r.draw.attempt for r in engine.asked] == [0] * 6 + [1] * 2 + [2]
     assert b.usage.calls == 9
     assert b.usage.fallbacks == 2
     assert b.usage.prompt_tokens == 100 * 8  # an error has no usage
     stored = transcript.get_decisions(seed=0, kind="labor", year=0, day=0, cohort="llm")
-    assert {agent: (d.status, json.loads(d.decision)) for agent, d in stored.items()}[1] == ("fallback", 20)
+    assert {agent: (d.status, json.loads(d.decision)) for agent, d in stored.items()}[1] == (
+        "fallback",
+        20,
+    )
 
 
 def test_a_retry_says_what_was_wrong(transcript):
@@ -192,24 +207,37 @@ class DayOutcome:
 
 def test_llm_workers_decide_remember_and_fall_back(transcript):
     skill = np.array([100.0, 200.0])
-    cohort = Cohort(skill, np.ones(2), je.Preferences.annualised(max_hours=60.0), skill * 30, np.ones(2), "llm")
+    cohort = Cohort(
+        skill, np.ones(2), je.Preferences.annualised(max_hours=60.0), skill * 30, np.ones(2), "llm"
+    )
     engine = by_agent(lambda agent, attempt: '{"hours":50}' if agent == 0 else "no")
     workers = LLMWorkers(bridge(engine, transcript, retries=0), {"llm": cohort}, settings())
     schedule = je.TaxSchedule.flat(0.3)
-    np.testing.assert_array_equal(workers.decide(0, 0, schedule, 0.0)["llm"], [50, 40])  # 40 until a first answer
-    workers.observe(0, 0, {"llm": DayOutcome(np.array([50.0, 40.0]), skill * 50, skill, 5.0, skill)}, 0.0)
+    np.testing.assert_array_equal(
+        workers.decide(0, 0, schedule, 0.0)["llm"], [50, 40]
+    )  # 40 until a first answer
+    workers.observe(
+        0, 0, {"llm": DayOutcome(np.array([50.0, 40.0]), skill * 50, skill, 5.0, skill)}, 0.0
+    )
     workers.decide(0, 1, schedule, 5.0)
-    assert "Year 1 day 1: 50 hours, income 5,000, tax 100, rebate 5, utility 100" in engine.asked[-2].messages[1].content
+    assert (
+        "Year 1 day 1: 50 hours, income 5,000, tax 100, rebate 5, utility 100"
+        in engine.asked[-2].messages[1].content
+    )
     assert engine.asked[-2].schema["properties"]["hours"]["enum"] == [0, 10, 20, 30, 40, 50, 60]
 
 
 def test_llm_planner_moves_rates_and_keeps_them_on_failure(transcript):
     schedule = je.TaxSchedule.three_bracket([0.1, 0.5, 0.95])
     answers = iter(['{"changes":[-20,10,20]}', "no", "no", "no"])
-    planner = LLMPlanner(bridge(ScriptedEngine(lambda request: Completion(next(answers))), transcript), settings())
+    planner = LLMPlanner(
+        bridge(ScriptedEngine(lambda request: Completion(next(answers))), transcript), settings()
+    )
     state = planner.init(PlannerContext(schedule, 3), None)
     three = np.array([0.5, 0.3, 0.2])
-    seen = YearObservation(0, 3, schedule, 10.0, 40.0, 50_000.0, 9_000.0, three, three * 1e5, three * 1e5)
+    seen = YearObservation(
+        0, 3, schedule, 10.0, 40.0, 50_000.0, 9_000.0, three, three * 1e5, three * 1e5
+    )
     moved, state = planner.propose(state, seen, None)
     np.testing.assert_allclose(moved.rates, [0.0, 0.6, 1.0])
     kept, state = planner.propose(state, replace(seen, year=1, schedule=moved, welfare=5.0), None)
@@ -228,7 +256,9 @@ def test_keys_are_of_one_json_object(text, number, temperature, schema):
     """Put together from parts, the hashed text is still what the json module writes of the whole."""
     text = text.encode(errors="ignore").decode()
     draw = Draw(number, "labor", number, 3, text, number)
-    request = Request((Message("system", text), Message("user", text * 2)), schema, Sampling(temperature), draw)
+    request = Request(
+        (Message("system", text), Message("user", text * 2)), schema, Sampling(temperature), draw
+    )
     identity = {"model": text, "engine": "x"}
     content = {
         "identity": identity,
@@ -242,8 +272,12 @@ def test_keys_are_of_one_json_object(text, number, temperature, schema):
 
 
 @pytest.mark.parametrize("breaks", ["llm", "big"])
-@pytest.mark.parametrize("error", [Interrupted(signal.SIGINT), EngineError("gone")], ids=["interrupted", "dead"])
-def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(error, breaks, transcript):
+@pytest.mark.parametrize(
+    "error", [Interrupted(signal.SIGINT), EngineError("gone")], ids=["interrupted", "dead"]
+)
+def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(
+    error, breaks, transcript
+):
     """Two engines at work: an interruption or a death of the one does not wait for a hundred answers of the other, which is not
     started again when it dies of the same."""
     begun = threading.Event()
@@ -268,7 +302,9 @@ def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(error,
     asked = Bridge(served, transcript, seed=0, sampling=Sampling(), retries=0)
     seen = {breaks: observations(1), working: observations(100)}
     with pytest.raises(type(error), match=str(error)):
-        asked.decide(Labor(), [replace(o, cohort=cohort) for cohort in ("llm", "big") for o in seen[cohort]])
+        asked.decide(
+            Labor(), [replace(o, cohort=cohort) for cohort in ("llm", "big") for o in seen[cohort]]
+        )
     assert 1 <= len(other.asked) <= 2
     assert transcript.counts().requests == asked.usage.calls == 1  # what was paid for is kept
 
@@ -288,9 +324,15 @@ def test_an_interruption_leaves_the_answers_that_came(transcript):
 
     other = ScriptedEngine(slow)
     asked = Bridge(
-        {"llm": Served(ScriptedEngine(broken)), "big": Served(other)}, transcript, seed=0, sampling=Sampling(), retries=0
+        {"llm": Served(ScriptedEngine(broken)), "big": Served(other)},
+        transcript,
+        seed=0,
+        sampling=Sampling(),
+        retries=0,
     )
     with pytest.raises(Interrupted):
-        asked.decide(Labor(), [*observations(1), *(replace(o, cohort="big") for o in observations(100))])
+        asked.decide(
+            Labor(), [*observations(1), *(replace(o, cohort="big") for o in observations(100))]
+        )
     assert 1 <= len(other.asked) < 50
     assert transcript.counts().requests == asked.usage.calls == len(other.asked)

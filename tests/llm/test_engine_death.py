@@ -60,9 +60,13 @@ def engines(run: subprocess.Popen) -> list[psutil.Process]:
     with suppress(psutil.Error):
         for child in psutil.Process(run.pid).children():
             with suppress(psutil.Error):
-                if child.name().startswith("VLLM") or any("spawn_main" in part for part in child.cmdline()):
+                if child.name().startswith("VLLM") or any(
+                    "spawn_main" in part for part in child.cmdline()
+                ):
                     found.append(child)
-    return [child for child in found if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    return [
+        child for child in found if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def wait_for(run: subprocess.Popen, condition: Callable[[], bool]) -> None:
@@ -89,7 +93,8 @@ def told(out: Path) -> list[Conversation]:
     draws = [(c["kind"], c["year"], c["day"], c["cohort"], c["agent"]) for c in conversations]
     assert len({c["key"] for c in conversations}) == len(conversations)
     assert all(
-        sorted(c["attempt"] for c, d in zip(conversations, draws, strict=True) if d == draw) == list(range(count))
+        sorted(c["attempt"] for c, d in zip(conversations, draws, strict=True) if d == draw)
+        == list(range(count))
         for draw, count in Counter(draws).items()
     )
     return conversations
@@ -110,12 +115,18 @@ def test_an_engine_killed_once_is_started_again(started: tuple[subprocess.Popen,
     assert sum(usage["statuses"].values()) == WORKERS * DAYS * YEARS + YEARS - 1
     assert usage["calls"] == len(conversations) == sum(run.years["llm_calls"].to_pylist())
     assert usage["completion_tokens"] == sum(c["usage"]["completion_tokens"] for c in conversations)
-    decided = {(c["kind"], c["year"], c["day"], c["agent"]) for c in conversations if c["decision"] is not None}
+    decided = {
+        (c["kind"], c["year"], c["day"], c["agent"])
+        for c in conversations
+        if c["decision"] is not None
+    }
     assert len(decided) == sum(usage["statuses"].values())
 
 
 @pytest.mark.parametrize("after", [0.0, 3.0])
-def test_an_engine_that_dies_at_every_start_ends_the_run(started: tuple[subprocess.Popen, Path], after: float) -> None:
+def test_an_engine_that_dies_at_every_start_ends_the_run(
+    started: tuple[subprocess.Popen, Path], after: float
+) -> None:
     """after: seconds that each engine but the first may live: fewer than a start takes."""
     process, out = started
     wait_for(process, lambda: (out / "years.parquet" / "part-00000000.parquet").exists())
@@ -139,5 +150,7 @@ def test_an_engine_that_dies_at_every_start_ends_the_run(started: tuple[subproce
     assert run.manifest["status"] == "failed"
     assert run.manifest["error"] in ours[0]
     assert run.years.num_rows >= 1
-    labor = Counter((c["year"], c["day"]) for c in told(out) if c["kind"] == "labor" and c["attempt"] == 0)
+    labor = Counter(
+        (c["year"], c["day"]) for c in told(out) if c["kind"] == "labor" and c["attempt"] == 0
+    )
     assert all(labor[0, day] == WORKERS for day in range(DAYS))

@@ -49,7 +49,9 @@ ASKED: dict[str, tuple[DecisionKind[Any, Any], Any]] = {
     "plan_7": (Plan(), plan(7)),
     "satisfaction": (
         Satisfaction(),
-        SatisfactionObservation(0, 2, "llm", 0, (Bracket(0, 0.3),), 100.0, "", 40, 4e4, 1e4, 5e3, satisfied=False),
+        SatisfactionObservation(
+            0, 2, "llm", 0, (Bracket(0, 0.3),), 100.0, "", 40, 4e4, 1e4, 5e3, satisfied=False
+        ),
     ),
     "persona": (DescribePersona(), PersonaObservation("llm", 0, "You are a welder.")),
 }
@@ -101,10 +103,49 @@ def test_real_replies() -> None:
 Damage = Callable[[random.Random, str], str]
 
 VALUES = (
-    *("-1", "1e999", "-1e999", "NaN", "-Infinity", "1e-400", "40.5", "4_0", "٤٠", "0x28", "1e1", "-0", "-0.0", "", "+40"),
+    *(
+        "-1",
+        "1e999",
+        "-1e999",
+        "NaN",
+        "-Infinity",
+        "1e-400",
+        "40.5",
+        "4_0",
+        "٤٠",
+        "0x28",
+        "1e1",
+        "-0",
+        "-0.0",
+        "",
+        "+40",
+    ),
     *("9" * 309, "-" + "9" * 400, "9" * 5000, "0." + "0" * 400 + "1"),
-    *('"40"', '"nan"', '"-inf"', '"1e999"', '"4_0"', f'"{"9" * 5000}"', '"yes"', '"NO "', '""', '"\\ud83d"', '"\\u0000"', "'40'"),
-    *("true", "null", "[]", "[40]", '{"hours":40}', "[[[0]]]", '{"a":{"b":[null]}}', "[10,10,10]", "[10," * 50 + "0" + "]" * 50),
+    *(
+        '"40"',
+        '"nan"',
+        '"-inf"',
+        '"1e999"',
+        '"4_0"',
+        f'"{"9" * 5000}"',
+        '"yes"',
+        '"NO "',
+        '""',
+        '"\\ud83d"',
+        '"\\u0000"',
+        "'40'",
+    ),
+    *(
+        "true",
+        "null",
+        "[]",
+        "[40]",
+        '{"hours":40}',
+        "[[[0]]]",
+        '{"a":{"b":[null]}}',
+        "[10,10,10]",
+        "[10," * 50 + "0" + "]" * 50,
+    ),
 )
 JUNK = (
     "\u202e",
@@ -127,13 +168,34 @@ JUNK = (
     "]",
 )
 AROUND = (
-    *("Sure! {}", "{}\nI hope this helps.", "```json\n{}\n```", "```\n{}", "<think>{{}}</think>{}", "[{}]", '{{"answer": {}}}'),
-    *("{}{}", "{},{}", '"{}"', "\ufeff{}", "{{{}}}", "{} or {{}}", 'x = {};\n{{"hours": 10}}', "/* {{ */ {}"),
+    *(
+        "Sure! {}",
+        "{}\nI hope this helps.",
+        "```json\n{}\n```",
+        "```\n{}",
+        "<think>{{}}</think>{}",
+        "[{}]",
+        '{{"answer": {}}}',
+    ),
+    *(
+        "{}{}",
+        "{},{}",
+        '"{}"',
+        "\ufeff{}",
+        "{{{}}}",
+        "{} or {{}}",
+        'x = {};\n{{"hours": 10}}',
+        "/* {{ */ {}",
+    ),
 )
 
 
 def cut(draw: random.Random, text: str) -> str:
-    return text[: draw.randrange(len(text) + 1)] if draw.random() < 0.7 else text[draw.randrange(len(text) + 1) :]
+    return (
+        text[: draw.randrange(len(text) + 1)]
+        if draw.random() < 0.7
+        else text[draw.randrange(len(text) + 1) :]
+    )
 
 
 def flip(draw: random.Random, text: str) -> str:
@@ -148,7 +210,11 @@ def swap(draw: random.Random, text: str) -> str:
     at = draw.randrange(len(text) + 1)
     return (
         text[:at]
-        + chr(draw.choice((draw.randrange(32, 127), draw.randrange(0xD800), draw.randrange(0x1F300, 0x1F600))))
+        + chr(
+            draw.choice(
+                (draw.randrange(32, 127), draw.randrange(0xD800), draw.randrange(0x1F300, 0x1F600))
+            )
+        )
         + text[at + 1 :]
     )
 
@@ -181,7 +247,9 @@ def repeat_key(draw: random.Random, text: str) -> str:
 
 
 def rename_key(draw: random.Random, text: str) -> str:
-    name = draw.choice(("Hours", "hours ", "h\\u006furs", "changes", "satisfied", "persona", "", "__class__"))
+    name = draw.choice(
+        ("Hours", "hours ", "h\\u006furs", "changes", "satisfied", "persona", "", "__class__")
+    )
     return re.sub(r'"\w+"\s*:', lambda _: f'"{name}":', text, count=1)
 
 
@@ -191,19 +259,37 @@ def surround(draw: random.Random, text: str) -> str:
 
 
 def nest(draw: random.Random, text: str) -> str:
-    opening, closing = draw.choice((("[", "]"), ('{"a":', "}"), ('[{"":', "}]"), ("{", "}"), ('{"', '"}')))
+    opening, closing = draw.choice(
+        (("[", "]"), ('{"a":', "}"), ('[{"":', "}]"), ("{", "}"), ('{"', '"}'))
+    )
     depth = draw.choice((3, 60, 150, 985, 10_000))
     deep = opening * depth + draw.choice(("", "1", text)) + closing * draw.choice((0, depth))
     return deep if draw.random() < 0.5 else text.replace("}", f',"x":{deep}}}', 1)
 
 
 def pad(draw: random.Random, text: str) -> str:
-    padding = draw.choice((" ", "\n", "x", "{", "\\", '"', "9", "{}", "é", '{"hours":40}')) * 1_000_000
-    return draw.choice((padding + text, text + padding, text.replace(":", ":" + padding, 1)))[:1_000_000]
+    padding = (
+        draw.choice((" ", "\n", "x", "{", "\\", '"', "9", "{}", "é", '{"hours":40}')) * 1_000_000
+    )
+    return draw.choice((padding + text, text + padding, text.replace(":", ":" + padding, 1)))[
+        :1_000_000
+    ]
 
 
 DAMAGES: tuple[Damage, ...] = (
-    *(cut, flip, swap, repeat, drop, insert, replace_value, replace_value, repeat_key, rename_key, surround),
+    *(
+        cut,
+        flip,
+        swap,
+        repeat,
+        drop,
+        insert,
+        replace_value,
+        replace_value,
+        repeat_key,
+        rename_key,
+        surround,
+    ),
 )
 GROSS: tuple[Damage, ...] = (nest, pad)
 
@@ -226,7 +312,9 @@ def test_damaged_replies() -> None:
     assert 800 < usable < 9_000
 
 
-@pytest.mark.parametrize("damage", [*dict.fromkeys(DAMAGES), *GROSS], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(
+    "damage", [*dict.fromkeys(DAMAGES), *GROSS], ids=lambda damage: damage.__name__
+)
 def test_every_damage_to_a_plain_answer(damage: Damage) -> None:
     answers = {
         "labor": '{"hours": 40}',
@@ -242,11 +330,20 @@ def test_every_damage_to_a_plain_answer(damage: Damage) -> None:
 @pytest.mark.parametrize("name", ASKED)
 def test_no_depth_is_too_much(name: str) -> None:
     """Near the recursion limit, too, where a decoder may still read what an encoder or a comparison cannot."""
-    field = {"labor": "hours", "satisfaction": "satisfied", "persona": "persona"}.get(name, "changes")
+    field = {"labor": "hours", "satisfaction": "satisfied", "persona": "persona"}.get(
+        name, "changes"
+    )
     for depth in (150, 3_000, 10_000, *range(880, 1_000)):
         lists = "[" * depth + "]" * depth
         objects = '{"a":' * depth + "1" + "}" * depth
-        for text in (lists, objects, f'{{"{field}":{lists}}}', f'{{"{field}":{lists}}}' * 2, '{"a":' * depth, '[{"a":' * depth):
+        for text in (
+            lists,
+            objects,
+            f'{{"{field}":{lists}}}',
+            f'{{"{field}":{lists}}}' * 2,
+            '{"a":' * depth,
+            '[{"a":' * depth,
+        ):
             assert read(name, text) is None
         read(name, f'{{"hours":40,"satisfied":true,"persona":"me","changes":[0,0,0],"x":{lists}}}')
 
@@ -255,7 +352,9 @@ def test_numbers_beyond_a_float_and_half_characters() -> None:
     for digits in (308, 309, 4300, 4301):
         assert read("labor", f'{{"hours": {"9" * digits}}}') is None
         assert read("plan_3", f'{{"changes": [0, 0, -{"9" * digits}]}}') is None
-    assert read("persona", '{"persona": "You \\ud83d weld."}') == Parsed("You ? weld.", repaired=True)
+    assert read("persona", '{"persona": "You \\ud83d weld."}') == Parsed(
+        "You ? weld.", repaired=True
+    )
     assert read("persona", '{"persona": "You \\ud83d\\ude42 weld."}') == Parsed("You 🙂 weld.")
 
 
@@ -263,29 +362,50 @@ def test_numbers_beyond_a_float_and_half_characters() -> None:
 
 FIELDS = ("hours", "changes", "satisfied", "persona", "reasoning")
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from((40, -20, "yes", 10**310)),
-    lambda inner: st.lists(inner, max_size=7) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from((40, -20, "yes", 10**310)),
+    lambda inner: (
+        st.lists(inner, max_size=7)
+        | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 
 
 @settings(deadline=None, max_examples=300)
-@given(NAMES, st.text() | JSON.map(json.dumps) | st.tuples(st.text(), JSON.map(json.dumps), st.text()).map("".join))
+@given(
+    NAMES,
+    st.text()
+    | JSON.map(json.dumps)
+    | st.tuples(st.text(), JSON.map(json.dumps), st.text()).map("".join),
+)
 def test_anything_at_all(name: str, text: str) -> None:
     read(name, text)
 
 
-LINES = st.text(st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=40)
+LINES = st.text(
+    st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=40
+)
 ANSWERS = st.one_of(
     st.tuples(st.just("labor"), st.sampled_from(HOURS).map(lambda hours: {"hours": hours})),
     *(
         st.tuples(
-            st.just(f"plan_{n}"), st.lists(st.sampled_from(changes()), min_size=n, max_size=n).map(lambda c: {"changes": c})
+            st.just(f"plan_{n}"),
+            st.lists(st.sampled_from(changes()), min_size=n, max_size=n).map(
+                lambda c: {"changes": c}
+            ),
         )
         for n in (3, 7)
     ),
     st.tuples(st.just("satisfaction"), st.booleans().map(lambda yes: {"satisfied": yes})),
-    st.tuples(st.just("persona"), st.lists(LINES, min_size=1, max_size=4).map(lambda words: {"persona": " ".join(words)})),
+    st.tuples(
+        st.just("persona"),
+        st.lists(LINES, min_size=1, max_size=4).map(lambda words: {"persona": " ".join(words)}),
+    ),
 )
 SPACE = st.text(" \t\r\n", max_size=3)
 
@@ -313,9 +433,15 @@ def test_a_right_answer_in_any_style_is_itself(
     thought = {} if reasoning is None else {"reasoning": reasoning}
     whole = {**given_, **thought} if reasoning_last else {**thought, **given_}
     separators = ("," + colon[0], colon[0] + ":" + colon[1])
-    text = around[0] + json.dumps(whole, ensure_ascii=escaped, indent=indent, separators=separators) + around[1]
+    text = (
+        around[0]
+        + json.dumps(whole, ensure_ascii=escaped, indent=indent, separators=separators)
+        + around[1]
+    )
     (value,) = given_.values()
-    assert read(name, text) == Parsed(tuple(value) if isinstance(value, list) else value, repaired=False)
+    assert read(name, text) == Parsed(
+        tuple(value) if isinstance(value, list) else value, repaired=False
+    )
 
 
 # --- (d) through the bridge: everybody's decision is its own
@@ -331,7 +457,11 @@ def expected(name: str, texts: Sequence[str]) -> tuple[Any, str, int]:
     for attempt, text in enumerate(texts):
         parsed = read(name, text)
         if parsed is not None:
-            return parsed.value, "retried" if attempt else "repaired" if parsed.repaired else "ok", attempt + 1
+            return (
+                parsed.value,
+                "retried" if attempt else "repaired" if parsed.repaired else "ok",
+                attempt + 1,
+            )
     kind, observation = ASKED[name]
     return kind.fallback(observation), "fallback", len(texts)
 
@@ -348,18 +478,33 @@ def test_every_agent_gets_what_its_own_reply_said(name: str, seed: int, tmp_path
         own = random.Random(f"{seed} {draw.agent} {draw.attempt}")
         assert (draw.agent, draw.attempt) not in said
         text = said[draw.agent, draw.attempt] = damaged(own, own.choice(texts), gross=0.02)
-        return Completion(text, own.choice(("stop", "length")), Usage(own.randrange(500), 0, own.randrange(100)))
+        return Completion(
+            text, own.choice(("stop", "length")), Usage(own.randrange(500), 0, own.randrange(100))
+        )
 
     transcript = Transcript(tmp_path / "transcript.sqlite")
-    bridge = Bridge({"llm": Served(ScriptedEngine(reply))}, transcript, seed=seed, sampling=Sampling(), retries=retries)
+    bridge = Bridge(
+        {"llm": Served(ScriptedEngine(reply))},
+        transcript,
+        seed=seed,
+        sampling=Sampling(),
+        retries=retries,
+    )
     asked = crowd(name, 80)
     decisions = bridge.decide(kind, asked)
     conversations = list(transcript.conversations())
-    stored = transcript.get_decisions(seed=seed, kind=kind.name, year=asked[0].year, day=asked[0].day, cohort="llm")
+    stored = transcript.get_decisions(
+        seed=seed, kind=kind.name, year=asked[0].year, day=asked[0].day, cohort="llm"
+    )
     transcript.close()
 
-    replies_of = [[said[i, attempt] for attempt in range(retries + 1) if (i, attempt) in said] for i in range(len(asked))]
-    assert [(d.value, d.status, d.attempts) for d in decisions] == [expected(name, own) for own in replies_of]
+    replies_of = [
+        [said[i, attempt] for attempt in range(retries + 1) if (i, attempt) in said]
+        for i in range(len(asked))
+    ]
+    assert [(d.value, d.status, d.attempts) for d in decisions] == [
+        expected(name, own) for own in replies_of
+    ]
     assert [d.attempts for d in decisions] == list(map(len, replies_of))
     account = bridge.accounts["llm", kind.name]
     assert account.statuses == Counter(d.status for d in decisions)

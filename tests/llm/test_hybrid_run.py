@@ -32,7 +32,14 @@ def conversations(run):
 @pytest.mark.engine
 def test_everything_is_on_disk(run):
     assert {p.name for p in run.path.iterdir() if not p.name.startswith("transcript.sqlite-")} == {
-        *("agents.parquet", "checkpoints", "config.yaml", "manifest.json", "transcript.sqlite", "years.parquet")
+        *(
+            "agents.parquet",
+            "checkpoints",
+            "config.yaml",
+            "manifest.json",
+            "transcript.sqlite",
+            "years.parquet",
+        )
     }
     assert run.manifest["status"] == "complete"
     assert set(run.manifest["models"]) == {"llm", "planner"}
@@ -51,12 +58,20 @@ def test_the_counts_add_up(run, conversations):
     assert sum(usage["by_kind"]["satisfaction"].values()) == 4 * 3
     assert sum(usage["statuses"].values()) == 38
     for account in usage["by_cohort"]:
-        told = [c for c in conversations if (c["cohort"], c["kind"]) == (account["cohort"], account["kind"])]
+        told = [
+            c
+            for c in conversations
+            if (c["cohort"], c["kind"]) == (account["cohort"], account["kind"])
+        ]
         assert account["calls"] == len(told)
         assert account["prompt_tokens"] == sum(c["usage"]["prompt_tokens"] for c in told)
     assert usage["calls"] == len(conversations) == sum(run.years["llm_calls"].to_pylist())
     for column in ("prompt_tokens", "completion_tokens"):
-        assert usage[column] == sum(c["usage"][column] for c in conversations) == sum(run.years[column].to_pylist())
+        assert (
+            usage[column]
+            == sum(c["usage"][column] for c in conversations)
+            == sum(run.years[column].to_pylist())
+        )
     assert sum(run.years["llm_fallbacks"].to_pylist()) == usage["statuses"].get("fallback", 0)
     assert usage["cached_tokens"] > 0
 
@@ -67,18 +82,27 @@ def test_what_the_model_said_is_what_was_done(run, conversations):
     transcript = Transcript(run.path / "transcript.sqlite", read_only=True)
     agents = run.agents.to_pylist()
     for year in range(3):
-        days = [transcript.get_decisions(seed=0, kind="labor", year=year, day=day, cohort="llm") for day in range(2)]
+        days = [
+            transcript.get_decisions(seed=0, kind="labor", year=year, day=day, cohort="llm")
+            for day in range(2)
+        ]
         said = [np.mean([json.loads(day[agent].decision) for day in days]) for agent in range(4)]
         done = [row["hours"] for row in agents if row["year"] == year and row["cohort"] == "llm"]
         np.testing.assert_allclose(done, said)
-        judged = transcript.get_decisions(seed=0, kind="satisfaction", year=year, day=0, cohort="llm")
-        flags = [row["satisfied"] for row in agents if row["year"] == year and row["cohort"] == "llm"]
+        judged = transcript.get_decisions(
+            seed=0, kind="satisfaction", year=year, day=0, cohort="llm"
+        )
+        flags = [
+            row["satisfied"] for row in agents if row["year"] == year and row["cohort"] == "llm"
+        ]
         assert flags == [json.loads(judged[agent].decision) for agent in range(4)]
     rates = np.array([[row[f"rate_{k}"] for k in range(7)] for row in run.years.to_pylist()])
     for year in (1, 2):
         plan = transcript.get_decisions(seed=0, kind="plan", year=year, day=0, cohort="planner")[0]
         np.testing.assert_allclose(
-            rates[year], np.clip(rates[year - 1] + np.array(json.loads(plan.decision)) / 100, 0, 1), atol=1e-6
+            rates[year],
+            np.clip(rates[year - 1] + np.array(json.loads(plan.decision)) / 100, 0, 1),
+            atol=1e-6,
         )
     transcript.close()
 
@@ -87,7 +111,11 @@ def test_what_the_model_said_is_what_was_done(run, conversations):
 def test_every_prompt_of_an_agent_holds_its_persona(run, conversations):
     from llm.agents.personas import sample_personas
 
-    skill = [row["skill"] for row in run.agents.to_pylist() if row["year"] == 0 and row["cohort"] == "llm"]
+    skill = [
+        row["skill"]
+        for row in run.agents.to_pylist()
+        if row["year"] == 0 and row["cohort"] == "llm"
+    ]
     people = sample_personas(np.array(skill), seed=0, cohort="llm", correlation=0.5)
     for c in conversations:
         if c["cohort"] == "llm":
@@ -116,11 +144,24 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
             return 1
 
     observations = [
-        LaborObservation(0, 0, "llm", i, (Bracket(0, 0.3),), 100.0 * i + 1, 0.0, (), last_hours=30, choices=(0, 10, 30))
+        LaborObservation(
+            0,
+            0,
+            "llm",
+            i,
+            (Bracket(0, 0.3),),
+            100.0 * i + 1,
+            0.0,
+            (),
+            last_hours=30,
+            choices=(0, 10, 30),
+        )
         for i in range(3)
     ]
     transcript = Transcript(tmp_path / "transcript.sqlite")
-    bridge = Bridge({"llm": Served(engine)}, transcript, seed=0, sampling=Sampling(max_tokens=1), retries=1)
+    bridge = Bridge(
+        {"llm": Served(engine)}, transcript, seed=0, sampling=Sampling(max_tokens=1), retries=1
+    )
     decisions = bridge.decide(Terse(), observations)
     assert [(d.value, d.status, d.attempts) for d in decisions] == [(30, "fallback", 2)] * 3
     assert bridge.usage.calls == transcript.counts().requests == 6
@@ -137,7 +178,9 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     from llm.messages import Sampling
 
     days = tuple(WorkerDay(0, d, 40, 40_000, 4_000, 9_000, 30_000 + d) for d in range(64))
-    observation = LaborObservation(1, 0, "llm", 0, (Bracket(0, 0.3),), 1000.0, 0.0, days, last_hours=30, choices=(0, 10, 40))
+    observation = LaborObservation(
+        1, 0, "llm", 0, (Bracket(0, 0.3),), 1000.0, 0.0, days, last_hours=30, choices=(0, 10, 40)
+    )
     transcript = Transcript(tmp_path / "transcript.sqlite")
     served = {"llm": Served(engine, max_model_len=1024)}
     bridge = Bridge(served, transcript, seed=0, sampling=Sampling(max_tokens=32), retries=1)

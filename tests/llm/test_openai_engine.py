@@ -63,9 +63,21 @@ class Call:
         return str(self.body["messages"][-1]["content"])
 
 
-def said(text: str, finish_reason: str = "stop", usage: dict[str, Any] | None = None) -> dict[str, Any]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
-    return {"id": "1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
+def said(
+    text: str, finish_reason: str = "stop", usage: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": finish_reason,
+    }
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "model": "m",
+        "choices": [choice],
+        "usage": usage,
+    }
 
 
 def refused(status: int, message: str, **fields: str) -> Reply:
@@ -116,7 +128,9 @@ class Server:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                call = outer._note(body, {name.lower(): value for name, value in self.headers.items()})
+                call = outer._note(
+                    body, {name.lower(): value for name, value in self.headers.items()}
+                )
                 try:
                     reply = outer.answer(call)
                     outer._stopping.wait(reply.delay)
@@ -152,7 +166,9 @@ class Server:
         self._http = Http(("127.0.0.1", self.port), Handler)
         self._http.daemon_threads = False
         self.port = self._http.server_address[1]
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -208,9 +224,20 @@ def connect(server: Server) -> Iterator[Callable[..., OpenAIEngine]]:
         engine.close()
 
 
-def ask(text: str, *, agent: int = 0, schema: dict[str, Any] | None = None, sampling: Sampling | None = None) -> Request:
+def ask(
+    text: str,
+    *,
+    agent: int = 0,
+    schema: dict[str, Any] | None = None,
+    sampling: Sampling | None = None,
+) -> Request:
     messages = (Message("system", "You work."), Message("user", text))
-    return Request(messages, schema, sampling or Sampling(0.7, 1.0, 16), Draw(0, "labor", 0, 0, "workers", agent))
+    return Request(
+        messages,
+        schema,
+        sampling or Sampling(0.7, 1.0, 16),
+        Draw(0, "labor", 0, 0, "workers", agent),
+    )
 
 
 def asks(count: int, schema: dict[str, Any] | None = None) -> list[Request]:
@@ -240,8 +267,12 @@ def assert_echoed(completions: list[Completion]) -> None:
 # What works
 
 
-def test_each_reply_reaches_the_request_that_asked(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
-    server.answer = lambda call: Reply(said(call.said), delay=0.001 * (37 * int(call.said.split()[-1]) % 50))
+def test_each_reply_reaches_the_request_that_asked(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
+    server.answer = lambda call: Reply(
+        said(call.said), delay=0.001 * (37 * int(call.said.split()[-1]) % 50)
+    )
     engine = connect()
     order: list[int] = []
     got: dict[int, str] = {}
@@ -259,7 +290,11 @@ def test_each_reply_reaches_the_request_that_asked(server: Server, connect: Call
 def test_identity_and_description(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
     engine = connect(base_url=server.url + "/", requests_per_minute=1e6)
     assert isinstance(engine, Engine)
-    assert engine.identity == {"engine": "openai", "model": "m", "base_url": server.url} == engine_identity("m", server.url)
+    assert (
+        engine.identity
+        == {"engine": "openai", "model": "m", "base_url": server.url}
+        == engine_identity("m", server.url)
+    )
     assert engine_identity("m", "HTTP://Host:80/v1/")["base_url"] == "http://host:80/v1"
     described = json.loads(json.dumps(engine.description))
     assert described["structured_output"] == "json_schema"
@@ -273,7 +308,10 @@ def test_what_is_sent(server: Server, connect: Callable[..., OpenAIEngine]) -> N
     collect(engine, [ask("two", agent=2), ask("three", agent=1)])
     first, second, third = (server.calls[i].body for i in range(3))
     assert first["model"] == "m"
-    assert first["messages"] == [{"role": "system", "content": "You work."}, {"role": "user", "content": "one"}]
+    assert first["messages"] == [
+        {"role": "system", "content": "You work."},
+        {"role": "user", "content": "one"},
+    ]
     assert (first["temperature"], first["top_p"], first["max_tokens"]) == (0.3, 0.9, 21)
     json_schema = {"name": "decision", "strict": True, "schema": SCHEMA}
     assert first["response_format"] == {"type": "json_schema", "json_schema": json_schema}
@@ -286,7 +324,9 @@ def test_what_is_sent(server: Server, connect: Callable[..., OpenAIEngine]) -> N
 
 def test_vllm_is_sent_no_seed(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
     """It would kill vLLM's CPU engine."""
-    server.models = Reply({"object": "list", "data": [{"id": "m", "owned_by": "vllm", "created": 1}]})
+    server.models = Reply(
+        {"object": "list", "data": [{"id": "m", "owned_by": "vllm", "created": 1}]}
+    )
     engine = connect()
     assert_echoed(collect(engine, asks(2)))
     assert not any("seed" in call.body for call in server.calls)
@@ -295,10 +335,16 @@ def test_vllm_is_sent_no_seed(server: Server, connect: Callable[..., OpenAIEngin
 
 
 def test_usage_and_finish_reasons(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
-    usage = {"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 64}}
+    usage = {
+        "prompt_tokens": 90,
+        "completion_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 64},
+    }
     replies = {
         "cached": said("a", usage=usage),
-        "plain": said("b", usage={"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": None}),
+        "plain": said(
+            "b", usage={"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": None}
+        ),
         "none": said("c"),
         "nothing": said("c", usage={}),
         "nulls": said("c", usage={"prompt_tokens": None, "completion_tokens": None}),
@@ -310,11 +356,17 @@ def test_usage_and_finish_reasons(server: Server, connect: Callable[..., OpenAIE
         "empty": {"choices": [{"message": {"content": None}}]},
     }
     server.answer = lambda call: Reply(replies[call.said], delay=0.01)
-    cached, plain, *uncounted, negative, long, filtered, empty = collect(connect(), [ask(text) for text in replies])
+    cached, plain, *uncounted, negative, long, filtered, empty = collect(
+        connect(), [ask(text) for text in replies]
+    )
     assert cached.usage == Usage(90, 64, 7)
     assert plain.usage == Usage(90, 0, 7)
-    for text, completion in zip(("none", "nothing", "nulls", "zero", "text"), uncounted, strict=True):
-        assert completion.usage == Usage(estimated_tokens(ask(text).messages), 0, 1), text  # so that budgets are not blind
+    for text, completion in zip(
+        ("none", "nothing", "nulls", "zero", "text"), uncounted, strict=True
+    ):
+        assert completion.usage == Usage(estimated_tokens(ask(text).messages), 0, 1), (
+            text
+        )  # so that budgets are not blind
     assert negative.usage == Usage(90, 0, 0)
     assert (long.text, long.finish_reason, long.error) == ("d", "length", None)
     assert filtered.error == "the server ended the request with 'content_filter'"
@@ -326,7 +378,9 @@ def test_unicode_a_megabyte_and_half_a_surrogate_pair(
     server: Server, connect: Callable[..., OpenAIEngine], tmp_path: Path
 ) -> None:
     texts = ["ça va 你好 🙂 \u2028 \x00", "x" * 2**20]
-    server.answer = lambda call: Reply(said(call.said)) if call.said != "half" else Reply(json.dumps(said("a\ud83db")))
+    server.answer = lambda call: (
+        Reply(said(call.said)) if call.said != "half" else Reply(json.dumps(said("a\ud83db")))
+    )
     *echoed, half = collect(connect(), [ask(texts[0]), ask(texts[1]), ask("half")])
     assert [c.text for c in echoed] == texts
     assert half.text == "a?b"
@@ -367,7 +421,9 @@ def every_third(call: Call) -> bool:
     return int(call.said.split()[-1]) % 3 ** (call.tries + 1) == 0 and call.tries < 3
 
 
-def test_a_third_of_the_requests_fail_with_500(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+def test_a_third_of_the_requests_fail_with_500(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
     server.answer = lambda call: refused(500, "overloaded") if every_third(call) else echo(call)
     assert_echoed(collect(connect(), asks(100)))
     assert len(server.calls) == 100 + 34 + 12 + 4
@@ -393,7 +449,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_a_broken_answer_is_asked_for_again(server: Server, connect: Callable[..., OpenAIEngine], broken: Reply) -> None:
+def test_a_broken_answer_is_asked_for_again(
+    server: Server, connect: Callable[..., OpenAIEngine], broken: Reply
+) -> None:
     server.answer = lambda call: broken if call.tries == 0 else echo(call)
     assert_echoed(collect(connect(), asks(3)))
     assert len(server.calls) == 6
@@ -409,7 +467,9 @@ def test_a_broken_answer_is_asked_for_again(server: Server, connect: Callable[..
         ("an error", "an error in place of an answer: {'message': 'upstream'}"),
     ],
 )
-def test_used_up_retries_end_one_request(server: Server, connect: Callable[..., OpenAIEngine], broken: str, words: str) -> None:
+def test_used_up_retries_end_one_request(
+    server: Server, connect: Callable[..., OpenAIEngine], broken: str, words: str
+) -> None:
     server.answer = lambda call: BROKEN[broken] if call.said == "worker 1" else echo(call)
     completions = collect(connect(transport_retries=2), asks(3))
     assert words in (completions[1].error or "")
@@ -420,7 +480,9 @@ def test_used_up_retries_end_one_request(server: Server, connect: Callable[..., 
 
 
 def test_a_hanging_answer_times_out(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
-    server.answer = lambda call: Reply(said(call.said), delay=30 if call.tries == 0 and call.said == "worker 1" else 0)
+    server.answer = lambda call: Reply(
+        said(call.said), delay=30 if call.tries == 0 and call.said == "worker 1" else 0
+    )
     started = time.monotonic()
     assert_echoed(collect(connect(timeout_seconds=0.5), asks(3)))
     assert 0.5 <= time.monotonic() - started < 5
@@ -431,7 +493,9 @@ def test_a_hanging_answer_times_out(server: Server, connect: Callable[..., OpenA
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_honoured(server: Server, connect: Callable[..., OpenAIEngine], status: int, form: str) -> None:
+def test_retry_after_is_honoured(
+    server: Server, connect: Callable[..., OpenAIEngine], status: int, form: str
+) -> None:
     """By all requests: those that were not told wait too."""
     at_least = 1.0
 
@@ -450,12 +514,18 @@ def test_retry_after_is_honoured(server: Server, connect: Callable[..., OpenAIEn
 
 
 @pytest.mark.parametrize("header", ["soon", "nan", "-5", "", "inf"])
-def test_a_retry_after_that_says_nothing(server: Server, connect: Callable[..., OpenAIEngine], header: str) -> None:
-    server.answer = lambda call: Reply("{}", 429, {"Retry-After": header}) if call.tries == 0 else echo(call)
+def test_a_retry_after_that_says_nothing(
+    server: Server, connect: Callable[..., OpenAIEngine], header: str
+) -> None:
+    server.answer = lambda call: (
+        Reply("{}", 429, {"Retry-After": header}) if call.tries == 0 else echo(call)
+    )
     assert_echoed(collect(connect(), asks(1)))
 
 
-def test_the_server_goes_and_comes_back(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+def test_the_server_goes_and_comes_back(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
     """Within patience the batch is completed, with many more failures in between than there are retries."""
     server.answer = lambda call: Reply(said(call.said), delay=0.05)
     engine = connect(max_connections=4, transport_retries=2, patience_seconds=20)
@@ -474,9 +544,13 @@ def test_the_server_goes_and_comes_back(server: Server, connect: Callable[..., O
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_a_proxy_before_a_server_that_comes_back(server: Server, connect: Callable[..., OpenAIEngine], status: int) -> None:
+def test_a_proxy_before_a_server_that_comes_back(
+    server: Server, connect: Callable[..., OpenAIEngine], status: int
+) -> None:
     """Within patience nobody falls back, with many more failures than there are retries."""
-    server.answer = lambda call: refused(status, "no upstream") if 0.2 < time.monotonic() - started < 1.2 else slow(call)
+    server.answer = lambda call: (
+        refused(status, "no upstream") if 0.2 < time.monotonic() - started < 1.2 else slow(call)
+    )
 
     def slow(call: Call) -> Reply:
         return Reply(said(call.said), delay=0.05)
@@ -496,7 +570,9 @@ def test_a_proxy_before_a_server_that_stays_away(
     server.answer = lambda call: echo(call) if call.number < 8 else refused(status, "no upstream")
     engine = connect(max_connections=connections, transport_retries=2, patience_seconds=0.6)
     got: dict[int, Completion] = {}
-    words = re.escape(f"llm.base_url: {server.url} cannot be reached for 0.6 s (HTTP {status}: no upstream)")
+    words = re.escape(
+        f"llm.base_url: {server.url} cannot be reached for 0.6 s (HTTP {status}: no upstream)"
+    )
     with pytest.raises(EngineError, match=words):
         engine.complete(asks(40), on_completion=got.__setitem__)
     assert [c.error for c in got.values()] == [None] * 8
@@ -506,10 +582,16 @@ def test_a_proxy_before_a_server_that_stays_away(
     assert_echoed(collect(engine, asks(5)))
 
 
-def test_a_request_that_alone_meets_503_while_others_get_through(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+def test_a_request_that_alone_meets_503_while_others_get_through(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
     """It falls back after its retries, and no patience is lost."""
-    server.answer = lambda call: BROKEN["503"] if call.said == "worker 1" else Reply(said(call.said), delay=0.05)
-    completions = collect(connect(max_connections=4, transport_retries=3, patience_seconds=0.5), asks(80))
+    server.answer = lambda call: (
+        BROKEN["503"] if call.said == "worker 1" else Reply(said(call.said), delay=0.05)
+    )
+    completions = collect(
+        connect(max_connections=4, transport_retries=3, patience_seconds=0.5), asks(80)
+    )
     assert [i for i, c in enumerate(completions) if c.error] == [1]
     assert Counter(call.said for call in server.calls)["worker 1"] <= 3 + 4
 
@@ -517,18 +599,28 @@ def test_a_request_that_alone_meets_503_while_others_get_through(server: Server,
 # Failures that stay with one request
 
 
-def test_a_prompt_too_long_concerns_itself_alone(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+def test_a_prompt_too_long_concerns_itself_alone(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
     too_long = "'max_tokens' or 'max_completion_tokens' is too large: 16. This model's maximum\n context length is 8 tokens"
     server.answer = lambda call: refused(400, too_long) if call.said == "worker 2" else echo(call)
     completions = collect(connect(), asks(5, SCHEMA))
-    assert completions[2] == Completion("", "error", error=f"HTTP 400: {' '.join(too_long.split())}")
-    assert [c.text for i, c in enumerate(completions) if i != 2] == [f"worker {i}" for i in (0, 1, 3, 4)]
+    assert completions[2] == Completion(
+        "", "error", error=f"HTTP 400: {' '.join(too_long.split())}"
+    )
+    assert [c.text for i, c in enumerate(completions) if i != 2] == [
+        f"worker {i}" for i in (0, 1, 3, 4)
+    ]
     assert len(server.calls) == 5
 
 
 @pytest.mark.parametrize("status", [400, 413, 418, 422])
-def test_other_refusals_are_final(server: Server, connect: Callable[..., OpenAIEngine], status: int) -> None:
-    server.answer = lambda call: Reply("no, thank you", status) if call.said == "worker 0" else echo(call)
+def test_other_refusals_are_final(
+    server: Server, connect: Callable[..., OpenAIEngine], status: int
+) -> None:
+    server.answer = lambda call: (
+        Reply("no, thank you", status) if call.said == "worker 0" else echo(call)
+    )
     completions = collect(connect(), asks(2))
     assert completions[0].error == f"HTTP {status}: no, thank you"
     assert completions[1].error is None
@@ -541,7 +633,9 @@ def test_other_refusals_are_final(server: Server, connect: Callable[..., OpenAIE
 def test_nothing_answers_at_the_start(server: Server) -> None:
     server.stop()
     started = time.monotonic()
-    with pytest.raises(EngineError, match=f"^llm.base_url: nothing answers at {server.url} .*Errno") as refused_:
+    with pytest.raises(
+        EngineError, match=f"^llm.base_url: nothing answers at {server.url} .*Errno"
+    ) as refused_:
         OpenAIEngine("m", base_url=server.url)
     assert time.monotonic() - started < 4
     assert "\n" not in str(refused_.value)
@@ -556,8 +650,12 @@ def test_a_silent_server_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
             OpenAIEngine("m", base_url=url)
 
 
-@pytest.mark.parametrize("models", [Reply("", 404), Reply("{}", 405), Reply("x", 500), Reply("<html>"), Reply("[1]")])
-def test_a_server_that_does_not_list_its_models(server: Server, connect: Callable[..., OpenAIEngine], models: Reply) -> None:
+@pytest.mark.parametrize(
+    "models", [Reply("", 404), Reply("{}", 405), Reply("x", 500), Reply("<html>"), Reply("[1]")]
+)
+def test_a_server_that_does_not_list_its_models(
+    server: Server, connect: Callable[..., OpenAIEngine], models: Reply
+) -> None:
     server.models = models
     assert_echoed(collect(connect(), asks(2)))
 
@@ -573,7 +671,9 @@ def test_a_server_that_stays_away(server: Server, connect: Callable[..., OpenAIE
         if len(got) == 8:
             server.stop()
 
-    with pytest.raises(EngineError, match=f"^llm.base_url: {server.url} cannot be reached for 0.5 s") as gone:
+    with pytest.raises(
+        EngineError, match=f"^llm.base_url: {server.url} cannot be reached for 0.5 s"
+    ) as gone:
         engine.complete(asks(40), on_completion=keep)
     assert "\n" not in str(gone.value)
     assert 8 <= len(got) < 40
@@ -590,13 +690,31 @@ def test_a_server_that_stays_away(server: Server, connect: Callable[..., OpenAIE
             refused(401, "Incorrect API key"),
             "llm.api_key_env: URL does not accept the key in OPENAI_API_KEY (HTTP 401: Incorrect",
         ),
-        (refused(403, "country"), "llm.api_key_env: URL does not allow this with the key in OPENAI_API_KEY"),
+        (
+            refused(403, "country"),
+            "llm.api_key_env: URL does not allow this with the key in OPENAI_API_KEY",
+        ),
         (refused(402, "no credit"), "llm.api_key_env: URL wants to be paid first"),
-        (refused(404, "no such model"), "llm.model: URL does not have 'm' (it has m, other), or the address lacks its /v1"),
-        (Reply("", 308, {"Location": "http://elsewhere.invalid/v1"}), "llm.base_url: URL sends its callers elsewhere"),
-        (refused(429, "pay", code="insufficient_quota"), "llm.api_key_env: the account at URL has used up its quota"),
-        (refused(400, "Only 1", param="temperature"), "llm.temperature: m at URL does not take it (HTTP 400: Only 1)"),
-        (Reply("{}", 429, {"Retry-After": "3600"}), "llm.base_url: URL is to be left alone for 3600 s"),
+        (
+            refused(404, "no such model"),
+            "llm.model: URL does not have 'm' (it has m, other), or the address lacks its /v1",
+        ),
+        (
+            Reply("", 308, {"Location": "http://elsewhere.invalid/v1"}),
+            "llm.base_url: URL sends its callers elsewhere",
+        ),
+        (
+            refused(429, "pay", code="insufficient_quota"),
+            "llm.api_key_env: the account at URL has used up its quota",
+        ),
+        (
+            refused(400, "Only 1", param="temperature"),
+            "llm.temperature: m at URL does not take it (HTTP 400: Only 1)",
+        ),
+        (
+            Reply("{}", 429, {"Retry-After": "3600"}),
+            "llm.base_url: URL is to be left alone for 3600 s",
+        ),
     ],
 )
 def test_what_every_request_would_meet_ends_the_batch(
@@ -606,7 +724,9 @@ def test_what_every_request_would_meet_ends_the_batch(
     got: dict[int, str] = {}
     engine = connect(max_connections=1)
     with pytest.raises(EngineError, match=re.escape(words.replace("URL", server.url))) as ended:
-        engine.complete(asks(6), on_completion=lambda index, completion: got.__setitem__(index, completion.text))
+        engine.complete(
+            asks(6), on_completion=lambda index, completion: got.__setitem__(index, completion.text)
+        )
     assert got == {i: f"worker {i}" for i in range(3)}
     assert "\n" not in str(ended.value)
     assert len(server.calls) == 4
@@ -623,7 +743,9 @@ def test_a_bad_key_is_found_at_the_start(server: Server) -> None:
 
 @pytest.mark.parametrize("status", [400, 422, 501])
 @pytest.mark.parametrize("knows", ["json_object", "plain"])
-def test_structured_output_falls_back(server: Server, connect: Callable[..., OpenAIEngine], status: int, knows: str) -> None:
+def test_structured_output_falls_back(
+    server: Server, connect: Callable[..., OpenAIEngine], status: int, knows: str
+) -> None:
     def answer(call: Call) -> Reply:
         form = call.body.get("response_format", {"type": "plain"})["type"]
         if form not in (knows, "plain"):
@@ -642,13 +764,22 @@ def test_structured_output_falls_back(server: Server, connect: Callable[..., Ope
     assert server.calls[-1].body["messages"][0] == {"role": "system", "content": "You work."}
 
 
-def test_a_server_that_wants_max_completion_tokens_and_no_seed(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+def test_a_server_that_wants_max_completion_tokens_and_no_seed(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
     def answer(call: Call) -> Reply:
         if "max_tokens" in call.body:
             words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
             return refused(400, words, param="max_tokens", code="unsupported_parameter")
         if "seed" in call.body:
-            return Reply({"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "not permitted"}]}, 422)
+            return Reply(
+                {
+                    "detail": [
+                        {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "not permitted"}
+                    ]
+                },
+                422,
+            )
         return echo(call)
 
     server.answer = answer
@@ -673,7 +804,9 @@ def test_the_connection_limit(server: Server, connect: Callable[..., OpenAIEngin
     assert 5 < server.busiest <= 40
 
 
-def test_two_batches_at_once_share_the_limit(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+def test_two_batches_at_once_share_the_limit(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
     """And waiting for a connection is no part of the time that an answer may take."""
     server.answer = lambda call: Reply(said(call.said), delay=0.6)
     engine = connect(max_connections=5, timeout_seconds=1.0, transport_retries=0)
@@ -703,30 +836,44 @@ def test_tokens_per_minute(server: Server, connect: Callable[..., OpenAIEngine])
     collect(engine, requests)
     assert 1.95 <= server.times[-1] - server.times[0] < 3.5  # ten times 0.2 s
     server.times.clear()
-    server.answer = lambda call: Reply(said("", usage={"prompt_tokens": 80, "completion_tokens": 20}))
+    server.answer = lambda call: Reply(
+        said("", usage={"prompt_tokens": 80, "completion_tokens": 20})
+    )
     collect(engine, requests)
     assert 0.95 <= server.times[-1] - server.times[0] < 1.9
 
 
-def test_a_request_above_a_minutes_tokens_is_sent(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+def test_a_request_above_a_minutes_tokens_is_sent(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 5}
     server.answer = lambda call: Reply(said(call.said, usage=usage))
     started = time.monotonic()
-    collect(connect(tokens_per_minute=600), [ask("x" * 40_000), ask("y")])  # the second waits for 10 tokens: a second
+    collect(
+        connect(tokens_per_minute=600), [ask("x" * 40_000), ask("y")]
+    )  # the second waits for 10 tokens: a second
     assert time.monotonic() - started < 4
 
 
 # The key
 
 
-def test_the_key_stays_inside(server: Server, connect: Callable[..., OpenAIEngine], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_stays_inside(
+    server: Server, connect: Callable[..., OpenAIEngine], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
 
     def answer(call: Call) -> Reply:
         header = call.headers["authorization"]
         if call.said == "worker 1":
             return Reply(
-                {"error": {"message": f"you sent {header}\n(sk-another12345)", "headers": {"Authorization": header}}}, 400
+                {
+                    "error": {
+                        "message": f"you sent {header}\n(sk-another12345)",
+                        "headers": {"Authorization": header},
+                    }
+                },
+                400,
             )
         if call.said == "worker 2":
             return Reply(f"x {header}", 500)
@@ -741,8 +888,19 @@ def test_the_key_stays_inside(server: Server, connect: Callable[..., OpenAIEngin
     assert completions[2].error == "HTTP 500: x Bearer [key]"
     with pytest.raises(EngineError) as ended:
         collect(engine, [ask("worker 4")])
-    shown = [repr(completions), str(ended.value), repr(ended.value), repr(engine), str(vars(ended.value))]
-    shown += [repr(engine.identity), repr(engine.description), caplog.text, repr(ended.value.__cause__)]
+    shown = [
+        repr(completions),
+        str(ended.value),
+        repr(ended.value),
+        repr(engine),
+        str(vars(ended.value)),
+    ]
+    shown += [
+        repr(engine.identity),
+        repr(engine.description),
+        caplog.text,
+        repr(ended.value.__cause__),
+    ]
     assert KEY not in "".join(shown)
     assert "another12345" not in "".join(shown)
     assert KEY[3:] not in "".join(shown)
@@ -753,18 +911,30 @@ def test_a_key_is_needed_for_openai_alone(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.setenv("OTHER_KEY", " other-key\n")
-    with pytest.raises(UserError, match=r"^llm.api_key_env: set the environment variable OPENAI_API_KEY"):
+    with pytest.raises(
+        UserError, match=r"^llm.api_key_env: set the environment variable OPENAI_API_KEY"
+    ):
         OpenAIEngine("m")
-    for url in ("https://api.openai.com/v1", server.url):  # a key by mistake is no variable, and not shown
-        for build in (OpenAIEngine, lambda _, base_url, api_key_env: check_openai(base_url, api_key_env)):
+    for url in (
+        "https://api.openai.com/v1",
+        server.url,
+    ):  # a key by mistake is no variable, and not shown
+        for build in (
+            OpenAIEngine,
+            lambda _, base_url, api_key_env: check_openai(base_url, api_key_env),
+        ):
             with pytest.raises(
-                UserError, match=f"^llm.api_key_env: no environment variable of that name; .* the NAME .* for {url}$"
+                UserError,
+                match=f"^llm.api_key_env: no environment variable of that name; .* the NAME .* for {url}$",
             ) as absent:
                 build("m", base_url=url, api_key_env="AKIA0123456789")
             assert "AKIA" not in str(absent.value)
     collect(connect(), asks(1))
     collect(connect(api_key_env="OTHER_KEY"), asks(1))
-    assert [call.headers["authorization"] for call in server.calls] == ["Bearer none", "Bearer other-key"]
+    assert [call.headers["authorization"] for call in server.calls] == [
+        "Bearer none",
+        "Bearer other-key",
+    ]
     monkeypatch.setenv("OTHER_KEY", "schlüssel")
     with pytest.raises(UserError, match="is no key") as no_key:
         connect(api_key_env="OTHER_KEY")
@@ -776,7 +946,12 @@ def test_a_key_is_needed_for_openai_alone(
     [
         *("127.0.0.1:8000", "http://", "ftp://host/v1", "http://ho st/v1", "http://[::1/v1"),
         *("http://host:99999/v1", "http://host:port/v1", "http://host:0/v1"),
-        *("http://user:secret@host/v1", "http://secret@host/v1", "http://host/v1?key=secret", "http://host/v1#secret"),
+        *(
+            "http://user:secret@host/v1",
+            "http://secret@host/v1",
+            "http://host/v1?key=secret",
+            "http://host/v1#secret",
+        ),
     ],
 )
 def test_addresses_that_are_none(address: str) -> None:
@@ -787,7 +962,9 @@ def test_addresses_that_are_none(address: str) -> None:
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(UserError, match=re.escape("llm.messages: 'openai' needs: pip install 'jaxecon[openai]'")):
+    with pytest.raises(
+        UserError, match=re.escape("llm.messages: 'openai' needs: pip install 'jaxecon[openai]'")
+    ):
         OpenAIEngine("m")
 
 
@@ -815,7 +992,9 @@ def test_an_interrupted_batch_leaves_nothing_behind(
     assert_echoed(collect(engine, asks(20)))
 
 
-def test_ctrl_c_while_the_server_thinks(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
+def test_ctrl_c_while_the_server_thinks(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
     server.answer = lambda call: Reply(said(call.said), delay=30)
     engine = connect()
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
@@ -841,7 +1020,11 @@ engine.complete([request], on_completion=lambda index, completion: print(complet
 
 def test_a_script_that_forgets_to_close_ends(server: Server) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT, server.url], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", SCRIPT, server.url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "Hours? None\n", "")
 
@@ -864,7 +1047,9 @@ def observation(agent: int) -> LaborObservation:
     )
 
 
-def test_decisions_behind_the_bridge(server: Server, connect: Callable[..., OpenAIEngine], tmp_path: Path) -> None:
+def test_decisions_behind_the_bridge(
+    server: Server, connect: Callable[..., OpenAIEngine], tmp_path: Path
+) -> None:
     """The prompt says who asks, in the pay, and the hours of the reply repeat it. Agents by number modulo 10: 0 gives
     nonsense always, 1 at first; 2 is refused; 3 to 5 meet an HTTP 500 first; 6 says it in words."""
 
@@ -881,27 +1066,48 @@ def test_decisions_behind_the_bridge(server: Server, connect: Callable[..., Open
         if kind in (3, 4, 5) and call.tries == 0:
             return refused(500, "overloaded")
         hours = json.dumps({"hours": 10 * (agent // 10)})
-        return Reply(said(f"Well: {hours}" if kind == 6 else hours, usage=usage), delay=0.001 * (agent % 7))
+        return Reply(
+            said(f"Well: {hours}" if kind == 6 else hours, usage=usage), delay=0.001 * (agent % 7)
+        )
 
     server.answer = answer
     observations = [observation(agent) for agent in range(110)]
     transcript = Transcript(tmp_path / "transcript.sqlite")
     try:
-        bridge = Bridge({"llm": Served(connect())}, transcript, seed=0, sampling=Sampling(), retries=2)
+        bridge = Bridge(
+            {"llm": Served(connect())}, transcript, seed=0, sampling=Sampling(), retries=2
+        )
         decisions = bridge.decide(Labor(), observations)
         expected = {0: "fallback", 1: "retried", 2: "fallback", 6: "repaired"}
-        assert [d.status for d in decisions] == [expected.get(agent % 10, "ok") for agent in range(110)]
-        assert [d.value for d in decisions] == [40 if agent % 10 in (0, 2) else 10 * (agent // 10) for agent in range(110)]
-        assert bridge.accounts["llm", "labor"].statuses == {"fallback": 22, "retried": 11, "repaired": 11, "ok": 66}
+        assert [d.status for d in decisions] == [
+            expected.get(agent % 10, "ok") for agent in range(110)
+        ]
+        assert [d.value for d in decisions] == [
+            40 if agent % 10 in (0, 2) else 10 * (agent // 10) for agent in range(110)
+        ]
+        assert bridge.accounts["llm", "labor"].statuses == {
+            "fallback": 22,
+            "retried": 11,
+            "repaired": 11,
+            "ok": 66,
+        }
         assert bridge.usage.calls == 110 + 22 + 11
         assert bridge.usage.prompt_tokens == (143 - 11) * 100
         counts = transcript.counts()
-        assert (counts.requests, counts.errors, counts.decisions) == (143, 11, dict(bridge.accounts["llm", "labor"].statuses))
+        assert (counts.requests, counts.errors, counts.decisions) == (
+            143,
+            11,
+            dict(bridge.accounts["llm", "labor"].statuses),
+        )
         stored = transcript.get_decisions(seed=0, kind="labor", year=0, day=0, cohort="llm")
-        assert [json.loads(stored[agent].decision) for agent in range(110)] == [d.value for d in decisions]
+        assert [json.loads(stored[agent].decision) for agent in range(110)] == [
+            d.value for d in decisions
+        ]
         sent = len(server.calls)
         assert (
-            Bridge({"llm": Served(connect())}, transcript, seed=0, sampling=Sampling(), retries=2).decide(Labor(), observations)
+            Bridge(
+                {"llm": Served(connect())}, transcript, seed=0, sampling=Sampling(), retries=2
+            ).decide(Labor(), observations)
             == decisions
         )
         assert len(server.calls) == sent

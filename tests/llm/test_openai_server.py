@@ -24,7 +24,10 @@ from llm.messages import Completion, Draw, Message, Request, Sampling
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 CHOICES = tuple(range(0, 101, 10))
-RULES = "You are a worker who earns wages. " + "Income is skill times hours. Taxes are taken by bracket. Work costs effort. " * 12
+RULES = (
+    "You are a worker who earns wages. "
+    + "Income is skill times hours. Taxes are taken by bracket. Work costs effort. " * 12
+)
 START_SECONDS = 300
 
 
@@ -60,10 +63,18 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
         "HF_HUB_OFFLINE": "1",
     }
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", "--enable-prompt-tokens-details"]
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--enforce-eager",
+        "--enable-prompt-tokens-details",
+    ]
     command += [str(word) for option in options.items() for word in option]
     with open(tmp_path / "server.log", "wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         wait_until_healthy(f"http://127.0.0.1:{port}/health", process, tmp_path / "server.log")
         yield f"http://127.0.0.1:{port}/v1", process
@@ -76,7 +87,10 @@ def wait_until_healthy(address: str, process: "subprocess.Popen[bytes]", log: Pa
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(address, timeout=5) as answer:
+        with (
+            suppress(urllib.error.URLError, ConnectionError),
+            urllib.request.urlopen(address, timeout=5) as answer,
+        ):
             if answer.status == 200:
                 return
         time.sleep(1.0)
@@ -90,8 +104,16 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def worker(agent: int) -> Request:
-    messages = (Message("system", RULES), Message("user", f"You are worker {agent}. How many hours do you work? Answer in JSON."))
-    return Request(messages, labor_schema(CHOICES), Sampling(0.7, 1.0, 16), Draw(0, "labor", 0, 0, "llm", agent))
+    messages = (
+        Message("system", RULES),
+        Message("user", f"You are worker {agent}. How many hours do you work? Answer in JSON."),
+    )
+    return Request(
+        messages,
+        labor_schema(CHOICES),
+        Sampling(0.7, 1.0, 16),
+        Draw(0, "labor", 0, 0, "llm", agent),
+    )
 
 
 def whole_run(address: str, out: Path) -> None:
@@ -117,7 +139,9 @@ def whole_run(address: str, out: Path) -> None:
     assert usage["cached_tokens"] > 0
 
 
-def test_a_vllm_server_answers_and_its_end_is_noticed(server: "tuple[str, subprocess.Popen[bytes]]", tmp_path: Path) -> None:
+def test_a_vllm_server_answers_and_its_end_is_noticed(
+    server: "tuple[str, subprocess.Popen[bytes]]", tmp_path: Path
+) -> None:
     from llm.engines.openai.engine import OpenAIEngine
 
     address, process = server
@@ -125,22 +149,33 @@ def test_a_vllm_server_answers_and_its_end_is_noticed(server: "tuple[str, subpro
     try:
         for batch in range(3):
             got: dict[int, Completion] = {}
-            engine.complete([worker(20 * batch + i) for i in range(20)], on_completion=got.__setitem__)
+            engine.complete(
+                [worker(20 * batch + i) for i in range(20)], on_completion=got.__setitem__
+            )
             assert sorted(got) == list(range(20))
             assert [c.error for c in got.values()] == [None] * 20
             hours = [parse_labor(c.text, CHOICES).value for c in got.values()]
             assert set(hours) <= set(CHOICES)
             assert all(set(json.loads(c.text)) == {"hours"} for c in got.values())
             usage = [c.usage for c in got.values()]
-            assert all(100 < u.prompt_tokens < 1024 and 0 < u.completion_tokens <= 16 for u in usage)
+            assert all(
+                100 < u.prompt_tokens < 1024 and 0 < u.completion_tokens <= 16 for u in usage
+            )
             assert all(0 <= u.cached_tokens < u.prompt_tokens for u in usage)
-        assert all(u.cached_tokens >= 128 for u in usage), "the second batch did not find the rules in the cache"
+        assert all(u.cached_tokens >= 128 for u in usage), (
+            "the second batch did not find the rules in the cache"
+        )
         assert engine.description["structured_output"] == "json_schema"
 
         whole_run(address, tmp_path / "run")
 
         too_long: dict[int, Completion] = {}
-        long = Request((Message("user", "word " * 2000),), None, Sampling(max_tokens=16), Draw(0, "labor", 0, 0, "llm", 0))
+        long = Request(
+            (Message("user", "word " * 2000),),
+            None,
+            Sampling(max_tokens=16),
+            Draw(0, "labor", 0, 0, "llm", 0),
+        )
         engine.complete([worker(0), long], on_completion=too_long.__setitem__)
         assert too_long[0].error is None
         assert "maximum context length" in (too_long[1].error or "")
@@ -148,7 +183,9 @@ def test_a_vllm_server_answers_and_its_end_is_noticed(server: "tuple[str, subpro
         end(process)
         killed = time.monotonic()
         with pytest.raises(EngineError, match=f"{address} cannot be reached for 3 s"):
-            engine.complete([worker(i) for i in range(20)], on_completion=lambda index, completion: None)
+            engine.complete(
+                [worker(i) for i in range(20)], on_completion=lambda index, completion: None
+            )
         assert time.monotonic() - killed < 10
     finally:
         engine.close()

@@ -22,7 +22,10 @@ MERGED = "production, transportation and material moving"
 
 @pytest.fixture(scope="module")
 def tables():
-    with open(os.path.join(os.path.dirname(llm.__file__), "agents", "data", "us_employment.json"), encoding="utf-8") as file:
+    with open(
+        os.path.join(os.path.dirname(llm.__file__), "agents", "data", "us_employment.json"),
+        encoding="utf-8",
+    ) as file:
         return json.load(file)
 
 
@@ -36,12 +39,20 @@ def shares(tables):
     ):
         people = sum(employed[c] for c in columns)
         sums = {c: sum(row[c] for row in rows.values()) for c in columns}
-        result.append({(o, c): row[c] / sums[c] * employed[c] / people for o, row in rows.items() for c in columns})
+        result.append(
+            {
+                (o, c): row[c] / sums[c] * employed[c] / people
+                for o, row in rows.items()
+                for c in columns
+            }
+        )
     return result
 
 
 def row_of(occupation):
-    return MERGED if occupation in ("production", "transportation and material moving") else occupation
+    return (
+        MERGED if occupation in ("production", "transportation and material moving") else occupation
+    )
 
 
 def row_totals(occupation_sex):
@@ -60,18 +71,28 @@ def raked(row_age, rows):
             sums = Counter()
             for key, share in table.items():
                 sums[key[axis]] += share
-            table = {key: share * totals[key[axis]] / sums[key[axis]] for key, share in table.items()}
+            table = {
+                key: share * totals[key[axis]] / sums[key[axis]] for key, share in table.items()
+            }
     return table
 
 
 def pay_of(personas):
     people = employment()
-    pay = {(o, s): people.pay[i, j] for i, o in enumerate(people.occupations) for j, s in enumerate(people.sexes)}
+    pay = {
+        (o, s): people.pay[i, j]
+        for i, o in enumerate(people.occupations)
+        for j, s in enumerate(people.sexes)
+    }
     return np.array([pay[p.occupation, p.sex] for p in personas])
 
 
 def test_every_table_names_its_source_and_year(tables):
-    for table, number, year in (("by_sex", "cpsaat10", 2022), ("by_age", "cpsaat10b", 2025), ("weekly_pay", "cpsaat39", 2025)):
+    for table, number, year in (
+        ("by_sex", "cpsaat10", 2022),
+        ("by_age", "cpsaat10b", 2025),
+        ("weekly_pay", "cpsaat39", 2025),
+    ):
         source = tables["source"][table]
         assert "Bureau of Labor Statistics" in source
         assert f"({number})" in source
@@ -81,11 +102,17 @@ def test_every_table_names_its_source_and_year(tables):
 def test_the_tables_agree_with_themselves_and_with_each_other(tables, shares):
     by_sex, by_age = tables["by_sex"]["occupations"], tables["by_age"]["occupations"]
     for column in ("total", "men", "women"):  # each percent is rounded to 0.1
-        assert sum(row[column] for row in by_sex.values()) == pytest.approx(100, abs=0.05 * len(by_sex))
+        assert sum(row[column] for row in by_sex.values()) == pytest.approx(
+            100, abs=0.05 * len(by_sex)
+        )
     for column in range(7):
-        assert sum(row[column] for row in by_age.values()) == pytest.approx(100, abs=0.05 * len(by_age))
+        assert sum(row[column] for row in by_age.values()) == pytest.approx(
+            100, abs=0.05 * len(by_age)
+        )
     for row in [*by_sex.values(), *tables["weekly_pay"].values()]:
-        assert row["women"] <= row["total"] <= row["men"] or row["men"] <= row["total"] <= row["women"]
+        assert (
+            row["women"] <= row["total"] <= row["men"] or row["men"] <= row["total"] <= row["women"]
+        )
     in_2022, in_2025 = row_totals(shares[0]), Counter()
     for (row, _), share in shares[1].items():
         in_2025[row] += share
@@ -119,7 +146,9 @@ def test_joint_is_its_closed_form(shares):
     """Given the occupation, sex and age are independent: the maximum of entropy under these margins."""
     people, rows = employment(), row_totals(shares[0])
     row_age = raked(shares[1], rows)
-    for (i, o), (j, s), a in product(enumerate(people.occupations), enumerate(people.sexes), range(7)):
+    for (i, o), (j, s), a in product(
+        enumerate(people.occupations), enumerate(people.sexes), range(7)
+    ):
         expected = shares[0][o, SEXES[s]] * row_age[row_of(o), a] / rows[row_of(o)]
         assert people.joint[i, j, a] == pytest.approx(expected, abs=1e-12)
 
@@ -143,7 +172,9 @@ def test_any_other_joint_with_these_margins_has_less_entropy(occupations, sexes,
 @given(st.floats(0.01, 100))
 def test_fit_of_a_two_by_two_table_is_its_closed_form(odds_ratio):
     row, column = np.indices((2, 2))
-    fitted = fit_margins(np.array([[odds_ratio, 1], [1, 1]]), [(row, np.full(2, 0.5)), (column, np.full(2, 0.5))])
+    fitted = fit_margins(
+        np.array([[odds_ratio, 1], [1, 1]]), [(row, np.full(2, 0.5)), (column, np.full(2, 0.5))]
+    )
     like = np.sqrt(odds_ratio) / (2 * (1 + np.sqrt(odds_ratio)))
     np.testing.assert_allclose(fitted, [[like, 0.5 - like], [0.5 - like, like]], atol=1e-9)
 
@@ -152,7 +183,11 @@ def test_fit_to_contradictory_margins_raises():
     """Rows sum to 1.1 and columns, which come last, to 1: the first row stays at 0.6/1.1."""
     row, column = np.indices((2, 2))
     with pytest.raises(RuntimeError, match=r"margins missed by 5\.5e-02 after 50 sweeps"):
-        fit_margins(np.ones((2, 2)), [(row, np.array([0.6, 0.5])), (column, np.array([0.5, 0.5]))], sweeps=50)
+        fit_margins(
+            np.ones((2, 2)),
+            [(row, np.array([0.6, 0.5])), (column, np.array([0.5, 0.5]))],
+            sweeps=50,
+        )
 
 
 def test_employment_is_computed_once_and_cannot_be_changed(tables):
@@ -208,7 +243,9 @@ def test_age_is_uniform_within_its_group():
 
 @settings(max_examples=12, deadline=None)
 @given(
-    st.sampled_from([1, 2, 7, 60]).flatmap(lambda n: st.lists(st.sampled_from([0.0, 1.0, 2.5, 1e6]), min_size=n, max_size=n)),
+    st.sampled_from([1, 2, 7, 60]).flatmap(
+        lambda n: st.lists(st.sampled_from([0.0, 1.0, 2.5, 1e6]), min_size=n, max_size=n)
+    ),
     st.floats(-1, 1),
     st.integers(0, 2**31),
 )
@@ -217,7 +254,9 @@ def test_skills_and_correlation_decide_only_who_goes_where(skill, correlation, s
     personas = sample_personas(skill, seed=seed, cohort="llm", correlation=correlation)
     assert len(personas) == len(skill)
     assert personas == sample_personas(2 * skill, seed=seed, cohort="llm", correlation=correlation)
-    assert Counter(personas) == Counter(sample_personas(np.ones(len(skill)), seed=seed, cohort="llm", correlation=0))
+    assert Counter(personas) == Counter(
+        sample_personas(np.ones(len(skill)), seed=seed, cohort="llm", correlation=0)
+    )
 
 
 def test_constant_skill_leaves_no_trend_along_the_index():
@@ -227,7 +266,9 @@ def test_constant_skill_leaves_no_trend_along_the_index():
 
 def test_seed_and_cohort_give_other_people():
     skill = np.arange(100.0)
-    samples = [sample_personas(skill, seed=s, cohort=c) for s, c in ((0, "llm"), (1, "llm"), (0, "other"))]
+    samples = [
+        sample_personas(skill, seed=s, cohort=c) for s, c in ((0, "llm"), (1, "llm"), (0, "other"))
+    ]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert sum(p == q for p, q in zip(samples[one], samples[other], strict=True)) < 10
 
@@ -236,30 +277,48 @@ def test_seed_and_cohort_give_other_people():
 def test_another_process_and_precision_give_the_same_people(x64):
     """PYTHONHASHSEED differs, too."""
     program = "import numpy as np; from llm.agents.personas import sample_personas as s; print(s(np.arange(300.) % 7, seed=5, cohort='llm'))"
-    environment = {**os.environ, "PYTHONHASHSEED": f"1{x64}", "JAX_ENABLE_X64": x64, "JAX_PLATFORMS": "cpu"}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": f"1{x64}",
+        "JAX_ENABLE_X64": x64,
+        "JAX_PLATFORMS": "cpu",
+    }
     root = os.path.dirname(os.path.dirname(llm.__file__))
     printed = subprocess.run(
-        [sys.executable, "-c", program], env=environment, cwd=root, check=True, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     assert printed.strip() == str(sample_personas(np.arange(300.0) % 7, seed=5, cohort="llm"))
 
 
 @pytest.mark.parametrize("correlation", [1.01, -2, float("nan"), float("inf")])
 def test_correlation_out_of_range_is_refused(correlation):
-    with pytest.raises(ValueError, match=r"^population\.personas\.correlation: (1\.01|-2|nan|inf); -1 to 1$"):
+    with pytest.raises(
+        ValueError, match=r"^population\.personas\.correlation: (1\.01|-2|nan|inf); -1 to 1$"
+    ):
         sample_personas(np.ones(3), seed=0, cohort="llm", correlation=correlation)
 
 
 def test_text_has_every_fact():
     people = employment()
-    everyone = [Persona(o, s, age) for o, s, age in product(people.occupations, people.sexes, range(16, 80))]
+    everyone = [
+        Persona(o, s, age) for o, s, age in product(people.occupations, people.sexes, range(16, 80))
+    ]
     for persona in everyone:
         text = persona.text
         assert text == persona_text(persona)
         assert f" {persona.age}-year-old {persona.sex} who works in " in text
         assert persona.occupation.split(" ")[0].rstrip(",") in text
         years = persona.years_in_work
-        assert text.endswith(". You are new to work." if years == 0 else f". You have worked for {years} year{'s'[: years - 1]}.")
+        assert text.endswith(
+            ". You are new to work."
+            if years == 0
+            else f". You have worked for {years} year{'s'[: years - 1]}."
+        )
         assert 14 <= len(text.split()) <= 26
     assert len({persona.text for persona in everyone}) == len(everyone)
 
@@ -276,4 +335,6 @@ def test_text_reads_as_written():
         "You are an 18-year-old man who works in a professional occupation such as engineering, teaching, law or health care. "
         "You are new to work."
     )
-    assert Persona("management, business and financial operations", "man", 23).text.endswith("You have worked for 1 year.")
+    assert Persona("management, business and financial operations", "man", 23).text.endswith(
+        "You have worked for 1 year."
+    )

@@ -34,10 +34,20 @@ IDENTITY = {"engine": "vllm", "model": "smollm2", "weights": "w", "template": "t
 
 
 def ask(
-    agent: int = 0, *, day: int = 0, year: int = 0, kind: str = "labor", text: str = "Wie viele Stunden? 你好 \x00 🙂"
+    agent: int = 0,
+    *,
+    day: int = 0,
+    year: int = 0,
+    kind: str = "labor",
+    text: str = "Wie viele Stunden? 你好 \x00 🙂",
 ) -> Request:
     schema: dict[str, Any] | None = {"type": "object"} if agent % 2 else None
-    return Request((Message("system", "rules"), Message("user", text)), schema, Sampling(), Draw(3, kind, year, day, "w", agent))
+    return Request(
+        (Message("system", "rules"), Message("user", text)),
+        schema,
+        Sampling(),
+        Draw(3, kind, year, day, "w", agent),
+    )
 
 
 def put(transcript: Transcript, asked: Request, completion: Completion) -> str:
@@ -74,7 +84,9 @@ def test_each_text_is_stored_once(tmp_path: Path) -> None:
     transcript = Transcript(tmp_path / "t.sqlite")
     rules = "rules that all agents share. " * 1000
     for agent in range(200):
-        asked = replace(ask(agent), messages=(Message("system", rules), Message("user", f"worker {agent % 10}")))
+        asked = replace(
+            ask(agent), messages=(Message("system", rules), Message("user", f"worker {agent % 10}"))
+        )
         put(transcript, asked, ANSWER)
     assert transcript.counts().requests == 200
     assert transcript.counts().texts == 11
@@ -101,7 +113,13 @@ def test_counts(tmp_path: Path) -> None:
         put(transcript, ask(agent), ANSWER)
     put(transcript, ask(3), Completion("", "error", error="why"))
     counts = transcript.counts()
-    assert (counts.requests, counts.errors, counts.prompt_tokens, counts.cached_tokens, counts.completion_tokens) == (
+    assert (
+        counts.requests,
+        counts.errors,
+        counts.prompt_tokens,
+        counts.cached_tokens,
+        counts.completion_tokens,
+    ) == (
         4,
         1,
         810,
@@ -119,10 +137,18 @@ def test_conversations_read_well_while_the_run_goes_on(tmp_path: Path) -> None:
     reader = Transcript(tmp_path / "t.sqlite", read_only=True)
     listed = reader.conversations()
     first = next(listed)
-    put(transcript, ask(5, day=9), ANSWER)  # a writer is not held up by a reader, nor the reader by the writer
+    put(
+        transcript, ask(5, day=9), ANSWER
+    )  # a writer is not held up by a reader, nor the reader by the writer
     rest = list(listed)
     places = [(c["year"], c["day"], c["kind"], c["agent"]) for c in [first, *rest]]
-    assert places == [(0, 0, "labor", 0), (0, 0, "labor", 1), (0, 0, "plan", 0), (0, 1, "labor", 0), (1, 0, "labor", 1)]
+    assert places == [
+        (0, 0, "labor", 0),
+        (0, 0, "labor", 1),
+        (0, 0, "plan", 0),
+        (0, 1, "labor", 0),
+        (1, 0, "labor", 1),
+    ]
     assert json.loads(json.dumps(first)) == {
         "key": request_key(IDENTITY, ask()),
         "seed": 3,
@@ -132,7 +158,10 @@ def test_conversations_read_well_while_the_run_goes_on(tmp_path: Path) -> None:
         "cohort": "w",
         "agent": 0,
         "attempt": 0,
-        "messages": [{"role": "system", "content": "rules"}, {"role": "user", "content": ask().messages[1].content}],
+        "messages": [
+            {"role": "system", "content": "rules"},
+            {"role": "user", "content": ask().messages[1].content},
+        ],
         "identity": IDENTITY,
         "sampling": {"temperature": 0.7, "top_p": 1.0, "max_tokens": 32},
         "schema": None,
@@ -145,7 +174,10 @@ def test_conversations_read_well_while_the_run_goes_on(tmp_path: Path) -> None:
         "decision": None,
     }
     assert [c["kind"] for c in reader.conversations(kind="plan")] == ["plan"]
-    assert [c["agent"] for c in reader.conversations(year=0, day=0, kind="labor", cohort="w")] == [0, 1]
+    assert [c["agent"] for c in reader.conversations(year=0, day=0, kind="labor", cohort="w")] == [
+        0,
+        1,
+    ]
     assert [c["day"] for c in reader.conversations(agent=5)] == [9]
     reader.close()
     transcript.close()
@@ -190,7 +222,9 @@ def test_kill_9_loses_and_breaks_nothing(tmp_path: Path) -> None:
     path = tmp_path / "t.sqlite"
     promised: dict[str, str] = {}
     for turn in range(5):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(turn)], stdout=subprocess.PIPE, text=True) as writer:
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), str(turn)], stdout=subprocess.PIPE, text=True
+        ) as writer:
             assert writer.stdout is not None
             for _ in range(150 + 37 * turn):
                 key, answer = writer.stdout.readline().rstrip("\n").split(" ", 1)
@@ -201,23 +235,35 @@ def test_kill_9_loses_and_breaks_nothing(tmp_path: Path) -> None:
                     key, answer = line.rstrip("\n").split(" ", 1)
                     promised[key] = answer
         assert writer.returncode == -signal.SIGKILL
-        assert (tmp_path / "t.sqlite-wal").exists(), "killed without a log to recover: the test proves nothing"
+        assert (tmp_path / "t.sqlite-wal").exists(), (
+            "killed without a log to recover: the test proves nothing"
+        )
         reader = Transcript(path, read_only=True)
         found = reader.get_many(list(promised))
         assert {key: completion.text for key, completion in found.items()} == promised
         counts = reader.counts()
-        assert counts.requests - counts.decisions["ok"] in range(turn + 2)  # a kill may fall between the two puts
+        assert counts.requests - counts.decisions["ok"] in range(
+            turn + 2
+        )  # a kill may fall between the two puts
         assert sum(1 for _ in reader.conversations()) == counts.requests
         assert reader._db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         reader.close()
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> None:
-    program = WRITER.replace("import sys", "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4_500_000,) * 2)", 1)
-    program = "from jaxecon.core.errors import UserError\ntry:\n" + "".join(f"    {line}\n" for line in program.splitlines())
+    program = WRITER.replace(
+        "import sys",
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4_500_000,) * 2)",
+        1,
+    )
+    program = "from jaxecon.core.errors import UserError\ntry:\n" + "".join(
+        f"    {line}\n" for line in program.splitlines()
+    )
     program += "except UserError as error:\n    print(error)\n"
     path = tmp_path / "t.sqlite"
-    done = subprocess.run([sys.executable, "-c", program, str(path), "0"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), "0"], capture_output=True, text=True, check=True
+    )
     *lines, last = done.stdout.splitlines()
     assert last.startswith(f"transcript: cannot use {path}: ")
     promised = dict(line.split(" ", 1) for line in lines)
@@ -231,7 +277,9 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> Non
 
 def test_files_that_are_no_transcripts(tmp_path: Path) -> None:
     text = tmp_path / "text"
-    text.write_text("not a database, but long enough for SQLite to look at its header, which it does at a hundred bytes or so")
+    text.write_text(
+        "not a database, but long enough for SQLite to look at its header, which it does at a hundred bytes or so"
+    )
     other = tmp_path / "other"
     with sqlite3.connect(other) as db:
         db.execute("CREATE TABLE people(name)")
@@ -261,7 +309,9 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 3")
     db.close()
     for read_only in (False, True):
-        with pytest.raises(UserError, match="has format 3, this jaxecon reads up to 2; install a newer jaxecon"):
+        with pytest.raises(
+            UserError, match="has format 3, this jaxecon reads up to 2; install a newer jaxecon"
+        ):
             Transcript(path, read_only=read_only)
 
 
@@ -295,7 +345,9 @@ def test_a_finished_transcript_on_read_only_media(request: pytest.FixtureRequest
     assert os.listdir(folder) == ["t.sqlite"]
 
 
-def as_user(program: str, *arguments: object, prelude: str = "") -> subprocess.CompletedProcess[str]:
+def as_user(
+    program: str, *arguments: object, prelude: str = ""
+) -> subprocess.CompletedProcess[str]:
     """A program that prints a UserError it meets; root becomes somebody whom permissions concern."""
     lines = [
         "import os, sys",
@@ -303,7 +355,11 @@ def as_user(program: str, *arguments: object, prelude: str = "") -> subprocess.C
         "from llm.transcript.store import Transcript",
         prelude,
     ]
-    lines += ["try:", *(f"    {line}" for line in program.splitlines()), "except UserError as error: print('UserError', error)"]
+    lines += [
+        "try:",
+        *(f"    {line}" for line in program.splitlines()),
+        "except UserError as error: print('UserError', error)",
+    ]
     command = [sys.executable, "-c", "\n".join(lines), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr, done.stderr
@@ -329,7 +385,14 @@ def contents(path: Path) -> tuple[object, ...]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("\r\n\x00\u2028\x85\x0c ab")), max_size=6))
+@given(
+    st.lists(
+        st.text(
+            st.characters(exclude_categories=("Cs",)) | st.sampled_from("\r\n\x00\u2028\x85\x0c ab")
+        ),
+        max_size=6,
+    )
+)
 def test_any_text_comes_back_as_it_was(texts: list[str]) -> None:
     roles: list[Any] = ["system", "user", "assistant"]
     messages = tuple(Message(roles[i % 3], text) for i, text in enumerate(texts))
@@ -343,7 +406,18 @@ def test_any_text_comes_back_as_it_was(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n", "\r\n", "a\r\nb\rc\n", "no end", "\x00", "a\x00\n\x00", "\n" * 500, "é\u2028🙂\ufeff\ufffe"]
+    "text",
+    [
+        "",
+        "\n",
+        "\r\n",
+        "a\r\nb\rc\n",
+        "no end",
+        "\x00",
+        "a\x00\n\x00",
+        "\n" * 500,
+        "é\u2028🙂\ufeff\ufffe",
+    ],
 )
 def test_awkward_texts(tmp_path: Path, text: str) -> None:
     transcript = Transcript(tmp_path / "t.sqlite")
@@ -361,12 +435,21 @@ def test_a_lone_surrogate_cannot_be_asked_for() -> None:
 def test_a_history_that_grows_costs_its_new_lines(tmp_path: Path) -> None:
     """Bytes per request depend neither on the day nor on how long the history is."""
     transcript = Transcript(tmp_path / "t.sqlite")
-    lines = [f"Year 1 day {day}: 40 hours, income {day * 7919:,}, utility {day * 104729:,}\n" for day in range(600)]
+    lines = [
+        f"Year 1 day {day}: 40 hours, income {day * 7919:,}, utility {day * 104729:,}\n"
+        for day in range(600)
+    ]
     for day in range(600):
-        put(transcript, ask(day=day, text="".join(lines[max(0, day - 100) : day]) + "How many hours?"), ANSWER)
+        put(
+            transcript,
+            ask(day=day, text="".join(lines[max(0, day - 100) : day]) + "How many hours?"),
+            ANSWER,
+        )
     assert transcript.counts().texts == 1 + 599 + 1
     transcript.close()
-    assert (tmp_path / "t.sqlite").stat().st_size / 600 < 600  # the texts themselves have 5,000 characters each
+    assert (
+        tmp_path / "t.sqlite"
+    ).stat().st_size / 600 < 600  # the texts themselves have 5,000 characters each
 
 
 def test_lines_of_a_failed_put_are_forgotten(tmp_path: Path) -> None:
@@ -376,7 +459,10 @@ def test_lines_of_a_failed_put_are_forgotten(tmp_path: Path) -> None:
         put(transcript, ask(text="new line"), replace(ANSWER, finish_reason=None))  # type: ignore[arg-type]
     put(transcript, ask(1, text="another"), ANSWER)
     put(transcript, ask(2, text="new line"), ANSWER)
-    assert [c["messages"][1]["content"] for c in transcript.conversations()] == ["another", "new line"]
+    assert [c["messages"][1]["content"] for c in transcript.conversations()] == [
+        "another",
+        "new line",
+    ]
     transcript.close()
 
 
@@ -386,20 +472,33 @@ def test_lines_of_a_failed_put_are_forgotten(tmp_path: Path) -> None:
 def test_a_days_decisions_are_one_commit(tmp_path: Path) -> None:
     transcript = Transcript(tmp_path / "t.sqlite")
     committed: list[str] = []
-    transcript._db.set_trace_callback(lambda statement: committed.append(statement) if statement == "COMMIT" else None)
+    transcript._db.set_trace_callback(
+        lambda statement: committed.append(statement) if statement == "COMMIT" else None
+    )
     day = [(ask(agent).draw, StoredDecision("ok", str(agent), 1)) for agent in range(50)]
     transcript.put_decisions(day)
     transcript.put_decisions([])
     assert committed == ["COMMIT"]
-    changed = [(ask(7).draw, StoredDecision("fallback", "0", 3)), (ask(8).draw, StoredDecision("ok", "9", 2))]
+    changed = [
+        (ask(7).draw, StoredDecision("fallback", "0", 3)),
+        (ask(8).draw, StoredDecision("ok", "9", 2)),
+    ]
     transcript.put_decisions(changed)
     found = transcript.get_decisions(seed=3, kind="labor", year=0, day=0, cohort="w")
-    assert found == {**{draw.agent: decision for draw, decision in day}, 7: changed[0][1], 8: changed[1][1]}
+    assert found == {
+        **{draw.agent: decision for draw, decision in day},
+        7: changed[0][1],
+        8: changed[1][1],
+    }
     assert transcript.counts().decisions == {"ok": 49, "fallback": 1}
     with pytest.raises(sqlite3.IntegrityError):  # nothing at all of a day that fails
-        transcript.put_decisions([(ask(60).draw, day[0][1]), (ask(61).draw, StoredDecision("ok", None, 1))])
+        transcript.put_decisions(
+            [(ask(60).draw, day[0][1]), (ask(61).draw, StoredDecision("ok", None, 1))]
+        )
     assert transcript.counts().decisions == {"ok": 49, "fallback": 1}
-    transcript.put_decisions([(ask(agent).draw, StoredDecision("retried", "1", 2)) for agent in range(50)])
+    transcript.put_decisions(
+        [(ask(agent).draw, StoredDecision("retried", "1", 2)) for agent in range(50)]
+    )
     assert transcript.counts().decisions == {"retried": 50}
     transcript.close()
 
@@ -411,7 +510,9 @@ def test_totals_are_the_sums_of_the_conversations(tmp_path: Path) -> None:
     for i in range(60):
         asked = ask(i % 5, day=i % 3, year=i % 2, kind="labor" if i % 4 else "plan", text=f"{i}")
         asked = replace(asked, draw=replace(asked.draw, cohort="wx"[i % 7 == 0], attempt=i))
-        answer = Completion(f"{i}", usage=Usage(i, i // 2, 1), seconds=i / 8, error="why" if i % 9 == 0 else None)
+        answer = Completion(
+            f"{i}", usage=Usage(i, i // 2, 1), seconds=i / 8, error="why" if i % 9 == 0 else None
+        )
         for _ in range(2):  # a response that is there already counts once
             put(transcript, asked, answer)
         status: Any = "fallback" if asked.draw.agent == 2 else "ok"
@@ -419,7 +520,11 @@ def test_totals_are_the_sums_of_the_conversations(tmp_path: Path) -> None:
     listed = list(transcript.conversations())
     for c in listed:
         row = expected.setdefault((c["cohort"], c["kind"]), [0, 0, 0, 0, 0, 0.0, set()])
-        figures = (1, c["error"] is not None, *(c["usage"][n] for n in ("prompt_tokens", "cached_tokens", "completion_tokens")))
+        figures = (
+            1,
+            c["error"] is not None,
+            *(c["usage"][n] for n in ("prompt_tokens", "cached_tokens", "completion_tokens")),
+        )
         row[:6] = [a + b for a, b in zip(row[:6], (*figures, c["seconds"]), strict=True)]
         row[6].add((c["year"], c["day"], c["agent"], c["status"]))
 
@@ -434,7 +539,11 @@ def test_totals_are_the_sums_of_the_conversations(tmp_path: Path) -> None:
     for name, value in {"year": 1, "day": 2, "agent": 2, "status": "fallback"}.items():
         part = [c for c in listed if c[name] == value]  # type: ignore[literal-required]
         found = transcript.totals(**{name: value})  # type: ignore[arg-type]
-        assert sum(t.requests for t in found) == len(part) == len(list(transcript.conversations(**{name: value})))  # type: ignore[arg-type]
+        assert (
+            sum(t.requests for t in found)
+            == len(part)
+            == len(list(transcript.conversations(**{name: value})))
+        )  # type: ignore[arg-type]
         assert sum(t.prompt_tokens for t in found) == sum(c["usage"]["prompt_tokens"] for c in part)
         decided = {(c["year"], c["day"], c["agent"], c["cohort"], c["kind"]) for c in part}
         assert sum(n for t in found for n in t.statuses.values()) == len(decided)
@@ -449,15 +558,28 @@ def test_conversations_carry_their_decision(tmp_path: Path) -> None:
     put(transcript, second, ANSWER)
     transcript.put_decision(ask(0).draw, "ok", "40", 1)
     transcript.put_decision(ask(1).draw, "fallback", "[0, 10]", 2)
-    listed = [(c["agent"], c["attempt"], c["status"], c["decision"]) for c in transcript.conversations()]
-    assert listed == [(0, 0, "ok", 40), (1, 0, "fallback", [0, 10]), (1, 1, "fallback", [0, 10]), (2, 0, None, None)]
+    listed = [
+        (c["agent"], c["attempt"], c["status"], c["decision"]) for c in transcript.conversations()
+    ]
+    assert listed == [
+        (0, 0, "ok", 40),
+        (1, 0, "fallback", [0, 10]),
+        (1, 1, "fallback", [0, 10]),
+        (2, 0, None, None),
+    ]
     assert [c["attempt"] for c in transcript.conversations(status="fallback")] == [0, 1]
     transcript.close()
 
 
-def plans(transcript: Transcript, statements: list[str], parameters: dict[str, Any] | None = None) -> list[str]:
+def plans(
+    transcript: Transcript, statements: list[str], parameters: dict[str, Any] | None = None
+) -> list[str]:
     """The steps SQLite would take."""
-    return [step for s in statements for *_, step in transcript._db.execute(f"EXPLAIN QUERY PLAN {s}", parameters or {})]
+    return [
+        step
+        for s in statements
+        for *_, step in transcript._db.execute(f"EXPLAIN QUERY PLAN {s}", parameters or {})
+    ]
 
 
 def test_an_interruption_while_answers_are_committed_loses_none(tmp_path: Path) -> None:
@@ -512,11 +634,21 @@ def test_lookups_among_100_000_use_indices(tmp_path: Path) -> None:
     steps = plans(transcript, [t for t in traced if t.startswith("SELECT")])
     assert len(steps) > 10
     # a row per cohort and kind, or the hashes that are looked up
-    assert {s for s in steps if s.startswith("SCAN")} <= {"SCAN sums", "SCAN statuses", "SCAN json_each VIRTUAL TABLE INDEX 1:"}
+    assert {s for s in steps if s.startswith("SCAN")} <= {
+        "SCAN sums",
+        "SCAN statuses",
+        "SCAN json_each VIRTUAL TABLE INDEX 1:",
+    }
     for filters, index in (
         ({"year": 1}, "SEARCH requests USING INDEX requests_by_time (year=?)"),
-        ({"year": 3, "day": 4, "kind": "labor", "cohort": "w"}, "requests_by_time (year=? AND day=? AND kind=? AND cohort=?"),
-        ({"agent": 5, "year": 3}, "SEARCH requests USING INDEX requests_by_agent (agent=? AND year=?)"),
+        (
+            {"year": 3, "day": 4, "kind": "labor", "cohort": "w"},
+            "requests_by_time (year=? AND day=? AND kind=? AND cohort=?",
+        ),
+        (
+            {"agent": 5, "year": 3},
+            "SEARCH requests USING INDEX requests_by_agent (agent=? AND year=?)",
+        ),
         ({"agent": 5}, "SEARCH requests USING INDEX requests_by_agent (agent=?)"),
         ({}, "SCAN requests USING INDEX requests_by_time"),  # everything, already in order
     ):
@@ -556,7 +688,9 @@ def test_a_second_writer_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_the_lock_goes_with_a_killed_writer(tmp_path: Path) -> None:
     path = tmp_path / "t.sqlite"
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(path), "0"], stdout=subprocess.PIPE, text=True) as writer:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), "0"], stdout=subprocess.PIPE, text=True
+    ) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         with pytest.raises(UserError, match="is being written by another process"):
@@ -588,7 +722,8 @@ while won < 15:
     command = [
         sys.executable,
         "-c",
-        "import os, sys\nfrom jaxecon.core.errors import UserError\nfrom llm.transcript.store import Transcript" + program,
+        "import os, sys\nfrom jaxecon.core.errors import UserError\nfrom llm.transcript.store import Transcript"
+        + program,
     ]
     racers = [subprocess.Popen([*command, str(path)]) for _ in range(3)]
     assert [racer.wait() for racer in racers] == [0] * 3
@@ -627,23 +762,50 @@ def format_1(tmp_path: Path) -> tuple[Path, tuple[object, ...]]:
     with sqlite3.connect(folder / "t.sqlite") as db:
         db.executescript(FORMAT_1)
         for agent in range(30):
-            asked = ask(agent, day=agent % 3, text="rules\n" * (agent % 4) + f"wörter {agent}\r\n\x00")
+            asked = ask(
+                agent, day=agent % 3, text="rules\n" * (agent % 4) + f"wörter {agent}\r\n\x00"
+            )
             answer = replace(ANSWER, error="why" if agent == 9 else None)
-            setting = json.dumps({"identity": IDENTITY, "sampling": vars(asked.sampling), "schema": asked.schema}, sort_keys=True)
+            setting = json.dumps(
+                {"identity": IDENTITY, "sampling": vars(asked.sampling), "schema": asked.schema},
+                sort_keys=True,
+            )
             messages = []
             for m in asked.messages:
                 db.execute(
-                    "INSERT INTO texts(sha256, text) VALUES (?, ?) ON CONFLICT DO NOTHING", (m.content.encode(), m.content)
+                    "INSERT INTO texts(sha256, text) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    (m.content.encode(), m.content),
                 )
                 (id_,) = db.execute("SELECT id FROM texts WHERE text = ?", (m.content,)).fetchone()
                 messages.append([m.role, id_])
-            db.execute("INSERT INTO settings(sha256, json) VALUES (?, ?) ON CONFLICT DO NOTHING", (setting.encode(), setting))
+            db.execute(
+                "INSERT INTO settings(sha256, json) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (setting.encode(), setting),
+            )
             (id_,) = db.execute("SELECT id FROM settings WHERE json = ?", (setting,)).fetchone()
             draw = asked.draw
-            row = (request_key(IDENTITY, asked), draw.seed, draw.kind, draw.year, draw.day, draw.cohort, draw.agent, draw.attempt)
-            row += (json.dumps(messages), id_, answer.text, answer.finish_reason, *vars(answer.usage).values(), answer.seconds)  # type: ignore[assignment]
+            row = (
+                request_key(IDENTITY, asked),
+                draw.seed,
+                draw.kind,
+                draw.year,
+                draw.day,
+                draw.cohort,
+                draw.agent,
+                draw.attempt,
+            )
+            row += (
+                json.dumps(messages),
+                id_,
+                answer.text,
+                answer.finish_reason,
+                *vars(answer.usage).values(),
+                answer.seconds,
+            )  # type: ignore[assignment]
             db.execute(f"INSERT INTO requests VALUES ({','.join('?' * 17)})", (*row, answer.error))
-            db.execute("INSERT INTO decisions VALUES (?,?,?,?,?,?,?,?,?)", (*row[1:7], "ok", "40", 1))
+            db.execute(
+                "INSERT INTO decisions VALUES (?,?,?,?,?,?,?,?,?)", (*row[1:7], "ok", "40", 1)
+            )
             put(fresh, asked, answer)
             fresh.put_decision(draw, "ok", "40", 1)
     db.close()
@@ -665,7 +827,9 @@ def test_format_1_is_read_without_being_touched(
     engine.close()
 
 
-def test_format_1_is_converted_when_it_is_written(format_1: tuple[Path, tuple[object, ...]]) -> None:
+def test_format_1_is_converted_when_it_is_written(
+    format_1: tuple[Path, tuple[object, ...]],
+) -> None:
     path, expected = format_1
     transcript = Transcript(path)
     assert transcript._db.execute("PRAGMA user_version").fetchone() == (2,)
@@ -678,7 +842,9 @@ def test_format_1_is_converted_when_it_is_written(format_1: tuple[Path, tuple[ob
     transcript.close()
 
 
-def test_a_conversion_that_is_cut_short_leaves_format_1(format_1: tuple[Path, tuple[object, ...]]) -> None:
+def test_a_conversion_that_is_cut_short_leaves_format_1(
+    format_1: tuple[Path, tuple[object, ...]],
+) -> None:
     path, expected = format_1
     before = path.read_bytes()
     kill = "import llm.transcript.format as f\nold = f.stored_key\n"
@@ -703,12 +869,24 @@ def test_a_conversion_that_is_cut_short_leaves_format_1(format_1: tuple[Path, tu
 
 def test_a_full_file_system_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> None:
     """On a tmpfs of one megabyte, in a mount namespace of its own."""
-    program = "from jaxecon.core.errors import UserError\ntry:\n" + "".join(f"    {line}\n" for line in WRITER.splitlines())
+    program = "from jaxecon.core.errors import UserError\ntry:\n" + "".join(
+        f"    {line}\n" for line in WRITER.splitlines()
+    )
     program += "except UserError as error:\n    print(error)\n    transcript.close()\n"
     program += "    t = Transcript(sys.argv[1], read_only=True); print(t._db.execute('PRAGMA integrity_check').fetchall())\n"
     program += "    print(t.counts().requests, sum(1 for _ in t.conversations()))\n"
     mount = 'mount -t tmpfs -o size=1m none "$1" || exit 77; exec "$2" -c "$3" "$1/t.sqlite" 0'
-    command = ["unshare", "--mount", "sh", "-c", mount, "sh", str(tmp_path), sys.executable, program]
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        mount,
+        "sh",
+        str(tmp_path),
+        sys.executable,
+        program,
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -716,11 +894,16 @@ def test_a_full_file_system_is_one_line_and_keeps_what_was_there(tmp_path: Path)
     if done.returncode in (1, 77) and not done.stdout:
         pytest.skip(f"no mounting here: {done.stderr}")
     *lines, error, check, counts = done.stdout.splitlines()
-    assert error == f"transcript: cannot use {tmp_path}/t.sqlite: database or disk is full", done.stderr
+    assert error == f"transcript: cannot use {tmp_path}/t.sqlite: database or disk is full", (
+        done.stderr
+    )
     assert check == "[('ok',)]"
     requests, listed = map(int, counts.split())
     assert requests == listed
-    assert requests in (len(lines), len(lines) + 1)  # the decision of the last may be what found no room
+    assert requests in (
+        len(lines),
+        len(lines) + 1,
+    )  # the decision of the last may be what found no room
     assert requests > 10
 
 
@@ -740,7 +923,9 @@ def test_a_full_database_takes_more_once_there_is_room(tmp_path: Path) -> None:
         fill()
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError, match="database or disk is full"):
-        transcript.put_decisions([(ask(agent).draw, StoredDecision("ok", "x" * 1000, 1)) for agent in range(1000)])
+        transcript.put_decisions(
+            [(ask(agent).draw, StoredDecision("ok", "x" * 1000, 1)) for agent in range(1000)]
+        )
     assert set(transcript.get_many(list(kept))) == kept
     assert transcript.counts().requests == len(kept)
     transcript._db.execute("PRAGMA max_page_count = 1000000")
@@ -757,7 +942,9 @@ def test_a_read_only_folder_is_one_line(request: pytest.FixtureRequest) -> None:
     folder.chmod(0o555)
     for name in ("t.sqlite", "new.sqlite"):
         done = as_user("Transcript(sys.argv[1])", folder / name, prelude=NOBODY)
-        assert done.stdout == f"UserError transcript: cannot use {folder / name}: Permission denied\n"
+        assert (
+            done.stdout == f"UserError transcript: cannot use {folder / name}: Permission denied\n"
+        )
     folder.chmod(0o755)
     assert os.listdir(folder) == ["t.sqlite"]
 
@@ -797,7 +984,11 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
             return None
 
     for start in range(100, len(sound), 1500):
-        path.write_bytes(sound[:start] + bytes(b ^ 0x5A for b in sound[start : start + 700]) + sound[start + 700 :])
+        path.write_bytes(
+            sound[:start]
+            + bytes(b ^ 0x5A for b in sound[start : start + 700])
+            + sound[start + 700 :]
+        )
         for read_only in (True, False):
             opened = attempt(lambda read_only=read_only: Transcript(path, read_only=read_only))  # type: ignore[misc]
             if opened is not None:
@@ -823,7 +1014,11 @@ def test_replay_answers_what_was_recorded(tmp_path: Path) -> None:
     transcript = Transcript(path)
     requests = [ask(agent) for agent in range(4)]
     for agent, asked in enumerate(requests):
-        put(transcript, asked, replace(ANSWER, text=str(agent), error="too long" if agent == 3 else None))
+        put(
+            transcript,
+            asked,
+            replace(ANSWER, text=str(agent), error="too long" if agent == 3 else None),
+        )
     transcript.close()
     before = path.read_bytes()
     engine = ReplayEngine(path)
@@ -831,7 +1026,12 @@ def test_replay_answers_what_was_recorded(tmp_path: Path) -> None:
     assert engine.description == {"replay_of": str(path)}
     got = Answers()
     engine.complete(requests[::-1], on_completion=got)
-    assert [(i, c.text, c.error) for i, c in got] == [(0, "3", "too long"), (1, "2", None), (2, "1", None), (3, "0", None)]
+    assert [(i, c.text, c.error) for i, c in got] == [
+        (0, "3", "too long"),
+        (1, "2", None),
+        (2, "1", None),
+        (3, "0", None),
+    ]
     unknown = Request(requests[0].messages, None, Sampling(), Draw(3, "labor", 2, 5, "llm", 3))
     nothing = Answers()
     with pytest.raises(EngineError) as missing:
@@ -852,7 +1052,18 @@ def test_a_replayed_cohort_decides_as_it_did(tmp_path: Path) -> None:
     """The bridge on a replay: the same decisions, retries and fallbacks included, and a transcript with the same contents."""
     replies = iter(['{"hours":10}', "no", '{"hours":30}', "{'hours': 40}", "no", "no"])
     observations = [
-        LaborObservation(0, 0, "llm", agent, (Bracket(0, 0.3),), 100.0, 0.0, (), last_hours=50, choices=(10, 30, 40, 50))
+        LaborObservation(
+            0,
+            0,
+            "llm",
+            agent,
+            (Bracket(0, 0.3),),
+            100.0,
+            0.0,
+            (),
+            last_hours=50,
+            choices=(10, 30, 40, 50),
+        )
         for agent in range(4)
     ]
 

@@ -117,13 +117,18 @@ def test_plan_schema_and_parser_agree(changes):
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["hours", "changes", "x"]) | st.text(), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["hours", "changes", "x"]) | st.text(), inner, max_size=4)
     ),
     max_leaves=8,
 )
 
 
-@given(st.text() | JSON.map(json.dumps) | st.tuples(st.text(), JSON.map(json.dumps), st.text()).map("".join))
+@given(
+    st.text()
+    | JSON.map(json.dumps)
+    | st.tuples(st.text(), JSON.map(json.dumps), st.text()).map("".join)
+)
 def test_any_text_is_a_bounded_decision_or_unusable(text):
     for parse in (lambda t: parse_labor(t, CHOICES), lambda t: parse_plan(t, 2)):
         try:
@@ -187,7 +192,11 @@ def test_what_is_no_vote_is_told(method, text, problem):
     [
         ('{"stand": true, "changes": [10, -20]}', (10, -20), False),
         ('{"stand": "yes", "changes": ["10", 0]}', (10, 0), True),
-        ('{"stand": false, "changes": [999]}', None, False),  # who does not stand has nothing to announce
+        (
+            '{"stand": false, "changes": [999]}',
+            None,
+            False,
+        ),  # who does not stand has nothing to announce
         ('{"stand": false}', None, False),
     ],
 )
@@ -196,7 +205,13 @@ def test_candidacies_are_read(text, value, repaired):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"stand": true}', '{"stand": true, "changes": [5, 0]}', '{"stand": 1, "changes": [0, 0]}', "[]"]
+    "text",
+    [
+        '{"stand": true}',
+        '{"stand": true, "changes": [5, 0]}',
+        '{"stand": 1, "changes": [0, 0]}',
+        "[]",
+    ],
 )
 def test_what_is_no_candidacy_is_unusable(text):
     with pytest.raises(Unusable):

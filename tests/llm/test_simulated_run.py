@@ -43,7 +43,9 @@ def test_two_runs_are_the_same(tmp_path):
     first, second = run(tmp_path), run(tmp_path, name="again")
     timing = {"seconds"}
     for one, other in zip(first.years.to_pylist(), second.years.to_pylist(), strict=True):
-        assert {k: v for k, v in one.items() if k not in timing} == {k: v for k, v in other.items() if k not in timing}
+        assert {k: v for k, v in one.items() if k not in timing} == {
+            k: v for k, v in other.items() if k not in timing
+        }
     assert first.agents.equals(second.agents)
     assert [c["key"] for c in conversations(first)] == [c["key"] for c in conversations(second)]
     assert first.manifest["models"]["llm"]["engine"] == "simulated"
@@ -64,8 +66,14 @@ def test_workers_may_decide_every_few_days_and_hold(tmp_path):
     first = transcript.get_decisions(seed=0, kind="labor", year=0, day=0, cohort="llm")
     fourth = transcript.get_decisions(seed=0, kind="labor", year=0, day=3, cohort="llm")
     transcript.close()
-    lived = [row["hours"] for row in finished.agents.to_pylist() if row["year"] == 0 and row["cohort"] == "llm"]
-    said = [(3 * json.loads(first[i].decision) + json.loads(fourth[i].decision)) / 4 for i in range(6)]
+    lived = [
+        row["hours"]
+        for row in finished.agents.to_pylist()
+        if row["year"] == 0 and row["cohort"] == "llm"
+    ]
+    said = [
+        (3 * json.loads(first[i].decision) + json.loads(fourth[i].decision)) / 4 for i in range(6)
+    ]
     np.testing.assert_allclose(lived, said)
 
 
@@ -100,7 +108,11 @@ def test_cues_have_their_times(tmp_path):
 )
 def test_each_ingredient_has_a_switch(tmp_path, setting, kind, gone):
     def said(name, *overrides):
-        told = conversations(run(tmp_path, "years=4", "year.days=2", "population.mechanical=2", *overrides, name=name))
+        told = conversations(
+            run(
+                tmp_path, "years=4", "year.days=2", "population.mechanical=2", *overrides, name=name
+            )
+        )
         return [c["messages"][1]["content"] for c in told if c["kind"] == kind]
 
     assert any(gone in text for text in said("with"))
@@ -121,16 +133,23 @@ def test_one_run_mixes_models(tmp_path):
         llm={"engine": "simulated", "others": {"other": {"engine": "simulated"}}},
     )
     told = conversations(first)
-    assert {c["cohort"] for c in told if "social welfare highest" in c["messages"][0]["content"]} == {"kind"}
+    assert {
+        c["cohort"] for c in told if "social welfare highest" in c["messages"][0]["content"]
+    } == {"kind"}
     # one model replays what was recorded, the other is simulated anew: the same run
     second = run(
         tmp_path,
         name="replayed",
         population={"cohorts": cohorts},
-        llm={"engine": "simulated", "others": {"other": {"engine": "replay", "transcript": str(first.path)}}},
+        llm={
+            "engine": "simulated",
+            "others": {"other": {"engine": "replay", "transcript": str(first.path)}},
+        },
     )
     assert first.agents.equals(second.agents)
-    assert second.summary["llm"]["engines"] == ["simulated"]  # the identity of who answered, then and now
+    assert second.summary["llm"]["engines"] == [
+        "simulated"
+    ]  # the identity of who answered, then and now
 
 
 def test_a_replayed_run_refuses_what_was_not_recorded(tmp_path):
@@ -144,18 +163,44 @@ def test_a_replayed_run_refuses_what_was_not_recorded(tmp_path):
 
 def test_personas_may_be_written_by_the_model(tmp_path):
     told = conversations(run(tmp_path, "population.personas.source=model"))
-    asked = {c["agent"]: json.loads(c["response"])["persona"] for c in told if c["kind"] == "persona"}
+    asked = {
+        c["agent"]: json.loads(c["response"])["persona"] for c in told if c["kind"] == "persona"
+    }
     assert len(asked) == 6
-    assert all(c["messages"][1]["content"].startswith(asked[c["agent"]]) for c in told if c["kind"] == "labor")
+    assert all(
+        c["messages"][1]["content"].startswith(asked[c["agent"]])
+        for c in told
+        if c["kind"] == "labor"
+    )
 
 
 @pytest.mark.parametrize(
-    "budget", [["--budget-tokens", "9000"], ["--budget-usd", "0.009", "--set", "llm.price={prompt: 1, completion: 2}"]]
+    "budget",
+    [
+        ["--budget-tokens", "9000"],
+        ["--budget-usd", "0.009", "--set", "llm.price={prompt: 1, completion: 2}"],
+    ],
 )
 def test_a_budget_stops_a_run_between_days(tmp_path, budget):
     out = tmp_path / "run"
-    arguments = ["run", "--set", "llm.messages=simulated", "--set", "population.mechanical=10", "--set", "population.llm=3"]
-    arguments += ["--set", "planner.compared_with=[]", "--set", "year.days=3", *budget, "--out", str(out)]
+    arguments = [
+        "run",
+        "--set",
+        "llm.messages=simulated",
+        "--set",
+        "population.mechanical=10",
+        "--set",
+        "population.llm=3",
+    ]
+    arguments += [
+        "--set",
+        "planner.compared_with=[]",
+        "--set",
+        "year.days=3",
+        *budget,
+        "--out",
+        str(out),
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == BUDGET_SPENT, result.output
     finished = je.load(out)
@@ -164,11 +209,22 @@ def test_a_budget_stops_a_run_between_days(tmp_path, budget):
     told = conversations(finished)
     used = sum(c["usage"]["prompt_tokens"] + c["usage"]["completion_tokens"] for c in told)
     last = max((c["year"], c["day"]) for c in told)
-    before = sum(c["usage"]["prompt_tokens"] + c["usage"]["completion_tokens"] for c in told if (c["year"], c["day"]) < last)
+    before = sum(
+        c["usage"]["prompt_tokens"] + c["usage"]["completion_tokens"]
+        for c in told
+        if (c["year"], c["day"]) < last
+    )
     if budget[0] == "--budget-tokens":
         assert before < 9000 <= used  # it stops after the day that used it up
-    assert Counter(c["day"] for c in told if (c["year"], c["kind"]) == (0, "labor")).keys() >= {0, 1, 2}
-    assert all(n == 3 for n in Counter((c["year"], c["day"]) for c in told if c["kind"] == "labor").values())  # whole days
+    assert Counter(c["day"] for c in told if (c["year"], c["kind"]) == (0, "labor")).keys() >= {
+        0,
+        1,
+        2,
+    }
+    assert all(
+        n == 3
+        for n in Counter((c["year"], c["day"]) for c in told if c["kind"] == "labor").values()
+    )  # whole days
 
 
 def test_the_simulated_engine_never_passes_for_a_model(tmp_path):
@@ -203,7 +259,10 @@ def test_the_simulated_engine_never_passes_for_a_model(tmp_path):
         (["llm.messages=replay"], "llm.transcript"),
         (["planner.llm=big"], "planner.llm: 'big'"),
         (["population.cohorts=[{name: planner, rule: llm, size: 1}]"], "'planner'"),
-        (["population.cohorts=[{name: a, rule: quantal, size: 1, objective: altruistic}]"], "objective"),
+        (
+            ["population.cohorts=[{name: a, rule: quantal, size: 1, objective: altruistic}]"],
+            "objective",
+        ),
         (["llm.messages=simulated", "llm.budget_usd=1"], "llm.price"),
     ],
 )
@@ -259,33 +318,50 @@ class SimulatedTwin(ScriptedEngine):
 def test_histories_are_cut_to_what_fits(tmp_path):
     """Oldest first, and only as far as needed; an agent whose prompt fits keeps its own."""
     days = tuple(WorkerDay(0, d, 40, 40_000, 4_000, 9_000, 30_000 + d) for d in range(40))
-    long, short = (replace(o, history=h) for o, h in zip(observations(2), (days, days[:3]), strict=True))
+    long, short = (
+        replace(o, history=h) for o, h in zip(observations(2), (days, days[:3]), strict=True)
+    )
     engine = ScriptedEngine(lambda request: Completion('{"hours": 40}'))
     transcript = Transcript(tmp_path / "transcript.sqlite")
     served = Served(engine, max_model_len=700)
-    Bridge({"llm": served}, transcript, seed=0, sampling=Sampling(max_tokens=32), retries=0).decide(Labor(), [long, short])
+    Bridge({"llm": served}, transcript, seed=0, sampling=Sampling(max_tokens=32), retries=0).decide(
+        Labor(), [long, short]
+    )
     transcript.close()
     cut, whole = (request.messages[1].content for request in engine.asked)
     assert engine.prompt_tokens(engine.asked[0]) <= 700 - 32
     assert "day 40: 40 hours" in cut
     assert "day 1: 40 hours" not in cut
-    assert cut.count(" hours, income") == 8  # of 40, from days 17, 25 and 33 on: prompts of later days can begin there too
+    assert (
+        cut.count(" hours, income") == 8
+    )  # of 40, from days 17, 25 and 33 on: prompts of later days can begin there too
     assert whole.count(" hours, income") == 3
 
 
 def test_cohorts_on_two_engines_keep_their_own_answers(tmp_path):
     """Both engines work at once, each on its cohort; no answer reaches another's agent."""
     engines = {
-        name: ScriptedEngine(lambda request, plus=plus: Completion(json.dumps({"hours": 10 * request.draw.agent + plus})))
+        name: ScriptedEngine(
+            lambda request, plus=plus: Completion(
+                json.dumps({"hours": 10 * request.draw.agent + plus})
+            )
+        )
         for name, plus in (("a", 0), ("b", 50))
     }
     served = {name: Served(engine) for name, engine in engines.items()}
-    asked = [replace(o, cohort=name) for i in range(5) for name in "ab" for o in observations(5)[i : i + 1]]
+    asked = [
+        replace(o, cohort=name)
+        for i in range(5)
+        for name in "ab"
+        for o in observations(5)[i : i + 1]
+    ]
     transcript = Transcript(tmp_path / "transcript.sqlite")
     bridge = Bridge(served, transcript, seed=0, sampling=Sampling(), retries=0)
     decisions = bridge.decide(Labor(), asked)
     transcript.close()
-    assert [d.value for d in decisions] == [10 * o.agent + (50 if o.cohort == "b" else 0) for o in asked]
+    assert [d.value for d in decisions] == [
+        10 * o.agent + (50 if o.cohort == "b" else 0) for o in asked
+    ]
     assert bridge.accounts["a", "labor"].calls == bridge.accounts["b", "labor"].calls == 5
 
 
@@ -306,13 +382,18 @@ def ask(observation, agent=0, day=0):
 
 
 def test_simulated_workers_take_the_best_they_know():
-    days = tuple(WorkerDay(0, i, hours, 0, 0, 0, metric) for i, (hours, metric) in enumerate([(30, 5.0), (60, 9.0), (40, 7.0)]))
+    days = tuple(
+        WorkerDay(0, i, hours, 0, 0, 0, metric)
+        for i, (hours, metric) in enumerate([(30, 5.0), (60, 9.0), (40, 7.0)])
+    )
     plain = replace(observations(1)[0], history=days)
     assert {ask(plain, agent) for agent in range(50)} == {60}
     assert {ask(replace(plain, objective="adversarial"), agent) for agent in range(50)} == {30}
     explored = Counter(ask(replace(plain, cues=Cues(explore=True)), agent) for agent in range(400))
     assert set(explored) == {50, 60, 70}
-    assert 0.10 < (explored[50] + explored[70]) / 400 < 0.25  # a quarter explore, a third of them stay
+    assert (
+        0.10 < (explored[50] + explored[70]) / 400 < 0.25
+    )  # a quarter explore, a third of them stay
     assert ask(plain, 3) == ask(plain, 3)
 
 

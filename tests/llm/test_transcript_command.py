@@ -32,8 +32,12 @@ def lines(*arguments: object) -> list[dict[str, Any]]:
 
 
 def store(transcript: Transcript, draw: Draw, question: str, answer: str, status: Any) -> None:
-    request = Request((Message("system", "rules"), Message("user", question)), None, Sampling(), draw)
-    completion = Completion(answer, "stop", Usage(100, 25, 7), 0.5, None if answer else "the prompt has 9999 tokens")
+    request = Request(
+        (Message("system", "rules"), Message("user", question)), None, Sampling(), draw
+    )
+    completion = Completion(
+        answer, "stop", Usage(100, 25, 7), 0.5, None if answer else "the prompt has 9999 tokens"
+    )
     transcript.put(request_key(IDENTITY, request), IDENTITY, request, completion)
     transcript.put_decisions([(draw, StoredDecision(status, "40", 1))])
 
@@ -50,8 +54,20 @@ def run(tmp_path: Path) -> Iterator[Path]:
             for agent in range(3):
                 draw = Draw(0, "labor", year, day, "llm" if agent < 2 else "[bold]voices", agent)
                 status = "fallback" if (year, day, agent) == (1, 0, 1) else "ok"
-                store(transcript, draw, f"day {day}?", '{"hours":40}' if status == "ok" else "", status)
-        store(transcript, Draw(0, "plan", year, 0, "planner", 0), "rates?", '{"changes":[0]}', "repaired")
+                store(
+                    transcript,
+                    draw,
+                    f"day {day}?",
+                    '{"hours":40}' if status == "ok" else "",
+                    status,
+                )
+        store(
+            transcript,
+            Draw(0, "plan", year, 0, "planner", 0),
+            "rates?",
+            '{"changes":[0]}',
+            "repaired",
+        )
     yield folder
     transcript.close()
 
@@ -112,7 +128,13 @@ def test_show_leaves_the_terminal_alone(tmp_path: Path) -> None:
     """What a model says is not obeyed by the terminal, and no encoding stops the command."""
     (tmp_path / "manifest.json").write_text("{}")
     transcript = Transcript(tmp_path / "transcript.sqlite")
-    store(transcript, Draw(0, "labor", 0, 0, "llm", 0), "Wörter 你好\t🙂\r\n\x00", "\x1b[2J\x1b]0;title\x07\u202e\x9b", "ok")
+    store(
+        transcript,
+        Draw(0, "labor", 0, 0, "llm", 0),
+        "Wörter 你好\t🙂\r\n\x00",
+        "\x1b[2J\x1b]0;title\x07\u202e\x9b",
+        "ok",
+    )
     transcript.close()
     shown = command(tmp_path, "--show").stdout
     assert "Wörter 你好\t🙂\\r\n\\x00\n" in shown
@@ -132,16 +154,29 @@ def test_export(run: Path, tmp_path: Path) -> None:
     transcript.close()
     assert (rows[0]["status"], rows[0]["decision"]) == ("ok", 40)
     assert lines(run, "--export", "-") == rows
-    assert lines(run, "--export", "-", "--kind", "plan", "--cohort", "planner") == [r for r in rows if r["kind"] == "plan"]
+    assert lines(run, "--export", "-", "--kind", "plan", "--cohort", "planner") == [
+        r for r in rows if r["kind"] == "plan"
+    ]
     before = file.read_bytes()
     refused = command(run, "--export", file)
-    assert (refused.exit_code, refused.stderr) == (2, f"jaxecon: --export: {file}: exists; give a new file\n")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        f"jaxecon: --export: {file}: exists; give a new file\n",
+    )
     assert file.read_bytes() == before
-    for path, why in ((tmp_path / "no" / "out.jsonl", "No such file or directory"), ("/dev/full", "No space left on device")):
-        assert command(run, "--export", path).stderr == f"jaxecon: --export: {path}: cannot be written ({why})\n"
+    for path, why in (
+        (tmp_path / "no" / "out.jsonl", "No such file or directory"),
+        ("/dev/full", "No space left on device"),
+    ):
+        assert (
+            command(run, "--export", path).stderr
+            == f"jaxecon: --export: {path}: cannot be written ({why})\n"
+        )
 
 
-def test_an_export_that_fails_leaves_no_file(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_fails_leaves_no_file(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> Iterator[object]:
         yield {}
         raise OSError(28, "No space left on device")
@@ -149,7 +184,10 @@ def test_an_export_that_fails_leaves_no_file(run: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(Transcript, "conversations", broken)
     file = tmp_path / "out.jsonl"
     done = command(run, "--export", file)
-    assert (done.exit_code, done.stderr) == (2, f"jaxecon: --export: {file}: cannot be written (No space left on device)\n")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        f"jaxecon: --export: {file}: cannot be written (No space left on device)\n",
+    )
     assert not file.exists()
 
 
@@ -171,7 +209,9 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path) -> None:
         assert (done.exit_code, done.stderr, done.stdout) == (2, f"jaxecon: {message}\n", "")
     done = command(damaged)
     assert done.exit_code == 2
-    assert done.stderr.startswith(f"jaxecon: transcript: {damaged / 'transcript.sqlite'} is not a jaxecon transcript")
+    assert done.stderr.startswith(
+        f"jaxecon: transcript: {damaged / 'transcript.sqlite'} is not a jaxecon transcript"
+    )
     assert done.stderr.count("\n") == 1
     for arguments in ((run, "--status", "good"), (run, "--year", -1), ()):
         assert command(*arguments).exit_code == 2
@@ -190,7 +230,8 @@ def test_an_empty_transcript(tmp_path: Path) -> None:
     assert command(tmp_path).stdout == "No requests.\n"
     assert lines(tmp_path, "--json")[0]["totals"] == []
     assert (
-        command(tmp_path, "--show", "--kind", "labor").stderr == f"jaxecon: --kind: 'labor'; {tmp_path} holds no requests yet\n"
+        command(tmp_path, "--show", "--kind", "labor").stderr
+        == f"jaxecon: --kind: 'labor'; {tmp_path} holds no requests yet\n"
     )
 
 
@@ -198,7 +239,13 @@ def test_an_empty_transcript(tmp_path: Path) -> None:
 def test_a_reader_that_goes_away_is_no_error(run: Path, options: str) -> None:
     transcript = Transcript(run / "long.sqlite")
     for day in range(300):
-        store(transcript, Draw(0, "labor", 0, day, "llm", 0), f"day {day}? " + "long " * 200, '{"hours":40}', "ok")
+        store(
+            transcript,
+            Draw(0, "labor", 0, day, "llm", 0),
+            f"day {day}? " + "long " * 200,
+            '{"hours":40}',
+            "ok",
+        )
     transcript.close()
     folder = run.parent / "long"
     folder.mkdir()
@@ -206,7 +253,9 @@ def test_a_reader_that_goes_away_is_no_error(run: Path, options: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)  # gone before the first byte
     shell = [sys.executable, "-m", "jaxecon", "transcript", str(folder), *options.split()]
-    done = subprocess.run(shell, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        shell, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+    )
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode in (0, 1)
@@ -215,10 +264,27 @@ def test_a_reader_that_goes_away_is_no_error(run: Path, options: str) -> None:
 def test_help_says_how_years_count() -> None:
     text = " ".join(command("--help").stdout.split())
     assert "count from 0" in text
-    for option in ("--show", "--export", "--json", "--kind", "--year", "--day", "--cohort", "--agent", "--status"):
+    for option in (
+        "--show",
+        "--export",
+        "--json",
+        "--kind",
+        "--year",
+        "--day",
+        "--cohort",
+        "--agent",
+        "--status",
+    ):
         assert option in text
 
 
 def process(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
     command_line = [sys.executable, "-m", "jaxecon", "transcript", *map(str, arguments)]
-    return subprocess.run(command_line, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}, check=False)
+    return subprocess.run(
+        command_line,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        check=False,
+    )

@@ -28,12 +28,19 @@ HOURS = {
     "required": ["hours"],
     "additionalProperties": False,
 }
-RULES = "You are a worker who earns wages. " + "Income is skill times hours. Taxes are taken by bracket. Work costs effort. " * 12
+RULES = (
+    "You are a worker who earns wages. "
+    + "Income is skill times hours. Taxes are taken by bracket. Work costs effort. " * 12
+)
 
 
-def ask(text: str, *, agent: int = 0, schema: dict[str, Any] | None = HOURS, max_tokens: int = 16) -> Request:
+def ask(
+    text: str, *, agent: int = 0, schema: dict[str, Any] | None = HOURS, max_tokens: int = 16
+) -> Request:
     messages = (Message("system", RULES), Message("user", text))
-    return Request(messages, schema, Sampling(0.7, 1.0, max_tokens), Draw(0, "labor", 0, 0, "workers", agent))
+    return Request(
+        messages, schema, Sampling(0.7, 1.0, max_tokens), Draw(0, "labor", 0, 0, "workers", agent)
+    )
 
 
 def collect(engine: "VLLMEngine", requests: list[Request]) -> list[Completion]:
@@ -50,7 +57,12 @@ def collect(engine: "VLLMEngine", requests: list[Request]) -> list[Completion]:
 
 
 def workers(count: int, day: int = 0) -> list[Request]:
-    return [ask(f"You are worker {i} on day {day}. How many hours do you work? Answer in JSON.", agent=i) for i in range(count)]
+    return [
+        ask(
+            f"You are worker {i} on day {day}. How many hours do you work? Answer in JSON.", agent=i
+        )
+        for i in range(count)
+    ]
 
 
 def test_it_is_an_engine_and_says_what_answers(engine: "VLLMEngine") -> None:
@@ -77,7 +89,9 @@ def test_the_schema_is_honoured_and_completions_come_as_they_finish(engine: "VLL
 
     engine.complete(requests, on_completion=keep)
     assert sorted(order) == list(range(25))
-    assert order[-1] == 24, "the longest answer did not come last, so completions waited for each other"
+    assert order[-1] == 24, (
+        "the longest answer did not come last, so completions waited for each other"
+    )
     for index in range(24):
         answer = json.loads(completions[index].text)
         assert set(answer) == {"hours"}
@@ -92,9 +106,17 @@ def test_the_schema_is_honoured_and_completions_come_as_they_finish(engine: "VLL
 
 def test_answers_belong_to_their_requests(engine: "VLLMEngine") -> None:
     schemas = [
-        {"type": "object", "properties": {"n": {"const": i}}, "required": ["n"], "additionalProperties": False} for i in range(30)
+        {
+            "type": "object",
+            "properties": {"n": {"const": i}},
+            "required": ["n"],
+            "additionalProperties": False,
+        }
+        for i in range(30)
     ]
-    completions = collect(engine, [ask(f"Question {i}.", agent=i, schema=schema) for i, schema in enumerate(schemas)])
+    completions = collect(
+        engine, [ask(f"Question {i}.", agent=i, schema=schema) for i, schema in enumerate(schemas)]
+    )
     assert [json.loads(c.text)["n"] for c in completions] == list(range(30))
 
 
@@ -105,7 +127,10 @@ def test_failures_stay_with_their_request(engine: "VLLMEngine") -> None:
     completions = collect(engine, requests)
     too_long, bad_schema = completions[4], completions[6]
     tokens = engine.prompt_tokens(requests[4])
-    assert too_long.error == f"the prompt has {tokens} tokens, more than llm.max_model_len - max_tokens = {2048 - 16}"
+    assert (
+        too_long.error
+        == f"the prompt has {tokens} tokens, more than llm.max_model_len - max_tokens = {2048 - 16}"
+    )
     assert too_long.text == bad_schema.text == ""
     assert bad_schema.error
     assert "\n" not in bad_schema.error
@@ -113,7 +138,9 @@ def test_failures_stay_with_their_request(engine: "VLLMEngine") -> None:
 
 
 def test_the_longest_prompt_that_fits_is_answered(engine: "VLLMEngine") -> None:
-    words = next(n for n in range(2000, 0, -1) if engine.prompt_tokens(ask("word " * n)) <= 2048 - 16)
+    words = next(
+        n for n in range(2000, 0, -1) if engine.prompt_tokens(ask("word " * n)) <= 2048 - 16
+    )
     (completion,) = collect(engine, [ask("word " * words)])
     assert completion.error is None
     assert completion.usage.prompt_tokens == engine.prompt_tokens(ask("word " * words))
@@ -128,13 +155,21 @@ def test_the_second_batch_finds_the_rules_in_the_cache(engine: "VLLMEngine") -> 
 def test_many_short_chats_at_once(engine: "VLLMEngine") -> None:
     """Chunked prefill, which a per-request seed would not survive on a CPU."""
     chats = [
-        Request((Message("user", f"Hours of worker {i}?"),), HOURS, Sampling(), Draw(1, "labor", 0, 0, "w", i)) for i in range(60)
+        Request(
+            (Message("user", f"Hours of worker {i}?"),),
+            HOURS,
+            Sampling(),
+            Draw(1, "labor", 0, 0, "w", i),
+        )
+        for i in range(60)
     ]
     assert all(c.error is None for c in collect(engine, chats))
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ZeroDivisionError])
-def test_an_interrupted_batch_leaves_nothing_behind(engine: "VLLMEngine", interruption: type[BaseException]) -> None:
+def test_an_interrupted_batch_leaves_nothing_behind(
+    engine: "VLLMEngine", interruption: type[BaseException]
+) -> None:
     seen: list[int] = []
 
     def interrupt(index: int, completion: Completion) -> None:
@@ -150,9 +185,14 @@ def test_an_interrupted_batch_leaves_nothing_behind(engine: "VLLMEngine", interr
 
 def test_ctrl_c_while_the_engine_works(engine: "VLLMEngine") -> None:
     """Interrupted at the first answer, when the long ones are under way whatever the machine's load."""
-    story = [ask("Write a long story.", agent=i, schema=None, max_tokens=1 if i == 0 else 1000) for i in range(8)]
+    story = [
+        ask("Write a long story.", agent=i, schema=None, max_tokens=1 if i == 0 else 1000)
+        for i in range(8)
+    ]
     with pytest.raises(KeyboardInterrupt):
-        engine.complete(story, on_completion=lambda index, completion: os.kill(os.getpid(), signal.SIGINT))
+        engine.complete(
+            story, on_completion=lambda index, completion: os.kill(os.getpid(), signal.SIGINT)
+        )
     assert all(c.error is None for c in collect(engine, workers(5)))
 
 
@@ -237,7 +277,12 @@ def test_a_plain_script_with_jax(engine: "VLLMEngine", tmp_path: Path, end: str)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, str(script), end], capture_output=True, text=True, start_new_session=True, timeout=300, check=False
+        [sys.executable, str(script), end],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=300,
+        check=False,
     )
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["script", "processes", "answer"]

@@ -18,9 +18,19 @@ SETTINGS = ("llm.kv_cache_gib", "llm.gpu_memory_share", "device=cpu")
 @pytest.mark.parametrize(
     ("error", "memory"),
     [
-        (RuntimeError("Engine core initialization failed. See root cause above. Failed core proc(s): {}"), True),
+        (
+            RuntimeError(
+                "Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+            ),
+            True,
+        ),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
-        (ValueError("Free memory on device (3/80 GiB) is less than desired GPU memory utilization"), True),
+        (
+            ValueError(
+                "Free memory on device (3/80 GiB) is less than desired GPU memory utilization"
+            ),
+            True,
+        ),
         (ValueError("Model architectures ['X'] are not supported for now."), False),
     ],
 )

@@ -97,7 +97,9 @@ def utility_in_dollars(x, hours, c, d, eta, m):
     return np.where(x > 0, m * gain - c * hours**d * m**eta, -np.inf)
 
 
-def best_response(thresholds, rates, skill, c, d=D, eta=0.0, rebate=0.0, cap=100.0, points=401, cells=3):
+def best_response(
+    thresholds, rates, skill, c, d=D, eta=0.0, rebate=0.0, cap=100.0, points=401, cells=3
+):
     """(hours, utility in dollars) of each worker by brute force.
 
     An even grid of hours, plus the hours at which income crosses a threshold, so that utility is concave between
@@ -121,7 +123,9 @@ def best_response(thresholds, rates, skill, c, d=D, eta=0.0, rebate=0.0, cap=100
     at_peak = np.argmax(on_grid, axis=1)
     rows = np.arange(n)
     hours, best = grid[rows, at_peak], on_grid[rows, at_peak]
-    peaks = np.where((on_grid >= np.roll(on_grid, 1, 1)) | (on_grid >= np.roll(on_grid, -1, 1)), on_grid, -np.inf)
+    peaks = np.where(
+        (on_grid >= np.roll(on_grid, 1, 1)) | (on_grid >= np.roll(on_grid, -1, 1)), on_grid, -np.inf
+    )
     for candidate in np.argsort(-peaks, axis=1)[:, :cells].T:
         for step in (-1, 1):
             other = np.clip(candidate + step, 0, grid.shape[1] - 1)
@@ -148,13 +152,17 @@ def best_response_scipy(thresholds, rates, skill, c, d=D, eta=0.0, rebate=0.0, c
 
     found = [(loss(h), h) for h in ends]
     for a, b in pairwise(ends):
-        result = optimize.minimize_scalar(loss, bounds=(a, b), method="bounded", options={"xatol": 1e-10})
+        result = optimize.minimize_scalar(
+            loss, bounds=(a, b), method="bounded", options={"xatol": 1e-10}
+        )
         found.append((result.fun, result.x))
     best = min(found)
     return best[1], -best[0]
 
 
-def quantal_response(thresholds, rates, skill, c, precision, d=D, eta=0.0, rebate=0.0, x_ref=None, cap=100.0):
+def quantal_response(
+    thresholds, rates, skill, c, precision, d=D, eta=0.0, rebate=0.0, x_ref=None, cap=100.0
+):
     """(n, 11) logit probabilities, one worker at a time, P(h) proportional to exp(precision*u/(40 s U'(x_ref)))."""
     skill = np.atleast_1d(np.asarray(skill, float))
     c, cap = np.broadcast_to(c, skill.shape), np.broadcast_to(cap, skill.shape)
@@ -164,7 +172,14 @@ def quantal_response(thresholds, rates, skill, c, precision, d=D, eta=0.0, rebat
         u = _utility_of_hours(thresholds, rates, s, CHOICES, c[i], d, eta, rebate)
         # a constant per worker does not change the choice; the best choice keeps exp() in range
         u = np.where(cap[i] >= CHOICES, u, -np.inf)
-        odds = np.array([np.exp(precision * (v - u.max()) / (40 * s * reference**-eta)) if np.isfinite(v) else 0.0 for v in u])
+        odds = np.array(
+            [
+                np.exp(precision * (v - u.max()) / (40 * s * reference**-eta))
+                if np.isfinite(v)
+                else 0.0
+                for v in u
+            ]
+        )
         rows.append(odds / odds.sum())
     return np.array(rows)
 
@@ -248,7 +263,9 @@ def atkinson(u, epsilon, weights=None, floor=10_000.0):
         return np.log(x / unit) if epsilon == 1 else (x / unit) ** (1 - epsilon) / (1 - epsilon)
 
     target = np.average(v(u), weights=w)
-    return optimize.brentq(lambda x: v(x) - target, u.min() * 0.999999, u.max() * 1.000001, xtol=1e-12, rtol=1e-14)
+    return optimize.brentq(
+        lambda x: v(x) - target, u.min() * 0.999999, u.max() * 1.000001, xtol=1e-12, rtol=1e-14
+    )
 
 
 # Equilibrium
@@ -275,7 +292,19 @@ def settle(thresholds, rates, hours, skill, c, d, eta, weights, spending, floor=
     return Outcome(hours, income, t, rebate, x, utility(x, hours, c, d, eta))
 
 
-def equilibrium(thresholds, rates, skill, c, d=D, eta=0.0, weights=None, spending=0.0, floor=None, cap=100.0, points=201):
+def equilibrium(
+    thresholds,
+    rates,
+    skill,
+    c,
+    d=D,
+    eta=0.0,
+    weights=None,
+    spending=0.0,
+    floor=None,
+    cap=100.0,
+    points=201,
+):
     """Brute-force responses; with eta > 0 the rebate solves R = mean T(z(R)) - E by Brent's method."""
     skill = np.asarray(skill, float)
 
@@ -287,5 +316,7 @@ def equilibrium(thresholds, rates, skill, c, d=D, eta=0.0, weights=None, spendin
         return at(0.0)
     most = tax(thresholds, rates, skill * cap).max()
     low = -spending if floor is None else max(-spending, floor)
-    root = optimize.brentq(lambda r: at(r).rebate - r, low - 1e-6, most + 1.0, xtol=1e-7, rtol=1e-13)
+    root = optimize.brentq(
+        lambda r: at(r).rebate - r, low - 1e-6, most + 1.0, xtol=1e-7, rtol=1e-13
+    )
     return at(root)

@@ -61,13 +61,17 @@ class Outcome:
 def amounts(thresholds, income):
     """Income within each bracket, (..., k)."""
     thresholds = np.asarray(thresholds, float)
-    return np.clip(np.asarray(income)[..., None] - thresholds, 0, np.append(np.diff(thresholds), np.inf))
+    return np.clip(
+        np.asarray(income)[..., None] - thresholds, 0, np.append(np.diff(thresholds), np.inf)
+    )
 
 
 def tax(thresholds, rates, income):
     """(m, ...) of rates (m, k) and income (m, ...)."""
     rates = np.asarray(rates, float)
-    return (amounts(thresholds, income) * rates.reshape(len(rates), *(1,) * (np.ndim(income) - 1), -1)).sum(-1)
+    return (
+        amounts(thresholds, income) * rates.reshape(len(rates), *(1,) * (np.ndim(income) - 1), -1)
+    ).sum(-1)
 
 
 def responses(problem, rates, rebate=0.0):
@@ -76,16 +80,24 @@ def responses(problem, rates, rebate=0.0):
     low = np.minimum(p.thresholds[:, None] / p.skill, p.cap)  # (k, n)
     high = np.append(low[1:], np.full((1, len(p.skill)), p.cap), 0)
     net = 1 - rates[:, :, None]  # (m, k, 1)
-    inside = (p.skill * net / (p.c * p.d)) ** (1 / (p.d - 1)) if p.eta == 0 else _interior(p, rates, low, high, rebate)
+    inside = (
+        (p.skill * net / (p.c * p.d)) ** (1 / (p.d - 1))
+        if p.eta == 0
+        else _interior(p, rates, low, high, rebate)
+    )
     inside = np.where((inside > low) & (inside < high), inside, 0.0)
-    corners = np.broadcast_to(np.append(low, high[-1:], 0), (len(rates), len(low) + 1, len(p.skill)))
+    corners = np.broadcast_to(
+        np.append(low, high[-1:], 0), (len(rates), len(low) + 1, len(p.skill))
+    )
     hours = np.concatenate([corners, inside], axis=1)
     income = hours * p.skill
     if p.eta == 0:
         value = income - tax(p.thresholds, rates, income) - p.c * hours**p.d
     else:
         x = income - tax(p.thresholds, rates, income) + rebate
-        value = economy.utility_in_dollars(x, hours, p.c, p.d, p.eta, 40 * p.skill + max(rebate, 0.0))
+        value = economy.utility_in_dollars(
+            x, hours, p.c, p.d, p.eta, 40 * p.skill + max(rebate, 0.0)
+        )
     return np.take_along_axis(hours, value.argmax(1)[:, None], 1)[:, 0]
 
 
@@ -96,7 +108,12 @@ def _interior(p, rates, low, high, rebate):
     a, b = (np.broadcast_to(e, net.shape).copy() for e in (low, high))
     for _ in range(55):
         middle = (a + b) / 2
-        x = p.thresholds[:, None] - at_start + rebate + net * (middle - p.thresholds[:, None] / p.skill)
+        x = (
+            p.thresholds[:, None]
+            - at_start
+            + rebate
+            + net * (middle - p.thresholds[:, None] / p.skill)
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             more = (x <= 0) | (net * x**-p.eta > p.c * p.d * middle ** (p.d - 1))
         a, b = np.where(more, middle, a), np.where(more, b, middle)
@@ -128,7 +145,11 @@ def outcome(problem, rates):
     p, rates = problem, np.atleast_2d(np.asarray(rates, float))
     if p.eta == 0:
         return settle(p, rates, responses(p, rates))
-    return settle(p, rates, np.concatenate([responses(p, r, equilibrium_rebate(p, r)) for r in rates[:, None]]))
+    return settle(
+        p,
+        rates,
+        np.concatenate([responses(p, r, equilibrium_rebate(p, r)) for r in rates[:, None]]),
+    )
 
 
 def equilibrium_rebate(problem, rates):
@@ -146,10 +167,19 @@ def welfare_around_the_rebate(problem, rates, off=1e-3):
     just below it and less just above; the worker is indifferent, and mixes so that the pool pays what was expected."""
     rates = np.atleast_2d(np.asarray(rates, float))
     rebate = equilibrium_rebate(problem, rates)
-    above, below = (settle(problem, rates, responses(problem, rates, rebate + side * off)) for side in (1, -1))
+    above, below = (
+        settle(problem, rates, responses(problem, rates, rebate + side * off)) for side in (1, -1)
+    )
     between = np.clip((rebate - above.rebate) / np.maximum(below.rebate - above.rebate, 1e-9), 0, 1)
     mixed = above.welfare + between * (below.welfare - above.welfare)
-    return tuple(float(v[0]) for v in (np.minimum(above.welfare, below.welfare), mixed, np.maximum(above.welfare, below.welfare)))
+    return tuple(
+        float(v[0])
+        for v in (
+            np.minimum(above.welfare, below.welfare),
+            mixed,
+            np.maximum(above.welfare, below.welfare),
+        )
+    )
 
 
 def welfare(problem, rates):
@@ -159,7 +189,11 @@ def welfare(problem, rates):
     out = []
     for start in range(0, len(rates), size):
         o = outcome(problem, rates[start : start + size])
-        out.append(o.welfare if problem.floor is None else np.where(o.rebate >= problem.floor, o.welfare, -np.inf))
+        out.append(
+            o.welfare
+            if problem.floor is None
+            else np.where(o.rebate >= problem.floor, o.welfare, -np.inf)
+        )
     return np.concatenate(out)
 
 
@@ -217,7 +251,9 @@ class Terms:
     """Of the derivative of welfare in each rate, (k,) $/year: mechanical - behavioural - jumps."""
 
     mechanical: np.ndarray  # mean[(1-g) * income taxed by the bracket]
-    behavioural: np.ndarray  # what those inside the bracket, not at its kinks nor the cap, earn less
+    behavioural: (
+        np.ndarray
+    )  # what those inside the bracket, not at its kinks nor the cap, earn less
     jumps: np.ndarray  # what those lose who jump from above to below a stretch of falling rates
     skills: list  # at which they jump
 
@@ -247,7 +283,9 @@ def first_order_terms(problem, rates, weight_of_skill, density=gb2_skill_density
 
     jumps, at = np.zeros(len(rates)), []
     gap = np.diff(income) > 0.01 * income[1:]
-    for i in np.flatnonzero(gap & (p.skill[1:] / p.skill[:-1] < 1.01) & (bracket[1:] > bracket[:-1])):
+    for i in np.flatnonzero(
+        gap & (p.skill[1:] / p.skill[:-1] < 1.01) & (bracket[1:] > bracket[:-1])
+    ):
         ends = (income[i], income[i + 1])
 
         def choices(s, i=i, ends=ends):
@@ -272,7 +310,9 @@ def first_order_terms(problem, rates, weight_of_skill, density=gb2_skill_density
         c, h = weight_of_skill(s), 1e-6 * s
         slope_of_c = (weight_of_skill(s + h) - weight_of_skill(s - h)) / (2 * h)
         lower, upper = amounts(p.thresholds, s * hours_at)
-        place_moves = (upper - lower) / ((c * p.d / s - slope_of_c) * (hours_at[1] ** p.d - hours_at[0] ** p.d))
+        place_moves = (upper - lower) / (
+            (c * p.d / s - slope_of_c) * (hours_at[1] ** p.d - hours_at[0] ** p.d)
+        )
         jumps += density(s) * place_moves * ((upper - lower) @ rates)
         at.append(s)
     return Terms(mechanical, behavioural, jumps, at)
@@ -287,7 +327,14 @@ def consumption_equivalent_gain(problem, reference, welfare):
     x, cost = reference.consumption[0], p.c * reference.hours[0] ** p.d
 
     def excess(log_factor):
-        return float(judge(p, (economy.consumption_utility(np.exp(log_factor) * x, p.eta) - cost)[None])[0]) - welfare
+        return (
+            float(
+                judge(p, (economy.consumption_utility(np.exp(log_factor) * x, p.eta) - cost)[None])[
+                    0
+                ]
+            )
+            - welfare
+        )
 
     return np.expm1(optimize.brentq(excess, -3.0, 3.0, xtol=1e-13))
 

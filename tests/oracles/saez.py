@@ -54,7 +54,11 @@ def midpoints(distribution, n):
     """The n quantile midpoints, each tail from its own end."""
     i = np.arange(n)
     below, above = (i + 0.5) / n, (n - i - 0.5) / n
-    return np.where(below <= above, distribution.ppf(np.minimum(below, 0.5)), distribution.isf(np.minimum(above, 0.5)))
+    return np.where(
+        below <= above,
+        distribution.ppf(np.minimum(below, 0.5)),
+        distribution.isf(np.minimum(above, 0.5)),
+    )
 
 
 # The formula
@@ -73,7 +77,10 @@ class Formula:
     kinks: tuple = ()
 
     def __post_init__(self):
-        self.lowest, self.highest = float(self.distribution.isf(1 - 1e-13)), float(self.distribution.isf(1e-18))
+        self.lowest, self.highest = (
+            float(self.distribution.isf(1 - 1e-13)),
+            float(self.distribution.isf(1e-18)),
+        )
         self.mean_g = self._sum_above(self.g, self.lowest)
         self.start = float(self.distribution.isf(TAIL_SHARE))
         self.tail = self.pareto_above(self.start)
@@ -119,16 +126,32 @@ class Formula:
             low = max(low, lowest)
             pieces = np.geomspace(low, high, 8)
             ends = np.sort([*pieces, *(x for x in (self.start, *self.kinks) if low < x < high)])
-            out.append(gauss_legendre(lambda z: np.array([self.rate(x) for x in z]), ends, 10) / (high - low))
+            out.append(
+                gauss_legendre(lambda z: np.array([self.rate(x) for x in z]), ends, 10)
+                / (high - low)
+            )
         gain = 1 - self.weight_above(thresholds[-1])
-        return np.array([*out, gain / (gain + self.pareto_above(thresholds[-1]) * self.e(self.mean_above(thresholds[-1])))])
+        return np.array(
+            [
+                *out,
+                gain
+                / (
+                    gain
+                    + self.pareto_above(thresholds[-1]) * self.e(self.mean_above(thresholds[-1]))
+                ),
+            ]
+        )
 
 
 def gauss_legendre(f, ends, order):
     """The integral of f over the pieces between neighbouring ends."""
     nodes, weights = np.polynomial.legendre.leggauss(order)
     middle, half = (ends[1:] + ends[:-1]) / 2, np.diff(ends) / 2
-    return float((f((middle[:, None] + half[:, None] * nodes).ravel()) * (half[:, None] * weights).ravel()).sum())
+    return float(
+        (
+            f((middle[:, None] + half[:, None] * nodes).ravel()) * (half[:, None] * weights).ravel()
+        ).sum()
+    )
 
 
 # The formula on a sample, by sums over all people
@@ -198,14 +221,21 @@ class SampleFormula:
         """Of log income, at incomes z (m,)."""
         z = np.asarray(z, float)
         if self.schedule is None:
-            return np.array([(self.w * stats.norm.pdf(np.log(one), self.x, self.h)).sum() for one in z])
+            return np.array(
+                [(self.w * stats.norm.pdf(np.log(one), self.x, self.h)).sum() for one in z]
+            )
         rate = economy.rate_on_next_dollar(*self.schedule, z)
         at = np.log(z) - np.array([self.elasticity(one) for one in z]) * np.log(1 - rate)
         return np.array([(self.w * stats.norm.pdf(one, self.untaxed, self.h)).sum() for one in at])
 
     def above(self, z, mass=None):
         mass = self.w if mass is None else mass
-        return np.array([(mass * stats.norm.sf(np.log(one), self.x, self.h)).sum() for one in np.asarray(z, float)])
+        return np.array(
+            [
+                (mass * stats.norm.sf(np.log(one), self.x, self.h)).sum()
+                for one in np.asarray(z, float)
+            ]
+        )
 
     def weight_above(self, z):
         return self.above(z, self.gw) / self.above(z)
@@ -226,7 +256,9 @@ class SampleFormula:
         lowest, highest = np.exp(self.x.min() - 4 * self.h), np.exp(self.x.max() + 4 * self.h)
         for low, high in zip(thresholds, [*thresholds[1:], highest], strict=True):
             edges = np.geomspace(max(low, lowest), high, points + 1)
-            out.append(np.average(self.rates(np.sqrt(edges[1:] * edges[:-1])), weights=np.diff(edges)))
+            out.append(
+                np.average(self.rates(np.sqrt(edges[1:] * edges[:-1])), weights=np.diff(edges))
+            )
         above = self.income > thresholds[-1]
         if len(thresholds) > 1 and above.any():
             gain = max(1 - np.average(self.g[above], weights=self.weights[above]), 0.0)
@@ -245,8 +277,16 @@ def incomes(untaxed, thresholds, rates, e):
     best, most = None, None
     for k, rate in enumerate(rates):
         z = np.clip(untaxed * (1 - rate) ** e, ends[k], ends[k + 1])
-        value = z - economy.tax(thresholds, rates, z) - untaxed * (z / untaxed) ** (1 + 1 / e) / (1 + 1 / e)
-        best, most = (z, value) if most is None else (np.where(value > most, z, best), np.maximum(value, most))
+        value = (
+            z
+            - economy.tax(thresholds, rates, z)
+            - untaxed * (z / untaxed) ** (1 + 1 / e) / (1 + 1 / e)
+        )
+        best, most = (
+            (z, value)
+            if most is None
+            else (np.where(value > most, z, best), np.maximum(value, most))
+        )
     return best
 
 
@@ -274,11 +314,19 @@ def first_differences(income, schedules, kink_window, usable=None):
             z, later = income[t, i], income[t + 1, i]
             if usable is not None and not (usable[t, i] and usable[t + 1, i]):
                 continue
-            if near_a_kink(schedules[t], z) or near_a_kink(schedules[t + 1], z) or near_a_kink(schedules[t + 1], later):
+            if (
+                near_a_kink(schedules[t], z)
+                or near_a_kink(schedules[t + 1], z)
+                or near_a_kink(schedules[t + 1], later)
+            ):
                 continue
             now, then, predicted = (
                 np.log(1 - float(economy.rate_on_next_dollar(*schedule, at)))
-                for schedule, at in ((schedules[t], z), (schedules[t + 1], later), (schedules[t + 1], z))
+                for schedule, at in (
+                    (schedules[t], z),
+                    (schedules[t + 1], later),
+                    (schedules[t + 1], z),
+                )
             )
             rows.append((i, t, np.log(later) - np.log(z), then - now, predicted - now, np.log(z)))
     return np.array(rows)
@@ -291,7 +339,10 @@ def two_stage_least_squares(y, endogenous, exogenous, instruments, weights, clus
     G/(G-1) * (N-1)/(N-K). The F of the instrument is from the first stage's own clustered covariance.
     """
     root = np.sqrt(weights)[:, None]
-    x, z = np.column_stack([endogenous, exogenous]) * root, np.column_stack([instruments, exogenous]) * root
+    x, z = (
+        np.column_stack([endogenous, exogenous]) * root,
+        np.column_stack([instruments, exogenous]) * root,
+    )
     y = y * root[:, 0]
     projection = z @ np.linalg.pinv(z.T @ z) @ z.T
     fitted = projection @ x
@@ -299,7 +350,9 @@ def two_stage_least_squares(y, endogenous, exogenous, instruments, weights, clus
     first = np.linalg.lstsq(z, x[:, 0], rcond=None)[0]
     first_covariance = _clustered(z, x[:, 0] - z @ first, clusters)
     f = first[0] ** 2 / first_covariance[0, 0]
-    return Regression(beta, _clustered(fitted, y - x @ beta, clusters), f, len(y), len(set(clusters)))
+    return Regression(
+        beta, _clustered(fitted, y - x @ beta, clusters), f, len(y), len(set(clusters))
+    )
 
 
 def _clustered(x, residual, clusters):

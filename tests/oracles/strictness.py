@@ -42,7 +42,11 @@ SINGLE = Precision(np.float32, 2e-5)
 
 # Hypothesis: the same examples in every run; strictness fixtures live for the whole test function.
 PROPERTY = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

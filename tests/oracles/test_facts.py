@@ -20,11 +20,56 @@ from jaxecon.kernels.equilibrium import equilibrium
 
 # parameters, floor: mean hours, share at the cap, mean income, rebate, Gini(z), SWF, paper welfare, effective sample
 TABLE = {
-    ("calibrated", 10_000): ("40.000", "0.000", "58853.11", "10390.24", "0.5269", "25306.512", "1916.633", "594.8"),
-    ("calibrated", 1): ("40.000", "0.000", "58853.11", "10390.24", "0.5269", "15478.897", "1916.633", "15.7"),
-    ("annualised", 10_000): ("38.526", "0.003", "81401.06", "17927.27", "0.6567", "30642.274", "16543.732", "579.7"),
-    ("annualised", 1): ("38.526", "0.003", "81401.06", "17927.27", "0.6567", "18632.085", "16543.732", "3.3"),
-    ("paper", 10_000): ("96.736", "0.884", "146943.53", "34265.07", "0.5288", "67752.827", "7130.956", "388.7"),
+    ("calibrated", 10_000): (
+        "40.000",
+        "0.000",
+        "58853.11",
+        "10390.24",
+        "0.5269",
+        "25306.512",
+        "1916.633",
+        "594.8",
+    ),
+    ("calibrated", 1): (
+        "40.000",
+        "0.000",
+        "58853.11",
+        "10390.24",
+        "0.5269",
+        "15478.897",
+        "1916.633",
+        "15.7",
+    ),
+    ("annualised", 10_000): (
+        "38.526",
+        "0.003",
+        "81401.06",
+        "17927.27",
+        "0.6567",
+        "30642.274",
+        "16543.732",
+        "579.7",
+    ),
+    ("annualised", 1): (
+        "38.526",
+        "0.003",
+        "81401.06",
+        "17927.27",
+        "0.6567",
+        "18632.085",
+        "16543.732",
+        "3.3",
+    ),
+    ("paper", 10_000): (
+        "96.736",
+        "0.884",
+        "146943.53",
+        "34265.07",
+        "0.5288",
+        "67752.827",
+        "7130.956",
+        "388.7",
+    ),
 }
 BEST_FLAT = {  # rate, gain in percent
     ("calibrated", 10_000): (0.604, 27.857),
@@ -41,10 +86,22 @@ BEST_THREE_ON_GRID = {
     ("paper", 10_000): ((0.8, 0.8, 0.9), 85.872),
 }
 BEST_CONTINUOUS = {  # rates rounded to three digits, gain of the unrounded ones
-    ("calibrated", 10_000): [((0.649, 0.512, 0.517), 28.750), ((0.788, 0.680, 0.560, 0.532, 0.507, 0.518, 0.421), 29.673)],
-    ("calibrated", 1): [((0.740, 0.520, 0.528), 95.372), ((0.907, 0.735, 0.594, 0.556, 0.539, 0.540, 0.388), 101.685)],
-    ("annualised", 10_000): [((0.725, 0.626, 0.615), 44.719), ((0.825, 0.743, 0.666, 0.625, 0.611, 0.599, 0.625), 45.210)],
-    ("annualised", 1): [((0.798, 0.637, 0.622), 126.695), ((0.921, 0.789, 0.695, 0.644, 0.633, 0.607, 0.632), 130.667)],
+    ("calibrated", 10_000): [
+        ((0.649, 0.512, 0.517), 28.750),
+        ((0.788, 0.680, 0.560, 0.532, 0.507, 0.518, 0.421), 29.673),
+    ],
+    ("calibrated", 1): [
+        ((0.740, 0.520, 0.528), 95.372),
+        ((0.907, 0.735, 0.594, 0.556, 0.539, 0.540, 0.388), 101.685),
+    ],
+    ("annualised", 10_000): [
+        ((0.725, 0.626, 0.615), 44.719),
+        ((0.825, 0.743, 0.666, 0.625, 0.611, 0.599, 0.625), 45.210),
+    ],
+    ("annualised", 1): [
+        ((0.798, 0.637, 0.622), 126.695),
+        ((0.921, 0.789, 0.695, 0.644, 0.633, 0.607, 0.632), 130.667),
+    ],
     ("paper", 10_000): [((0.837, 0.855, 0.914), 87.612)],
 }
 THRESHOLDS = {1: [0.0], 3: oracle.THREE_THRESHOLDS, 7: oracle.US_THRESHOLDS}
@@ -72,7 +129,9 @@ def summary(parameters, floor, dtype):
 def test_first_table_to_every_printed_digit(row):
     printed = TABLE[row]
     got = summary(*row, np.float64)
-    assert tuple(f"{v:.{len(p.split('.')[1])}f}" for v, p in zip(got, printed, strict=True)) == printed
+    assert (
+        tuple(f"{v:.{len(p.split('.')[1])}f}" for v, p in zip(got, printed, strict=True)) == printed
+    )
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda r: f"{r[0]}-{r[1]}")
@@ -89,7 +148,9 @@ def test_first_table_in_single_precision(row):
 def test_first_table_from_the_brute_force_oracle(row):
     """The oracle of the kernel tests reproduces the table too, so the two programs stand for each other."""
     skill = oracle.skills(1_000)
-    c = {"calibrated": oracle.calibrated_weight(skill), "annualised": 0.026, "paper": 0.0005}[row[0]]
+    c = {"calibrated": oracle.calibrated_weight(skill), "annualised": 0.026, "paper": 0.0005}[
+        row[0]
+    ]
     o = oracle.equilibrium(oracle.US_THRESHOLDS, oracle.US_RATES, skill, c, points=401)
     g = oracle.welfare_weights("inverse_income", o.income, floor=float(row[1]))
     got = [
@@ -97,7 +158,9 @@ def test_first_table_from_the_brute_force_oracle(row):
         oracle.social_welfare(o.utility, g), oracle.paper_welfare(o.utility, o.income), g.sum() ** 2 / (g**2).sum(),
     ]  # fmt: skip
     for value, text in zip(got, TABLE[row], strict=True):
-        assert value == pytest.approx(float(text), abs=0.5 * 10.0 ** -len(text.split(".")[1]) + 1e-9)
+        assert value == pytest.approx(
+            float(text), abs=0.5 * 10.0 ** -len(text.split(".")[1]) + 1e-9
+        )
 
 
 @cache

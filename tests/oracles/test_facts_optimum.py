@@ -41,13 +41,22 @@ def assert_gain_is_real(found, row, teeth=True):
     """Welfare, gain and rebate of the returned rates are what the double-precision oracle says of them or, since the best
     rates lie at the teeth of the sawtooth, where float32 decides whether a worker jumps, of rates 0.00003 away."""
     rates = found.schedule.rates.astype(float)
-    problem, base = economy_of(row, len(rates)), leader.reference_outcome(economy_of(row, len(rates))).welfare[0]
+    problem, base = (
+        economy_of(row, len(rates)),
+        leader.reference_outcome(economy_of(row, len(rates))).welfare[0],
+    )
     near = np.random.default_rng(0).uniform(-3e-5, 3e-5, (100 if teeth else 0, len(rates)))
     exact = leader.outcome(problem, np.clip(np.concatenate([rates[None], rates + near]), 0, 1))
-    assert found.welfare == pytest.approx(exact.welfare[np.abs(exact.welfare - found.welfare).argmin()], rel=3e-6)
+    assert found.welfare == pytest.approx(
+        exact.welfare[np.abs(exact.welfare - found.welfare).argmin()], rel=3e-6
+    )
     assert found.gain == pytest.approx(found.welfare / base - 1, abs=1e-5)
-    assert found.rebate == pytest.approx(exact.rebate[np.abs(exact.rebate - found.rebate).argmin()], rel=1e-5)
-    assert {leaf.dtype for leaf in jax.tree.leaves((found.schedule, found.welfare, found.gain))} == {np.dtype(np.float32)}
+    assert found.rebate == pytest.approx(
+        exact.rebate[np.abs(exact.rebate - found.rebate).argmin()], rel=1e-5
+    )
+    assert {
+        leaf.dtype for leaf in jax.tree.leaves((found.schedule, found.welfare, found.gain))
+    } == {np.dtype(np.float32)}
 
 
 @ROWS
@@ -66,7 +75,9 @@ def test_best_flat_tax(row):
 
     grid = np.linspace(0, 1, 201)
     start = grid[np.argmax(leader.welfare(problem, grid[:, None]))]
-    scipys = optimize.minimize_scalar(loss, bounds=(start - 0.005, start + 0.005), method="bounded", options={"xatol": 1e-7})
+    scipys = optimize.minimize_scalar(
+        loss, bounds=(start - 0.005, start + 0.005), method="bounded", options={"xatol": 1e-7}
+    )
     assert found.welfare == pytest.approx(-scipys.fun, rel=2e-6)
     assert found.schedule.rates[0] == pytest.approx(scipys.x, abs=0.002)
 
@@ -94,7 +105,9 @@ def test_best_three_brackets(row):
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in BEST_CONTINUOUS if len(BEST_CONTINUOUS[row]) == 2], ids=lambda r: f"{r[0]}-{r[1]}"
+    "row",
+    [row for row in BEST_CONTINUOUS if len(BEST_CONTINUOUS[row]) == 2],
+    ids=lambda r: f"{r[0]}-{r[1]}",
 )
 def test_best_seven_brackets(row):
     """The table has lower bounds."""
@@ -118,7 +131,9 @@ def test_neighbours_are_the_oracles(brackets):
     """In float64, which decides at the sawtooth's teeth as the oracle does."""
     problem = economy_of(("calibrated", 10_000), brackets)
     with strict(True, nans=True):
-        found = je.optimal_schedule(problem.skill, je.Preferences(problem.c), problem.thresholds, problem.g)
+        found = je.optimal_schedule(
+            problem.skill, je.Preferences(problem.c), problem.thresholds, problem.g
+        )
         found = jax.tree.map(np.asarray, found)
     assert found.schedule.rates.dtype == np.float64
     expected = leader.welfare(problem, leader.neighbours(found.schedule.rates)) - found.welfare
@@ -134,7 +149,11 @@ def test_the_leaders_oracle_reproduces_the_tables():
     rates, welfare = leader.grid(problem, np.arange(10) / 10)
     assert tuple(rates) == BEST_THREE_ON_GRID[row][0]
     assert f"{100 * (welfare / 25_306.512 - 1):.3f}" == f"{BEST_THREE_ON_GRID[row][1]:.3f}"
-    for kind, rates in (("calibrated", (0.9, 0.3, 0.5)), ("annualised", (0.1, 0.8, 0.4)), ("paper", (0.7, 0.9, 0.2))):
+    for kind, rates in (
+        ("calibrated", (0.9, 0.3, 0.5)),
+        ("annualised", (0.1, 0.8, 0.4)),
+        ("paper", (0.7, 0.9, 0.2)),
+    ):
         p = economy_of((kind, 10_000), 3)
         brute, _ = economy.best_response(p.thresholds, rates, p.skill[::10], p.c[::10])
         np.testing.assert_allclose(leader.responses(p, rates)[0][::10], brute, atol=1e-4)

@@ -34,7 +34,9 @@ MECHANICAL: dict[str, Any] = {
 }
 ALL_RULES = {
     **MECHANICAL,
-    "population": {"cohorts": [{"name": f"the_{rule}", "rule": rule, "size": 12} for rule in RULES]},
+    "population": {
+        "cohorts": [{"name": f"the_{rule}", "rule": rule, "size": 12} for rule in RULES]
+    },
     "satisfaction": {"judged": True, "every_days": 3},
 }
 HYBRID = {
@@ -63,12 +65,19 @@ ELECTED = {
 RETENTION = {**HYBRID, "elections": {"retention": True}}
 DYNAMICS = {
     **MECHANICAL,
-    "dynamics": {"skills": {"enabled": True, "working_years": 4}, "hours_inertia": 0.2, "saving": {"enabled": True, "tax": 0.3}},
+    "dynamics": {
+        "skills": {"enabled": True, "working_years": 4},
+        "hours_inertia": 0.2,
+        "saving": {"enabled": True, "tax": 0.3},
+    },
 }
 DEVICES = {**MECHANICAL, "devices": 2}
 SWEEP = {
     "run": {**MECHANICAL, "years": 2, "record": {"agents": "none"}},
-    "grid": {"preferences.disutility_exponent": [3.0, 3.5], "planner.memory.exploration": [True, False]},
+    "grid": {
+        "preferences.disutility_exponent": [3.0, 3.5],
+        "planner.memory.exploration": [True, False],
+    },
     "seeds": 2,
 }
 
@@ -85,9 +94,19 @@ def _replayed(folder: Path) -> dict[str, Path]:
 def _two_devices(folder: Path) -> dict[str, Path]:
     """In a process of its own, since a process's number of devices is set before it starts."""
     (folder / "config.yaml").write_text(yaml.safe_dump(DEVICES))
-    command = [sys.executable, "-m", "jaxecon", "run", str(folder / "config.yaml"), "--out", str(folder / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "jaxecon",
+        "run",
+        str(folder / "config.yaml"),
+        "--out",
+        str(folder / "run"),
+    ]
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, env={**os.environ, **flags}, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env={**os.environ, **flags}, cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return {"run": folder / "run"}
 
@@ -103,7 +122,9 @@ def _resumed(folder: Path) -> dict[str, Path]:
     class Copying:
         def on_days(self, year: int, days_done: int, day: Any, usage: Any) -> None:
             if (year, days_done) == (1, 5):
-                with contextlib.suppress(shutil.Error):  # a thread may still be writing a checkpoint
+                with contextlib.suppress(
+                    shutil.Error
+                ):  # a thread may still be writing a checkpoint
                     shutil.copytree(folder / "whole", copy)
 
         def on_year(self, row: Any, usage: Any) -> None:
@@ -118,7 +139,9 @@ def _resumed(folder: Path) -> dict[str, Path]:
 
 def _branched(folder: Path) -> dict[str, Path]:
     whole = je.run({**HYBRID, "years": 2}, out=folder / "whole").path
-    futures = je.branch(whole, year=1, out=folder / "futures", overrides=["years=3", "schedule.rates=0.3"], seeds=2)
+    futures = je.branch(
+        whole, year=1, out=folder / "futures", overrides=["years=3", "schedule.rates=0.3"], seeds=2
+    )
     return {future.path.name: future.path for future in futures}
 
 

@@ -58,7 +58,11 @@ def tables_of(folder: Path) -> dict[str, pa.Table]:
         sweep = je.Sweep(folder)
         return {"points": sweep.points, "years": sweep.years}
     run = je.load(folder)
-    return {name: getattr(run, name) for name in ("years", "agents", "elections", "ballots") if getattr(run, name).num_rows}
+    return {
+        name: getattr(run, name)
+        for name in ("years", "agents", "elections", "ballots")
+        if getattr(run, name).num_rows
+    }
 
 
 def digests_of(folder: Path) -> dict[str, str]:
@@ -70,7 +74,10 @@ def digests_of(folder: Path) -> dict[str, str]:
         found["state"] = state
     if (folder / "transcript.sqlite").exists():
         transcript = Transcript(folder / "transcript.sqlite", read_only=True)
-        decided = [repr((d.year, d.day, d.kind, d.cohort, d.agent, decision)) for d, decision in sorted_decisions(transcript)]
+        decided = [
+            repr((d.year, d.day, d.kind, d.cohort, d.agent, decision))
+            for d, decision in sorted_decisions(transcript)
+        ]
         prompts = [json.dumps(c["messages"]) for c in transcript.conversations()]
         transcript.close()
         found["decisions"] = hashlib.sha256("\n".join(decided).encode()).hexdigest()
@@ -80,7 +87,9 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 def sorted_decisions(transcript: Transcript) -> list[tuple[Any, Any]]:
     rows = [(row[0], tuple(map(str, row[1:]))) for row in transcript.decisions()]
-    return sorted(rows, key=lambda row: (row[0].year, row[0].day, row[0].kind, row[0].cohort, row[0].agent))
+    return sorted(
+        rows, key=lambda row: (row[0].year, row[0].day, row[0].kind, row[0].cohort, row[0].agent)
+    )
 
 
 def table_digest(table: pa.Table) -> str:
@@ -96,13 +105,23 @@ def shown(folder: Path) -> dict[str, dict[str, list[Any]]]:
     tables.pop("ballots", None)
     if "agents" in tables:
         agents = tables["agents"]
-        agents = agents.set_column(agents.column_names.index("cohort"), "cohort", agents["cohort"].cast(pa.string()))
+        agents = agents.set_column(
+            agents.column_names.index("cohort"), "cohort", agents["cohort"].cast(pa.string())
+        )
         numbers = [name for name in agents.column_names if name not in ("year", "cohort", "agent")]
-        agents = agents.set_column(agents.column_names.index("satisfied"), "satisfied", agents["satisfied"].cast(pa.float64()))
+        agents = agents.set_column(
+            agents.column_names.index("satisfied"),
+            "satisfied",
+            agents["satisfied"].cast(pa.float64()),
+        )
         means = agents.group_by(["year", "cohort"]).aggregate([(name, "mean") for name in numbers])
         tables["agents"] = means.sort_by([("year", "ascending"), ("cohort", "ascending")])
     return {
-        name: {column: table[column].to_pylist() for column in table.column_names if column not in TIMINGS}
+        name: {
+            column: table[column].to_pylist()
+            for column in table.column_names
+            if column not in TIMINGS
+        }
         for name, table in tables.items()
     }
 
@@ -117,21 +136,35 @@ def assert_same_tables(golden: dict[str, Any], actual: dict[str, Any], where: st
             if not numeric or name.startswith(DECISIONS):
                 assert found == expected, f"{where} {table} {name}"
             else:
-                absolute = 2e-6 if name.startswith(GAINS) else 0.0  # differences of welfare over its size
-                np.testing.assert_allclose(found, expected, rtol=2e-5, atol=absolute, err_msg=f"{where} {table} {name}")
+                absolute = (
+                    2e-6 if name.startswith(GAINS) else 0.0
+                )  # differences of welfare over its size
+                np.testing.assert_allclose(
+                    found, expected, rtol=2e-5, atol=absolute, err_msg=f"{where} {table} {name}"
+                )
 
 
 @pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, Any]]]:
+def case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """A case's name and what it left."""
     folders = CASES[request.param](tmp_path_factory.mktemp(request.param))
     tables = {name: shown(folder) for name, folder in folders.items()}
-    yield request.param, {"tables": tables, "digests": {name: digests_of(folder) for name, folder in folders.items()}}
+    yield (
+        request.param,
+        {
+            "tables": tables,
+            "digests": {name: digests_of(folder) for name, folder in folders.items()},
+        },
+    )
 
 
 def golden_of(name: str) -> dict[str, Any]:
     path = GOLDEN / f"{name}.json"
-    golden: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"tables": {}, "digests": {}}
+    golden: dict[str, Any] = (
+        json.loads(path.read_text()) if path.exists() else {"tables": {}, "digests": {}}
+    )
     return golden
 
 
@@ -145,7 +178,10 @@ def _by_column(value: Any, depth: int = 0) -> str:
     """JSON with one line for each list or plain value."""
     if not isinstance(value, dict):
         return json.dumps(value)
-    inner = ",\n".join(f"{' ' * (depth + 1)}{json.dumps(key)}: {_by_column(item, depth + 1)}" for key, item in value.items())
+    inner = ",\n".join(
+        f"{' ' * (depth + 1)}{json.dumps(key)}: {_by_column(item, depth + 1)}"
+        for key, item in value.items()
+    )
     return "{\n" + inner + "\n" + " " * depth + "}" + ("\n" if depth == 0 else "")
 
 
@@ -155,7 +191,9 @@ def test_tables(case: tuple[str, dict[str, Any]]) -> None:
     try:
         assert golden["tables"].keys() == found["tables"].keys()
         for folder, tables in golden["tables"].items():
-            assert_same_tables(tables, json.loads(json.dumps(found["tables"][folder])), f"{name}/{folder}:")
+            assert_same_tables(
+                tables, json.loads(json.dumps(found["tables"][folder])), f"{name}/{folder}:"
+            )
     except AssertionError:
         write_actual(name, found, {})
         raise

@@ -103,10 +103,14 @@ def optimal_schedule(
     if not isinstance(welfare_weights, SocialWelfare):
         for name, x in (("welfare_weights", welfare_weights), ("weights", weights)):
             if x is not None and np.shape(x) != np.shape(skill):
-                raise ValueError(f"{name}: shape {np.shape(x)} for {np.shape(skill)} skills; one each")
+                raise ValueError(
+                    f"{name}: shape {np.shape(x)} for {np.shape(skill)} skills; one each"
+                )
         check_mean_one(welfare_weights, weights)
     return solve(
-        LeaderProblem.of(skill, preferences, welfare_weights, weights, public_spending, rebate_floor),
+        LeaderProblem.of(
+            skill, preferences, welfare_weights, weights, public_spending, rebate_floor
+        ),
         thresholds,
         method,
         bounds=bounds,
@@ -146,7 +150,8 @@ def solve(
         space=Space(given.shape[0], monotone, free_thresholds),
         method=method,
         points=_grid_points(bounds, grid_step) if method == "grid" else 0,
-        effort=effort or (_EFFORT if problem.preferences.consumption_curvature == 0 else _EFFORT_WITH_CURVATURE),
+        effort=effort
+        or (_EFFORT if problem.preferences.consumption_curvature == 0 else _EFFORT_WITH_CURVATURE),
     )
     feasible, rebate = concrete(optimum.feasible), concrete(optimum.rebate)
     if feasible is not None and rebate is not None and not np.all(feasible):
@@ -157,7 +162,9 @@ def solve(
             )
         floor = float(np.asarray(problem.rebate_floor))
         if method == "grid":
-            raise ValueError(f"public_spending: {spending:g}; no schedule of the grid pays for it with rebate_floor {floor:g}")
+            raise ValueError(
+                f"public_spending: {spending:g}; no schedule of the grid pays for it with rebate_floor {floor:g}"
+            )
         raise ValueError(
             f"public_spending: {spending:g}; no schedule within the bounds pays for it with rebate_floor {floor:g}: "
             f"the most falls {floor - float(rebate):,.0f} $/year per person short"
@@ -190,14 +197,20 @@ def check_search(
     brackets = np.shape(thresholds)[0]
     if method == "grid":
         if free_thresholds:
-            raise ValueError("free_thresholds: True; the grid has rates alone (take method auto, gradient or population)")
+            raise ValueError(
+                "free_thresholds: True; the grid has rates alone (take method auto, gradient or population)"
+            )
         if not 0 < grid_step <= high - low:
-            raise ValueError(f"grid_step: {grid_step}; above 0 and at most {high - low:g}, the width of the bounds")
+            raise ValueError(
+                f"grid_step: {grid_step}; above 0 and at most {high - low:g}, the width of the bounds"
+            )
         points = _grid_points(bounds, grid_step) ** brackets
         if abs(low + (_grid_points(bounds, grid_step) - 1) * grid_step - high) > 1e-9:
             raise ValueError(f"grid_step: {grid_step}; must divide the bounds {bounds} evenly")
         if points > MOST_GRID_POINTS:
-            raise ValueError(f"grid_step: {grid_step}; {points:,} schedules, at most {MOST_GRID_POINTS:,} (or method auto)")
+            raise ValueError(
+                f"grid_step: {grid_step}; {points:,} schedules, at most {MOST_GRID_POINTS:,} (or method auto)"
+            )
 
 
 @partial(jax.jit, static_argnames=("space", "method", "points", "effort"))
@@ -216,17 +229,25 @@ def _solve(
     reference_welfare = problem.welfare_of(problem.settled_utility(at_reference))
     taxed = jnp.where(at_reference.income > 0, at_reference.income, jnp.max(at_reference.income))
     limits = Limits(bounds[0], bounds[1], thresholds, jnp.min(taxed), jnp.max(taxed))
-    table = None if space.free_thresholds else ResponseTable.of(thresholds, problem.skill, problem.preferences)
+    table = (
+        None
+        if space.free_thresholds
+        else ResponseTable.of(thresholds, problem.skill, problem.preferences)
+    )
     solver = Searcher(problem, space, limits, method, points, effort, seed, table)
     found, reached, found_by = solver.search(lambda welfare, rebate: welfare)
     multiplier, feasible = jnp.zeros_like(reference_welfare), jnp.ones((), bool)
-    if problem.rebate_floor is not None and method == "grid":  # it has looked at feasible points only
+    if (
+        problem.rebate_floor is not None and method == "grid"
+    ):  # it has looked at feasible points only
         multiplier, feasible = jnp.full_like(multiplier, jnp.nan), found.value > -jnp.inf
     elif problem.rebate_floor is not None:
         # what a dollar of rebate is worth at the reference: the unit that welfare and revenue are weighed in
-        worth = jax.grad(lambda extra: problem.welfare_of(problem.utility(at_reference.consumption + extra, at_reference.hours)))(
-            jnp.zeros_like(reference_welfare)
-        )
+        worth = jax.grad(
+            lambda extra: problem.welfare_of(
+                problem.utility(at_reference.consumption + extra, at_reference.hours)
+            )
+        )(jnp.zeros_like(reference_welfare))
         found, multiplier, feasible = solver.constrained(found, worth)
     outcome = problem.outcome(schedule_at(space, limits, found.x), table=table)
     final, idle = solver.filled(found.x, outcome.income)
@@ -240,7 +261,12 @@ def _solve(
         welfare=welfare,
         reference_welfare=reference_welfare,
         gain=gain_over(
-            problem.welfare_of, problem.preferences, at_reference.consumption, at_reference.hours, reference_welfare, welfare
+            problem.welfare_of,
+            problem.preferences,
+            at_reference.consumption,
+            at_reference.hours,
+            reference_welfare,
+            welfare,
         ),
         rebate=rebate[0],
         residuals=solver.slopes(final, jnp.where(jnp.isnan(multiplier), 0, multiplier)) / scale,

@@ -30,7 +30,9 @@ def past_bunching(thresholds: Numbers) -> Numbers:
     return thresholds * (1 + _BUNCHING * float(np.finfo(thresholds.dtype).eps))
 
 
-def pareto_parameter(income: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None) -> Array:
+def pareto_parameter(
+    income: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
+) -> Array:
     """a = E[z|z>z*]/(E[z|z>z*]-z*) of incomes (n,) above a threshold z* > 0; infinity where nobody earns more."""
     income = floating(income)
     above = (income > past_bunching(jnp.asarray(threshold, income.dtype))) * (
@@ -53,7 +55,10 @@ class IncomeGrid(NamedTuple):
 
     @classmethod
     def over(cls, log_income: Array, bandwidth: Array) -> "IncomeGrid":
-        low, high = jnp.min(log_income) - _PADDING * bandwidth, jnp.max(log_income) + _PADDING * bandwidth
+        low, high = (
+            jnp.min(log_income) - _PADDING * bandwidth,
+            jnp.max(log_income) + _PADDING * bandwidth,
+        )
         spacing = (high - low) / (_BINS - 1)
         centres = low + spacing * jnp.arange(_BINS, dtype=log_income.dtype)
         steps = jnp.arange(_BINS, dtype=log_income.dtype)
@@ -65,9 +70,17 @@ class IncomeGrid(NamedTuple):
         position = (log_income - self.centres[0]) / self.spacing
         left = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, _BINS - 2)
         share = position - left
-        counts = jnp.zeros(_BINS, mass.dtype).at[left].add(mass * (1 - share)).at[left + 1].add(mass * share)
+        counts = (
+            jnp.zeros(_BINS, mass.dtype)
+            .at[left]
+            .add(mass * (1 - share))
+            .at[left + 1]
+            .add(mass * share)
+        )
         smoothed = self.kernel @ counts
-        return smoothed * (jnp.sum(mass) / jnp.sum(smoothed))  # what the kernel carries beyond the grid comes back
+        return smoothed * (
+            jnp.sum(mass) / jnp.sum(smoothed)
+        )  # what the kernel carries beyond the grid comes back
 
 
 def share_above(mass: Array) -> Array:
@@ -88,7 +101,10 @@ def at_quantiles(x: Array, mass: Array, p: tuple[ArrayLike, ...]) -> list[Array]
     """Whose x (n,) are the quantiles p."""
     order = jnp.argsort(x)
     cumulated = jnp.cumsum(mass[order])
-    return [order[jnp.minimum(jnp.searchsorted(cumulated, q * cumulated[-1]), len(order) - 1)] for q in p]
+    return [
+        order[jnp.minimum(jnp.searchsorted(cumulated, q * cumulated[-1]), len(order) - 1)]
+        for q in p
+    ]
 
 
 def virtual_density(
@@ -117,12 +133,16 @@ def virtual_density(
         """Who bunches at the kink, and where each is put."""
         bunched = jnp.abs(income - kink) <= tolerance * kink
         there = mass * bunched
-        place = (jnp.cumsum(there) - there / 2) / jnp.maximum(jnp.sum(there), np.finfo(income.dtype).tiny)
+        place = (jnp.cumsum(there) - there / 2) / jnp.maximum(
+            jnp.sum(there), np.finfo(income.dtype).tiny
+        )
         low, high = log_untaxed(log_income, below, e), log_untaxed(log_income, above, e)
         return bunched, low + place * (high - low)
 
     if schedule.brackets > 1:
-        bunched, places = jax.vmap(spread)(schedule.thresholds[1:], schedule.rates[:-1], schedule.rates[1:])
+        bunched, places = jax.vmap(spread)(
+            schedule.thresholds[1:], schedule.rates[:-1], schedule.rates[1:]
+        )
         untaxed = jnp.where(jnp.any(bunched, 0), jnp.sum(jnp.where(bunched, places, 0), 0), untaxed)
     grid = IncomeGrid.over(untaxed, bandwidth)
     smoothed = grid.smoothed(untaxed, mass) / grid.spacing

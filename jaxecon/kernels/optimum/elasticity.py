@@ -26,7 +26,10 @@ class ElasticityEstimate:
     @property
     def interval(self) -> tuple[float, float]:
         """95 %, normal approximation."""
-        return self.elasticity - 1.96 * self.standard_error, self.elasticity + 1.96 * self.standard_error
+        return (
+            self.elasticity - 1.96 * self.standard_error,
+            self.elasticity + 1.96 * self.standard_error,
+        )
 
 
 def estimate_elasticity(
@@ -60,7 +63,9 @@ def estimate_elasticity(
     years, n = z.shape
     w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
     if w.shape != (n,) or np.any(w < 0):
-        raise ValueError(f"weights: shape {w.shape}, smallest {np.min(w):g}; one of at least 0 for each of {n} agents")
+        raise ValueError(
+            f"weights: shape {w.shape}, smallest {np.min(w):g}; one of at least 0 for each of {n} agents"
+        )
     if usable is not None and np.shape(usable) != z.shape:
         raise ValueError(f"usable: shape {np.shape(usable)}; that of income, {z.shape}")
     kept = np.ones_like(z, bool) if usable is None else np.asarray(usable, bool)
@@ -76,30 +81,63 @@ def estimate_elasticity(
         good = kept[t] & kept[t + 1] & (now > 0) & (then > 0) & (predicted > 0)
         i = np.flatnonzero(good)
         change = np.log(z[t + 1, i] / z[t, i])
-        rows.append((i, np.full(len(i), t), change, np.log(then[i] / now[i]), np.log(predicted[i] / now[i]), np.log(z[t, i])))
-    agent, pair, y, x, instrument, base = (np.concatenate(column) for column in zip(*rows, strict=True))
+        rows.append(
+            (
+                i,
+                np.full(len(i), t),
+                change,
+                np.log(then[i] / now[i]),
+                np.log(predicted[i] / now[i]),
+                np.log(z[t, i]),
+            )
+        )
+    agent, pair, y, x, instrument, base = (
+        np.concatenate(column) for column in zip(*rows, strict=True)
+    )
     agents = len(np.unique(agent))
     if agents < 2:
-        raise ValueError(f"income: {agents} agents have two usable years in a row; at least 2 (kink_window {kink_window:g})")
+        raise ValueError(
+            f"income: {agents} agents have two usable years in a row; at least 2 (kink_window {kink_window:g})"
+        )
     if np.ptp(instrument) < 1e-6:
-        raise ValueError("schedules: nobody's net-of-tax rate changes from year to year differently from another's or at all")
-    controls = [(pair == t).astype(float) for t in np.unique(pair)] if year_effects else [np.ones_like(y)]
+        raise ValueError(
+            "schedules: nobody's net-of-tax rate changes from year to year differently from another's or at all"
+        )
+    controls = (
+        [(pair == t).astype(float) for t in np.unique(pair)] if year_effects else [np.ones_like(y)]
+    )
     if base_income_control:
         controls.append(base)
-    beta, variance = _two_stage(y, np.column_stack([x, *controls]), np.column_stack([instrument, *controls]), w[agent], agent)
-    first, first_variance = _two_stage(x, *(np.column_stack([instrument, *controls]),) * 2, w[agent], agent)
+    beta, variance = _two_stage(
+        y,
+        np.column_stack([x, *controls]),
+        np.column_stack([instrument, *controls]),
+        w[agent],
+        agent,
+    )
+    first, first_variance = _two_stage(
+        x, *(np.column_stack([instrument, *controls]),) * 2, w[agent], agent
+    )
     f = first[0] ** 2 / first_variance[0, 0] if first_variance[0, 0] > 0 else np.inf
-    return ElasticityEstimate(float(beta[0]), float(np.sqrt(variance[0, 0])), len(y), agents, float(f))
+    return ElasticityEstimate(
+        float(beta[0]), float(np.sqrt(variance[0, 0])), len(y), agents, float(f)
+    )
 
 
 def _two_stage(
-    y: np.ndarray, regressors: np.ndarray, instruments: np.ndarray, weights: np.ndarray, cluster: np.ndarray
+    y: np.ndarray,
+    regressors: np.ndarray,
+    instruments: np.ndarray,
+    weights: np.ndarray,
+    cluster: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Just-identified weighted instrumental variables, and their covariance clustered (Cameron and Miller 2015)."""
     weighted = instruments * weights[:, None]
     bread = weighted.T @ regressors
     if np.linalg.matrix_rank(bread) < len(bread):
-        raise ValueError("schedules: the changes of rates do not identify an elasticity beside the controls")
+        raise ValueError(
+            "schedules: the changes of rates do not identify an elasticity beside the controls"
+        )
     beta = np.linalg.solve(bread, weighted.T @ y)
     scores = weighted * (y - regressors @ beta)[:, None]
     _, index = np.unique(cluster, return_inverse=True)
@@ -149,7 +187,9 @@ def perturbed_elasticities(
             changed = TaxSchedule(schedule.thresholds, np.asarray(moved, schedule.rates.dtype))  # type: ignore[arg-type]
             incomes.append(np.asarray(respond(changed), np.float64))
         margin = 1 + max(kink_window, 1e-6)  # who sits at a threshold is not within
-        tells = np.ones(len(incomes[0]), bool) if usable is None else np.asarray(usable, bool).copy()
+        tells = (
+            np.ones(len(incomes[0]), bool) if usable is None else np.asarray(usable, bool).copy()
+        )
         for z in incomes:
             tells &= (z > thresholds[k] * margin) & (z * margin < tops[k]) & (z > 0)
         before, after = (z[tells] for z in incomes)

@@ -39,10 +39,21 @@ class LeaderProblem:
     endowment: Endowment | None = None
 
     def outcome(
-        self, schedule: TaxSchedule, rebate_floor: ArrayLike | None = None, table: ResponseTable | None = None
+        self,
+        schedule: TaxSchedule,
+        rebate_floor: ArrayLike | None = None,
+        table: ResponseTable | None = None,
     ) -> Outcome:
         """The followers' equilibrium; its rebate is what taxes pay for, unless a floor is given that a pool prints money for."""
-        found = equilibrium(schedule, self.skill, self.preferences, self.weights, self.public_spending, rebate_floor, table)
+        found = equilibrium(
+            schedule,
+            self.skill,
+            self.preferences,
+            self.weights,
+            self.public_spending,
+            rebate_floor,
+            table,
+        )
         return found if self.endowment is None else with_endowment(found, self.endowment)
 
     def settled_utility(self, outcome: Outcome) -> Array:
@@ -64,16 +75,22 @@ class LeaderProblem:
         """What welfare gains from a dollar more of consumption for each, (n,), mean 1: the fixed weights g at curvature 0.
 
         Ones where it gains from nobody's (atkinson with everybody below the floor)."""
-        gain: Array = jax.grad(lambda x: self.welfare_of(self.utility(x, outcome.hours)))(outcome.consumption)
+        gain: Array = jax.grad(lambda x: self.welfare_of(self.utility(x, outcome.hours)))(
+            outcome.consumption
+        )
         each = gain / self.weights
         mean = weighted_mean(each, self.weights)
         return jnp.where(mean > 0, each / jnp.where(mean > 0, mean, 1), 1)
 
-    def smoothed(self, schedule: TaxSchedule, table: ResponseTable | None = None) -> tuple[Array, Array]:
+    def smoothed(
+        self, schedule: TaxSchedule, table: ResponseTable | None = None
+    ) -> tuple[Array, Array]:
         """Welfare and rebate when workers choose among brackets by a narrow logit: differentiable where they jump."""
 
         def respond(expected: ArrayLike) -> tuple[Array, Array, Array]:
-            hours, chance = smoothed_response(schedule, self.skill, self.preferences, _TEMPERATURE, expected, table)
+            hours, chance = smoothed_response(
+                schedule, self.skill, self.preferences, _TEMPERATURE, expected, table
+            )
             tax = jax.vmap(lambda h: tax_due(schedule, self.skill * h))(hours)
             return hours, chance, tax
 
@@ -84,12 +101,16 @@ class LeaderProblem:
         eta = self.preferences.consumption_curvature
         expected: ArrayLike = 0.0
         if eta > 0:
-            expected = balanced_rebate(paid_out, schedule, self.skill, self.preferences, self.weights, self.public_spending)
+            expected = balanced_rebate(
+                paid_out, schedule, self.skill, self.preferences, self.weights, self.public_spending
+            )
         hours, chance, tax = respond(expected)
         rebate = lump_sum_rebate(jnp.sum(chance * tax, 0), self.weights, self.public_spending)
         unearned = rebate if self.endowment is None else rebate + self.endowment.income
         utility = jax.vmap(lambda h, t: self.utility(self.skill * h - t + unearned, h))(hours, tax)
-        expected_utility = jnp.sum(jnp.where(chance > 0, chance * jnp.where(chance > 0, utility, 0), 0), 0)
+        expected_utility = jnp.sum(
+            jnp.where(chance > 0, chance * jnp.where(chance > 0, utility, 0), 0), 0
+        )
         return self.welfare_of(expected_utility), rebate
 
     @classmethod
@@ -114,14 +135,18 @@ class LeaderProblem:
             kind, epsilon, floor = welfare.kind, welfare.epsilon, welfare.floor
             judged = SocialWelfare({_EVERYONE: g}, {_EVERYONE: weights}, kind, epsilon, floor)
         else:
-            judged = SocialWelfare({_EVERYONE: jnp.asarray(welfare, skill.dtype)}, {_EVERYONE: weights})
+            judged = SocialWelfare(
+                {_EVERYONE: jnp.asarray(welfare, skill.dtype)}, {_EVERYONE: weights}
+            )
         return cls(skill, preferences, weights, judged, public_spending, rebate_floor)
 
 
 def with_endowment(outcome: Outcome, endowment: Endowment) -> Outcome:
     """The outcome of work, and what wealth adds to consumption and utility."""
     return dataclasses.replace(
-        outcome, consumption=outcome.consumption + endowment.income, utility=outcome.utility + endowment.worth
+        outcome,
+        consumption=outcome.consumption + endowment.income,
+        utility=outcome.utility + endowment.worth,
     )
 
 
@@ -142,5 +167,11 @@ def thinned(problem: LeaderProblem, n: int) -> LeaderProblem:
     )
     endowment = jax.tree.map(lambda x: x[kept], problem.endowment)
     return LeaderProblem(
-        problem.skill[kept], preferences, jnp.ones_like(g), welfare, problem.public_spending, problem.rebate_floor, endowment
+        problem.skill[kept],
+        preferences,
+        jnp.ones_like(g),
+        welfare,
+        problem.public_spending,
+        problem.rebate_floor,
+        endowment,
     )

@@ -30,7 +30,10 @@ ArrayLike = jax.typing.ArrayLike
 
 
 def saez_top_rate(
-    pareto: ArrayLike, elasticity: ArrayLike, welfare_weight: ArrayLike = 0.0, uncompensated: ArrayLike | None = None
+    pareto: ArrayLike,
+    elasticity: ArrayLike,
+    welfare_weight: ArrayLike = 0.0,
+    uncompensated: ArrayLike | None = None,
 ) -> Array:
     """Optimal rate on top incomes, (1-g)/(1-g + a*e) (Saez 2001; Diamond and Saez 2011).
 
@@ -45,13 +48,25 @@ def saez_top_rate(
     require("elasticity", elasticity, lambda e: e > 0, "must be greater than 0")
     require("welfare_weight", welfare_weight, lambda g: g >= 0, "must be at least 0")
     compensated = jnp.asarray(elasticity)
-    response = pareto * compensated if uncompensated is None else uncompensated + compensated * (jnp.asarray(pareto) - 1)
-    require("uncompensated", response, lambda r: r > 0, "that is e_u + e_c*(a-1), which must be greater than 0")
+    response = (
+        pareto * compensated
+        if uncompensated is None
+        else uncompensated + compensated * (jnp.asarray(pareto) - 1)
+    )
+    require(
+        "uncompensated",
+        response,
+        lambda r: r > 0,
+        "that is e_u + e_c*(a-1), which must be greater than 0",
+    )
     return _unbounded_rate(1 - jnp.asarray(welfare_weight), response)
 
 
 def saez_linear_rate(
-    income: ArrayLike, elasticity: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None = None
+    income: ArrayLike,
+    elasticity: ArrayLike,
+    welfare_weights: ArrayLike,
+    weights: ArrayLike | None = None,
 ) -> Array:
     """Optimal rate of a flat tax with a lump-sum rebate, (1-gbar)/(1-gbar + e), gbar the income-weighted mean of g
     (Piketty and Saez 2013; at incomes under that tax: `income`, (n,) $/year, is taken as it is).
@@ -102,7 +117,13 @@ def saez_rates(
 ) -> Array:
     """The rates (k,) of `saez_schedule`."""
     return saez_schedule(
-        income, thresholds, elasticity, welfare_weights, weights, schedule=schedule, bandwidth=bandwidth
+        income,
+        thresholds,
+        elasticity,
+        welfare_weights,
+        weights,
+        schedule=schedule,
+        bandwidth=bandwidth,
     ).schedule.rates
 
 
@@ -199,15 +220,25 @@ def _formula(
     hazard = jnp.where((bin_income > start) & jnp.isfinite(tail), tail, hazard)
     rates = _rate(weight_above, hazard * e)
 
-    edges = jnp.exp(jnp.append(grid.centres - grid.spacing / 2, grid.centres[-1] + grid.spacing / 2))
+    edges = jnp.exp(
+        jnp.append(grid.centres - grid.spacing / 2, grid.centres[-1] + grid.spacing / 2)
+    )
     tops = jnp.append(thresholds[1:], jnp.inf)
-    overlap = jnp.clip(jnp.minimum(edges[None, 1:], tops[:, None]) - jnp.maximum(edges[None, :-1], thresholds[:, None]), 0)
+    overlap = jnp.clip(
+        jnp.minimum(edges[None, 1:], tops[:, None])
+        - jnp.maximum(edges[None, :-1], thresholds[:, None]),
+        0,
+    )
     width = jnp.sum(overlap, axis=1)
     averaged = jnp.sum(overlap * rates[None, :], axis=1) / jnp.where(width > 0, width, 1)
 
-    position = jnp.clip(jnp.searchsorted(past_bunching(thresholds), income, side="left") - 1, 0, k - 1)
+    position = jnp.clip(
+        jnp.searchsorted(past_bunching(thresholds), income, side="left") - 1, 0, k - 1
+    )
     empty = jnp.zeros(k, dtype).at[position].add(working) == 0
-    last = k - 1 - jnp.argmin(empty[::-1])  # the highest bracket with anybody in it: unbounded, as far as people go
+    last = (
+        k - 1 - jnp.argmin(empty[::-1])
+    )  # the highest bracket with anybody in it: unbounded, as far as people go
     rich = income > past_bunching(thresholds[last])
     rich_people = jnp.sum(w * rich)
     rich_weight = jnp.sum(w * rich * g) / jnp.where(rich_people > 0, rich_people, 1)
@@ -219,12 +250,16 @@ def _formula(
     linear = _rate(jnp.sum(w * g * income) / jnp.sum(w * income), top_e)
     by_bracket = averaged.at[last].set(jnp.where(last > 0, top, linear))
     by_bracket = jnp.clip(fill_empty(by_bracket, empty), 0, 1)
-    return SaezSchedule(TaxSchedule(thresholds, by_bracket), bin_income, rates, hazard, weight_above, pareto, empty)
+    return SaezSchedule(
+        TaxSchedule(thresholds, by_bracket), bin_income, rates, hazard, weight_above, pareto, empty
+    )
 
 
 def _rate(weight_above: Array, response: Array) -> Array:
     gain = 1 - weight_above
-    gain = jnp.where(gain > 32 * np.finfo(gain.dtype).eps, gain, 0)  # equal weights ask for nothing, whatever their rounding
+    gain = jnp.where(
+        gain > 32 * np.finfo(gain.dtype).eps, gain, 0
+    )  # equal weights ask for nothing, whatever their rounding
     denominator = gain + response
     return jnp.where(denominator > 0, gain / jnp.where(denominator > 0, denominator, 1), 0)
 

@@ -17,7 +17,9 @@ Array = jax.Array
 
 Numbers = TypeVar("Numbers", Array, np.ndarray)
 
-Elasticity = ArrayLike | Callable[[Array], Array]  # a scalar, (k,) by bracket, or a function of income in $/year
+Elasticity = (
+    ArrayLike | Callable[[Array], Array]
+)  # a scalar, (k,) by bracket, or a function of income in $/year
 
 
 SMALLEST_SAMPLE = 20  # different positive incomes, for a density
@@ -29,21 +31,39 @@ SMALLEST_SAMPLE = 20  # different positive incomes, for a density
 def require(name: str, given: object, holds: Callable[[np.ndarray], np.ndarray], must: str) -> None:
     value = concrete(given)
     if value is not None and not np.all(holds(value)):
-        raise ValueError(f"{name}: {value.tolist() if value.size <= 16 else value[~holds(value)][0]}; {must}")
+        raise ValueError(
+            f"{name}: {value.tolist() if value.size <= 16 else value[~holds(value)][0]}; {must}"
+        )
 
 
 def check_people(income: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None) -> None:
     for name, x in (("welfare_weights", welfare_weights), ("weights", weights)):
         if x is not None and np.shape(x) != np.shape(income):
-            raise ValueError(f"{name}: shape {np.shape(x)} for {np.shape(income)} incomes; one each")
+            raise ValueError(
+                f"{name}: shape {np.shape(x)} for {np.shape(income)} incomes; one each"
+            )
     if weights is not None:
-        require("weights", weights, lambda w: (w >= 0) & (np.sum(w) > 0), "must be at least 0, and not all 0")
+        require(
+            "weights",
+            weights,
+            lambda w: (w >= 0) & (np.sum(w) > 0),
+            "must be at least 0, and not all 0",
+        )
     check_mean_one(welfare_weights, weights)
-    require("income", income, lambda z: np.isfinite(z) & (z >= 0) & np.any(z > 0), "must be finite and at least 0, and not all 0")
+    require(
+        "income",
+        income,
+        lambda z: np.isfinite(z) & (z >= 0) & np.any(z > 0),
+        "must be finite and at least 0, and not all 0",
+    )
 
 
 def check_sample(
-    income: ArrayLike, thresholds: ArrayLike, elasticity: Elasticity, welfare_weights: ArrayLike, weights: ArrayLike | None
+    income: ArrayLike,
+    thresholds: ArrayLike,
+    elasticity: Elasticity,
+    welfare_weights: ArrayLike,
+    weights: ArrayLike | None,
 ) -> None:
     if np.ndim(thresholds) != 1:
         raise ValueError(f"thresholds: {thresholds}; a list that begins with 0 ($/year)")
@@ -60,7 +80,9 @@ def check_sample(
     else:
         require("elasticity", elasticity, lambda e: e > 0, "must be greater than 0")
         if np.shape(elasticity) not in ((), (k,)):
-            raise ValueError(f"elasticity: {np.size(elasticity)} values for {k} brackets; one, one per bracket, or a function")
+            raise ValueError(
+                f"elasticity: {np.size(elasticity)} values for {k} brackets; one, one per bracket, or a function"
+            )
     seen = concrete(thresholds)
     if seen is not None:
         TaxSchedule(seen, np.zeros(k))  # type: ignore[arg-type]  # raises what is wrong with them
@@ -69,4 +91,6 @@ def check_sample(
     if z is not None:
         different = len(np.unique(z[z > 0]))
         if different < SMALLEST_SAMPLE:
-            raise ValueError(f"income: {different} different positive values; a density needs at least {SMALLEST_SAMPLE}")
+            raise ValueError(
+                f"income: {different} different positive values; a density needs at least {SMALLEST_SAMPLE}"
+            )

@@ -63,7 +63,9 @@ def _fixed_point(
     def formula(schedule: TaxSchedule) -> tuple[Outcome, SaezSchedule]:
         outcome = equilibrium(schedule, skill, preferences, weights, public_spending)
         under = schedule if virtual else None
-        return outcome, saez_schedule(outcome.income, schedule.thresholds, e, g, weights, schedule=under)
+        return outcome, saez_schedule(
+            outcome.income, schedule.thresholds, e, g, weights, schedule=under
+        )
 
     def unfinished(carry: SaezFixedPoint) -> Array:
         return ~carry.converged & (carry.iterations < iterations)
@@ -76,15 +78,25 @@ def _fixed_point(
         schedule = TaxSchedule(start.thresholds, rates)
         outcome, found = formula(schedule)
         change = jnp.max(jnp.abs(found.schedule.rates - rates))
-        slow = (count > 0) & (change > (1 - 0.2 * carry.damping) * last)  # a step of that share should cut the change by it
-        damping = jnp.where(slow, jnp.maximum(0.8 * carry.damping, jnp.minimum(carry.damping, _LEAST_DAMPING)), carry.damping)
+        slow = (count > 0) & (
+            change > (1 - 0.2 * carry.damping) * last
+        )  # a step of that share should cut the change by it
+        damping = jnp.where(
+            slow,
+            jnp.maximum(0.8 * carry.damping, jnp.minimum(carry.damping, _LEAST_DAMPING)),
+            carry.damping,
+        )
         changes = carry.changes.at[count].set(change)
-        return SaezFixedPoint(schedule, outcome, found, change <= tolerance, count + 1, changes, damping)
+        return SaezFixedPoint(
+            schedule, outcome, found, change <= tolerance, count + 1, changes, damping
+        )
 
     shapes = jax.eval_shape(formula, start)
     outcome, found = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     nothing = jnp.full(iterations, jnp.nan, skill.dtype)
-    unstarted = SaezFixedPoint(start, outcome, found, jnp.zeros((), bool), jnp.zeros((), jnp.int32), nothing, damping)
+    unstarted = SaezFixedPoint(
+        start, outcome, found, jnp.zeros((), bool), jnp.zeros((), jnp.int32), nothing, damping
+    )
     return jax.lax.while_loop(unfinished, iterate, unstarted)
 
 
@@ -117,14 +129,24 @@ def saez_self_consistent(
     if not 0 < damping <= 1:
         raise ValueError(f"damping: {damping}; must be in (0, 1]")
     if iterations < 1 or not tolerance > 0:
-        raise ValueError(f"iterations: {iterations}, tolerance: {tolerance}; at least 1, and above 0")
+        raise ValueError(
+            f"iterations: {iterations}, tolerance: {tolerance}; at least 1, and above 0"
+        )
     check_sample(skill, thresholds, elasticity, welfare_weights, weights)
     if start is not None:
         require(
-            "start", start, lambda t: (t >= 0) & (t <= 1) & np.any(t < 1), "fractions in [0, 1], not all 1: nobody would work"
+            "start",
+            start,
+            lambda t: (t >= 0) & (t <= 1) & np.any(t < 1),
+            "fractions in [0, 1], not all 1: nobody would work",
         )
     given = jnp.asarray(thresholds, skill.dtype)
-    first = TaxSchedule(given, jnp.full(given.shape, 0.5, skill.dtype) if start is None else jnp.asarray(start, skill.dtype))
+    first = TaxSchedule(
+        given,
+        jnp.full(given.shape, 0.5, skill.dtype)
+        if start is None
+        else jnp.asarray(start, skill.dtype),
+    )
     return _fixed_point(
         skill,
         preferences,

@@ -11,7 +11,17 @@ from jaxecon.core.draws import draw, named_key, uniform
 from jaxecon.kernels.labor import ResponseTable
 from jaxecon.kernels.optimum.density import past_bunching
 from jaxecon.kernels.optimum.problem import LeaderProblem
-from jaxecon.kernels.optimum.space import SEARCHES, Effort, Found, Judge, Limits, Method, Space, project, schedule_at
+from jaxecon.kernels.optimum.space import (
+    SEARCHES,
+    Effort,
+    Found,
+    Judge,
+    Limits,
+    Method,
+    Space,
+    project,
+    schedule_at,
+)
 from jaxecon.kernels.taxation import TaxSchedule, fill_empty
 
 Array = jax.Array
@@ -66,7 +76,9 @@ class Searcher:
 
         def value(x: Array) -> tuple[Array, Array]:
             outcome = self.problem.outcome(self.schedule(x), table=self.table)
-            judged = judge(self.problem.welfare_of(self.problem.settled_utility(outcome)), outcome.rebate)
+            judged = judge(
+                self.problem.welfare_of(self.problem.settled_utility(outcome)), outcome.rebate
+            )
             return jnp.where(jnp.isnan(judged), -jnp.inf, judged), outcome.rebate
 
         each = self.space.brackets * self.problem.skill.shape[0]
@@ -93,14 +105,24 @@ class Searcher:
         """The best point, what each search reached, and which of SEARCHES found it."""
         if self.method == "grid":
             every = self.grid(judge)
-            return every, self._reached(grid=every.value), jnp.asarray(SEARCHES.index("grid"), jnp.int32)
+            return (
+                every,
+                self._reached(grid=every.value),
+                jnp.asarray(SEARCHES.index("grid"), jnp.int32),
+            )
         if self.space.size == 1 and self.method == "auto":
             line = self.line(judge)
-            return line, self._reached(grid=line.value), jnp.asarray(SEARCHES.index("grid"), jnp.int32)
+            return (
+                line,
+                self._reached(grid=line.value),
+                jnp.asarray(SEARCHES.index("grid"), jnp.int32),
+            )
         members = self.starts(self.effort.population)
         evaluations = 0
         if self.method != "population":
-            members = members.at[: self.effort.starts].set(self.gradient(members[: self.effort.starts], judge))
+            members = members.at[: self.effort.starts].set(
+                self.gradient(members[: self.effort.starts], judge)
+            )
             evaluations += self.effort.starts * self.effort.gradient_steps
         generations = 1 if self.method == "gradient" else self.effort.generations
         members, value, first = self.population(members, judge, generations)
@@ -112,7 +134,11 @@ class Searcher:
         polished = jax.lax.map(lambda i: self.polish(members[i], value[i], judge), best)
         top = jnp.argmax(polished.value)
         evolved = reached.get("population", -jnp.inf) > reached.get("gradient", -jnp.inf)
-        found = Found(polished.x[top], polished.value[top], evaluations + jnp.sum(polished.evaluations, dtype=jnp.int32))
+        found = Found(
+            polished.x[top],
+            polished.value[top],
+            evaluations + jnp.sum(polished.evaluations, dtype=jnp.int32),
+        )
         by = jnp.where(evolved, SEARCHES.index("population"), SEARCHES.index("gradient"))
         return found, self._reached(**reached), by
 
@@ -124,15 +150,23 @@ class Searcher:
         """Points spread evenly over the space: flat taxes, then Roberts' (2018) low-discrepancy sequence."""
         k, size = self.space.brackets, self.space.size
         golden = _roberts_root(size)
-        sequence = (0.5 + np.outer(np.arange(1, count + 1), golden ** -np.arange(1.0, size + 1))) % 1
+        sequence = (
+            0.5 + np.outer(np.arange(1, count + 1), golden ** -np.arange(1.0, size + 1))
+        ) % 1
         flats = min(count // 4, 8)
         sequence[:flats, :k] = ((np.arange(flats) + 0.5) / max(flats, 1))[:, None]
         dtype = self.problem.skill.dtype
-        rates = self.limits.low + (self.limits.high - self.limits.low) * jnp.asarray(sequence[:, :k], dtype)
+        rates = self.limits.low + (self.limits.high - self.limits.low) * jnp.asarray(
+            sequence[:, :k], dtype
+        )
         if self.space.free_thresholds:
             given = jnp.log(self.limits.thresholds[1:])
-            spread = jnp.asarray(sequence[:, k:] - 0.5, dtype).at[: count // 2].set(0)  # half keep those given
-            rates = jnp.concatenate([rates, given[None] + 2 * spread], axis=1)  # within a factor e of those given
+            spread = (
+                jnp.asarray(sequence[:, k:] - 0.5, dtype).at[: count // 2].set(0)
+            )  # half keep those given
+            rates = jnp.concatenate(
+                [rates, given[None] + 2 * spread], axis=1
+            )  # within a factor e of those given
         return jax.vmap(self.project)(rates)
 
     def grid(self, judge: Judge) -> Found:
@@ -143,7 +177,9 @@ class Searcher:
 
         def point(index: Array) -> Array:
             digit = (index // place) % self.points
-            return self.limits.low + (self.limits.high - self.limits.low) * digit / (self.points - 1)
+            return self.limits.low + (self.limits.high - self.limits.low) * digit / (
+                self.points - 1
+            )
 
         def one_chunk(best: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
             index = jnp.minimum(start + jnp.arange(chunk), count - 1)
@@ -153,9 +189,15 @@ class Searcher:
                 value = jnp.where(jnp.all(jnp.diff(x, axis=1) >= 0, axis=1), value, -jnp.inf)
             top = jnp.argmax(value)
             better = value[top] > best[1]
-            return (jnp.where(better, x[top], best[0]), jnp.where(better, value[top], best[1])), None
+            return (
+                jnp.where(better, x[top], best[0]),
+                jnp.where(better, value[top], best[1]),
+            ), None
 
-        nothing = (self.project(self.starts(1)[0]), jnp.full((), -jnp.inf, self.problem.skill.dtype))
+        nothing = (
+            self.project(self.starts(1)[0]),
+            jnp.full((), -jnp.inf, self.problem.skill.dtype),
+        )
         (x, value), _ = jax.lax.scan(one_chunk, nothing, jnp.arange(0, count, chunk))
         return Found(x, value, jnp.asarray(count, jnp.int32))
 
@@ -172,7 +214,9 @@ class Searcher:
             top = jnp.argmax(value)
             better = value[top] > carry.value
             return Found(
-                jnp.where(better, x[top], carry.x), jnp.where(better, value[top], carry.value), carry.evaluations + count
+                jnp.where(better, x[top], carry.x),
+                jnp.where(better, value[top], carry.value),
+                carry.evaluations + count,
             )
 
         middle = (self.limits.low + self.limits.high)[None] / 2
@@ -182,40 +226,60 @@ class Searcher:
     def gradient(self, starts: Array, judge: Judge) -> Array:
         """Adam on the smoothed response from each start, kept within the space."""
         steps = self.effort.gradient_steps
-        adam = optax.adam(optax.cosine_decay_schedule(0.05, steps), eps=1e-20)  # whatever unit welfare has
-        slope = jax.jacfwd(lambda x: -self.smoothed(x, judge))  # as fast as backwards for a few rates, and compiles sooner
+        adam = optax.adam(
+            optax.cosine_decay_schedule(0.05, steps), eps=1e-20
+        )  # whatever unit welfare has
+        slope = jax.jacfwd(
+            lambda x: -self.smoothed(x, judge)
+        )  # as fast as backwards for a few rates, and compiles sooner
 
         def climb(start: Array) -> Array:
-            def step(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple[Array, optax.OptState], None]:
+            def step(
+                carry: tuple[Array, optax.OptState], _: None
+            ) -> tuple[tuple[Array, optax.OptState], None]:
                 x, state = carry
                 downhill = slope(x)
-                updates, state = adam.update(jnp.where(jnp.isfinite(downhill), downhill, 0), state, x)
+                updates, state = adam.update(
+                    jnp.where(jnp.isfinite(downhill), downhill, 0), state, x
+                )
                 return (self.project(optax.apply_updates(x, updates)), state), None
 
             return jax.lax.scan(step, (start, adam.init(start)), None, length=steps)[0][0]
 
         return jax.lax.map(climb, starts)
 
-    def population(self, members: Array, judge: Judge, generations: int) -> tuple[Array, Array, Array]:
+    def population(
+        self, members: Array, judge: Judge, generations: int
+    ) -> tuple[Array, Array, Array]:
         """Differential evolution, best/1/bin and current/1/bin in turn with dithered scale (Storn and Price 1997), on the
         exact response. Returns the members, what they are worth, and the best of the first `effort.starts` as given."""
         count, size = members.shape
         key = named_key(self.seed, "differential evolution")
 
-        def generation(carry: tuple[Array, Array, Array], number: Array) -> tuple[tuple[Array, Array, Array], None]:
+        def generation(
+            carry: tuple[Array, Array, Array], number: Array
+        ) -> tuple[tuple[Array, Array, Array], None]:
             x, value, first = carry
             words = draw(key, number, 0, count * (size + 4)).first
             chance = uniform(words, x.dtype).reshape(count, size + 4)
             one, other = (jnp.floor(chance[:, i] * count).astype(jnp.int32) for i in (0, 1))
             towards = jnp.where(jnp.arange(count)[:, None] % 2 == 0, x[jnp.argmax(value)][None], x)
             mutant = towards + (0.3 + 0.6 * chance[:, 2:3]) * (x[one] - x[other])
-            whole = jnp.arange(size)[None] == jnp.floor(chance[:, 3:4] * size)  # this coordinate in any case
+            whole = jnp.arange(size)[None] == jnp.floor(
+                chance[:, 3:4] * size
+            )  # this coordinate in any case
             taken = whole | (chance[:, 4:] < 0.8)
-            trial = jax.vmap(self.project)(jnp.where(taken & (number > 0), mutant, x))  # the first only looks
+            trial = jax.vmap(self.project)(
+                jnp.where(taken & (number > 0), mutant, x)
+            )  # the first only looks
             worth = self.exact(trial, judge)
             first = jnp.where(number > 0, first, jnp.max(worth[: self.effort.starts]))
             better = worth >= value
-            return (jnp.where(better[:, None], trial, x), jnp.where(better, worth, value), first), None
+            return (
+                jnp.where(better[:, None], trial, x),
+                jnp.where(better, worth, value),
+                first,
+            ), None
 
         unknown = jnp.full((), -jnp.inf, members.dtype)
         start = (members, jnp.full(count, -jnp.inf, members.dtype), unknown)
@@ -230,15 +294,26 @@ class Searcher:
             _, _, level, moves = carry
             return (level < len(_STEPS)) & (moves < _MOST_MOVES)
 
-        def look_around(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        def look_around(
+            carry: tuple[Array, Array, Array, Array],
+        ) -> tuple[Array, Array, Array, Array]:
             x, value, level, moves = carry
             around = self.neighbours(x, steps[level])
             worth = self.exact(around, judge)
             top = jnp.argmax(worth)
             rounding = ROUNDING * np.finfo(value.dtype).eps * jnp.abs(value)
-            better = worth[top] > value + jnp.where(jnp.isfinite(value), rounding, 0)  # from -inf any way up is one
-            level = jnp.where(better, jnp.where(level == len(_STEPS) - 1, 1, jnp.maximum(level - 1, 0)), level + 1)
-            return jnp.where(better, around[top], x), jnp.where(better, worth[top], value), level, moves + 1
+            better = worth[top] > value + jnp.where(
+                jnp.isfinite(value), rounding, 0
+            )  # from -inf any way up is one
+            level = jnp.where(
+                better, jnp.where(level == len(_STEPS) - 1, 1, jnp.maximum(level - 1, 0)), level + 1
+            )
+            return (
+                jnp.where(better, around[top], x),
+                jnp.where(better, worth[top], value),
+                level,
+                moves + 1,
+            )
 
         zero = jnp.zeros((), jnp.int32)
         x, value, _, moves = jax.lax.while_loop(unfinished, look_around, (x, value, zero, zero))
@@ -257,7 +332,9 @@ class Searcher:
         rates = fill_empty(x[:k], empty)
         alone = jax.vmap(lambda i: x.at[i].set(rates[i]))(jnp.arange(k))
         value = self.exact(jnp.concatenate([x[None], alone]), self.feasible_welfare)
-        idle = empty & (value[1:] >= value[0] - ROUNDING * np.finfo(x.dtype).eps * jnp.abs(value[0]))
+        idle = empty & (
+            value[1:] >= value[0] - ROUNDING * np.finfo(x.dtype).eps * jnp.abs(value[0])
+        )
         return x.at[:k].set(fill_empty(x[:k], idle)), idle
 
     # --- the revenue constraint ---------------------------------------------------------------------------------
@@ -281,11 +358,16 @@ class Searcher:
         richest, _, _ = self.search(judge(1.0))
         feasible = self.exact(richest.x[None], self.feasible_welfare)[0] > -jnp.inf
 
-        def halve(carry: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
+        def halve(
+            carry: tuple[Array, Array, Array, Array, Array],
+        ) -> tuple[Array, Array, Array, Array, Array]:
             low, high, poor, rich, evaluations = carry
             q = (low + high) / 2
             ends = jnp.stack([poor, rich])
-            both = jax.lax.map(lambda end: self.polish(end[0], end[1], judge(q)), (ends, self.exact(ends, judge(q))))
+            both = jax.lax.map(
+                lambda end: self.polish(end[0], end[1], judge(q)),
+                (ends, self.exact(ends, judge(q))),
+            )
             x = both.x[jnp.argmax(both.value)]
             pays = rebate_at(x) >= floor
             low, high = jnp.where(pays, low, q), jnp.where(pays, q, high)
@@ -294,9 +376,13 @@ class Searcher:
 
         one = jnp.ones((), free.x.dtype)
         start = (0 * one, one, free.x, richest.x, free.evaluations + richest.evaluations)
-        low, high, _, rich, evaluations = jax.lax.fori_loop(0, _BISECTIONS, lambda _, carry: halve(carry), start)
+        low, high, _, rich, evaluations = jax.lax.fori_loop(
+            0, _BISECTIONS, lambda _, carry: halve(carry), start
+        )
         x = jnp.where(binds, rich, free.x)
-        polished = self.polish(x, self.exact(x[None], self.feasible_welfare)[0], self.feasible_welfare)
+        polished = self.polish(
+            x, self.exact(x[None], self.feasible_welfare)[0], self.feasible_welfare
+        )
         feasible = feasible | ~binds
         x = jnp.where(feasible, polished.x, richest.x)
         q = (low + high) / 2
@@ -308,7 +394,9 @@ class Searcher:
         side only at the bounds."""
         unit = jnp.eye(self.space.brackets, self.space.size, dtype=x.dtype)
         ends = jnp.concatenate([x[None] + _DIFFERENCE * unit, x[None] - _DIFFERENCE * unit])
-        ends = ends.at[:, : self.space.brackets].set(jnp.clip(ends[:, : self.space.brackets], self.limits.low, self.limits.high))
+        ends = ends.at[:, : self.space.brackets].set(
+            jnp.clip(ends[:, : self.space.brackets], self.limits.low, self.limits.high)
+        )
         value = jax.lax.map(lambda x: self.smoothed(x, lambda w, r: w + multiplier * r), ends)
         up, down = jnp.split(value, 2)
         apart = jnp.sum(ends[: self.space.brackets] - ends[self.space.brackets :], axis=1)

@@ -93,7 +93,9 @@ def isotonic(x: Array) -> Array:
     k = x.shape[0]
     cumulated = jnp.concatenate([jnp.zeros_like(x[:1]), jnp.cumsum(x)])
     i = np.arange(k)
-    means = (cumulated[None, 1:] - cumulated[:-1, None]) / np.maximum(i[None, :] - i[:, None] + 1, 1).astype(x.dtype)
+    means = (cumulated[None, 1:] - cumulated[:-1, None]) / np.maximum(
+        i[None, :] - i[:, None] + 1, 1
+    ).astype(x.dtype)
     means = jnp.where(i[:, None] <= i[None, :], means, jnp.inf)  # (first, last)
     least = jax.lax.cummin(means, axis=1, reverse=True)  # over last >= i
     return jnp.max(jnp.where(i[:, None] <= i[None, :], least, -jnp.inf), axis=0)

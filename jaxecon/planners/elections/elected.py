@@ -45,27 +45,43 @@ class Elected(Planner):
 
     name = "elected"
 
-    def __init__(self, economy: Economy, rules: ElectionRules, thresholds: Array, electorate: Electorate | None = None) -> None:
+    def __init__(
+        self,
+        economy: Economy,
+        rules: ElectionRules,
+        thresholds: Array,
+        electorate: Electorate | None = None,
+    ) -> None:
         """thresholds: (k,) $/year, of all schedules."""
         self._economy, self._rules, self._electorate = economy, rules, electorate
         self._sizes = {name: c.size for name, c in economy.cohorts.items()}
         self.asks = () if electorate is None else electorate.cohorts
         n = sum(self._sizes.values())
         self._places = min(rules.candidates, n)
-        self._optima: tuple[Array, Array] | None = None  # rates (n, k) and utility (n,), where all may stand in every year
+        self._optima: tuple[Array, Array] | None = (
+            None  # rates (n, k) and utility (n,), where all may stand in every year
+        )
         if n <= min(self._places, MOST_KEPT):
-            self._optima = _own_optima(leader_problem(economy), jnp.arange(n), thresholds, rules.bounds)
+            self._optima = _own_optima(
+                leader_problem(economy), jnp.arange(n), thresholds, rules.bounds
+            )
 
     def init(self, context: PlannerContext, key: Array) -> ElectedState:
         n, k = sum(self._sizes.values()), context.initial.brackets
         dtype, places = context.initial.rates.dtype, self._places
         history = History.empty(k, {name: self._sizes[name] for name in self.asks}, dtype)
         nobody = jnp.full((), NOBODY, jnp.int32)
-        return ElectedState(nobody, jnp.zeros((), jnp.int32), history, Election.none(n, places, k, dtype))
+        return ElectedState(
+            nobody, jnp.zeros((), jnp.int32), history, Election.none(n, places, k, dtype)
+        )
 
-    def propose(self, state: ElectedState, observation: YearObservation, key: Array) -> tuple[TaxSchedule, ElectedState]:
+    def propose(
+        self, state: ElectedState, observation: YearObservation, key: Array
+    ) -> tuple[TaxSchedule, ElectedState]:
         economy, rules, now = self._economy, self._rules, observation.schedule
-        state = dataclasses.replace(state, history=with_year(state.history, observation, state.leader))
+        state = dataclasses.replace(
+            state, history=with_year(state.history, observation, state.leader)
+        )
         year = jnp.asarray(observation.year, jnp.int32) + 1
         nomination, lot = jax.random.split(key)
         election = _nominated(economy, rules, self._optima, state, year, now, nomination)
@@ -75,11 +91,19 @@ class Elected(Planner):
         if self._electorate is not None:
             ballots = self._with_votes(state, observation, election, ballots)
         election = dataclasses.replace(election, ballots=ballots)
-        state, rates = counted_election(economy.everyone.weight, rules.method, state, election, now, lot)
+        state, rates = counted_election(
+            economy.everyone.weight, rules.method, state, election, now, lot
+        )
         if self._electorate is not None and (leader := self._asked(int(state.leader))) is not None:
             place = int(state.last.elected)
-            own = tuple(state.last.platforms[place].tolist()) if place != NOBODY and rules.platforms else None
-            rates = self._electorate.lead(observation, state.history, Candidate(*leader, own, place == NOBODY))
+            own = (
+                tuple(state.last.platforms[place].tolist())
+                if place != NOBODY and rules.platforms
+                else None
+            )
+            rates = self._electorate.lead(
+                observation, state.history, Candidate(*leader, own, place == NOBODY)
+            )
         return TaxSchedule(now.thresholds, jnp.asarray(rates, now.rates.dtype)), state
 
     def leader(self, state: ElectedState) -> str:
@@ -97,7 +121,9 @@ class Elected(Planner):
         who = None if worker == NOBODY else worker_at(worker, self._sizes)
         return who if who is not None and who[0] in self.asks else None
 
-    def _asked_to_stand(self, state: ElectedState, observation: YearObservation, election: Election) -> Election:
+    def _asked_to_stand(
+        self, state: ElectedState, observation: YearObservation, election: Election
+    ) -> Election:
         assert self._electorate is not None
         if not self._rules.platforms:
             return election
@@ -107,14 +133,22 @@ class Elected(Planner):
             for place, worker in enumerate(np.asarray(election.candidates).tolist())
             if (who := self._asked(worker)) is not None
         }
-        asked = {who: bool(election.candidates[place] == state.leader) for who, place in places.items()}
-        for who, rates in (self._electorate.stand(observation, state.history, asked) if asked else {}).items():
+        asked = {
+            who: bool(election.candidates[place] == state.leader) for who, place in places.items()
+        }
+        for who, rates in (
+            self._electorate.stand(observation, state.history, asked) if asked else {}
+        ).items():
             stood[places[who]] = rates is not None
             if rates is not None:
                 platforms[places[who]] = rates
-        return dataclasses.replace(election, stood=jnp.asarray(stood), platforms=jnp.asarray(platforms))
+        return dataclasses.replace(
+            election, stood=jnp.asarray(stood), platforms=jnp.asarray(platforms)
+        )
 
-    def _with_votes(self, state: ElectedState, observation: YearObservation, election: Election, ballots: Array) -> Array:
+    def _with_votes(
+        self, state: ElectedState, observation: YearObservation, election: Election, ballots: Array
+    ) -> Array:
         assert self._electorate is not None
         standing = np.flatnonzero(np.asarray(election.stood))
         if not len(standing):
@@ -122,9 +156,17 @@ class Elected(Planner):
         candidates = []
         for place in standing.tolist():
             worker = int(election.candidates[place])
-            rates = tuple(round(float(r), 6) for r in election.platforms[place]) if self._rules.platforms else None
-            candidates.append(Candidate(*worker_at(worker, self._sizes), rates, worker == int(state.leader)))
-        said = self._electorate.vote(observation, state.history, self._rules.method, tuple(candidates))
+            rates = (
+                tuple(round(float(r), 6) for r in election.platforms[place])
+                if self._rules.platforms
+                else None
+            )
+            candidates.append(
+                Candidate(*worker_at(worker, self._sizes), rates, worker == int(state.leader))
+            )
+        said = self._electorate.vote(
+            observation, state.history, self._rules.method, tuple(candidates)
+        )
         return put_in_office(self._economy, ballots, standing, said)
 
 
@@ -132,7 +174,9 @@ class Elected(Planner):
 
 
 @partial(jax.jit, static_argnames="bounds")
-def _own_optima(problem: LeaderProblem, agents: Array, thresholds: Array, bounds: tuple[float, float]) -> tuple[Array, Array]:
+def _own_optima(
+    problem: LeaderProblem, agents: Array, thresholds: Array, bounds: tuple[float, float]
+) -> tuple[Array, Array]:
     return own_optima(problem, agents, thresholds, bounds)
 
 
@@ -148,7 +192,9 @@ def _nominated(
     """Candidates, whether they stand, and what is expected of them."""
     problem = leader_problem(economy)
     places, n = state.last.candidates.shape[0], problem.skill.shape[0]
-    candidates = asked_to_stand(economy, rules.eligible, rules.term_limit, state.leader, state.terms, key, places)
+    candidates = asked_to_stand(
+        economy, rules.eligible, rules.term_limit, state.leader, state.terms, key, places
+    )
     who = jnp.maximum(candidates, 0)
     optima, worth = (
         _own_optima(problem, who, now.thresholds, rules.bounds)
@@ -162,4 +208,6 @@ def _nominated(
         before = compiled_valuations(problem, now.thresholds, now.rates[None])[0, who]
         stood = stood & (incumbent | (worth - before > rules.cost))
     blank = Election.none(n, places, now.brackets, now.rates.dtype)
-    return dataclasses.replace(blank, year=year, candidates=candidates, stood=stood, platforms=platforms)
+    return dataclasses.replace(
+        blank, year=year, candidates=candidates, stood=stood, platforms=platforms
+    )

@@ -52,7 +52,9 @@ class History:
         """Before the first year. sizes: of the cohorts that a model decides for."""
         utility = {name: jnp.zeros((HISTORY, size), dtype) for name, size in sizes.items()}
         nobody = jnp.full(HISTORY, NOBODY, jnp.int32)
-        return cls(jnp.full(HISTORY, -1, jnp.int32), nobody, jnp.zeros((HISTORY, brackets), dtype), utility)
+        return cls(
+            jnp.full(HISTORY, -1, jnp.int32), nobody, jnp.zeros((HISTORY, brackets), dtype), utility
+        )
 
 
 @pytree
@@ -88,12 +90,18 @@ class Electorate(Protocol):
         ...
 
     def vote(
-        self, observation: YearObservation, history: History, method: VotingMethod, candidates: tuple[Candidate, ...]
+        self,
+        observation: YearObservation,
+        history: History,
+        method: VotingMethod,
+        candidates: tuple[Candidate, ...],
     ) -> dict[str, np.ndarray]:
         """Ballots (n, candidates) by cohort, as in `Election`."""
         ...
 
-    def lead(self, observation: YearObservation, history: History, leader: Candidate) -> tuple[float, ...]:
+    def lead(
+        self, observation: YearObservation, history: History, leader: Candidate
+    ) -> tuple[float, ...]:
         """The rates (k,) that the elected worker sets."""
         ...
 
@@ -113,7 +121,10 @@ def with_year(history: History, observation: YearObservation, leader: Array) -> 
         pushed(history.years, observation.year),
         pushed(history.leaders, leader),
         pushed(history.rates, observation.schedule.rates),
-        {name: pushed(kept, observation.lived[name]["utility"]) for name, kept in history.utility.items()},
+        {
+            name: pushed(kept, observation.lived[name]["utility"])
+            for name, kept in history.utility.items()
+        },
     )
 
 
@@ -128,7 +139,12 @@ def asked_to_stand(
     places: int,
 ) -> Array:
     """Who is asked to stand, (places,) workers."""
-    may = jnp.concatenate([jnp.full(c.size, eligible is None or name in eligible) for name, c in economy.cohorts.items()])
+    may = jnp.concatenate(
+        [
+            jnp.full(c.size, eligible is None or name in eligible)
+            for name, c in economy.cohorts.items()
+        ]
+    )
     if term_limit is not None:
         may = may & ~((jnp.arange(may.shape[0]) == leader) & (terms >= term_limit))
     return nominate(economy.everyone.weight, may, leader, places, key)
@@ -137,19 +153,30 @@ def asked_to_stand(
 compiled_valuations = jax.jit(valuations)
 
 
-def mechanical_ballots(economy: Economy, rules: ElectionRules, election: Election, now: TaxSchedule) -> Array:
+def mechanical_ballots(
+    economy: Economy, rules: ElectionRules, election: Election, now: TaxSchedule
+) -> Array:
     """Ballots (n, m) of everybody as if all were mechanical."""
     values = compiled_valuations(leader_problem(economy), now.thresholds, election.platforms)
     return _marked(economy, rules.method, rules.noise, values, election.stood, election.year)
 
 
 @partial(jax.jit, static_argnames="method")
-def _marked(economy: Economy, method: VotingMethod, noise: ArrayLike, values: Array, stood: Array, year: Array) -> Array:
+def _marked(
+    economy: Economy,
+    method: VotingMethod,
+    noise: ArrayLike,
+    values: Array,
+    stood: Array,
+    year: Array,
+) -> Array:
     values, tie_break = perceived(economy, values, noise, year)
     return mark_ballots(method, values, stood, tie_break)
 
 
-def put_in_office(economy: Economy, ballots: Array, places: np.ndarray, said: Mapping[str, np.ndarray]) -> Array:
+def put_in_office(
+    economy: Economy, ballots: Array, places: np.ndarray, said: Mapping[str, np.ndarray]
+) -> Array:
     """The ballots with those of the cohorts that were asked, (n, len(places)) each, in the places they were asked about."""
     whole, start = np.array(ballots), 0
     for name, cohort in economy.cohorts.items():
@@ -162,11 +189,18 @@ def put_in_office(economy: Economy, ballots: Array, places: np.ndarray, said: Ma
 
 @partial(jax.jit, static_argnames="method")
 def counted_election(
-    weights: Array, method: VotingMethod, state: ElectedState, election: Election, now: TaxSchedule, key: Array
+    weights: Array,
+    method: VotingMethod,
+    state: ElectedState,
+    election: Election,
+    now: TaxSchedule,
+    key: Array,
 ) -> tuple[ElectedState, Array]:
     """The state after the count, and the rates of the elected if it is mechanical."""
     counted = count(method, election.ballots, weights, election.stood, key)
-    election = dataclasses.replace(election, scores=counted.scores, elected=counted.elected, tied=counted.tied)
+    election = dataclasses.replace(
+        election, scores=counted.scores, elected=counted.elected, tied=counted.tied
+    )
     somebody = counted.elected != NOBODY
     place = jnp.maximum(counted.elected, 0)
     leader = jnp.where(somebody, election.candidates[place], state.leader)

@@ -12,7 +12,9 @@ from jaxecon.planners.elections.voting import valuation_of
 Array = jax.Array
 
 
-MOST_FOLLOWERS = 1000  # that a candidate works its own optimum out on: as many quantiles of a larger population
+MOST_FOLLOWERS = (
+    1000  # that a candidate works its own optimum out on: as many quantiles of a larger population
+)
 
 _EFFORT = Effort(population=48, generations=40)
 
@@ -22,7 +24,10 @@ _ELEMENTS = 2**20  # of (candidates, schedules, brackets, followers) evaluated a
 
 
 def own_optima(
-    problem: LeaderProblem, agents: Array, thresholds: Array, bounds: tuple[float, float] = (0.0, 1.0)
+    problem: LeaderProblem,
+    agents: Array,
+    thresholds: Array,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Array, Array]:
     """The rates (m, k) that followers (m,) would set for the sake of their own utility, and that utility, (m,).
 
@@ -40,20 +45,32 @@ def own_optima(
         own = _own_problem(problem, crowd, agent)
         dtype = own.skill.dtype
         low, high = (jnp.asarray(x, dtype) for x in bounds)
-        limits = Limits(low, high, thresholds.astype(dtype), jnp.ones((), dtype), jnp.ones((), dtype))
+        limits = Limits(
+            low, high, thresholds.astype(dtype), jnp.ones((), dtype), jnp.ones((), dtype)
+        )
         space = Space(k, monotone=False, free_thresholds=False)
         table = ResponseTable.of(limits.thresholds, own.skill, own.preferences)
-        searcher = Searcher(own, space, limits, "population", 0, _EFFORT, jnp.zeros((), jnp.uint32), table)
+        searcher = Searcher(
+            own, space, limits, "population", 0, _EFFORT, jnp.zeros((), jnp.uint32), table
+        )
         judge = searcher.feasible_welfare
-        members, value, _ = searcher.population(searcher.starts(_EFFORT.population), judge, _EFFORT.generations)
-        rounded = jnp.round(members[jnp.argmax(value)], _DIGITS)  # the polish goes by whole multiples of that
+        members, value, _ = searcher.population(
+            searcher.starts(_EFFORT.population), judge, _EFFORT.generations
+        )
+        rounded = jnp.round(
+            members[jnp.argmax(value)], _DIGITS
+        )  # the polish goes by whole multiples of that
         found = searcher.polish(rounded, searcher.exact(rounded[None], judge)[0], judge)
         income = own.outcome(schedule_at(space, limits, found.x), table=table).income
         rates, _ = searcher.filled(found.x, income)
         return jnp.round(rates, 6), found.value
 
-    rates, reached = jax.lax.map(optimum, agents, batch_size=evaluated_at_once(agents.shape[0], k, n))
-    worth = jax.lax.map(lambda own: valuation_of(problem, thresholds, own[1])[own[0]], (agents, rates))  # in the whole population
+    rates, reached = jax.lax.map(
+        optimum, agents, batch_size=evaluated_at_once(agents.shape[0], k, n)
+    )
+    worth = jax.lax.map(
+        lambda own: valuation_of(problem, thresholds, own[1])[own[0]], (agents, rates)
+    )  # in the whole population
     return rates, jnp.where(reached > -jnp.inf, worth, -jnp.inf)
 
 
@@ -80,8 +97,12 @@ def _own_problem(problem: LeaderProblem, crowd: LeaderProblem, agent: Array) -> 
         weight = problem.weights[agent] * (jnp.sum(crowd.weights) / jnp.sum(problem.weights))
         weights, skill = jnp.append(weights, weight), jnp.append(skill, problem.skill[agent])
         preferences = jax.tree.map(
-            lambda some, every: jnp.append(some, every[agent]) if jnp.ndim(every) else some, preferences, problem.preferences
+            lambda some, every: jnp.append(some, every[agent]) if jnp.ndim(every) else some,
+            preferences,
+            problem.preferences,
         )
         own = jnp.asarray(skill.shape[0] - 1)
     g = jnp.zeros_like(skill).at[own].set(jnp.sum(weights) / weights[own])
-    return LeaderProblem.of(skill, preferences, g, weights, problem.public_spending, problem.rebate_floor)
+    return LeaderProblem.of(
+        skill, preferences, g, weights, problem.public_spending, problem.rebate_floor
+    )

@@ -11,7 +11,14 @@ from jaxecon.core.pytree import concrete, pytree
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
-from jaxecon.planners.elections.electorate import Candidate, Electorate, History, mechanical_ballots, put_in_office, with_year
+from jaxecon.planners.elections.electorate import (
+    Candidate,
+    Electorate,
+    History,
+    mechanical_ballots,
+    put_in_office,
+    with_year,
+)
 from jaxecon.planners.elections.voting import NOBODY, Election, ElectionRules, count
 
 Array = jax.Array
@@ -37,7 +44,12 @@ class Retained(Planner):
     """
 
     def __init__(
-        self, planner: Planner, economy: Economy, rules: ElectionRules, years: int, electorate: Electorate | None = None
+        self,
+        planner: Planner,
+        economy: Economy,
+        rules: ElectionRules,
+        years: int,
+        electorate: Electorate | None = None,
     ) -> None:
         self.name, self._planner, self._economy, self._years = planner.name, planner, economy, years
         self._rules, self._electorate = dataclasses.replace(rules, method="plurality"), electorate
@@ -50,22 +62,29 @@ class Retained(Planner):
         last = Election.none(sum(self._sizes.values()), 2, k, dtype)
         return RetainedState(self._planner.init(context, key), context.initial.rates, history, last)
 
-    def propose(self, state: RetainedState, observation: YearObservation, key: Array) -> tuple[TaxSchedule, RetainedState]:
+    def propose(
+        self, state: RetainedState, observation: YearObservation, key: Array
+    ) -> tuple[TaxSchedule, RetainedState]:
         now = observation.schedule
         history = with_year(state.history, observation, jnp.full((), NOBODY, jnp.int32))
         year = jnp.asarray(observation.year, jnp.int32) + 1
         platforms = jnp.stack([now.rates, state.began])
         contested = jnp.any(platforms[0] != platforms[1])
         blank = Election.none(state.last.ballots.shape[0], 2, now.brackets, now.rates.dtype)
-        election = dataclasses.replace(blank, year=year, platforms=platforms, stood=jnp.stack([contested, contested]))
+        election = dataclasses.replace(
+            blank, year=year, platforms=platforms, stood=jnp.stack([contested, contested])
+        )
         ballots = mechanical_ballots(self._economy, self._rules, election, now)
         if self._electorate is not None and bool(contested):
             options = tuple(
-                Candidate("", 0, tuple(round(float(r), 6) for r in rates), place == 0) for place, rates in enumerate(platforms)
+                Candidate("", 0, tuple(round(float(r), 6) for r in rates), place == 0)
+                for place, rates in enumerate(platforms)
             )
             said = self._electorate.vote(observation, history, "plurality", options)
             ballots = put_in_office(self._economy, ballots, np.arange(2), said)
-        election, out = _verdict(self._economy.everyone.weight, dataclasses.replace(election, ballots=ballots), key)
+        election, out = _verdict(
+            self._economy.everyone.weight, dataclasses.replace(election, ballots=ballots), key
+        )
         began = TaxSchedule(now.thresholds, state.began)
         fresh = self._planner.init(PlannerContext(began, self._years), key)
         thrown_out = concrete(out)
@@ -87,4 +106,6 @@ def _verdict(weights: Array, election: Election, key: Array) -> tuple[Election, 
     counted = count("plurality", election.ballots, weights, election.stood, key)
     out = (counted.elected == 1) & ~counted.tied
     elected = jnp.where(counted.elected == NOBODY, NOBODY, out.astype(jnp.int32))
-    return dataclasses.replace(election, scores=counted.scores, elected=elected, tied=counted.tied), out
+    return dataclasses.replace(
+        election, scores=counted.scores, elected=elected, tied=counted.tied
+    ), out

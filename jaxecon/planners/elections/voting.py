@@ -140,13 +140,17 @@ def valuations(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array
 
 
 def valuation_of(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
-    return problem.settled_utility(problem.outcome(TaxSchedule(thresholds, rates), problem.rebate_floor))
+    return problem.settled_utility(
+        problem.outcome(TaxSchedule(thresholds, rates), problem.rebate_floor)
+    )
 
 
 # --- ballots ---------------------------------------------------------------------------------------------------------
 
 
-def perceived(economy: Economy, values: Array, noise: ArrayLike, year: Array) -> tuple[Array, Array]:
+def perceived(
+    economy: Economy, values: Array, noise: ArrayLike, year: Array
+) -> tuple[Array, Array]:
     """Valuations (m, n) with each voter's own error, and a number for each that breaks its ties, (m, n).
 
     The error of a voter and candidate's place is a standard Gumbel deviate times `noise` and the voter's full-time income, in
@@ -156,8 +160,12 @@ def perceived(economy: Economy, values: Array, noise: ArrayLike, year: Array) ->
     words = []
     for name, cohort in economy.cohorts.items():
         key = named_key(economy.seed, name, "vote")
-        words.append(jax.vmap(lambda place, key=key, n=cohort.size: draw(key, year, place, n))(jnp.arange(m)))
-    first, second = (jnp.concatenate([getattr(w, part) for w in words], axis=1) for part in ("first", "second"))
+        words.append(
+            jax.vmap(lambda place, key=key, n=cohort.size: draw(key, year, place, n))(jnp.arange(m))
+        )
+    first, second = (
+        jnp.concatenate([getattr(w, part) for w in words], axis=1) for part in ("first", "second")
+    )
     everyone = economy.everyone
     eta = everyone.preferences.consumption_curvature
     stake = REFERENCE_HOURS * everyone.skill
@@ -176,7 +184,9 @@ def mark_ballots(method: VotingMethod, values: Array, stood: Array, tie_break: A
     if method == "approval":
         standing = stood[:, None]
         best = jnp.max(jnp.where(standing, values, -jnp.inf), axis=0)
-        behind = values - jnp.where(jnp.isfinite(best), best, 0)[None]  # of equal values exactly 0, whose mean no rounding moves
+        behind = (
+            values - jnp.where(jnp.isfinite(best), best, 0)[None]
+        )  # of equal values exactly 0, whose mean no rounding moves
         mean = jnp.sum(jnp.where(standing, behind, 0), 0) / jnp.maximum(jnp.sum(stood), 1)
         return (standing & (behind > mean[None])).astype(jnp.int8).T
     absent = jnp.broadcast_to(~stood[:, None], values.shape)
@@ -212,18 +222,26 @@ def _runoff(ballots: Array, weights: Array, stood: Array, lots: Array, all_votes
     left_out = m + 1
     ranks = jnp.where(ballots > 0, ballots.astype(jnp.int32), left_out)
 
-    def round_(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
+    def round_(
+        carry: tuple[Array, Array, Array], _: None
+    ) -> tuple[tuple[Array, Array, Array], None]:
         inside, scores, tied = carry
         rank = jnp.where(inside[None], ranks, left_out)
         first = jnp.argmin(rank, axis=1)
         counted = jnp.min(rank, axis=1) < left_out
         votes = jnp.zeros_like(scores).at[first].add(jnp.where(counted, weights, 0))
-        fewest = inside & (votes <= jnp.min(jnp.where(inside, votes, jnp.inf)) + _ROUNDING * all_votes)
+        fewest = inside & (
+            votes <= jnp.min(jnp.where(inside, votes, jnp.inf)) + _ROUNDING * all_votes
+        )
         several = jnp.sum(inside) > 1
         out = jnp.argmin(jnp.where(fewest, lots, 2))
         # who has no votes goes out in whatever order
         by_lot = several & (jnp.sum(fewest) > 1) & (jnp.min(jnp.where(inside, votes, jnp.inf)) > 0)
-        return (jnp.where(several, inside.at[out].set(False), inside), jnp.where(inside, votes, scores), tied | by_lot), None
+        return (
+            jnp.where(several, inside.at[out].set(False), inside),
+            jnp.where(inside, votes, scores),
+            tied | by_lot,
+        ), None
 
     start = (stood, jnp.zeros(m, weights.dtype), jnp.zeros((), bool))
     (inside, scores, tied), _ = jax.lax.scan(round_, start, None, length=m)

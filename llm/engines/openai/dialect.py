@@ -21,8 +21,14 @@ class Dialect:
     def words(self, model: str, request: Request) -> dict[str, Any]:
         """The body of one chat completion."""
         sampling = request.sampling
-        messages = [{"role": message.role, "content": message.content} for message in request.messages]
-        body: dict[str, Any] = {"model": model, "messages": messages, "temperature": sampling.temperature}
+        messages = [
+            {"role": message.role, "content": message.content} for message in request.messages
+        ]
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": messages,
+            "temperature": sampling.temperature,
+        }
         body[self.limit] = sampling.max_tokens
         if sampling.top_p != 1.0:
             body["top_p"] = sampling.top_p
@@ -33,9 +39,17 @@ class Dialect:
         if self.structured_output == "json_schema":
             schema = {"name": "decision", "strict": True, "schema": request.schema}
             return body | {"response_format": {"type": "json_schema", "json_schema": schema}}
-        asked = next((message for message in reversed(messages) if message["role"] == "user"), messages[-1])
-        asked["content"] += f"\nAnswer with JSON alone, as this JSON schema describes it: {json.dumps(request.schema)}"
-        return body if self.structured_output == "plain" else body | {"response_format": {"type": "json_object"}}
+        asked = next(
+            (message for message in reversed(messages) if message["role"] == "user"), messages[-1]
+        )
+        asked["content"] += (
+            f"\nAnswer with JSON alone, as this JSON schema describes it: {json.dumps(request.schema)}"
+        )
+        return (
+            body
+            if self.structured_output == "plain"
+            else body | {"response_format": {"type": "json_object"}}
+        )
 
     def otherwise(self, trouble: Trouble) -> dict[str, Any]:
         """What to change about it after this trouble; nothing where the trouble is another."""
@@ -48,8 +62,14 @@ class Dialect:
             and re.search("unsupported|not supported|instead", said)
         ):
             return {"limit": "max_completion_tokens"}
-        if self.structured_output != "plain" and re.search("response_format|json_schema|json_object", said):
-            return {"structured_output": "json_object" if self.structured_output == "json_schema" else "plain"}
+        if self.structured_output != "plain" and re.search(
+            "response_format|json_schema|json_object", said
+        ):
+            return {
+                "structured_output": "json_object"
+                if self.structured_output == "json_schema"
+                else "plain"
+            }
         if self.seed and re.search(r"\bseed\b", said):
             return {"seed": False}
         return {}

@@ -116,7 +116,9 @@ class OpenAIEngine:
             max_retries=0,
             timeout=openai.Timeout(timeout_seconds, connect=min(timeout_seconds, 10.0)),
             http_client=openai.DefaultAsyncHttpxClient(
-                limits=limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+                limits=limits(
+                    max_connections=max_connections, max_keepalive_connections=max_connections
+                ),
                 follow_redirects=False,  # the key is for this address alone
             ),
         )
@@ -210,7 +212,9 @@ class OpenAIEngine:
         """Whether the server is there and takes the key, and which models it names. Not every server lists them."""
         for last in (False, True):
             try:
-                listing = await self._call(self._client.models.with_raw_response.list(), _CHECK_SECONDS)
+                listing = await self._call(
+                    self._client.models.with_raw_response.list(), _CHECK_SECONDS
+                )
             except Trouble as trouble:
                 if trouble.status:
                     if trouble.status != 404:
@@ -223,14 +227,20 @@ class OpenAIEngine:
                 await asyncio.sleep(_BACKOFF_SECONDS)
             else:
                 listed = listing.get("data") if isinstance(listing, Mapping) else None
-                models = [model for model in listed if isinstance(model, Mapping)] if isinstance(listed, list) else []
+                models = (
+                    [model for model in listed if isinstance(model, Mapping)]
+                    if isinstance(listed, list)
+                    else []
+                )
                 self._known = [self._line(model["id"]) for model in models if "id" in model]
                 if any(model.get("owned_by") == "vllm" for model in models):
                     # On a CPU a request's own seed kills vLLM as soon as a batch needs chunked prefill.
                     self._dialect = replace(self._dialect, seed=False)
                 return
 
-    async def _batch(self, requests: Sequence[Request], report: Callable[[tuple[int, Completion]], None]) -> None:
+    async def _batch(
+        self, requests: Sequence[Request], report: Callable[[tuple[int, Completion]], None]
+    ) -> None:
         self._lost_since = None
         waiting, batch = iter(enumerate(requests)), _Batch(len(requests), len(requests))
         try:
@@ -241,7 +251,10 @@ class OpenAIEngine:
             raise errors.exceptions[0] from None
 
     async def _work(
-        self, waiting: Iterator[tuple[int, Request]], batch: "_Batch", report: Callable[[tuple[int, Completion]], None]
+        self,
+        waiting: Iterator[tuple[int, Request]],
+        batch: "_Batch",
+        report: Callable[[tuple[int, Completion]], None],
     ) -> None:
         for index, request in waiting:
             completion = await self._answer(request, batch)
@@ -251,7 +264,9 @@ class OpenAIEngine:
     async def _answer(self, request: Request, batch: "_Batch") -> Completion:
         """One request, until it is answered or asking again is of no use."""
         failures = down = tries = 0
-        seen: int | None = None  # how many had got through when this one was last told that the server is down
+        seen: int | None = (
+            None  # how many had got through when this one was last told that the server is down
+        )
         while True:
             dialect = self._dialect
             try:
@@ -283,7 +298,10 @@ class OpenAIEngine:
         # A server that asks to be left alone asks it of every request; the jitter keeps them from coming back together.
         while (pause := self._resume_at - time.monotonic()) > 0:
             await asyncio.sleep(pause + self._jitter.uniform(0, _BACKOFF_SECONDS))
-        estimate = sum(len(message.content) for message in request.messages) / 4 + request.sampling.max_tokens
+        estimate = (
+            sum(len(message.content) for message in request.messages) / 4
+            + request.sampling.max_tokens
+        )
         await self._request_pace.take(1)
         await self._token_pace.take(estimate)
         async with self._connections:
@@ -314,7 +332,11 @@ class OpenAIEngine:
             # By name: openai 2 stands on httpx, openai 3 on httpx2.
             unreachable = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
             if isinstance(error, TimeoutError | openai.APITimeoutError):
-                words = "connecting takes too long" if unreachable else f"no answer within {timeout:g} s"
+                words = (
+                    "connecting takes too long"
+                    if unreachable
+                    else f"no answer within {timeout:g} s"
+                )
             else:
                 words = self._line(system_error(cause) or cause)
             raise Trouble(words, unreachable=unreachable) from None
@@ -343,13 +365,23 @@ class OpenAIEngine:
         if trouble.status in HOPELESS:
             known = f" (it has {', '.join(self._known[:5])})" if self._known else ""
             line = HOPELESS[trouble.status]
-            self._give_up(line.format(url=self._url, key=self._key_name, model=self._model, known=known, words=trouble))
+            self._give_up(
+                line.format(
+                    url=self._url, key=self._key_name, model=self._model, known=known, words=trouble
+                )
+            )
         if 300 <= trouble.status < 400:
-            self._give_up(f"llm.base_url: {self._url} sends its callers elsewhere ({trouble}); give the address it means")
+            self._give_up(
+                f"llm.base_url: {self._url} sends its callers elsewhere ({trouble}); give the address it means"
+            )
         if trouble.status == 429 and "insufficient_quota" in trouble.complaint:
-            self._give_up(f"llm.api_key_env: the account at {self._url} has used up its quota ({trouble})")
+            self._give_up(
+                f"llm.api_key_env: the account at {self._url} has used up its quota ({trouble})"
+            )
         if trouble.status in (400, 422) and trouble.about in ("temperature", "top_p"):
-            self._give_up(f"llm.{trouble.about}: {self._model} at {self._url} does not take it ({trouble})")
+            self._give_up(
+                f"llm.{trouble.about}: {self._model} at {self._url} does not take it ({trouble})"
+            )
         if trouble.retry_after is not None and trouble.retry_after > self._patience:
             self._give_up(
                 f"llm.base_url: {self._url} is to be left alone for {trouble.retry_after:.0f} s ({trouble}); go on then"
@@ -385,13 +417,23 @@ class OpenAIEngine:
             usage = _usage(reply.get("usage"))
         except (KeyError, IndexError, TypeError, AttributeError):
             error = reply.get("error") if isinstance(reply, Mapping) else None
-            words = f"an error in place of an answer: {self._line(error)}" if error else "the server's reply has no message"
+            words = (
+                f"an error in place of an answer: {self._line(error)}"
+                if error
+                else "the server's reply has no message"
+            )
             raise Trouble(words, status=502) from None
         if not isinstance(text, str) or not isinstance(reason, str):
             raise Trouble("the server's reply is not text", status=502)
         if usage is None:  # the server counts nothing: budgets then go by estimates
-            usage = Usage(estimated_tokens(request.messages), 0, -(-len(text.encode(errors="replace")) // 3))
-        ended = None if reason in ("stop", "length") else f"the server ended the request with {self._line(reason)!r}"
+            usage = Usage(
+                estimated_tokens(request.messages), 0, -(-len(text.encode(errors="replace")) // 3)
+            )
+        ended = (
+            None
+            if reason in ("stop", "length")
+            else f"the server ended the request with {self._line(reason)!r}"
+        )
         return Completion(self._storable(text), self._line(reason), usage, seconds, ended)
 
     def _storable(self, text: str) -> str:
@@ -429,7 +471,12 @@ def _plain_address(base_url: str) -> str:
     except ValueError:
         plain = False
     # No password or query: a run's files hold its configuration.
-    if not plain or parts.query or parts.fragment or not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc):
+    if (
+        not plain
+        or parts.query
+        or parts.fragment
+        or not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc)
+    ):
         raise UserError(
             "llm.base_url: must be a plain address such as http://127.0.0.1:8000/v1, without user, password or query; "
             "the key goes where llm.api_key_env says"
@@ -444,7 +491,9 @@ def _api_key(name: str, url: str) -> str:
         )
     key = os.environ.get(name, "").strip()
     if not key and urlsplit(url).hostname == urlsplit(_OPENAI).hostname:
-        raise UserError(f"llm.api_key_env: set the environment variable {name} to the key for {url}")
+        raise UserError(
+            f"llm.api_key_env: set the environment variable {name} to the key for {url}"
+        )
     if not (key.isascii() and key.isprintable()):
         raise UserError(f"llm.api_key_env: what the environment variable {name} holds is no key")
     return key
@@ -458,4 +507,6 @@ def _usage(usage: Any) -> Usage | None:
     prompt, *others = usage.get("prompt_tokens"), cached, usage.get("completion_tokens")
     if not isinstance(prompt, int) or prompt <= 0:
         return None
-    return Usage(prompt, *(count if isinstance(count, int) and count > 0 else 0 for count in others))
+    return Usage(
+        prompt, *(count if isinstance(count, int) and count > 0 else 0 for count in others)
+    )
