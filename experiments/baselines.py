@@ -8,8 +8,10 @@ from experiments.suite import Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table, described_table
 
 QUESTION = (
-    "How much do the US federal schedule, the best flat tax, Saez' formula, the optimum and a planner that learns from its own "
-    "history gain over one another, among workers who learn? (The paper reports 93 to 114 % over US federal.)"
+    "How much do the US federal schedule, the best flat tax, Saez' formula, the optimum and a "
+    "planner that learns from its own "
+    "history gain over one another, among workers who learn? (The paper reports 93 to 114 % over "
+    "US federal.)"
 )
 LEAST_YEARS = 2  # that a reform lies between
 RESERVED = ("planner.kind", "planner.elasticity")
@@ -18,7 +20,9 @@ WELFARE = ("gain_realised", "gain_equilibrium")
 
 
 def run(study: Study) -> list[Table | Picture]:
-    """Every planner on the same populations and draws; the announced ones work out their schedule for each population."""
+    """Every planner on the same populations and draws; the announced ones work out their schedule
+    for each population.
+    """
     formula = f"Saez, {FIXED}"
     estimated = study.computed("elasticities", lambda: elasticities(study.configurations("panel")))
     points: list[dict[str, Any]] = []

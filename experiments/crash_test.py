@@ -1,13 +1,15 @@
 """Kill runs at random moments, resume them, and see whether they end as if nothing had happened.
 
-    python -m experiments.crash_test [--kills 25] [--signal KILL] [--kinds mechanical,simulated,replay] [--seed 0] [--keep DIR]
+    python -m experiments.crash_test [--kills 25] [--signal KILL] [--kinds
+    mechanical,simulated,replay] [--seed 0] [--keep DIR]
 
-Every kind of run is first lived without interruption. Then it is started again as a process, killed at a moment drawn
-uniformly from the time that took (from the time after its folder appears, in seven of eight cases; a run that ends before
-its moment is started anew), resumed, killed again while it goes on in every third case, and resumed to its end; digests
-and, with a model, stored decisions must be the first run's. `real` uses the real model, whose sampling no seed fixes: there
-the killed run must equal a `jaxecon replay` of its own transcript.
-Exit status 1 where anything differs.
+Every kind of run is first lived without interruption. Then it is started again as a process, killed
+at a moment drawn uniformly from the time that took (from the time after its folder appears, in
+seven of eight cases; a run that ends before its moment is started anew), resumed, killed again
+while it goes on in every third case, and resumed to its end; digests and, with a model, stored
+decisions must be the first run's. `real` uses the real model, whose sampling no seed fixes: there
+the killed run must equal a `jaxecon replay` of its own transcript. Exit status 1 where anything
+differs.
 """
 
 import argparse
@@ -65,7 +67,10 @@ COMMON = ["planner.compared_with=[us_federal]", "checkpoint.every_minutes=null"]
 
 @dataclass
 class Trial:
-    """One run that was killed. moments: seconds after its start; lost: days lived again after each; damaged: checkpoints."""
+    """One run that was killed.
+
+    moments: seconds after its start; lost: days lived again after each; damaged: checkpoints.
+    """
 
     kind: str
     moments: list[float] = field(default_factory=list)
@@ -77,8 +82,11 @@ class Trial:
 
 @dataclass
 class Uninterrupted:
-    """A run to compare with. before, after: seconds until its folder appeared, and from then to its end; the fewest seen, since
-    the first run compiles for those after it."""
+    """A run to compare with.
+
+    before, after: seconds until its folder appeared, and from then to its end; the fewest seen,
+    since the first run compiles for those after it.
+    """
 
     path: Path
     before: float
@@ -192,7 +200,10 @@ def killed(
     name: str,
     path: Path,
 ) -> bool:
-    """Start, wait, kill; what had been lived beyond the last checkpoint is lost. False where it ended before."""
+    """Start, wait, kill; what had been lived beyond the last checkpoint is lost.
+
+    False where it ended before.
+    """
     begun = time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -237,7 +248,9 @@ def started_again(path: Path) -> int:
 
 
 def last_day(path: Path, days: int) -> int:
-    """How many days were lived for sure: by the years on disk, the checkpoints and the decisions in the transcript."""
+    """How many days were lived for sure: by the years on disk, the checkpoints and the decisions in
+    the transcript.
+    """
     lived = [
         (Run(path).last_year + 1) * days,
         *(p.year * days + p.day for p in positions(path / CHECKPOINTS)),
@@ -259,7 +272,8 @@ def decisions(path: Path) -> list[tuple[Draw, StoredDecision]]:
 def show(trials: Sequence[Trial]) -> None:
     """The table."""
     print(
-        f"{'run':<12} {'kills':>6} {'equal':>6} {'damaged':>8} {'days lost, median':>18} {'most':>5}"
+        f"{'run':<12} {'kills':>6} {'equal':>6} {'damaged':>8} {'days lost, median':>18} "
+        f"{'most':>5}"
     )
     for kind in dict.fromkeys(t.kind for t in trials):
         these = [t for t in trials if t.kind == kind]

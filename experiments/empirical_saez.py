@@ -1,4 +1,6 @@
-"""Saez' formula with the elasticity that people's own incomes show, beside the one they have and beside the optimum."""
+"""Saez' formula with the elasticity that people's own incomes show, beside the one they have and
+beside the optimum.
+"""
 
 from typing import Any
 
@@ -8,8 +10,10 @@ from experiments.suite import Arms, Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table
 
 QUESTION = (
-    "A planner that knows Saez' formula but not the elasticity estimates it from incomes under reforms. How far off is the "
-    "estimate, by how workers decide, and what does the schedule that comes of it lose against the optimum?"
+    "A planner that knows Saez' formula but not the elasticity estimates it from incomes under "
+    "reforms. How far off is the "
+    "estimate, by how workers decide, and what does the schedule that comes of it lose against "
+    "the optimum?"
 )
 LEAST_YEARS = 2  # that a reform lies between
 RESERVED = ("planner.kind", "planner.elasticity")
@@ -19,7 +23,9 @@ WELFARE = ("gain_realised", "gain_equilibrium")
 
 
 def run(study: Study) -> list[Table | Picture]:
-    """Elasticities by population and rule (12 years, first differences, two-stage least squares); then schedules."""
+    """Elasticities by population and rule (12 years, first differences, two-stage least squares);
+    then schedules.
+    """
     people = study.configurations("panel")
     rows = study.computed("elasticities", lambda: elasticities(people))
     exact = 1 / (people[0][1].preferences.disutility_exponent - 1)

@@ -2,7 +2,8 @@
 
     python -m experiments.formulas
 
-1,000 quantile midpoints, fixed inverse-income weights; gains over US federal in percent, at everybody's exact response.
+1,000 quantile midpoints, fixed inverse-income weights; gains over US federal in percent, at
+everybody's exact response.
 """
 
 from itertools import product
@@ -31,7 +32,8 @@ ELASTICITY = 0.4
 
 def main() -> None:
     print(
-        "| parameters, floor | brackets | at US federal incomes | virtual density | fixed point | optimum |"
+        "| parameters, floor | brackets | at US federal incomes | virtual density | fixed point | "
+        "optimum |"
     )
     print("|---|---|---|---|---|---|")
     with jax.enable_x64(True):

@@ -1,4 +1,6 @@
-"""The same people under a series of reforms, and the elasticity that an econometrician would find in their incomes."""
+"""The same people under a series of reforms, and the elasticity that an econometrician would find
+in their incomes.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -25,10 +27,12 @@ REFORM = 0.1  # by how much a bracket's rate lies from today's in a year, at mos
 
 
 def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[dict[str, Any]]:
-    """For each population, from its incomes in a panel of years with reforms drawn anew each year, by two-stage least squares.
+    """For each population, from its incomes in a panel of years with reforms drawn anew each year,
+    by two-stage least squares.
 
-    people: settings that go into the rows, and configurations of mechanical workers; the first schedule is reformed, and
-    `years` and `year.days` are the panel's. Raises UserError where incomes do not tell.
+    people: settings that go into the rows, and configurations of mechanical workers; the first
+    schedule is reformed, and `years` and `year.days` are the panel's. Raises UserError where
+    incomes do not tell.
     """
     for settings, config in people:
         thresholds, rates = first_brackets(config)
@@ -81,7 +85,10 @@ def _lived(
 
 
 def gains_in(config: Config, rates: np.ndarray) -> np.ndarray:
-    """Gain over US federal, a fraction, of schedules in one economy at everybody's exact response. rates: (m, k)."""
+    """Gain over US federal, a fraction, of schedules in one economy at everybody's exact response.
+
+    rates: (m, k).
+    """
     thresholds, _ = first_brackets(config)
     with computing(config):
         economy = build_economy(config)

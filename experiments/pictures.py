@@ -56,7 +56,10 @@ def powers_of_two(axes: Any, x: Sequence[float]) -> None:
 
 
 def forest(drawing: Any, table: Table, label: str, title: str) -> None:
-    """Differences or effects with their intervals, a panel for each figure. label: the rows' key that names them."""
+    """Differences or effects with their intervals, a panel for each figure.
+
+    label: the rows' key that names them.
+    """
     rows = [row for row in table.rows if "difference" in row]
     figures = list(dict.fromkeys(row["figure"] for row in rows))
     panels = np.atleast_1d(drawing.subplots(1, len(figures), sharey=True))

@@ -1,4 +1,6 @@
-"""What each ingredient of a planner's prompt is worth: a full factorial, and single ablations of a language model's planner."""
+"""What each ingredient of a planner's prompt is worth: a full factorial, and single ablations of a
+language model's planner.
+"""
 
 from collections.abc import Mapping
 from itertools import product
@@ -9,8 +11,10 @@ from experiments.suite import Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table, described_table, effects_table
 
 QUESTION = (
-    "What do exploration, exploitation, the direction hint and the bound on a year's change each bring a planner that learns "
-    "from its own history, and how do they work together? (The paper reports that removing exploitation costs about 22 points, "
+    "What do exploration, exploitation, the direction hint and the bound on a year's change each "
+    "bring a planner that learns "
+    "from its own history, and how do they work together? (The paper reports that removing "
+    "exploitation costs about 22 points, "
     "more than removing exploration.)"
 )
 LEAST_YEARS = 2  # a planner moves from the second on
@@ -73,7 +77,8 @@ def run(study: Study) -> list[Table | Picture]:
         ),
         Picture(
             "effects",
-            "Main effects and interactions on the last year's gain over US federal, percentage points.",
+            "Main effects and interactions on the last year's gain over US federal, percentage "
+            "points.",
             lambda figure: forest(figure, effects, "effect", "What an ingredient brings"),
             (10, 4.5),
         ),

@@ -1,4 +1,6 @@
-"""What altruists and adversaries among the people do to welfare and to the schedule that a planner arrives at."""
+"""What altruists and adversaries among the people do to welfare and to the schedule that a planner
+arrives at.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +10,8 @@ from experiments.suite import Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table, described_table
 
 QUESTION = (
-    "What does it do to welfare, and to the planner's schedule, that some people work for everybody's welfare, or against it, "
+    "What does it do to welfare, and to the planner's schedule, that some people work for "
+    "everybody's welfare, or against it, "
     "in the place of their own?"
 )
 LEAST_YEARS = 2  # a planner moves from the second on
@@ -20,7 +23,10 @@ EGOTISTS = "egotists alone"
 
 
 def run(study: Study) -> list[Table | Picture]:
-    """Shares of the people by kind. The gain once learnt counts everybody as if they worked for themselves."""
+    """Shares of the people by kind.
+
+    The gain once learnt counts everybody as if they worked for themselves.
+    """
     arms = arms_of(rows_of(study.sweep("mixes")), _mix, FIGURES)
     mixes = arms_table(
         "mixes", "The last year by who the people are", arms, FIGURES, EGOTISTS, arm="people"

@@ -1,9 +1,11 @@
 """docs/reproduction.md, claim by claim, from the committed tables in experiments/results.
 
     python -m experiments.reproduction                 # writes the page
-    python -m experiments.reproduction runs/NAME ..    # takes finished experiments over into experiments/results first
+    python -m experiments.reproduction runs/NAME ..    # takes finished experiments over into
+    experiments/results first
 
-Every number on the page is read from a table, and so is every verdict: a rule of the numbers decides it.
+Every number on the page is read from a table, and so is every verdict: a rule of the numbers
+decides it.
 """
 
 import json
@@ -48,7 +50,10 @@ ENDS = (
 
 @dataclass(frozen=True)
 class Claim:
-    """needs: experiments whose tables it is judged by. judge: the verdict and what is measured, from them."""
+    """needs: experiments whose tables it is judged by.
+
+    judge: the verdict and what is measured, from them.
+    """
 
     claim: str
     paper: str
@@ -56,7 +61,7 @@ class Claim:
     judge: Callable[[], tuple[str, str]]
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 class _Absent(Exception):
@@ -129,7 +134,8 @@ def _scale(name: str) -> str:
             else ""
         )
         parts.append(
-            f"{where}: {account['populations']} population{'s' * (account['populations'] != 1)}, {agents} agents, "
+            f"{where}: {account['populations']} population{'s' * (account['populations'] != 1)}, "
+            f"{agents} agents, "
             f"{years} years of {days} days{llm}"
         )
     hardware = manifest["hardware"]
@@ -141,7 +147,7 @@ def _span(ends: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-# --- claims ------------------------------------------------------------------------------------------------------------
+# --- claims ---------------------------------------------------------------------------------------
 
 
 def _gains() -> tuple[str, str]:
@@ -154,14 +160,18 @@ def _gains() -> tuple[str, str]:
     listed = "; ".join(f"{row['parameters']}: {_mean(row)}" for row in rows)
     best = _row("baselines", "gains", figure="gain_equilibrium", planner="optimum")
     found = (
-        f"The last schedule's gain once everybody has learnt it, %: {listed}. The whole interval lies within the published one "
-        f"in {len(alike)} of {len(rows)} economies, a part in {len(reaching)}. The exact optimum of the calibrated economy gains "
-        f"{_mean(best)} %: once everybody responds exactly, with any hours, no planner can bring more there (why realised gains "
+        f"The last schedule's gain once everybody has learnt it, %: {listed}. The whole interval "
+        "lies within the published one "
+        f"in {len(alike)} of {len(rows)} economies, a part in {len(reaching)}. The exact optimum "
+        "of the calibrated economy gains "
+        f"{_mean(best)} %: once everybody responds exactly, with any hours, no planner can bring "
+        "more there (why realised gains "
         f"can be larger: claim {_number(_steps_of_ten)})."
     )
     calibrated = any(row["parameters"] == "calibrated, floor 10,000" for row in alike)
     return (HOLDS if calibrated else PARTLY if alike else FAILS), found + (
-        " Gains of that size come of welfare weights without a floor, where a few near-zero incomes are nearly all of welfare."
+        " Gains of that size come of welfare weights without a floor, where a few near-zero "
+        "incomes are nearly all of welfare."
         if reaching and all(row["parameters"].endswith("floor 1") for row in reaching)
         else ""
     )
@@ -170,7 +180,8 @@ def _gains() -> tuple[str, str]:
 def _settling() -> tuple[str, str]:
     days = str(LENGTH_OF_YEAR)
     row = _row("tax_year", "settling", figure="settling", days=days)
-    # settling within the year is so by construction: the claim is that less than such a year would not do
+    # settling within the year is so by construction: the claim is that less than such a year would
+    # not do
     verdict = HOLDS if row["low"] > LENGTH_OF_YEAR / 2 else FAILS
     shorter = {
         r["days"]: _mean(r)
@@ -178,8 +189,10 @@ def _settling() -> tuple[str, str]:
         if r["days"] != days
     }
     return verdict, (
-        f"In a year of {days} days, mean hours of adaptive workers stay within 1 h/week of where they end after {_mean(row)} "
-        f"days. In years of other lengths: {'; '.join(f'{d} days: {text}' for d, text in shorter.items())}. (Adaptive workers "
+        f"In a year of {days} days, mean hours of adaptive workers stay within 1 h/week of where "
+        f"they end after {_mean(row)} "
+        "days. In years of other lengths: "
+        f"{'; '.join(f'{d} days: {text}' for d, text in shorter.items())}. (Adaptive workers "
         "explore less as a year goes on, at a pace that is stretched over the year.)"
     )
 
@@ -203,8 +216,10 @@ def _long_years() -> tuple[str, str]:
     }
     verdict = HOLDS if all(worse.values()) else PARTLY if any(worse.values()) else FAILS
     return verdict, (
-        f"Years of 8 days less years of {realised['reference']} days, percentage points: gain realised {_difference(realised)}, "
-        f"gain once learnt {_difference(learnt)}, changes of a rate that reverse the one before {_difference(reversing)}."
+        f"Years of 8 days less years of {realised['reference']} days, percentage points: gain "
+        f"realised {_difference(realised)}, "
+        f"gain once learnt {_difference(learnt)}, changes of a rate that reverse the one before "
+        f"{_difference(reversing)}."
     )
 
 
@@ -220,7 +235,8 @@ def _exploitation() -> tuple[str, str]:
             all(row["p"] < LEVEL and row["difference"] < 0 for row in (exploitation, apart))
         )
         parts.append(
-            f"{FIGURES[figure].words.removesuffix(', %')}: without exploitation {_difference(exploitation)}, without exploration "
+            f"{FIGURES[figure].words.removesuffix(', %')}: without exploitation "
+            f"{_difference(exploitation)}, without exploration "
             f"{_difference(exploration)}, the one less the other {_difference(apart)}"
         )
     return (HOLDS if all(verdicts) else PARTLY if any(verdicts) else FAILS), (
@@ -240,7 +256,8 @@ def _size_of_exploitation() -> tuple[str, str]:
             and row["difference_high"] < -PUBLISHED_COST + ABOUT
         )
     return (HOLDS if alike == len(tables) else PARTLY if alike else FAILS), (
-        f"Percentage points of gain once learnt: {'; '.join(found)}. The whole interval lies within {100 * ABOUT:.0f} "
+        f"Percentage points of gain once learnt: {'; '.join(found)}. The whole interval lies "
+        f"within {100 * ABOUT:.0f} "
         f"points of the published size in {alike} of {len(tables)} economies."
     )
 
@@ -250,7 +267,8 @@ def _interactions() -> tuple[str, str]:
     sure = [row for row in rows if row["p"] < LEVEL]
     listed = "; ".join(f"{row['effect']} {_difference(row)}" for row in sure) or "none"
     return UNTESTED, (
-        f"The paper has no factorial. Here, of {len(rows)} main effects and two-way interactions on the gain once learnt, "
+        f"The paper has no factorial. Here, of {len(rows)} main effects and two-way interactions "
+        "on the gain once learnt, "
         f"{len(sure)} differ from nothing: {listed}."
     )
 
@@ -260,9 +278,12 @@ def _language_models() -> tuple[str, str]:
     whole = next(row for row in rows if row["described"] == "all four")
     models = ", ".join(_manifest("planner_prompt")["designs"]["llm.agents.planner"]["models"])
     return UNTESTED, (
-        f"No machine here holds Llama-3.1-8B with 100 agents. What did run: {models} as planner, one population, {len(rows)} "
-        f"prompts, {sum(row['answers'] for row in rows)} answers, {sum(row['fallbacks'] for row in rows)} fallbacks; with the "
-        f"whole prompt its last schedule gains {number_text(whole['gain_equilibrium'], 100)} % once learnt. That describes one "
+        f"No machine here holds Llama-3.1-8B with 100 agents. What did run: {models} as planner, "
+        f"one population, {len(rows)} "
+        f"prompts, {sum(row['answers'] for row in rows)} answers, "
+        f"{sum(row['fallbacks'] for row in rows)} fallbacks; with the "
+        f"whole prompt its last schedule gains {number_text(whole['gain_equilibrium'], 100)} % "
+        "once learnt. That describes one "
         "run of a very small model, and says nothing about larger ones."
     )
 
@@ -286,7 +307,8 @@ def _saez() -> tuple[str, str]:
     ]
     listed = "; ".join(f"{row['planner']} {_difference(row)}" for row in rows)
     return (verdicts[0] if len(set(verdicts)) == 1 else PARTLY), (
-        f"The in-context planner less {row['reference']}, percentage points: {'; '.join(parts)} (keeping up: the whole interval "
+        f"The in-context planner less {row['reference']}, percentage points: {'; '.join(parts)} "
+        "(keeping up: the whole interval "
         f"above -{100 * BEHIND:.0f}). Gain once learnt less the optimum's: {listed}."
     )
 
@@ -297,7 +319,8 @@ def _elasticity() -> tuple[str, str]:
     inside = [row for row in rows if true - NEAR < row["low"] and row["high"] < true + NEAR]
     listed = "; ".join(f"{row['workers']} workers {_mean(row)}" for row in rows)
     return (HOLDS if len(inside) == len(rows) else PARTLY if inside else FAILS), (
-        f"Estimated from incomes under reforms: {listed}; what everybody's exact response has: {true:g}. The whole interval lies "
+        f"Estimated from incomes under reforms: {listed}; what everybody's exact response has: "
+        f"{true:g}. The whole interval lies "
         f"within {NEAR:g} of that for {len(inside)} of {len(rows)} kinds of workers."
     )
 
@@ -308,7 +331,8 @@ def _hours_at_the_cap() -> tuple[str, str]:
         for kind in ("paper", "calibrated")
     )
     return (HOLDS if paper["low"] > 80 else FAILS), (
-        f"Mean hours under the US federal schedule with the paper's parameters {_mean(paper)} h/week, calibrated "
+        f"Mean hours under the US federal schedule with the paper's parameters {_mean(paper)} "
+        "h/week, calibrated "
         f"{_mean(calibrated)}."
     )
 
@@ -320,9 +344,12 @@ def _steps_of_ten() -> tuple[str, str]:
         f"{row['hours'].removesuffix(': steps of ten')} {_difference(row)}" for row in rows
     )
     return (HOLDS if len(more) == len(rows) else PARTLY if more else FAILS), (
-        "What the best three-bracket schedule gains more where everybody takes the best of 0, 10, .., 100 hours than where any "
-        f"hours can be chosen, percentage points: {listed}. Calibrated people all work the same hours under US federal and take "
-        "a step down together: a planner raises rates to just before they would, so realised gains can exceed the exact "
+        "What the best three-bracket schedule gains more where everybody takes the best of 0, 10, "
+        ".., 100 hours than where any "
+        f"hours can be chosen, percentage points: {listed}. Calibrated people all work the same "
+        "hours under US federal and take "
+        "a step down together: a planner raises rates to just before they would, so realised "
+        "gains can exceed the exact "
         "optimum's."
     )
 
@@ -332,7 +359,8 @@ def _satisfaction() -> tuple[str, str]:
     moved = [row for row in half if row["p"] < LEVEL]
     listed = "; ".join(f"{FIGURES[row['figure']].words} {_difference(row)}" for row in half)
     return UNTESTED, (
-        "The paper reports no comparison. Here, where the planner's welfare counts that the dissatisfied keep half of their "
+        "The paper reports no comparison. Here, where the planner's welfare counts that the "
+        "dissatisfied keep half of their "
         f"utility, less where it does not: {listed}. {len(moved)} of {len(half)} differ."
     )
 
@@ -368,7 +396,8 @@ def _majorities() -> tuple[str, str]:
         if row["economy"] != three
     )
     return verdict, (
-        f"{three}: a majority gains over the optimum at the others' cost in {_mean(years)} % of years; who loses, loses "
+        f"{three}: a majority gains over the optimum at the others' cost in {_mean(years)} % of "
+        "years; who loses, loses "
         f"{_mean(loss)} % of its utility at the optimum. Other economies, % of years: {others}."
     )
 
@@ -378,7 +407,8 @@ def _turnover() -> tuple[str, str]:
     raises, lowers = all(row["low"] > 0.5 for row in rows), all(row["high"] < 0.5 for row in rows)
     listed = "; ".join(f"{row['economy']} {_mean(row)}" for row in rows)
     return (HOLDS if raises else FAILS if lowers else PARTLY), (
-        f"Mechanical voters, % of turnovers after which welfare is higher than the year before: {listed}."
+        "Mechanical voters, % of turnovers after which welfare is higher than the year before: "
+        f"{listed}."
     )
 
 
@@ -432,13 +462,15 @@ CLAIMS = (
         _elasticity,
     ),
     Claim(
-        "(Of its units, not claimed:) weekly disutility against annual income leaves nearly everybody at the cap of 100 hours.",
+        "(Of its units, not claimed:) weekly disutility against annual income leaves nearly "
+        "everybody at the cap of 100 hours.",
         "Not mentioned.",
         ("units",),
         _hours_at_the_cap,
     ),
     Claim(
-        "(Of its choices, not claimed:) hours in steps of ten let a planner gain more than any schedule could otherwise.",
+        "(Of its choices, not claimed:) hours in steps of ten let a planner gain more than any "
+        "schedule could otherwise.",
         "Workers choose among 0, 10, .., 100 hours.",
         ("units",),
         _steps_of_ten,
@@ -481,17 +513,21 @@ def _number(judge: Callable[[], tuple[str, str]]) -> int:
     return 1 + [claim.judge for claim in CLAIMS].index(judge)
 
 
-# --- the page ----------------------------------------------------------------------------------------------------------
+# --- the page -------------------------------------------------------------------------------------
 
 
 def page() -> str:
     """The whole of docs/reproduction.md."""
     parts = [
         "# The paper's claims, one by one",
-        "*LLM Economist* (arXiv 2507.15815) beside what jaxecon measures. Written by `python -m experiments.reproduction` from "
-        "the tables in `experiments/results/`; each verdict follows from their numbers by a rule in that module. The commands "
-        "are `jaxecon experiment NAME` ([experiments.md](experiments.md)). Square brackets hold 95 % intervals over populations; "
-        "p is corrected by Holm's method within its table. Mechanical workers and planners are tested; language models are "
+        "*LLM Economist* (arXiv 2507.15815) beside what jaxecon measures. Written by `python -m "
+        "experiments.reproduction` from "
+        "the tables in `experiments/results/`; each verdict follows from their numbers by a rule "
+        "in that module. The commands "
+        "are `jaxecon experiment NAME` ([experiments.md](experiments.md)). Square brackets hold "
+        "95 % intervals over populations; "
+        "p is corrected by Holm's method within its table. Mechanical workers and planners are "
+        "tested; language models are "
         "described.",
     ]
     judged = [(claim, *_judged(claim)) for claim in CLAIMS]
@@ -537,7 +573,10 @@ def _judged(claim: Claim) -> tuple[str, str]:
 
 
 def take(out: Path) -> str:
-    """Copy what a finished experiment left into experiments/results; its name. Raises UserError, with what is there kept."""
+    """Copy what a finished experiment left into experiments/results; its name.
+
+    Raises UserError, with what is there kept.
+    """
     try:
         manifest = json.loads((out / "manifest.json").read_text())
     except (OSError, ValueError):

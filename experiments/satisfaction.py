@@ -7,7 +7,8 @@ from experiments.suite import Arms, Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table, described_table
 
 QUESTION = (
-    "Where the welfare that the planner sees counts that the dissatisfied enjoy less of what they have, which schedule does it "
+    "Where the welfare that the planner sees counts that the dissatisfied enjoy less of what they "
+    "have, which schedule does it "
     "arrive at, and what does that cost in private welfare?"
 )
 LEAST_YEARS = 2  # a planner moves from the second on
@@ -18,9 +19,12 @@ PRIVATE = "not counted"
 
 
 def run(study: Study) -> list[Table | Picture]:
-    """penalty: the share of utility that dissatisfaction leaves. Mechanical workers judge by their net tax.
+    """penalty: the share of utility that dissatisfaction leaves.
 
-    The gain once learnt is of private welfare in all arms; the realised one is not compared, since arms count differently.
+    Mechanical workers judge by their net tax.
+
+    The gain once learnt is of private welfare in all arms; the realised one is not compared, since
+    arms count differently.
     """
     rows = [row | {"arm": PRIVATE} for row in rows_of(study.sweep("private"))]
     rows += [row | {"arm": row["welfare.penalty"]} for row in rows_of(study.sweep("counted"))]

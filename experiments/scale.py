@@ -1,4 +1,6 @@
-"""How many people it takes: gains by the size of the economy, and what a panel does that stands for a share of the people."""
+"""How many people it takes: gains by the size of the economy, and what a panel does that stands for
+a share of the people.
+"""
 
 from typing import Any
 
@@ -12,8 +14,10 @@ from jaxecon.config.read import load
 from jaxecon.economy.first_schedule import first_brackets
 
 QUESTION = (
-    "From how many people on does a planner's gain no longer depend on their number? And where a small panel stands for a share "
-    "of the people, as language-model workers do, what does that do to variance and bias of what the planner achieves?"
+    "From how many people on does a planner's gain no longer depend on their number? And where a "
+    "small panel stands for a share "
+    "of the people, as language-model workers do, what does that do to variance and bias of what "
+    "the planner achieves?"
 )
 LEAST_YEARS = 2  # a planner moves from the second on
 SIZE, SHARE = "population.cohorts.0.size", "population.shares.panel"
@@ -22,7 +26,9 @@ WELFARE = ("gain_realised", "gain_equilibrium", "gain_true", "gain_bias")
 
 
 def run(study: Study) -> list[Table | Picture]:
-    """gain_true: of the last schedule in the whole country; gain_bias: by how much the economy it was found in flatters it."""
+    """gain_true: of the last schedule in the whole country; gain_bias: by how much the economy it
+    was found in flatters it.
+    """
     people = arms_of(_judged(study, "people"), lambda row: row[SIZE], WELFARE)
     panels = arms_of(_judged(study, "panels"), lambda row: (row[SIZE], row[SHARE]), WELFARE)
     words = {label: f"{label[0]} for {label[1]:.0%}" for label in panels.labels}
@@ -49,7 +55,8 @@ def run(study: Study) -> list[Table | Picture]:
         ),
         spread_table(
             "panels_spread",
-            "How far populations lie apart, by a panel's size and share (standard deviation, points)",
+            "How far populations lie apart, by a panel's size and share (standard deviation, "
+            "points)",
             panels,
             WELFARE,
             words,

@@ -1,9 +1,12 @@
-"""Statistics of paired experiments. The population is the unit: arms share populations, and what is tested is their differences.
+"""Statistics of paired experiments.
 
-Intervals are bias-corrected and accelerated bootstraps (Efron 1987). Tests flip the signs of the differences at random: where
-two arms are exchangeable within a population (no effect), a difference and its negative are equally likely, so the test has
-its level at any number of populations and whatever the distribution, which Student's t has not (gains are skewed, and
-often equal in both arms).
+The population is the unit: arms share populations, and what is tested is their differences.
+
+Intervals are bias-corrected and accelerated bootstraps (Efron 1987). Tests flip the signs of the
+differences at random: where two arms are exchangeable within a population (no effect), a difference
+and its negative are equally likely, so the test has its level at any number of populations and
+whatever the distribution, which Student's t has not (gains are skewed, and often equal in both
+arms).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +23,9 @@ SINGLE = 1e-6  # what single precision tells apart, relative
 
 @dataclass(frozen=True)
 class Estimate:
-    """Over n populations a mean, or what else is estimated, and the ends of its interval; NaN with one population."""
+    """Over n populations a mean, or what else is estimated, and the ends of its interval; NaN with
+    one population.
+    """
 
     n: int
     mean: float
@@ -30,7 +35,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """A mean of paired differences. effect: in standard deviations of the differences (Cohen's d_z); p: two-sided, raw."""
+    """A mean of paired differences.
+
+    effect: in standard deviations of the differences (Cohen's d_z); p: two-sided, raw.
+    """
 
     effect: float
     p: float
@@ -46,7 +54,10 @@ def estimate(
 def deviation(
     values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Estimate:
-    """Standard deviation over populations, and its bootstrap interval. values: (n,), of at least two."""
+    """Standard deviation over populations, and its bootstrap interval.
+
+    values: (n,), of at least two.
+    """
     return _bootstrapped(values, _deviation, seed, resamples, level)
 
 
@@ -58,7 +69,9 @@ def difference(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Difference:
-    """Of paired differences (n,): mean, interval, size and test. With no difference anywhere p is 1 and the size 0.
+    """Of paired differences (n,): mean, interval, size and test.
+
+    With no difference anywhere p is 1 and the size 0.
 
     scale: of what is compared; differences below a millionth of it are rounding, and none.
     """
@@ -74,7 +87,8 @@ def difference(
 def sign_flip_p(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> float:
     """Two-sided p of the sign-flip permutation test that differences (n,) are symmetric about 0.
 
-    Exact where all 2^n flips are at most `resamples`, else by so many random ones, and then at least 1/(resamples + 1).
+    Exact where all 2^n flips are at most `resamples`, else by so many random ones, and then at
+    least 1/(resamples + 1).
     """
     from scipy import stats
 
@@ -130,7 +144,9 @@ def _rounding(x: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values corrected for their number, which keeps the chance of any false rejection at the level (Holm 1979)."""
+    """p values corrected for their number, which keeps the chance of any false rejection at the
+    level (Holm 1979).
+    """
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(
@@ -142,11 +158,13 @@ def holm(p: Sequence[float]) -> list[float]:
 def factorial_effects(
     cells: Mapping[tuple[bool, ...], np.ndarray], factors: Sequence[str]
 ) -> dict[tuple[str, ...], np.ndarray]:
-    """Main effects and two-way interactions of a full 2^k factorial, within each population: (n,) each.
+    """Main effects and two-way interactions of a full 2^k factorial, within each population: (n,)
+    each.
 
-    cells: values (n,) by the factors' levels, populations in the same order in all. A main effect is the mean over cells
-    with the factor less the mean over cells without it; an interaction is half the difference between a factor's effect with
-    and without the other (Box, Hunter and Hunter 2005, section 5).
+    cells: values (n,) by the factors' levels, populations in the same order in all. A main effect
+    is the mean over cells with the factor less the mean over cells without it; an interaction is
+    half the difference between a factor's effect with and without the other (Box, Hunter and Hunter
+    2005, section 5).
 
     Raises ValueError where a cell is missing.
     """

@@ -1,10 +1,11 @@
 """The suite behind `jaxecon experiment NAME`: what an experiment is, how it is run, what it leaves.
 
-An experiment is a module with `QUESTION` and `run(study) -> list[Table | Picture]`, and a YAML of the same name beside it.
-The module may name `LEAST_YEARS` that its mechanical designs need, and the settings that it fixes itself, `RESERVED`.
-The file's `base` has `mechanical` and `llm`, mappings of names to designs of sweeps (docs/scaling.md); `quick` and `full` go
-on top of it. Mechanical designs are compiled programs over many populations, and only they are tested; points of
-`llm` designs are whole runs with a language model, few and small, and only described.
+An experiment is a module with `QUESTION` and `run(study) -> list[Table | Picture]`, and a YAML of
+the same name beside it. The module may name `LEAST_YEARS` that its mechanical designs need, and the
+settings that it fixes itself, `RESERVED`. The file's `base` has `mechanical` and `llm`, mappings of
+names to designs of sweeps (docs/scaling.md); `quick` and `full` go on top of it. Mechanical designs
+are compiled programs over many populations, and only they are tested; points of `llm` designs are
+whole runs with a language model, few and small, and only described.
 
 FOLDER/
   experiment.yaml              the designs
@@ -75,7 +76,10 @@ Watch = Callable[[str], AbstractContextManager[Listener]]
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: draw(matplotlib.figure.Figure) fills one of `size` inches. caption: what is to be seen."""
+    """A figure: draw(matplotlib.figure.Figure) fills one of `size` inches.
+
+    caption: what is to be seen.
+    """
 
     name: str
     caption: str
@@ -85,7 +89,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Report:
-    """What an experiment came to. figures: paths of the pictures. notes: what is to be known of all tables."""
+    """What an experiment came to.
+
+    figures: paths of the pictures. notes: what is to be known of all tables.
+    """
 
     name: str
     question: str
@@ -128,11 +135,11 @@ def conduct(
 ) -> Report:
     """Run an experiment, or what an interrupted one in `out` has left to do.
 
-    llm: whether arms with language models are lived. overrides: `key=value` for all runs. given: in the place of the
-    experiment's own designs. watch: who is told how each sweep goes.
+    llm: whether arms with language models are lived. overrides: `key=value` for all runs. given: in
+    the place of the experiment's own designs. watch: who is told how each sweep goes.
 
-    Raises UserError, before anything is computed: a name, a folder, matplotlib or a language model that is not there, an
-    override that its arms would take no notice of, too few years.
+    Raises UserError, before anything is computed: a name, a folder, matplotlib or a language model
+    that is not there, an override that its arms would take no notice of, too few years.
     """
     out, begun = Path(out), time.monotonic()
     tree = copy.deepcopy(given) if given is not None else load(name, size)
@@ -199,8 +206,9 @@ def conduct(
 
 
 def _refuse_taken(override: str, design: Mapping[str, Any], reserved: Iterable[str]) -> None:
-    """Raise UserError for a setting that an experiment varies or fixes: its arms would take no notice, or not be what they
-    are called."""
+    """Raise UserError for a setting that an experiment varies or fixes: its arms would take no
+    notice, or not be what they are called.
+    """
     name = override.partition("=")[0].strip()
     varied = {
         key for point in [design.get("grid") or {}, *(design.get("list") or [])] for key in point
@@ -210,7 +218,8 @@ def _refuse_taken(override: str, design: Mapping[str, Any], reserved: Iterable[s
             name == key or key.startswith(f"{name}.") or name.startswith(f"{key}.") for key in keys
         ):
             raise UserError(
-                f"--set {override}: the experiment {does} it; jaxecon sweep takes a design of your own"
+                f"--set {override}: the experiment {does} it; jaxecon sweep takes a design of "
+                "your own"
             )
 
 
@@ -230,7 +239,8 @@ def _check_engines(where: str, design: Mapping[str, Any]) -> None:
         local = any(serving.engine == "vllm" for serving in config.servings.values())
         if local and importlib.util.find_spec("vllm") is None:
             raise UserError(
-                f"{where}: needs vLLM: pip install 'jaxecon[vllm]', on a CPU see docs/install.md; or --no-llm"
+                f"{where}: needs vLLM: pip install 'jaxecon[vllm]', on a CPU see docs/install.md; "
+                "or --no-llm"
             )
 
 
@@ -241,7 +251,8 @@ def _open_folder(out: Path, text: str) -> None:
         if known.is_file():
             if known.read_text() != text:
                 raise UserError(
-                    f"--out: {out}: holds another experiment, or another size of it; give a new folder"
+                    f"--out: {out}: holds another experiment, or another size of it; give a new "
+                    "folder"
                 )
             return
         refuse_existing(out)
@@ -253,7 +264,10 @@ def _open_folder(out: Path, text: str) -> None:
 
 @dataclass
 class Study:
-    """An experiment while it is run. accounts: of each sweep so far, what the manifest says of it."""
+    """An experiment while it is run.
+
+    accounts: of each sweep so far, what the manifest says of it.
+    """
 
     name: str
     size: str
@@ -265,7 +279,10 @@ class Study:
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def sweep(self, name: str, points: Sequence[Mapping[str, Any]] | None = None) -> Sweep:
-        """A mechanical design, lived or read. points: its `list`, where that had to be worked out."""
+        """A mechanical design, lived or read.
+
+        points: its `list`, where that had to be worked out.
+        """
         return self._lived("mechanical", name, self._design(name, points), self.executor)
 
     def described(self, name: str) -> Sweep | None:
@@ -367,13 +384,15 @@ def _models(folder: Path) -> list[str]:
     return sorted(found)
 
 
-# --- what a sweep's rows say ----------------------------------------------------------------------------------------------
+# --- what a sweep's rows say ----------------------------------------------------------------------
 
 
 def rows_of(found: Sweep) -> list[dict[str, Any]]:
-    """A row for each point: its settings, its last year, and of its whole path `settling` (days, mean over the years after
-    the first), `reversals` (share) and `yearly_change` (percentage points), as the functions of these names define them,
-    `answers` of a language model and `fallbacks`."""
+    """A row for each point: its settings, its last year, and of its whole path `settling` (days,
+    mean over the years after the first), `reversals` (share) and `yearly_change` (percentage
+    points), as the functions of these names define them, `answers` of a language model and
+    `fallbacks`.
+    """
     years = found.years
     rates = [name for name in years.column_names if name.startswith("rate_")]
     by_point: dict[int, list[dict[str, Any]]] = {}
@@ -403,9 +422,11 @@ def rows_of(found: Sweep) -> list[dict[str, Any]]:
 
 
 def reversals(rates: np.ndarray) -> float:
-    """Of the changes of a bracket's rate that follow an earlier one of that bracket, the share in the other direction.
+    """Of the changes of a bracket's rate that follow an earlier one of that bracket, the share in
+    the other direction.
 
-    rates: (years, k). Years without a change lie between as if they were not there. 0 where there are no such changes.
+    rates: (years, k). Years without a change lie between as if they were not there. 0 where there
+    are no such changes.
     """
     turned, followed = 0, 0
     for column in np.diff(rates, axis=0).T:
@@ -416,7 +437,10 @@ def reversals(rates: np.ndarray) -> float:
 
 
 def yearly_change(rates: np.ndarray) -> float:
-    """Mean absolute change of a bracket's rate from year to year, percentage points. rates: (years, k)."""
+    """Mean absolute change of a bracket's rate from year to year, percentage points.
+
+    rates: (years, k).
+    """
     return float(100 * np.mean(np.abs(np.diff(rates, axis=0)))) if len(rates) > 1 else 0.0
 
 
@@ -424,8 +448,9 @@ def yearly_change(rates: np.ndarray) -> float:
 class Arms:
     """Figures of arms over the populations that all of them have.
 
-    labels: of the arms, in the order of the design. seeds: of the populations. figures: by name, (arms, populations).
-    dropped: populations without one of the arms, whose points failed. lacking: those in which a figure has no value.
+    labels: of the arms, in the order of the design. seeds: of the populations. figures: by name,
+    (arms, populations). dropped: populations without one of the arms, whose points failed. lacking:
+    those in which a figure has no value.
     """
 
     labels: list[Any]
@@ -444,7 +469,9 @@ def arms_of(
     label: Callable[[Mapping[str, Any]], Any],
     figures: Sequence[str],
 ) -> Arms:
-    """label: of a row's arm; None leaves the row out. Several draws of one population in an arm are averaged.
+    """label: of a row's arm; None leaves the row out.
+
+    Several draws of one population in an arm are averaged.
 
     Raises UserError where no population has all arms, or all figures in them.
     """
@@ -485,7 +512,7 @@ def arms_of(
     )
 
 
-# --- what is left on disk ----------------------------------------------------------------------------------------------
+# --- what is left on disk -------------------------------------------------------------------------
 
 
 def _drawn(out: Path, picture: Picture) -> Path:
@@ -530,23 +557,28 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _notes(manifest: Mapping[str, Any], accounts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     notes = [
-        "Intervals: 95 %, bootstrap (BCa) over populations, which all arms share. p: sign-flip permutation test of the paired "
-        "differences, corrected by Holm's method for all comparisons of its table. d: mean difference in standard deviations "
+        "Intervals: 95 %, bootstrap (BCa) over populations, which all arms share. p: sign-flip "
+        "permutation test of the paired "
+        "differences, corrected by Holm's method for all comparisons of its table. d: mean "
+        "difference in standard deviations "
         "of the differences."
     ]
     for name, account in accounts.items():
         if account["failed"]:
             notes.append(
-                f"FAILED: {account['failed']} of {account['points']} points of {name}: {'; '.join(account['errors'])}"
+                f"FAILED: {account['failed']} of {account['points']} points of {name}: "
+                f"{'; '.join(account['errors'])}"
             )
         if name.startswith("mechanical.") and account["populations"] < LEAST_POPULATIONS:
             notes.append(
-                f"{name}: {account['populations']} populations; fewer than {LEAST_POPULATIONS} tell little."
+                f"{name}: {account['populations']} populations; fewer than {LEAST_POPULATIONS} "
+                "tell little."
             )
         if account["answers"]:
             models = ", ".join(account["models"])
             notes.append(
-                f"{name}: {account['answers']:,} answers by {models}, {account['fallbacks']:,} fallbacks. Described, not tested."
+                f"{name}: {account['answers']:,} answers by {models}, {account['fallbacks']:,} "
+                "fallbacks. Described, not tested."
             )
         if any("(simulated)" in model for model in account["models"]):
             notes.append(f"{name}: the simulated engine is rules, no language model.")

@@ -65,7 +65,10 @@ _SHORT = 15  # characters of a reference's name that a column's head has room fo
 
 @dataclass(frozen=True)
 class Table:
-    """rows: every number. heads, cells: as it is shown. printed: whether on a terminal too, or in the report alone."""
+    """rows: every number.
+
+    heads, cells: as it is shown. printed: whether on a terminal too, or in the report alone.
+    """
 
     name: str
     title: str
@@ -88,9 +91,11 @@ def arms_table(
     printed: bool = True,
     resamples: int = RESAMPLES,
 ) -> Table:
-    """Each arm's mean, and its paired difference to a reference arm's, or where `reference` is a mapping to that of its own.
+    """Each arm's mean, and its paired difference to a reference arm's, or where `reference` is a
+    mapping to that of its own.
 
-    words: of labels. arm: what an arm is called."""
+    words: of labels. arm: what an arm is called.
+    """
     against = reference if isinstance(reference, Mapping) else dict.fromkeys(arms.labels, reference)
     shown = {label: (words or {}).get(label, _plain(label)) for label in arms.labels}
     rows: list[dict[str, Any]] = []
@@ -164,7 +169,10 @@ def effects_table(
     cells: Mapping[str, Mapping[tuple[bool, ...], np.ndarray]],
     factors: Sequence[str],
 ) -> Table:
-    """Main effects and two-way interactions of a full factorial. cells: by figure, as `factorial_effects` takes them."""
+    """Main effects and two-way interactions of a full factorial.
+
+    cells: by figure, as `factorial_effects` takes them.
+    """
     rows: list[dict[str, Any]] = []
     for figure, found in cells.items():
         for members, values in factorial_effects(found, factors).items():
@@ -187,7 +195,10 @@ def effects_table(
 def described_table(
     name: str, title: str, rows: list[dict[str, Any]], figures: Sequence[str]
 ) -> Table:
-    """Runs with a language model, as they were. rows: `suite.rows_of` of a sweep, and `described` for each: who it was."""
+    """Runs with a language model, as they were.
+
+    rows: `suite.rows_of` of a sweep, and `described` for each: who it was.
+    """
 
     def cell(row: dict[str, Any], figure: str) -> str:
         return (

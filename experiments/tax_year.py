@@ -7,7 +7,8 @@ from experiments.suite import Arms, Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table, described_table
 
 QUESTION = (
-    "How many days of a tax year do workers need to settle after the planner has moved, and what does a planner that moves "
+    "How many days of a tax year do workers need to settle after the planner has moved, and what "
+    "does a planner that moves "
     "before they have settled do to rates and welfare? (The paper takes 128 days.)"
 )
 LEAST_YEARS = 3  # a change of a rate, and one that may reverse it
@@ -18,7 +19,9 @@ WELFARE = ("gain_realised", "gain_equilibrium")
 
 
 def run(study: Study) -> list[Table | Picture]:
-    """Settling time (days until mean hours stay within 1 h/week of the year's closing mean), oscillation, final welfare."""
+    """Settling time (days until mean hours stay within 1 h/week of the year's closing mean),
+    oscillation, final welfare.
+    """
     rows = [row | _share(row) for row in rows_of(study.sweep("arms"))]
     arms = arms_of(rows, lambda row: row[DAYS], (*SETTLING, *WELFARE))
     longest = max(arms.labels)

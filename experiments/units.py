@@ -1,4 +1,6 @@
-"""The paper's parameters beside corrected ones: which of its effects are effects of its units and weights."""
+"""The paper's parameters beside corrected ones: which of its effects are effects of its units and
+weights.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,8 +24,10 @@ from jaxecon.kernels.quantal import choice_payoffs
 from jaxecon.kernels.taxation import TaxSchedule
 
 QUESTION = (
-    "The paper sets weekly disutility against annual income and divides utility by realised income, however small. Which of "
-    "its effects (gains of about 100 %, the cost of leaving out exploitation and exploration) remain in annual units and with "
+    "The paper sets weekly disutility against annual income and divides utility by realised "
+    "income, however small. Which of "
+    "its effects (gains of about 100 %, the cost of leaving out exploitation and exploration) "
+    "remain in annual units and with "
     "fixed, floored welfare weights? And what comes of its choices, hours in steps of ten?"
 )
 LEAST_YEARS = 2  # a planner moves from the second on
@@ -35,10 +39,11 @@ _POINTS = 11  # of the grid of rates: 0, 10, .., 100 %
 
 
 def run(study: Study) -> list[Table | Picture]:
-    """Three sets of parameters by two floors of the weights; the in-context planner whole and without either cue.
+    """Three sets of parameters by two floors of the weights; the in-context planner whole and
+    without either cue.
 
-    The paper's own measure, the sum of utility over realised income, is compared with the same people's under today's
-    schedule; no planner here sees it.
+    The paper's own measure, the sum of utility over realised income, is compared with the same
+    people's under today's schedule; no planner here sees it.
     """
     learning = rows_of(study.sweep("learning"))
     federal = {(row[SET], row["seed"]): row for row in rows_of(study.sweep("federal"))}
@@ -69,7 +74,8 @@ def run(study: Study) -> list[Table | Picture]:
     steps = _steps_table(study)
     picture = Picture(
         "cues",
-        "What leaving out exploitation and exploration does to the last year's gain, percentage points, by parameters and floor.",
+        "What leaving out exploitation and exploration does to the last year's gain, percentage "
+        "points, by parameters and floor.",
         lambda figure: _draw(figure, dict(zip(whole.labels, by_economy, strict=True))),
         (11, 5),
     )
@@ -77,7 +83,9 @@ def run(study: Study) -> list[Table | Picture]:
 
 
 def _steps_table(study: Study) -> Table:
-    """What the best schedule brings where people choose any hours, and where they choose among the paper's eleven."""
+    """What the best schedule brings where people choose any hours, and where they choose among the
+    paper's eleven.
+    """
     people = [
         config
         for settings, config in study.configurations("learning")
@@ -117,8 +125,11 @@ def _best_gains(people: Sequence[Config]) -> Iterator[dict[str, Any]]:
 
 @jax.jit
 def best_gains(economy: Economy, thresholds: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The largest gain over US federal on a grid of rates, where people work the hours that are best for them, and where they
-    work the best of HOURS. (What they gain over is the exact response in both.) Curvature 0."""
+    """The largest gain over US federal on a grid of rates, where people work the hours that are
+    best for them, and where they work the best of HOURS.
+
+    (What they gain over is the exact response in both.) Curvature 0.
+    """
     problem = leader_problem(economy)
 
     def welfare(rates: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,6 @@
-"""Leaders that the workers elect: how often turnover raises welfare, and how often a majority exploits the others."""
+"""Leaders that the workers elect: how often turnover raises welfare, and how often a majority
+exploits the others.
+"""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise, product
@@ -23,8 +25,10 @@ from jaxecon.planners.elections.voting import valuations
 from jaxecon.sweeps.results import Sweep
 
 QUESTION = (
-    "Workers elect one of themselves, who sets the rates for its own utility. How far from the optimum do they end, how often "
-    "does another leader raise welfare, and how often does a majority live at the cost of the others?"
+    "Workers elect one of themselves, who sets the rates for its own utility. How far from the "
+    "optimum do they end, how often "
+    "does another leader raise welfare, and how often does a majority live at the cost of the "
+    "others?"
 )
 LEAST_YEARS = 3  # one before any election, and two leaders
 RESERVED = (
@@ -34,7 +38,8 @@ RESERVED = (
     "population.skills",
     "population.file",
 )
-# Of skills: income at full time fitted to ACS 2023; the paper's uniform wages; nine poor for one who earns ten times as much.
+# Of skills: income at full time fitted to ACS 2023; the paper's uniform wages; nine poor for one
+# who earns ten times as much.
 SKILLS: dict[str, dict[str, Any]] = {
     "GB2": {"population.skills": "gb2", "population.file": None},
     "uniform": {"population.skills": "uniform", "population.file": None},
@@ -52,7 +57,9 @@ CONFLICT = ("exploits", "better_off", "minority_loss", "turnover")
 
 
 def run(study: Study) -> list[Table | Picture]:
-    """Elected leaders against each population's exact optimum; conflicts of interest; ways of counting."""
+    """Elected leaders against each population's exact optimum; conflicts of interest; ways of
+    counting.
+    """
     points = [
         {"population.cohorts.0.size": size, **SKILLS[skills], "seed": seed}
         for size, skills in ECONOMIES
@@ -127,7 +134,10 @@ def _economy(row: Mapping[str, Any]) -> str:
 
 
 def _turnovers(rows: list[dict[str, Any]]) -> list[Table]:
-    """Each economy's own populations with a turnover: no two economies need have them in common. Nothing where there is none."""
+    """Each economy's own populations with a turnover: no two economies need have them in common.
+
+    Nothing where there is none.
+    """
     if not rows:
         return []
     economies = dict.fromkeys(_economy(row) for row in rows)
@@ -194,13 +204,16 @@ def _judged(
 
 
 def conflict(config: Config, years: list[dict[str, Any]]) -> dict[str, float | None]:
-    """What elected leaders did to a population, beside the schedule that maximises its welfare; at everybody's exact response.
+    """What elected leaders did to a population, beside the schedule that maximises its welfare; at
+    everybody's exact response.
 
-    years: rows of years.parquet, the first before any election. gain_elected: mean gain of the years after, gain_optimum: the
-    optimum's; fractions over US federal. better_off: share of the people who gain over the optimum. exploits: share of years in
-    which more than half do, and the others lose at least EXPLOITED of their utility there, in the mean. minority_loss: that
-    loss, mean over the years in which more than half gain; 0 without any. turnover: share of elections but the first that
-    bring another leader. turnover_raised: share of those with a higher welfare than the year before. None where there are none.
+    years: rows of years.parquet, the first before any election. gain_elected: mean gain of the
+    years after, gain_optimum: the optimum's; fractions over US federal. better_off: share of the
+    people who gain over the optimum. exploits: share of years in which more than half do, and the
+    others lose at least EXPLOITED of their utility there, in the mean. minority_loss: that loss,
+    mean over the years in which more than half gain; 0 without any. turnover: share of elections
+    but the first that bring another leader. turnover_raised: share of those with a higher welfare
+    than the year before. None where there are none.
     """
     thresholds, _ = first_brackets(config)
     elected = years[1:]

@@ -3,4 +3,5 @@
 Imports jaxecon; only jaxecon/api.py and jaxecon/cli.py import it, lazily.
 """
 
-BRIDGE_OF = "jaxecon"  # other packages bring a top-level module `llm` too; jaxecon.api.check_bridge looks for this
+# other packages bring a top-level module `llm` too; jaxecon.api.check_bridge looks for this
+BRIDGE_OF = "jaxecon"

@@ -39,7 +39,8 @@ class Decision(Generic[Value]):
 class Served:
     """An engine, and what the bridge knows of it.
 
-    restart: starts another of its kind where it has died; used once. max_model_len: tokens of prompt and answer.
+    restart: starts another of its kind where it has died; used once. max_model_len: tokens of
+    prompt and answer.
     """
 
     engine: Engine
@@ -65,11 +66,14 @@ class _Abandoned(Exception):
 
 
 class Bridge:
-    """Asks language models on behalf of many agents. Every request and response goes through the transcript.
+    """Asks language models on behalf of many agents.
 
-    served: by cohort, what answers it (the planner's cohort is "planner"). retries: further attempts after an unusable
-    reply. budget_tokens, budget_usd: after which `decide` raises BudgetSpent before it asks.
-    A response that the transcript holds, or the one inherited from another run, is not asked for again.
+    Every request and response goes through the transcript.
+
+    served: by cohort, what answers it (the planner's cohort is "planner"). retries: further
+    attempts after an unusable reply. budget_tokens, budget_usd: after which `decide` raises
+    BudgetSpent before it asks. A response that the transcript holds, or the one inherited from
+    another run, is not asked for again.
     """
 
     def __init__(
@@ -189,7 +193,9 @@ class Bridge:
     def _fitting(
         self, kind: DecisionKind[Observation, Value], observation: Observation
     ) -> tuple[Observation, tuple[Message, ...]]:
-        """The observation with so much of its history that prompt and answer fit the model, and its chat."""
+        """The observation with so much of its history that prompt and answer fit the model, and its
+        chat.
+        """
         served = self._served[observation.cohort]
         room = (
             served.max_model_len
@@ -228,7 +234,9 @@ class Bridge:
         return Request(messages, kind.schema(observation), sampling, draw, observation)
 
     def _answers(self, requests: Sequence[Request]) -> list[Completion]:
-        """From the transcript where it holds them, else from the engines, which commit each as it comes."""
+        """From the transcript where it holds them, else from the engines, which commit each as it
+        comes.
+        """
         by_served: dict[int, list[int]] = {}
         for i, request in enumerate(requests):
             by_served.setdefault(id(self._served[request.draw.cohort]), []).append(i)
@@ -246,7 +254,8 @@ class Bridge:
                     )
                 )
             except BaseException:
-                abandoned.set()  # the others stop at their next answer: nobody waits for whole batches
+                # the others stop at their next answer: nobody waits for whole batches
+                abandoned.set()
                 raise
 
         started = time.monotonic()

@@ -38,9 +38,12 @@ class Draw:
 
 @dataclass(frozen=True)
 class Request:
-    """One chat to complete. `schema` is a bounded JSON schema that the engine enforces where it can.
+    """One chat to complete.
 
-    observation: what the messages were written from. Only the simulated engine reads it; it is no part of the key.
+    `schema` is a bounded JSON schema that the engine enforces where it can.
+
+    observation: what the messages were written from. Only the simulated engine reads it; it is no
+    part of the key.
     """
 
     messages: tuple[Message, ...]
@@ -61,7 +64,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back. `error` says why there is no text (a prompt too long, say); it concerns this request alone."""
+    """What came back.
+
+    `error` says why there is no text (a prompt too long, say); it concerns this request alone.
+    """
 
     text: str
     finish_reason: str = "stop"

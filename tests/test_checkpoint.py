@@ -214,7 +214,9 @@ def test_an_older_format_is_migrated(tmp_path, monkeypatch):
 
 
 def test_the_frozen_checkpoint_of_format_1():
-    """Written by the first release of this format (tests/data/make_checkpoint.py); it must be readable for ever."""
+    """Written by the first release of this format (tests/data/make_checkpoint.py); it must be
+    readable for ever.
+    """
     found = verified(FROZEN / "00000001-000002")
     back, _ = restore(found, state(scale=0.0))
     same(back, state())
@@ -222,7 +224,9 @@ def test_the_frozen_checkpoint_of_format_1():
 
 
 def test_sharded_arrays(tmp_path):
-    """Saved from eight devices, restored to eight, two and one: the same numbers, where they are wanted."""
+    """Saved from eight devices, restored to eight, two and one: the same numbers, where they are
+    wanted.
+    """
     code = textwrap.dedent("""
         import sys
         from pathlib import Path
@@ -254,7 +258,7 @@ def test_sharded_arrays(tmp_path):
     assert done.stdout == "fine\n", done.stderr
 
 
-# --- the thread that writes ---------------------------------------------------------------------------------------
+# --- the thread that writes -----------------------------------------------------------------------
 
 
 def saved(folder, policy, *at, durable=None, protected=None):
@@ -308,7 +312,9 @@ def test_when_one_is_due(tmp_path, policy, expected):
 
 
 def test_the_copy_is_of_the_moment(tmp_path):
-    """NumPy arrays that change in place and JAX buffers that are given away while the thread writes."""
+    """NumPy arrays that change in place and JAX buffers that are given away while the thread
+    writes.
+    """
     import threading
 
     gate = threading.Event()
@@ -340,7 +346,8 @@ def test_a_failure_is_one_line_and_leaves_what_was_there(tmp_path):
     checkpoints.save(Position(2, 0), state(), {})
     with pytest.raises(
         UserError,
-        match=r"no checkpoint can be written \(No space left on device\); what was written before is kept",
+        match=r"no checkpoint can be written \(No space left on device\); what was written before "
+        r"is kept",
     ):
         checkpoints.wait()
     checkpoints.close()

@@ -45,7 +45,9 @@ def assert_users_mistake(done, message):
 
 
 def best_time(*command):
-    """Seconds of processor time, which a busy machine does not lengthen as it does the time that passes."""
+    """Seconds of processor time, which a busy machine does not lengthen as it does the time that
+    passes.
+    """
 
     def spent():
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -212,7 +214,9 @@ def test_doctor(tmp_path):
 
 
 def test_interrupt_is_recorded(tmp_path):
-    """Ctrl-C in the middle: exit status 130, one line, whole years on disk, a manifest that says so."""
+    """Ctrl-C in the middle: exit status 130, one line, whole years on disk, a manifest that says
+    so.
+    """
     import signal
 
     process = subprocess.Popen(
@@ -278,7 +282,9 @@ def test_out_of_memory_is_one_line(tmp_path):
 
 
 def test_only_what_is_out_of_memory_is_called_so(capsys):
-    """The words of a GPU and of a CPU, in the exception that JAX raises; its other errors keep their traceback."""
+    """The words of a GPU and of a CPU, in the exception that JAX raises; its other errors keep
+    their traceback.
+    """
     from jax.errors import JaxRuntimeError
 
     from jaxecon.cli.errors import ENGINE_FAILED, one_line_errors

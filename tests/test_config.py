@@ -98,7 +98,8 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
         ),
         (
             "schedule.brackets=[0, 5, 3]",
-            "schedule.brackets: [0.0, 5.0, 3.0]; flat, three, us_federal, or thresholds in $/year: the first 0",
+            "schedule.brackets: [0.0, 5.0, 3.0]; flat, three, us_federal, or thresholds in "
+            "$/year: the first 0",
         ),
         ("schedule.brackets=[1, 5]", "schedule.brackets: [1.0, 5.0];"),
         (

@@ -1,4 +1,6 @@
-"""Resume, replay, branch: a run that goes on as if nothing had happened, and other futures from one state."""
+"""Resume, replay, branch: a run that goes on as if nothing had happened, and other futures from one
+state.
+"""
 
 import contextlib
 import hashlib
@@ -70,7 +72,9 @@ def run_killed(config, out, *, year, day=None):
 
 
 def copied(folder, copy):
-    """While a thread still writes a checkpoint, whose files get other names: what is missed was not finished."""
+    """While a thread still writes a checkpoint, whose files get other names: what is missed was not
+    finished.
+    """
     with contextlib.suppress(shutil.Error):
         shutil.copytree(folder, copy)
 
@@ -105,7 +109,7 @@ def assert_same_run(one, other):
     assert je.load(one).agents.equals(je.load(other).agents)
 
 
-# --- resume --------------------------------------------------------------------------------------------------------
+# --- resume ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("year", "day"), [(0, 4), (0, 6), (0, None), (1, 2), (2, 6), (2, None)])
@@ -305,7 +309,7 @@ def test_a_damaged_newest_checkpoint(config, whole, tmp_path):
     assert_same_run(killed, whole.path)
 
 
-# --- what is refused -----------------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
 
 
 def edited(path, **changes):
@@ -458,7 +462,7 @@ def test_two_processes_on_one_run(tmp_path):
     assert_same_run(killed, tmp_path / "run")
 
 
-# --- signals -------------------------------------------------------------------------------------------------------
+# --- signals --------------------------------------------------------------------------------------
 
 LONG = [
     *(
@@ -500,7 +504,7 @@ def test_signals(tmp_path, number, status):
     assert not (path / ".lock").exists()
 
 
-# --- replay --------------------------------------------------------------------------------------------------------
+# --- replay ---------------------------------------------------------------------------------------
 
 
 def test_a_run_is_what_it_says(whole):
@@ -595,7 +599,7 @@ def test_free_settings_of_a_complete_run_are_kept(tmp_path):
     assert je.load(run.path).config.llm.budget_tokens == 5
 
 
-# --- branch --------------------------------------------------------------------------------------------------------
+# --- branch ---------------------------------------------------------------------------------------
 
 
 def test_a_branch_without_changes_is_the_run_itself(config, whole, tmp_path):
@@ -650,7 +654,9 @@ def test_another_planner_takes_over(whole, tmp_path):
 
 
 def test_common_random_numbers(tmp_path):
-    """Two branches under one policy that differ in the planner's name alone draw the same; with another seed, others."""
+    """Two branches under one policy that differ in the planner's name alone draw the same; with
+    another seed, others.
+    """
     run = je.run(MECHANICAL, out=tmp_path / "run")
     same = [
         je.branch(
@@ -875,7 +881,7 @@ def test_branches_that_make_no_sense(tmp_path, year, overrides, message):
     assert not (tmp_path / "branch").exists()
 
 
-# --- tables over many years ----------------------------------------------------------------------------------------
+# --- tables over many years -----------------------------------------------------------------------
 
 
 def test_parts_become_one_and_are_taken_back(tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
-"""Skills that change and hours that adjust with a lag: kernels beside NumPy, years beside accounts made by hand."""
+"""Skills that change and hours that adjust with a lag: kernels beside NumPy, years beside accounts
+made by hand.
+"""
 
 import dataclasses
 import json
@@ -79,7 +81,7 @@ def variance_by_recursion(persistence, shock, years):
     return variance
 
 
-# --- kernels -------------------------------------------------------------------------------------------------------
+# --- kernels --------------------------------------------------------------------------------------
 
 
 def test_normal_draws():
@@ -153,7 +155,9 @@ def test_shocks_keep_the_mean_of_skills_at_every_age(persistence):
 
 
 def test_learning_by_doing_without_shocks():
-    """a settles at learning*(h/40 - 1)/(1 - persistence): hours 1 % longer for good, learning/(1-persistence) % more skill."""
+    """a settles at learning*(h/40 - 1)/(1 - persistence): hours 1 % longer for good,
+    learning/(1-persistence) % more skill.
+    """
     careers = dyn.new_careers({"a": jnp.ones(3)})
     for year in range(300):
         careers = dyn.next_careers(
@@ -206,7 +210,7 @@ def test_adjusted_hours():
     )
 
 
-# --- years ---------------------------------------------------------------------------------------------------------
+# --- years ----------------------------------------------------------------------------------------
 
 initial_state, start_year, end_year = (
     jax.jit(economy_days.initial_state),
@@ -376,7 +380,9 @@ def test_satisfaction_looks_back_on_the_income_of_the_year():
 
 
 def test_days_with_inertia_beside_hours_as_they_are_chosen():
-    """Rules draw what they draw without inertia; who is stuck lives yesterday's hours, and rules learn from hours lived."""
+    """Rules draw what they draw without inertia; who is stuck lives yesterday's hours, and rules
+    learn from hours lived.
+    """
     config = config_of({"hours_inertia": 0.4}, seed=2)
     economy, schedule = build_economy(config), first_schedule(config)
     state = initial_state(economy, schedule)
@@ -433,7 +439,7 @@ def test_a_changed_tax_is_answered_at_the_speed_of_adjustment():
         assert still == pytest.approx(0.8 ** (day + 1), abs=0.012)
 
 
-# --- runs ----------------------------------------------------------------------------------------------------------
+# --- runs -----------------------------------------------------------------------------------------
 
 
 def test_off_leaves_nothing_behind():

@@ -61,7 +61,9 @@ CASES = [
 
 @pytest.mark.parametrize("sections", CASES)
 def test_the_pool_balances_every_day(sections):
-    """Revenue per person equals rebate plus spending; income less tax plus rebate is consumption; both to rounding."""
+    """Revenue per person equals rebate plus spending; income less tax plus rebate is consumption;
+    both to rounding.
+    """
     config = config_of(**sections)
     with computing(config):
         economy, schedule, _, state, sums, record = a_year(config)
@@ -102,7 +104,9 @@ def test_survey_weights_mean_one_and_shares():
 
 
 def test_reference_is_the_equilibrium_under_us_federal():
-    """A cohort of the FACTS population: welfare under US federal, and the best flat tax, to the printed digits."""
+    """A cohort of the FACTS population: welfare under US federal, and the best flat tax, to the
+    printed digits.
+    """
     config = load(
         {
             "precision": "float64",
@@ -178,7 +182,9 @@ def test_the_reference_knows_the_rebate_floor():
 
 
 def test_curvature_leaves_the_reference_response_unchanged():
-    """c_i * x_ref^-eta keeps the trade-off: everybody still works 40 hours under the US federal schedule."""
+    """c_i * x_ref^-eta keeps the trade-off: everybody still works 40 hours under the US federal
+    schedule.
+    """
     for curvature in (0.5, 1.0, 2.0):
         config = config_of(preferences={"consumption_curvature": curvature})
         with computing(config):
@@ -186,7 +192,9 @@ def test_curvature_leaves_the_reference_response_unchanged():
 
 
 def test_scanned_days_are_days_one_by_one():
-    """Compiled as a whole, or as `act` and `settle_and_learn` a day: the same hours exactly, the same figures to rounding."""
+    """Compiled as a whole, or as `act` and `settle_and_learn` a day: the same hours exactly, the
+    same figures to rounding.
+    """
     config = config_of()
     economy, schedule, plan, _, sums, record = a_year(config, days=6)
     one_state = initial_state(economy, schedule)

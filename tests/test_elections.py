@@ -1,4 +1,6 @@
-"""Elections in whole runs: mechanical ones, those of sweeps, hybrid ones on the simulated engine, votes on a planner."""
+"""Elections in whole runs: mechanical ones, those of sweeps, hybrid ones on the simulated engine,
+votes on a planner.
+"""
 
 import itertools
 import json
@@ -50,7 +52,8 @@ def test_a_majority_lives_off_the_minority(three, tmp_path):
     years = run.years.to_pylist()
     assert years[0]["leader"] == "nobody"
     assert {y["leader"] for y in years[1:]} <= {"people 0", "people 1"}
-    # the optimum of somebody whose own income hardly counts is near the rate that raises most, 1/(1+e) with e = 0.4
+    # the optimum of somebody whose own income hardly counts is near the rate that raises most,
+    # 1/(1+e) with e = 0.4
     assert all(abs(y["rate_0"] - 1 / 1.4) < 0.06 for y in years[1:])
     best = {p["policy"]: p for p in run.summary["policies"]}
     assert best["final"]["gain"] < best["optimum"]["gain"]
@@ -147,7 +150,7 @@ def test_only_the_eligible_stand(three, tmp_path):
     assert {b["cohort"] for b in run.ballots.to_pylist()} == {"a", "b"}
 
 
-# --- a standing planner --------------------------------------------------------------------------------------------
+# --- a standing planner ---------------------------------------------------------------------------
 
 
 def test_a_planner_that_most_are_worse_off_under_is_thrown_out(three, tmp_path):
@@ -186,7 +189,7 @@ def test_a_sweep_lives_the_same_votes_on_a_planner(three, tmp_path):
         assert thrown_out
 
 
-# --- language models -----------------------------------------------------------------------------------------------
+# --- language models ------------------------------------------------------------------------------
 
 HYBRID = {
     "years": 4,
@@ -395,7 +398,7 @@ def test_a_replay_is_the_same_run(whole, tmp_path):
     assert je.replay(whole.path, out=tmp_path / "again").equal
 
 
-# --- mistakes ------------------------------------------------------------------------------------------------------
+# --- mistakes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

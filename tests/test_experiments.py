@@ -1,4 +1,6 @@
-"""The suite: what an experiment finds and leaves, that it goes on where it was interrupted, and what a user is told."""
+"""The suite: what an experiment finds and leaves, that it goes on where it was interrupted, and
+what a user is told.
+"""
 
 import copy
 import importlib
@@ -59,13 +61,15 @@ def conduct(name, out, given, **more):
     return suite.conduct(name, out=out, given=given, **more)
 
 
-# --- the designs -------------------------------------------------------------------------------------------------------
+# --- the designs ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", suite.SIZES)
 @pytest.mark.parametrize("name", suite.NAMES)
 def test_designs_are_sound(name, size):
-    """Names and values that exist; at least 30 populations in each mechanical arm, the same in all of a study."""
+    """Names and values that exist; at least 30 populations in each mechanical arm, the same in all
+    of a study.
+    """
     tree = suite.load(name, size)
     counts = set()
     for kind, of_kind in tree.items():
@@ -85,12 +89,14 @@ def test_designs_are_sound(name, size):
     assert module.QUESTION.count("?") >= 1
 
 
-# --- what is found -----------------------------------------------------------------------------------------------------
+# --- what is found --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def factorial(tmp_path_factory):
-    """The factorial on small economies: a planner that has an ingredient taken away is the planted effect."""
+    """The factorial on small economies: a planner that has an ingredient taken away is the planted
+    effect.
+    """
     folder = tmp_path_factory.mktemp("factorial") / "out"
     given = small("planner_prompt", seeds=30, years=24, year={"days": 12})
     return conduct("planner_prompt", folder, given), given
@@ -196,7 +202,9 @@ def test_it_goes_on_where_it_was_interrupted(factorial, tmp_path):
 
 
 def test_language_models_are_described(tmp_path):
-    """The simulated engine in a model's place: runs that are told about, not tested, and not lived twice."""
+    """The simulated engine in a model's place: runs that are told about, not tested, and not lived
+    twice.
+    """
     given = small("tax_year", llm=True)
     given["mechanical"]["arms"]["grid"]["year.days"] = [4, 8]
     design = given["llm"]["workers"]
@@ -273,7 +281,7 @@ def test_every_experiment_runs(name, tmp_path, monkeypatch):
         assert max(gains, key=gains.get) == "optimum"
 
 
-# --- settling ----------------------------------------------------------------------------------------------------------
+# --- settling -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("days", [1, 5, 8, 40])
@@ -297,7 +305,7 @@ def test_a_path_with_a_known_settling_day():
     assert float(settling_days(np.full(10, 28.0, np.float32))) == 0
 
 
-# --- the command -------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 def assert_one_line(result, message):
@@ -410,7 +418,9 @@ def test_somebody_elses_experiments(tmp_path, monkeypatch):
 
 
 def test_the_best_schedules_in_any_hours_and_in_steps():
-    """By a NumPy program of its own: every schedule of the grid, every worker's best of eleven choices."""
+    """By a NumPy program of its own: every schedule of the grid, every worker's best of eleven
+    choices.
+    """
     rates, thresholds = np.linspace(0, 1, 11), np.array([0.0, 90_000, 159_100])
     settings = {
         "population": {"llm": 0, "mechanical": 40},
@@ -461,7 +471,7 @@ def test_the_best_schedules_in_any_hours_and_in_steps():
     assert steps > any_hours + 0.02
 
 
-# --- what an experiment's arms take notice of ----------------------------------------------------------------------------
+# --- what an experiment's arms take notice of -----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -534,7 +544,7 @@ def test_a_figure_without_a_value_is_no_failure():
     assert "2 populations left out: a figure has no value" in note
 
 
-# --- the page ----------------------------------------------------------------------------------------------------------
+# --- the page -------------------------------------------------------------------------------------
 
 
 def test_the_committed_page_is_what_the_committed_tables_give():

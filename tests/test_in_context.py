@@ -1,4 +1,6 @@
-"""The planners' memory against plain Python, and the mechanical in-context planner: what it may do and what it achieves."""
+"""The planners' memory against plain Python, and the mechanical in-context planner: what it may do
+and what it achieves.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,6 @@
-"""Counter-based draws: against JAX's own threefry, and independent of everything they should not depend on."""
+"""Counter-based draws: against JAX's own threefry, and independent of everything they should not
+depend on.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -72,7 +72,9 @@ def economy(tmp_path, name, **given):
 
 
 def test_a_schedule_bears_its_own_penalty(tmp_path):
-    """Asked once a year, before the last day, by which the planner judges: that day is penalised, in the first year too."""
+    """Asked once a year, before the last day, by which the planner judges: that day is penalised,
+    in the first year too.
+    """
     off, _ = economy(tmp_path, "off")
     years, agents = economy(tmp_path, "on", satisfaction={"judged": True})
     assert off["satisfied_share"] == [1, 1, 1]

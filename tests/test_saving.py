@@ -52,7 +52,7 @@ def config_of(saving, **sections):
     return load(given | {"dynamics": {"saving": {"enabled": True} | saving}} | sections)
 
 
-# --- kernels -------------------------------------------------------------------------------------------------------
+# --- kernels --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("elasticity", [0.05, 0.5, 1.0, 5.0])
@@ -83,7 +83,9 @@ def test_nobody_wants_another_wealth(tax, elasticity):
 
 @pytest.mark.parametrize("discounting", [0.02, 0.2])
 def test_it_is_what_a_patient_saver_wants(discounting):
-    """The infinite-horizon saver of Saez and Stantcheva with wealth in the utility, by value iteration on a grid."""
+    """The infinite-horizon saver of Saez and Stantcheva with wealth in the utility, by value
+    iteration on a grid.
+    """
     r, tax, e, k0 = 0.05, 0.4, 0.5, 100.0
     grid = np.linspace(1, 130, 800)
     likes = discounting * grid - r * k0 / (1 + 1 / e) * (grid / k0) ** (1 + 1 / e)
@@ -146,7 +148,7 @@ def test_no_tax_where_wealth_is_that_of_those_who_count():
         je.optimal_capital_tax(np.array([-1.0, 2.0]), 0.5, np.ones(2))
 
 
-# --- the economy ---------------------------------------------------------------------------------------------------
+# --- the economy ----------------------------------------------------------------------------------
 
 
 def test_welfare_is_highest_at_the_best_tax():
@@ -189,7 +191,8 @@ def test_taxes_on_work_and_on_wealth_do_not_hear_of_each_other():
         assert float(optima[1].welfare - optima[0].welfare) == pytest.approx(more, rel=1e-4)
         smooth = [float(problem.smoothed(optima[0].schedule)[0]) for problem in problems]
         assert smooth[1] - smooth[0] == pytest.approx(more, rel=1e-6)
-        # announced planners work with the same problem, and the loss of taxes on work is what it was
+        # announced planners work with the same problem, and the loss of taxes on work is what it
+        # was
         knowledge = Knowledge(thresholds, None, (0.0, 1.0), False)
         rates = [announced("saez", e, knowledge).schedule.rates for e in (without, saving)]
         np.testing.assert_allclose(rates[1], rates[0], atol=1e-9)
@@ -301,7 +304,9 @@ def test_the_books_balance_and_wealth_is_what_was_saved(tmp_path):
 
 
 def test_what_rules_learn_from_is_work_alone(tmp_path):
-    """Adaptive workers live the same hours whatever they own: choices tried must not look better than those that were not."""
+    """Adaptive workers live the same hours whatever they own: choices tried must not look better
+    than those that were not.
+    """
     base = {
         "years": 3,
         "year": {"days": 8},
@@ -440,7 +445,8 @@ def test_elections_among_owners(tmp_path, brackets, rate, cost):
         ),
         (
             ["dynamics.saving.tax=optimum", "welfare.function=rawlsian"],
-            "dynamics.saving.tax: 'optimum'; for welfare with fixed weights, not rawlsian (give a number)",
+            "dynamics.saving.tax: 'optimum'; for welfare with fixed weights, not rawlsian (give a "
+            "number)",
         ),
     ],
 )

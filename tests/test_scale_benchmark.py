@@ -1,4 +1,6 @@
-"""The benchmark of scale: a year in JAX and the same year in Numba, on the same draws, are one year."""
+"""The benchmark of scale: a year in JAX and the same year in Numba, on the same draws, are one
+year.
+"""
 
 import jax
 import numpy as np
@@ -34,7 +36,9 @@ def test_threefry_is_the_same():
 
 @pytest.mark.parametrize("rule", scale.RULES)
 def test_the_same_year(rule):
-    """Hours of every agent exactly, over more than one block; the days' figures, taxes and utilities to rounding."""
+    """Hours of every agent exactly, over more than one block; the days' figures, taxes and
+    utilities to rounding.
+    """
     days, agents = 12, numba_year.BLOCK + 905
     config = scale.config_of(rule, agents)
     economy, schedule = build_economy(config), first_schedule(config)

@@ -25,7 +25,8 @@ from jaxecon.storage.checkpoint_files import Position, newest, read_leaves, veri
 from jaxecon.storage.paths import CHECKPOINTS, parts
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile: most of the time here
+# to compile: most of the time here
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 RULES = {"adaptive": 96, "altruistic": 32, "quantal": 160, "rational": 64}
 CONFIG = {
     "years": 2,
@@ -155,7 +156,9 @@ EIGHT = """
 
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory, cache):
-    """What a process with eight devices did with one of them and with all, resumed with all, two and one, and how it lay."""
+    """What a process with eight devices did with one of them and with all, resumed with all, two
+    and one, and how it lay.
+    """
     folder = tmp_path_factory.mktemp("eight")
     ((out, err, status),) = ended(
         python("-c", textwrap.dedent(EIGHT), json.dumps(CONFIG), folder, devices=8, **cache),
@@ -202,7 +205,9 @@ def test_every_agent_lies_on_one_device(eight):
 
 @pytest.mark.parametrize("program", ["live", "judge"])
 def test_no_device_sees_all_agents(eight, program):
-    """Nor draws for them: nothing in the day's program for one device is as long as a cohort; sums are collectives."""
+    """Nor draws for them: nothing in the day's program for one device is as long as a cohort; sums
+    are collectives.
+    """
     _, found = eight
     text = found[program]
     lengths = {int(n) for shape in re.findall(r"\w+\[([\d,]+)\]", text) for n in shape.split(",")}
@@ -320,7 +325,8 @@ def test_what_one_of_two_processes_meets_with_both_hear(tmp_path, cache):
     expected = [
         "devices: 1; 2 processes use all that they have: give 4, or all",
         "devices: 5; JAX finds 4 devices: give 1 to 4, or all",
-        "--join-hosts: language models work in one process; set population.llm=0, or give up the other hosts",
+        "--join-hosts: language models work in one process; set population.llm=0, or give up the "
+        "other hosts",
         f"--out: {tmp_path}: is not empty; give a new folder",
         "replay: works in one process, not in 2",
     ]
@@ -427,7 +433,8 @@ def test_what_jax_cannot_listen_at(monkeypatch):
     monkeypatch.setattr(jax.config, "update", lambda *given: None)
     with pytest.raises(
         UserError,
-        match=r"cannot listen at 127.0.0.1:34567 \(UNKNOWN: Failed to start RPC server\); take another",
+        match=r"cannot listen at 127.0.0.1:34567 \(UNKNOWN: Failed to start RPC server\); take "
+        r"another",
     ):
         processes.join_hosts(5)
 
@@ -448,11 +455,13 @@ def test_numbers_of_devices_that_are_none(value):
         ),
         (
             {"devices": "all", "population": {"mechanical": 40, "llm": 3}},
-            "devices: 8; cohort adaptive has 20 agents, which is no multiple of 8: give it 24, or other devices",
+            "devices: 8; cohort adaptive has 20 agents, which is no multiple of 8: give it 24, or "
+            "other devices",
         ),
         (
             {"devices": 2, "population": {"mechanical": 0, "llm": 4}},
-            "devices: 2; only mechanical cohorts are spread over devices, and there is none: give 1",
+            "devices: 2; only mechanical cohorts are spread over devices, and there is none: give "
+            "1",
         ),
     ],
 )

@@ -1,4 +1,6 @@
-"""Failure signatures: each is seen where it was planted, by its definition, and healthy runs show none."""
+"""Failure signatures: each is seen where it was planted, by its definition, and healthy runs show
+none.
+"""
 
 import json
 import shutil
@@ -53,7 +55,7 @@ def years_of(found):
     return [year for first, last in found.years for year in range(first, last + 1)]
 
 
-# --- definitions ---------------------------------------------------------------------------------------------------
+# --- definitions ----------------------------------------------------------------------------------
 
 STEPS = st.lists(
     st.lists(st.sampled_from([-0.2, -0.1, -0.05, 0.0, 0.1, 0.2]), min_size=2, max_size=2),
@@ -64,7 +66,9 @@ STEPS = st.lists(
 @settings(deadline=None)
 @given(moves=STEPS, years=st.integers(2, 9), share=st.sampled_from([0.4, 0.5, 0.75, 1.0]))
 def test_rates_oscillate_by_the_definition(moves, years, share):
-    """An independent reading of it: in `share` of the last years one rate turned back on its last large change."""
+    """An independent reading of it: in `share` of the last years one rate turned back on its last
+    large change.
+    """
     rates = np.round(np.clip(0.5 + np.cumsum(np.array([[0, 0], *moves]), axis=0), 0, 1), 7)
     expected = []
     for year in range(len(rates)):
@@ -198,7 +202,7 @@ def test_mistakes_in_the_settings_are_one_line():
         load(None, ["signatures.fallback_rate.limit=2"])
 
 
-# --- the spread of hours -------------------------------------------------------------------------------------------
+# --- the spread of hours --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("size", "curvature"), [(7, 0.0), (7, 1.0), (MOST_AGENTS + 500, 0.0)])
@@ -279,7 +283,7 @@ def test_years_of_an_older_jaxecon_and_of_this_one_in_a_file(tmp_path, monkeypat
     assert je.load(run.path).signatures == ()
 
 
-# --- planted -------------------------------------------------------------------------------------------------------
+# --- planted --------------------------------------------------------------------------------------
 
 
 def planner(changes):
@@ -430,7 +434,9 @@ def test_workers_who_all_do_the_same(tmp_path):
 
 
 def test_where_all_should_do_the_same_it_is_no_failure(tmp_path):
-    """Under US federal everybody of the calibrated set works 40 hours; adversaries and fixed rules have their own reasons."""
+    """Under US federal everybody of the calibrated set works 40 hours; adversaries and fixed rules
+    have their own reasons.
+    """
     federal = LABOUR | {
         "preferences": {"set": "calibrated"},
         "schedule": {"brackets": "us_federal"},
@@ -461,7 +467,7 @@ def test_answers_that_cannot_be_used(tmp_path):
     )
 
 
-# --- healthy -------------------------------------------------------------------------------------------------------
+# --- healthy --------------------------------------------------------------------------------------
 
 
 def test_healthy_planners_show_nothing(tmp_path):
@@ -486,7 +492,7 @@ def test_the_default_run_shows_nothing(tmp_path):
     assert run.manifest["signatures"] == []
 
 
-# --- shown ---------------------------------------------------------------------------------------------------------
+# --- shown ----------------------------------------------------------------------------------------
 
 
 def test_what_a_user_sees(tmp_path):

@@ -177,7 +177,9 @@ def test_the_planner_is_shown_the_year_and_obeyed(tmp_path):
 
 
 def test_workers_learn_over_years():
-    """Under a new tax welfare approaches what it is worth once all have learnt (from above: habit keeps them at work)."""
+    """Under a new tax welfare approaches what it is worth once all have learnt (from above: habit
+    keeps them at work).
+    """
     config = load(
         {
             "years": 4,
@@ -331,7 +333,8 @@ def test_parameters_of_a_rule_are_checked_where_they_stand(tmp_path):
     }
     with pytest.raises(
         UserError,
-        match=r"population.cohorts.0.parameters.precison: quantal has no such parameter; one of precision",
+        match=r"population.cohorts.0.parameters.precison: quantal has no such parameter; one of "
+        r"precision",
     ):
         je.run(config, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,6 @@
-"""The suite's statistics, against SciPy, NumPy and textbooks; and that no effect is found more often than it should be."""
+"""The suite's statistics, against SciPy, NumPy and textbooks; and that no effect is found more
+often than it should be.
+"""
 
 from itertools import product
 
@@ -50,7 +52,9 @@ def test_a_difference_against_numpy():
 
 
 def test_the_interval_is_the_bias_corrected_and_accelerated_one():
-    """From its definition (Efron and Tibshirani 1993, section 14.3), on the same resamples' distribution."""
+    """From its definition (Efron and Tibshirani 1993, section 14.3), on the same resamples'
+    distribution.
+    """
     x = np.random.default_rng(3).lognormal(0, 1, 40)
     found = st.estimate(x, resamples=9_999)
     means = np.random.default_rng(0).choice(x, (60_000, 40)).mean(1)
@@ -66,7 +70,9 @@ def test_the_interval_is_the_bias_corrected_and_accelerated_one():
 
 
 def test_the_interval_covers():
-    """The mean of a skewed distribution, in 400 samples of 40: near 95 %, a little below as for any bootstrap."""
+    """The mean of a skewed distribution, in 400 samples of 40: near 95 %, a little below as for any
+    bootstrap.
+    """
     rng = np.random.default_rng(5)
     samples = rng.exponential(1, (400, 40))
     found = [st.estimate(x, seed=i, resamples=999) for i, x in enumerate(samples)]
@@ -105,7 +111,9 @@ def test_holm():
 
 
 def test_factorial_effects_of_a_textbook():
-    """Box, Hunter and Hunter (2005), table 5.3: the pilot plant, 2^3, temperature, concentration and catalyst."""
+    """Box, Hunter and Hunter (2005), table 5.3: the pilot plant, 2^3, temperature, concentration
+    and catalyst.
+    """
     yields = {
         (False, False, False): 60,
         (True, False, False): 72,
@@ -193,7 +201,7 @@ def test_numbers_as_they_are_shown(given, text):
     assert interval_text(*given) == text
 
 
-# --- no effect ---------------------------------------------------------------------------------------------------------
+# --- no effect ------------------------------------------------------------------------------------
 
 EXPERIMENTS, POPULATIONS = 1000, 30
 
@@ -223,7 +231,9 @@ def nulls(tmp_path_factory):
 
 
 def test_no_effect_is_found_where_there_is_none(nulls):
-    """1,000 whole experiments through the code behind the tables: 3 to 7.5 % are significant at 5 %, before Holm."""
+    """1,000 whole experiments through the code behind the tables: 3 to 7.5 % are significant at 5
+    %, before Holm.
+    """
     figures = ("gain_realised", "gain_equilibrium")
     rejected = dict.fromkeys(figures, 0)
     family = 0

@@ -1,4 +1,6 @@
-"""Schedules side by side: the figures of an appraisal, the statistics over populations, the files and commands."""
+"""Schedules side by side: the figures of an appraisal, the statistics over populations, the files
+and commands.
+"""
 
 import json
 import subprocess
@@ -221,8 +223,8 @@ def test_a_schedule_that_is_no_fixed_point_is_told(tmp_path, capsys):
     print_comparison(found, tmp_path)
     told = " ".join(capsys.readouterr().out.split())
     assert (
-        "Saez, fixed point: not a fixed point in 1 of 2 populations (the last iteration asked for changes of up to 0."
-        in told
+        "Saez, fixed point: not a fixed point in 1 of 2 populations (the last iteration asked for "
+        "changes of up to 0." in told
     )
     assert told.count("not a fixed point") == 1
     write_comparison(tmp_path, found)
@@ -317,7 +319,10 @@ def test_optimum_command(tmp_path):
 
 
 def test_the_optimum_certified_is_the_one_the_planner_announces(monkeypatch):
-    """Whatever the seed of the people. So short a search finds another schedule with another seed of its own."""
+    """Whatever the seed of the people.
+
+    So short a search finds another schedule with another seed of its own.
+    """
     monkeypatch.setattr(stackelberg, "_EFFORT", Effort(1, 1, 8, 4, 1))
     config = simulation_optimum.people(None, ["seed=5", "population.sampling=random"], 100)
     with computing(config):

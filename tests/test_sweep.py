@@ -1,4 +1,6 @@
-"""Sweeps: that each point is the run that it stands for, and that nothing which happens on the way changes that."""
+"""Sweeps: that each point is the run that it stands for, and that nothing which happens on the way
+changes that.
+"""
 
 import hashlib
 import importlib
@@ -100,7 +102,7 @@ class Heard(sweeping.Silent):
         self.halves.append((chunk.lanes, lanes))
 
 
-# --- what a point is -----------------------------------------------------------------------------------------------
+# --- what a point is ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("index", [1, 11])
@@ -401,7 +403,7 @@ def test_points_with_a_language_model_are_runs_of_their_own(tmp_path):
         assert ours["llm_calls"].to_pylist() == alone.years["llm_calls"].to_pylist() != [0, 0]
 
 
-# --- chunks --------------------------------------------------------------------------------------------------------
+# --- chunks ---------------------------------------------------------------------------------------
 
 
 def test_chunks_of_a_form_are_one_program(whole, tmp_path):
@@ -442,7 +444,8 @@ def test_many_programs_are_told_of_with_the_settings_that_make_them(tmp_path):
     points, heard = Points(read({"run": DESIGN["run"], "random": sample})), Heard()
     sweeping._new_plan(points, 8, heard)
     assert heard.notes[0].endswith(
-        " programs to compile, ten seconds and more each: each value of year.days, years makes another"
+        " programs to compile, ten seconds and more each: each value of year.days, years makes "
+        "another"
     )
     few, heard = (
         Points(read(DESIGN | {"grid": {"year.days": list(range(2, 18))}, "seeds": 1})),
@@ -499,7 +502,9 @@ def test_runs_that_return_much_are_fewer_at_a_time():
 )
 @pytest.mark.parametrize("planner", ["flat", "in_context"])
 def test_points_share_only_what_their_seeds_leave_alone(planner, seeds, tmp_path):
-    """The case of each is what it would be made of alone: also where a schedule follows from the people."""
+    """The case of each is what it would be made of alone: also where a schedule follows from the
+    people.
+    """
     points = sweeping.Points(
         read({"run": DESIGN["run"] | {"planner": {"kind": planner}}, "list": seeds})
     )
@@ -579,7 +584,7 @@ def test_a_point_that_never_fits_fails(tmp_path, monkeypatch):
     assert set(found.points["error"].to_pylist()) == {"out of memory: lower the cohorts' sizes"}
 
 
-# --- interruptions -------------------------------------------------------------------------------------------------
+# --- interruptions --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("after", [1, 3])
@@ -704,7 +709,7 @@ def test_a_full_disk_keeps_what_is_finished(whole, tmp_path, monkeypatch):
     assert heard.began[1] > 0
 
 
-# --- folders and mistakes ------------------------------------------------------------------------------------------
+# --- folders and mistakes -------------------------------------------------------------------------
 
 
 def test_the_folder_of_something_else(whole, tmp_path):
@@ -749,7 +754,8 @@ def test_too_many_points_are_refused_with_their_number(tmp_path):
     }
     with pytest.raises(
         UserError,
-        match="1,000,000,000 points; more than 1,000,000: --max-points 1000000000 if they are meant",
+        match="1,000,000,000 points; more than 1,000,000: --max-points 1000000000 if they are "
+        "meant",
     ):
         swept(tmp_path / "a", design)
     assert not (tmp_path / "a").exists()
@@ -781,7 +787,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         swept(tmp_path / "a")
 
 
-# --- summary -------------------------------------------------------------------------------------------------------
+# --- summary --------------------------------------------------------------------------------------
 
 
 def test_the_summary_averages_over_seeds(whole):
@@ -830,7 +836,7 @@ def test_the_summary_of_a_folder(whole):
     assert rows == whole.summary(["mean_hours"])
 
 
-# --- Ray -----------------------------------------------------------------------------------------------------------
+# --- Ray ------------------------------------------------------------------------------------------
 
 
 def test_two_machines_of_a_cluster_one_of_which_is_lost(whole, tmp_path):

@@ -15,7 +15,9 @@ from jaxecon.economy.build import build_economy
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """Five workers: nine in ten are poor, so that most populations have a poor majority (two classes); or all are alike."""
+    """Five workers: nine in ten are poor, so that most populations have a poor majority (two
+    classes); or all are alike.
+    """
     folder = tmp_path_factory.mktemp("voting")
     alike = folder / "alike.csv"
     alike.write_text("skill\n1000\n1000.001\n")

@@ -67,7 +67,9 @@ US, FLAT = (
 @pytest.mark.parametrize("curvature", [0.0, 1.0])
 @pytest.mark.parametrize("name", RULES)
 def test_contract(name, curvature):
-    """Hours are finite, in range and of the economy's dtype; state keeps its structure; the same draws, the same hours."""
+    """Hours are finite, in range and of the economy's dtype; state keeps its structure; the same
+    draws, the same hours.
+    """
     rule, people = RULES[name], cohort(curvature=curvature, max_hours=60.0)
     params = rule.parameters()
     once = live(rule, params, people, [US, FLAT], 12)
@@ -161,7 +163,9 @@ def test_adaptive_starts_at_the_best_choice_and_explores_its_neighbours():
 
 
 def test_adaptive_learns_a_new_schedule():
-    """After years under a schedule it has never seen, most workers sit at the best of the eleven choices."""
+    """After years under a schedule it has never seen, most workers sit at the best of the eleven
+    choices.
+    """
     people = cohort(n=500)
     hours = live(
         RULES["adaptive"], RULES["adaptive"].parameters(), people, [US, FLAT, FLAT, FLAT], 64
@@ -190,7 +194,8 @@ def test_learning_is_not_moved_by_the_rebate():
 
 def test_user_defined_rule(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
-        "from jaxecon.workers.fixed import Fixed\nclass Lazy(Fixed):\n    pass\nclass NotARule:\n    pass\n"
+        "from jaxecon.workers.fixed import Fixed\nclass Lazy(Fixed):\n    pass\nclass NotARule:\n "
+        "   pass\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert rule_named("mine:Lazy") is rule_named("mine:Lazy")

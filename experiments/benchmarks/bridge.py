@@ -1,12 +1,18 @@
-"""The bridge beside its engine: its own decisions per second, and what batches and prompt layout are worth.
+"""The bridge beside its engine: its own decisions per second, and what batches and prompt layout
+are worth.
 
-    python -m experiments.benchmarks.bridge [--workers 100] [--days 10] [--compared-days 3] [--null-only]
+    python -m experiments.benchmarks.bridge [--workers 100] [--days 10] [--compared-days 3]
+    [--null-only]
 
-1. With a null engine, whose reply is always the same: decisions/s of the bridge, prompts, keys, transcript and parsing
+1. With a null engine, whose reply is always the same: decisions/s of the bridge, prompts, keys,
+transcript and parsing
    included.
-2. With the real engine, a cohort with personas over some days: requests/s, the share of prompt tokens from the prefix
-   cache, beside the share that whole blocks of earlier prompts would allow, and the bridge's own time as a share of the engine's.
-3. The first of those days' prompts again, on an emptied cache: as the bridge sends them, one request at a time, and with the
+2. With the real engine, a cohort with personas over some days: requests/s, the share of prompt
+tokens from the prefix
+   cache, beside the share that whole blocks of earlier prompts would allow, and the bridge's own
+   time as a share of the engine's.
+3. The first of those days' prompts again, on an emptied cache: as the bridge sends them, one
+request at a time, and with the
    agent's own part before the rules.
 """
 
@@ -143,7 +149,9 @@ def compare(engine: "VLLMEngine", days: Sequence[list[Request]]) -> None:
 
 
 def live(config: Config, engine: "Watched") -> tuple[int, float, Bridge]:
-    """A cohort of LLM workers alone lives a year: how many decisions that took, and the seconds spent deciding."""
+    """A cohort of LLM workers alone lives a year: how many decisions that took, and the seconds
+    spent deciding.
+    """
     economy = build_economy(config)
     (name,) = economy.cohorts
     cohort: Cohort = economy.cohorts[name]

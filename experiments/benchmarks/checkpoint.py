@@ -1,11 +1,13 @@
-"""Saving and restoring a run's state, beside raw writes of the same bytes and beside the year that is simulated meanwhile.
+"""Saving and restoring a run's state, beside raw writes of the same bytes and beside the year that
+is simulated meanwhile.
 
-    python -m experiments.benchmarks.checkpoint [--agents 10000 100000 1000000 10000000] [--days 128] [--folder DIR]
+    python -m experiments.benchmarks.checkpoint [--agents 10000 100000 1000000 10000000] [--days
+    128] [--folder DIR]
 
-Half the agents are adaptive (eleven values each), half quantal. `blocking` is what the run waits when a save begins,
-`slowdown` how much longer than otherwise the year takes during which it is written; both against a simulated year, compiled.
-`save` is everything: copy, orbax, SHA-256, fsync; `restore` the verification too. `raw` is NumPy's save of the same bytes
-with an fsync, and its load.
+Half the agents are adaptive (eleven values each), half quantal. `blocking` is what the run waits
+when a save begins, `slowdown` how much longer than otherwise the year takes during which it is
+written; both against a simulated year, compiled. `save` is everything: copy, orbax, SHA-256, fsync;
+`restore` the verification too. `raw` is NumPy's save of the same bytes with an fsync, and its load.
 """
 
 import argparse

@@ -1,10 +1,12 @@
 """Agent-days per second of quantal and adaptive years, beside the same algorithm in NumPy.
 
-    python -m experiments.benchmarks.kernels [--agents 1000 100000 1000000] [--days 64] [--precision float32]
+    python -m experiments.benchmarks.kernels [--agents 1000 100000 1000000] [--days 64] [--precision
+    float32]
 
-Both sides live the same year: choose, tax, pool, utility, welfare, learn, agents' sums. A year's tables (the quantal
-rule's probabilities) are made once at its start and are part of the time. NumPy uses its own generator (PCG64), one
-uniform draw an agent and day (two for adaptive). Welfare of both sides is printed: they must agree to sampling error.
+Both sides live the same year: choose, tax, pool, utility, welfare, learn, agents' sums. A year's
+tables (the quantal rule's probabilities) are made once at its start and are part of the time. NumPy
+uses its own generator (PCG64), one uniform draw an agent and day (two for adaptive). Welfare of
+both sides is printed: they must agree to sampling error.
 """
 
 import argparse
@@ -84,7 +86,9 @@ def measure(config: Config, rule: str, agents: int) -> None:
 
 
 class NumPyYear:
-    """The same year in vectorised NumPy, with arrays of the same dtype and a year's tables made once."""
+    """The same year in vectorised NumPy, with arrays of the same dtype and a year's tables made
+    once.
+    """
 
     def __init__(
         self, economy: Economy, thresholds: np.ndarray, rates: np.ndarray, rule: str, days: int

@@ -1,8 +1,10 @@
-"""A year of one mechanical cohort in parallel Numba: the algorithm of jaxecon, written by hand for a CPU.
+"""A year of one mechanical cohort in parallel Numba: the algorithm of jaxecon, written by hand for
+a CPU.
 
-Curvature 0, everybody satisfied, float32, the same threefry draws (so that both must agree to rounding), a year's tables made
-once, each day two passes over the agents (before and after the pool) in blocks that fit the first-level cache, blocks spread
-over the cores by numba.prange. fastmath lets sums be reordered; nothing here relies on NaN or on infinities.
+Curvature 0, everybody satisfied, float32, the same threefry draws (so that both must agree to
+rounding), a year's tables made once, each day two passes over the agents (before and after the
+pool) in blocks that fit the first-level cache, blocks spread over the cores by numba.prange.
+fastmath lets sums be reordered; nothing here relies on NaN or on infinities.
 """
 
 from dataclasses import dataclass
@@ -28,7 +30,11 @@ _parallel = numba.njit(fastmath=True, parallel=True, cache=True)
 
 @dataclass(frozen=True)
 class People:
-    """(n,) float32 each: skill, disutility weight c, survey weight w, welfare weight g; satisfied: bool. d: the exponent."""
+    """(n,) float32 each: skill, disutility weight c, survey weight w, welfare weight g; satisfied:
+    bool.
+
+    d: the exponent.
+    """
 
     skill: np.ndarray
     c: np.ndarray
@@ -91,7 +97,9 @@ def _tax(thresholds, rates, income, tax):
 
 @_parallel
 def payoffs(thresholds, rates, skill, c, powers):
-    """(11, n): what each choice leaves before the rebate, less its disutility, in full-time incomes."""
+    """(11, n): what each choice leaves before the rebate, less its disutility, in full-time
+    incomes.
+    """
     n = skill.size
     values = np.empty((11, n), np.float32)
     for block in numba.prange((n + BLOCK - 1) // BLOCK):
@@ -234,11 +242,12 @@ def settle(people, cost, hours, tax, rebate, penalty, sums, values, recency):
 
 
 class NumbaYear:
-    """One year of `rule` (quantal, adaptive, rational) with its default parameters, from the state before the first day.
+    """One year of `rule` (quantal, adaptive, rational) with its default parameters, from the state
+    before the first day.
 
-    thresholds, rates: (k,) of the schedule, which is also the one that adaptive workers start from. key: key data (2,) of the
-    cohort's labour draws. The first `days` days of a year of `year` are lived. hours: (n,) of the best response, for rational
-    workers: they are the same on every day.
+    thresholds, rates: (k,) of the schedule, which is also the one that adaptive workers start from.
+    key: key data (2,) of the cohort's labour draws. The first `days` days of a year of `year` are
+    lived. hours: (n,) of the best response, for rational workers: they are the same on every day.
     """
 
     def __init__(

@@ -2,10 +2,11 @@
 
     python -m experiments.benchmarks.optimum [--agents 1000] [--brackets us_federal] [--starts 3]
 
-First line: schedules a second, JAX (float32 and float64) and vectorised NumPy float64, the same random schedules judged by both;
-`numpy_tables` keeps what no rate changes between schedules, as jaxecon does, `numpy` is the plain formula. Then the
-seven-bracket optimum: jaxecon's `auto`, and SciPy's Nelder-Mead (from several starts, the best counts, all their time
-counts) and differential evolution with polishing, over the NumPy response. Gains are of each side's own best schedule,
+First line: schedules a second, JAX (float32 and float64) and vectorised NumPy float64, the same
+random schedules judged by both; `numpy_tables` keeps what no rate changes between schedules, as
+jaxecon does, `numpy` is the plain formula. Then the seven-bracket optimum: jaxecon's `auto`, and
+SciPy's Nelder-Mead (from several starts, the best counts, all their time counts) and differential
+evolution with polishing, over the NumPy response. Gains are of each side's own best schedule,
 recomputed by the NumPy response for all. Compile time is apart.
 """
 
@@ -39,7 +40,9 @@ SCHEDULES = 512  # evaluated in one call
 
 
 class NumPyLeader:
-    """Welfare of rates (k,) at the exact response, in NumPy float64: calibrated preferences, fixed weights."""
+    """Welfare of rates (k,) at the exact response, in NumPy float64: calibrated preferences, fixed
+    weights.
+    """
 
     def __init__(self, skill: np.ndarray, thresholds: np.ndarray, *, tables: bool) -> None:
         self.skill, self.thresholds, self.d, self.tables = (

@@ -1,21 +1,24 @@
 """Agent-days per second of mechanical years, beside parallel Numba, and the memory they take.
 
-    python -m experiments.benchmarks.scale [--agents 10000 ...] [--rules quantal adaptive rational] [--repeats 3] [--no-numba]
+    python -m experiments.benchmarks.scale [--agents 10000 ...] [--rules quantal adaptive rational]
+    [--repeats 3] [--no-numba]
                                           [--watched 1000000] [--economies 10000]
 
-One line a rule and size. The tables of a year and its days are timed apart (`start_s`, `days_s`), through the functions that
-a run uses (economy.start_year, economy.live_days, donated); agent-days/s are those of a tax year of 128 days, tables
-included, from as many days as fit the time. Numba lives the same year on the same draws (numba_year.py), taking turns, and
-`figures_apart` is the largest relative difference between any of the days' eight figures. Best of the repeats; medians beside.
+One line a rule and size. The tables of a year and its days are timed apart (`start_s`, `days_s`),
+through the functions that a run uses (economy.start_year, economy.live_days, donated); agent-days/s
+are those of a tax year of 128 days, tables included, from as many days as fit the time. Numba lives
+the same year on the same draws (numba_year.py), taking turns, and `figures_apart` is the largest
+relative difference between any of the days' eight figures. Best of the repeats; medians beside.
 
 At the end, a sweep of so many economies of 1,000 agents beside one economy as large (sweeps.py).
 
-Memory: `state_bytes` are all arrays that a run holds from day to day (people, year's tables, rules' states, sums);
-`peak_over_state` is the peak of a fresh process that builds the economy, lives some days and closes the year, less what it held
-after a small one, over that, and `lived_over_state` the same before the year's end; by XLA's account `days_peak_over_state` is
-what the compiled days take and `close_bytes_per_agent` what the year's end takes above its arguments (figures, everybody's exact
-response, two sorts). The last columns are shares of a measured
-copy and of measured multiply-adds, from the counts below; on a GPU the copy is one from device to device.
+Memory: `state_bytes` are all arrays that a run holds from day to day (people, year's tables, rules'
+states, sums); `peak_over_state` is the peak of a fresh process that builds the economy, lives some
+days and closes the year, less what it held after a small one, over that, and `lived_over_state` the
+same before the year's end; by XLA's account `days_peak_over_state` is what the compiled days take
+and `close_bytes_per_agent` what the year's end takes above its arguments (figures, everybody's
+exact response, two sorts). The last columns are shares of a measured copy and of measured
+multiply-adds, from the counts below; on a GPU the copy is one from device to device.
 """
 
 import argparse
@@ -64,15 +67,16 @@ AGENT_DAYS = {
 MIN_DAYS = 8
 LEAST_WATCHED = 1_000_000  # agents: with fewer, a process's memory on a CPU is that of compiling
 
-# An agent and day in float32 with the US federal schedule's seven brackets. Operations: each integer or floating operation one.
-#   a block of threefry 118 (20 rounds of add, rotate as 3, xor; 5 key additions of 2; the draw from a word 3; the counter)
-#   choosing: quantal 10 comparisons, selections, additions; adaptive 10 of the same and 10 for the step
-#   settling 103: income 1, tax 7*5, the power 28 (log2, exp2), utility 4, penalty 4, welfare and means 28, sums 3
-#   learning: the payoff 8, eleven rows of compare, subtract, multiply, add
-# Bytes: each array once before the pool and once after it, which is the least that one day at a time can do.
-#   quantal: table 40; skill, weight in, hours, tax out 16; hours, tax, skill, c, w, g in 24, satisfied 1, sums 24
-#   adaptive: values 44 to choose, 88 to learn in the place of the table
-#   rational: nothing moves: the sums 24, and hours, tax, utility 12
+# An agent and day in float32 with the US federal schedule's seven brackets. Operations: each
+# integer or floating operation one. a block of threefry 118 (20 rounds of add, rotate as 3, xor; 5
+# key additions of 2; the draw from a word 3; the counter) choosing: quantal 10 comparisons,
+# selections, additions; adaptive 10 of the same and 10 for the step settling 103: income 1, tax
+# 7*5, the power 28 (log2, exp2), utility 4, penalty 4, welfare and means 28, sums 3 learning: the
+# payoff 8, eleven rows of compare, subtract, multiply, add Bytes: each array once before the pool
+# and once after it, which is the least that one day at a time can do. quantal: table 40; skill,
+# weight in, hours, tax out 16; hours, tax, skill, c, w, g in 24, satisfied 1, sums 24 adaptive:
+# values 44 to choose, 88 to learn in the place of the table rational: nothing moves: the sums 24,
+# and hours, tax, utility 12
 OPERATIONS = {"quantal": 118 + 30 + 103, "adaptive": 118 + 40 + 103 + 52, "rational": 3}
 LEAST_BYTES = {"quantal": 105, "adaptive": 197, "rational": 36}
 
@@ -248,7 +252,9 @@ def state_bytes(*held: Any) -> int:
 
 
 def copy_bandwidth() -> float:
-    """Bytes read and written per second, best of ten: 2 GiB copied; on a CPU 256 MiB, in place, where pages are not new."""
+    """Bytes read and written per second, best of ten: 2 GiB copied; on a CPU 256 MiB, in place,
+    where pages are not new.
+    """
     on_cpu = jax.default_backend() == "cpu"
     x = jnp.zeros(2**26 if on_cpu else 2**29, jnp.float32)
     step = (
@@ -264,7 +270,9 @@ def copy_bandwidth() -> float:
 
 
 def multiply_adds() -> float:
-    """Operations per second of chains of multiply-adds in float32 (two operations each), best of ten."""
+    """Operations per second of chains of multiply-adds in float32 (two operations each), best of
+    ten.
+    """
     n, length, chains = (
         2**20 if jax.default_backend() == "cpu" else 2**27,
         64,
@@ -308,13 +316,17 @@ def fresh_peak(rule: str, agents: int) -> dict[str, Any]:
 
 
 def peak(rule: str, agents: int) -> dict[str, Any]:
-    """Build an economy, live two segments of a year and close it; the most memory that took, over what is held from day to day.
+    """Build an economy, live two segments of a year and close it; the most memory that took, over
+    what is held from day to day.
 
-    On a CPU the process's largest resident size less that after a year of 1,000 agents; on a GPU the device's account.
+    On a CPU the process's largest resident size less that after a year of 1,000 agents; on a GPU
+    the device's account.
     """
 
     def year(n: int) -> tuple[int, int, int | None]:
-        """Bytes held, the most before the year's end, and what the year's end takes above its arguments."""
+        """Bytes held, the most before the year's end, and what the year's end takes above its
+        arguments.
+        """
         config = config_of(rule, n)
         with computing(config):
             economy, schedule = build_economy(config), first_schedule(config)

@@ -1,12 +1,14 @@
 """Throughput of a sweep beside one economy of as many agents.
 
-    python -m experiments.benchmarks.sweeps [--economies 10000] [--agents 1000] [--days 128] [--chunk N]
+    python -m experiments.benchmarks.sweeps [--economies 10000] [--agents 1000] [--days 128]
+    [--chunk N]
 
-Half the agents are adaptive, half quantal; every economy has its own random people and draws, one year, a fixed schedule.
-The one economy lives the same year with all agents, through the same functions (`ratio`), which flatters the sweep where arrays
-do not fit the cache; and through those of a run, built before and without the year's end (`ratio_to_a_run`, from ten of its days;
-the sweep's building and closing count against it). All are compiled before. `overhead` is the share of the sweep's time that is
-not spent in the compiled program: configurations, arrays, tables, files.
+Half the agents are adaptive, half quantal; every economy has its own random people and draws, one
+year, a fixed schedule. The one economy lives the same year with all agents, through the same
+functions (`ratio`), which flatters the sweep where arrays do not fit the cache; and through those
+of a run, built before and without the year's end (`ratio_to_a_run`, from ten of its days; the
+sweep's building and closing count against it). All are compiled before. `overhead` is the share of
+the sweep's time that is not spent in the compiled program: configurations, arrays, tables, files.
 """
 
 import argparse
@@ -141,7 +143,9 @@ class _Timed:
 
 
 def fitting(measured: Callable[[dict[str, Any]], float], run: dict[str, Any]) -> float | None:
-    """Seconds, or None where the economy does not fit the memory (of a GPU, which the sweep before has kept some of)."""
+    """Seconds, or None where the economy does not fit the memory (of a GPU, which the sweep before
+    has kept some of).
+    """
     try:
         return measured(run)
     except Exception as error:

@@ -24,7 +24,9 @@ live_days = jax.jit(
 
 
 def seconds(call: Callable[[], object], *, repeats: int = 5, at_least: float = 0.2) -> list[float]:
-    """Wall seconds of each of `repeats` (or more, until `at_least` seconds are spent) finished calls, after one warm-up."""
+    """Wall seconds of each of `repeats` (or more, until `at_least` seconds are spent) finished
+    calls, after one warm-up.
+    """
     jax.block_until_ready(call())
     taken: list[float] = []
     while len(taken) < repeats or sum(taken) < at_least:
@@ -44,11 +46,15 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 def year_seconds(
     economy: Economy, first: EconomyState, schedule: TaxSchedule, year: int, days: int
 ) -> tuple[float, float, Day]:
-    """Wall seconds of a year's tables and of some of its days, and those days. first: the state before, which survives."""
+    """Wall seconds of a year's tables and of some of its days, and those days.
+
+    first: the state before, which survives.
+    """
     start_s, (state, plan, sums) = timed(
         lambda: jax.block_until_ready(start_year(economy, first, schedule, year))
     )
-    # donated below: `first` must survive, whether or not what start_year leaves alone is still its own
+    # donated below: `first` must survive, whether or not what start_year leaves alone is still its
+    # own
     state = jax.block_until_ready(jax.tree.map(jnp.copy, state))
     days_s, (_, _, record) = timed(
         lambda: jax.block_until_ready(live_days(economy, plan, state, sums, days))

@@ -1,9 +1,12 @@
-"""The transcript: bytes and time per request beside naive storage, and lookups among a million entries.
+"""The transcript: bytes and time per request beside naive storage, and lookups among a million
+entries.
 
-    python -m experiments.benchmarks.transcript [--agents 100] [--days 200] [--window 4 32] [--entries 1000000]
+    python -m experiments.benchmarks.transcript [--agents 100] [--days 200] [--window 4 32]
+    [--entries 1000000]
 
-Requests are a hybrid run's: labor prompts with the worker's memory, one commit each. "whole messages" stores each request's
-messages and answer as JSON beside its key, in SQLite with the same journal; "distinct messages" stores each message once.
+Requests are a hybrid run's: labor prompts with the worker's memory, one commit each. "whole
+messages" stores each request's messages and answer as JSON beside its key, in SQLite with the same
+journal; "distinct messages" stores each message once.
 """
 
 import argparse
@@ -155,7 +158,8 @@ def measure_naive(path: Path, given: argparse.Namespace, window: int, *, distinc
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("CREATE TABLE texts(sha256 BLOB PRIMARY KEY, text TEXT) WITHOUT ROWID")
     db.execute(
-        "CREATE TABLE requests(key TEXT PRIMARY KEY, draw TEXT, messages TEXT, sampling TEXT, answer TEXT)"
+        "CREATE TABLE requests(key TEXT PRIMARY KEY, draw TEXT, messages TEXT, sampling TEXT, "
+        "answer TEXT)"
     )
 
     def put(key: str, request: Request, answer: Completion) -> None:
@@ -183,7 +187,9 @@ def measure_naive(path: Path, given: argparse.Namespace, window: int, *, distinc
 
 
 def measure_lookups(path: Path, given: argparse.Namespace) -> None:
-    """One line: what is looked up among many entries of one line each, by agents x days, 50 days a year."""
+    """One line: what is looked up among many entries of one line each, by agents x days, 50 days a
+    year.
+    """
     agents, entries = given.agents, given.entries
     transcript = Transcript(path)
     draw = Draw(0, "labor", 0, 0, "llm", 0)

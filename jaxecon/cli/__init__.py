@@ -1,1 +1,4 @@
-"""The command line. `jaxecon.cli.app` knows all commands; each imports what it needs when it is called."""
+"""The command line.
+
+`jaxecon.cli.app` knows all commands; each imports what it needs when it is called.
+"""

@@ -17,7 +17,8 @@ LOST = ENGINE_FAILED  # another process of the same run
 
 
 _OUT_OF_MEMORY = (
-    "out of memory: lower population.mechanical or the cohorts' sizes, set record.agents=sample, or, with a model on the same "
+    "out of memory: lower population.mechanical or the cohorts' sizes, set record.agents=sample, "
+    "or, with a model on the same "
     "GPU, lower llm.gpu_memory_share or set device=cpu"
 )
 
@@ -46,7 +47,8 @@ def one_line_errors() -> Iterator[None]:
         )  # only where this command has joined others
         if hosts is not None and hosts.is_loss(error):
             fail(
-                f"another process of this run has gone ({first_line(error)}); start all again, with resume",
+                f"another process of this run has gone ({first_line(error)}); start all again, "
+                "with resume",
                 LOST,
             )
         if is_out_of_memory(error):

@@ -10,7 +10,9 @@ _VLLM_HELP = "install the extra `vllm` on a GPU, or what docs/install.md says on
 
 
 def examine() -> dict[str, Any]:
-    """Versions, devices, engines and models as a tree of plain values; `missing` maps a purpose to what to do."""
+    """Versions, devices, engines and models as a tree of plain values; `missing` maps a purpose to
+    what to do.
+    """
     found = environment()
     missing: dict[str, str] = {}
     engines = {"vllm": importlib.util.find_spec("vllm") is not None}
@@ -54,7 +56,8 @@ def print_report(report: dict[str, Any]) -> None:
     )
     hardware = report["hardware"]
     print(
-        f"hardware   {hardware['cpu']}, {hardware['visible_cores']} cores; JAX devices: {', '.join(hardware['devices'])}"
+        f"hardware   {hardware['cpu']}, {hardware['visible_cores']} cores; JAX devices: "
+        f"{', '.join(hardware['devices'])}"
     )
     print(
         "engines    "

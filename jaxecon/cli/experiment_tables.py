@@ -32,7 +32,9 @@ def print_experiment(report: "Report", seconds: float) -> None:
 
 
 def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """A table in which a row with nothing beside its first cell is a line above those that follow it."""
+    """A table in which a row with nothing beside its first cell is a line above those that follow
+    it.
+    """
     sections: list[tuple[str, list[Sequence[str]]]] = [("", [])]
     for row in cells:
         if len(row) > 1 and not any(row[1:]):

@@ -43,7 +43,10 @@ def experiment(
         bool, typer.Option("--force", help="Go on with what another version of jaxecon began.")
     ] = False,
 ) -> None:
-    """Run one of the suite's experiments: tables, figures, a report. Exit status 1 where points failed."""
+    """Run one of the suite's experiments: tables, figures, a report.
+
+    Exit status 1 where points failed.
+    """
     if quick and full:
         raise UserError("--quick and --full: give one of them")
     keep_programs()

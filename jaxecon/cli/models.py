@@ -23,7 +23,8 @@ def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
         return
     for row in rows:
         print(
-            f"{row['name']:<12} {row['license']:<12} {row['path'] or 'not here; jaxecon models pull ' + row['name']}"
+            f"{row['name']:<12} {row['license']:<12} "
+            f"{row['path'] or 'not here; jaxecon models pull ' + row['name']}"
         )
 
 

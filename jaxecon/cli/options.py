@@ -21,7 +21,8 @@ def join_processes(hosts: bool, seconds: int) -> bool:
         return True
     from jaxecon.core.processes import is_main_process, join_hosts
 
-    # Gloo tells standard output, by its number, of every connection; what we print goes there under another number
+    # Gloo tells standard output, by its number, of every connection; what we print goes there under
+    # another number
     ours = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(ours, "w", closefd=False)
@@ -33,7 +34,8 @@ JoinHosts = Annotated[
     bool,
     typer.Option(
         "--join-hosts",
-        help="This is one of several processes of one run: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or "
+        help="This is one of several processes of one run: JAX_COORDINATOR_ADDRESS, "
+        "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or "
         "Slurm, say which.",
     ),
 ]

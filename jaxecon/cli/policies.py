@@ -81,7 +81,8 @@ def compare(
     planners: Annotated[
         str,
         typer.Option(
-            help="Names, separated by commas: us_federal, flat, saez, saez_self_consistent, optimum, uniform_50."
+            help="Names, separated by commas: us_federal, flat, saez, saez_self_consistent, "
+            "optimum, uniform_50."
         ),
     ] = "us_federal,flat,saez,saez_self_consistent,optimum",
     populations: Annotated[
@@ -93,7 +94,9 @@ def compare(
     out: OutOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Planners on the same random populations, each at everybody's exact response, with standard errors."""
+    """Planners on the same random populations, each at everybody's exact response, with standard
+    errors.
+    """
     keep_programs()
     from jaxecon.cli.policy_tables import print_comparison
     from jaxecon.cli.progress import counting

@@ -31,11 +31,13 @@ def print_optimum(study: "OptimumStudy", config: Config, folder: Path) -> None:
     best = study.rows[-1]
     if found["free_thresholds"]:
         console.print(
-            f"Thresholds of the optimum: {', '.join(f'{t:,.0f}' for t in best['thresholds'])} $/year."
+            f"Thresholds of the optimum: {', '.join(f'{t:,.0f}' for t in best['thresholds'])} "
+            "$/year."
         )
     if found["method"] == "grid":
         console.print(
-            f"All {found['evaluations']:,} schedules of the grid, in {found['seconds']:.1f} s with compilation."
+            f"All {found['evaluations']:,} schedules of the grid, in {found['seconds']:.1f} s "
+            "with compilation."
         )
     else:
         console.print(
@@ -48,28 +50,33 @@ def print_optimum(study: "OptimumStudy", config: Config, folder: Path) -> None:
         else "NOT certified: one of them is better"
     )
     console.print(
-        f"{found['neighbours']} neighbours at a step of 0.01, {certificate} (the best by {amount_text(found['best_neighbour'])})."
+        f"{found['neighbours']} neighbours at a step of 0.01, {certificate} (the best by "
+        f"{amount_text(found['best_neighbour'])})."
     )
     linear = config.preferences.consumption_curvature == 0
     residuals = "/".join(f"{100 * r:+.2f}" if linear else f"{r:+.3g}" for r in found["residuals"])
     unit = "percent of welfare" if linear else "utility"
     console.print(
-        f"First-order residuals: {residuals} ({unit} per unit of each rate; 0 at an interior optimum)."
+        f"First-order residuals: {residuals} ({unit} per unit of each rate; 0 at an interior "
+        "optimum)."
     )
     if found["multiplier"] > 0:
         console.print(
-            f"The budget binds: a dollar of spending per person costs {found['multiplier']:.3f} of welfare on top."
+            f"The budget binds: a dollar of spending per person costs {found['multiplier']:.3f} "
+            "of welfare on top."
         )
     if any(found["empty"]):
         brackets = ", ".join(str(k + 1) for k, empty in enumerate(found["empty"]) if empty)
         console.print(f"Nobody has income in bracket {brackets}: it takes its neighbour's rate.")
     if found["followers"] < study.agents:
         console.print(
-            f"Searched on {found['followers']:,} quantiles of {study.agents:,} people; the table is of all."
+            f"Searched on {found['followers']:,} quantiles of {study.agents:,} people; the table "
+            "is of all."
         )
     if config.welfare.function not in ("rawlsian", "atkinson"):
         console.print(
-            f"Welfare weights {config.welfare.function}: effective sample {study.effective_sample_size:,.0f} agents."
+            f"Welfare weights {config.welfare.function}: effective sample "
+            f"{study.effective_sample_size:,.0f} agents."
         )
     console.print(f"Written to {folder}", soft_wrap=True)
 
@@ -80,7 +87,8 @@ def print_comparison(comparison: "Comparison", folder: Path) -> None:
     names = [POLICIES[row["policy"]] for row in summary]
     count = summary[0]["populations"]
     console.print(
-        f"{count} population{'s' if count > 1 else ''}, everybody responding exactly; gain over US federal in percent:"
+        f"{count} population{'s' if count > 1 else ''}, everybody responding exactly; gain over "
+        "US federal in percent:"
     )
     table = new_table(
         "",
@@ -121,7 +129,8 @@ def print_comparison(comparison: "Comparison", folder: Path) -> None:
     federal = next((row for row in summary if row["policy"] == "us_federal"), None)
     if federal is not None and len(summary) > 1:
         console.print(
-            "\nWho gains over US federal, by decile of skill: $/year (share of people better off, %)"
+            "\nWho gains over US federal, by decile of skill: $/year (share of people better off, "
+            "%)"
         )
         others = [row for row in summary if row["policy"] != "us_federal"]
         table = new_table("decile", *(POLICIES[row["policy"]] for row in others))
@@ -137,7 +146,8 @@ def print_comparison(comparison: "Comparison", folder: Path) -> None:
     table = new_table("decile", *names)
     for d in range(len(summary[0]["decile_income"])):
         cells = (
-            f"{100 * row['decile_average_rate'][d]:.0f} / {100 * row['decile_marginal_rate'][d]:.0f}"
+            f"{100 * row['decile_average_rate'][d]:.0f} / "
+            f"{100 * row['decile_marginal_rate'][d]:.0f}"
             for row in summary
         )
         table.add_row(str(d + 1), *cells)
@@ -161,23 +171,29 @@ def _bracket_cell(row: Mapping[str, Any], threshold: float, k: int) -> str:
 
 
 def _print_unpaid(console: Console, rows: Sequence[Mapping[str, Any]], spending: float) -> None:
-    """Policies whose taxes do not pay the rebate's floor: the pool made up for it, so their welfare does not compare."""
+    """Policies whose taxes do not pay the rebate's floor: the pool made up for it, so their welfare
+    does not compare.
+    """
     for row in rows:
         short = row["rebate"] - (row["tax"] - spending)
         if short > 1:
             console.print(
-                f"{POLICIES[row['policy']]}: taxes fall {short:,.0f} $/year per person short of the rebate's floor."
+                f"{POLICIES[row['policy']]}: taxes fall {short:,.0f} $/year per person short of "
+                "the rebate's floor."
             )
 
 
 def print_not_converged(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Policies whose iteration ended before it came to rest: their schedule is not what their name says."""
+    """Policies whose iteration ended before it came to rest: their schedule is not what their name
+    says.
+    """
     for name in dict.fromkeys(row["policy"] for row in rows):
         ended = [row for row in rows if row["policy"] == name and row.get("converged") is not None]
         wrong = [row["last_change"] for row in ended if not row["converged"]]
         if wrong:
             console.print(
-                f"{POLICIES[name]}: not a fixed point in {len(wrong)} of {len(ended)} population{'s' if len(ended) > 1 else ''} "
+                f"{POLICIES[name]}: not a fixed point in {len(wrong)} of {len(ended)} "
+                f"population{'s' if len(ended) > 1 else ''} "
                 f"(the last iteration asked for changes of up to {max(wrong):.3g} in a rate).",
                 soft_wrap=True,
             )
@@ -201,7 +217,10 @@ def policy_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def rates_text(rates: Sequence[float]) -> str:
-    """In percent; one figure where all are the same. In lines that a column of 80 takes whole: no figure is cut in two."""
+    """In percent; one figure where all are the same.
+
+    In lines that a column of 80 takes whole: no figure is cut in two.
+    """
     *all_but_last, last = (f"{100 * r:.3g}" for r in (rates if len(set(rates)) > 1 else rates[:1]))
     lines = [""]
     for figure in (*(f"{figure}/" for figure in all_but_last), last):

@@ -39,7 +39,8 @@ class RunProgress:
         self._task: TaskID | None = None
         agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
         self._console.print(
-            f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days -> {folder}",
+            f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days "
+            f"-> {folder}",
             soft_wrap=True,
         )
 
@@ -78,7 +79,8 @@ class RunProgress:
             rates = "/".join(f"{100 * v:.0f}" for k, v in row.items() if k.startswith("rate_"))
             welfare = amount_text(row["swf_window"])
             self._bar.console.print(
-                f"year {row['year'] + 1}: {rates} %, welfare {welfare}, gain {percent_text(row['gain_realised'])} "
+                f"year {row['year'] + 1}: {rates} %, welfare {welfare}, gain "
+                f"{percent_text(row['gain_realised'])} "
                 f"(all learnt: {percent_text(row['gain_equilibrium'])})"
             )
 

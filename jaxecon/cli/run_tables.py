@@ -61,12 +61,14 @@ def print_summary(run: Run) -> None:
     welfare = f"{amount_text(realised['swf_window'])} ({percent_text(realised['gain_realised'])})"
     console.print(
         f"Realised at the end of the last year: welfare {welfare}; "
-        f"over that year {realised['mean_hours']:.1f} h/week, Gini {realised['gini_consumption']:.3f}. "
+        f"over that year {realised['mean_hours']:.1f} h/week, Gini "
+        f"{realised['gini_consumption']:.3f}. "
         f"Planner {summary['planner']}, one seed ({config.seed})."
     )
     if config.welfare.function not in ("rawlsian", "atkinson"):  # these have no weights
         console.print(
-            f"Welfare weights {config.welfare.function}: effective sample {summary['effective_sample_size']:,.0f} agents."
+            f"Welfare weights {config.welfare.function}: effective sample "
+            f"{summary['effective_sample_size']:,.0f} agents."
         )
     if config.holds_elections:
         console.print(_elections_line(run))
@@ -75,14 +77,16 @@ def print_summary(run: Run) -> None:
     if config.satisfaction.judged:
         counted = "counted by" if config.welfare.satisfaction == "counted" else "not counted by"
         console.print(
-            f"{100 * realised['satisfied_share']:.0f} % are satisfied at the end; the penalty is {counted} welfare. "
+            f"{100 * realised['satisfied_share']:.0f} % are satisfied at the end; the penalty is "
+            f"{counted} welfare. "
             "(It changes nobody's best hours: it scales utility and is not chosen.)"
         )
     for found in run.signatures:
         console.print(f"SIGN OF FAILURE: {signature_line(found)}", soft_wrap=True)
     if "stopped" in run.manifest:
         console.print(
-            f"STOPPED after {realised['year'] + 1} of {config.years} years: {run.manifest['stopped']}"
+            f"STOPPED after {realised['year'] + 1} of {config.years} years: "
+            f"{run.manifest['stopped']}"
         )
     console.print(f"Run directory: {run.path}  ({summary['seconds']:.0f} s)", soft_wrap=True)
 
@@ -130,7 +134,8 @@ def print_replay(replay: "Replay") -> None:
         )
         return
     console.print(
-        f"DIFFERENT up to {position}: {replay.recorded.combined} was recorded, {replay.replayed.combined} came out"
+        f"DIFFERENT up to {position}: {replay.recorded.combined} was recorded, "
+        f"{replay.replayed.combined} came out"
     )
     decided = [d for d in replay.differences if d.decided]
     console.print(
@@ -144,7 +149,9 @@ def print_replay(replay: "Replay") -> None:
 
 
 def print_futures(futures: Sequence[Run]) -> None:
-    """What `jaxecon branch` shows of several futures: what each came to, and their mean with its standard error."""
+    """What `jaxecon branch` shows of several futures: what each came to, and their mean with its
+    standard error.
+    """
     console = Console()
     table = new_table("future", "realised gain", "gain once learnt", "h/week", "run")
     gains = []
@@ -171,5 +178,6 @@ def print_futures(futures: Sequence[Run]) -> None:
     for name, values in zip(("realised", "once learnt"), zip(*gains, strict=True), strict=False):
         error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else math.nan
         console.print(
-            f"Gain over US federal, {name}: {percent_text(fmean(values))}, standard error {percent_error(error)} points."
+            f"Gain over US federal, {name}: {percent_text(fmean(values))}, standard error "
+            f"{percent_error(error)} points."
         )

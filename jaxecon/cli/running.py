@@ -165,7 +165,11 @@ def replay(
         bool, typer.Option("--json", help="Print both digests and the differences as JSON.")
     ] = False,
 ) -> None:
-    """Live a run again, with its transcript in the place of a model, and compare: is it what it says? Exit status 1: no."""
+    """Live a run again, with its transcript in the place of a model, and compare: is it what it
+    says?
+
+    Exit status 1: no.
+    """
     keep_programs()
     from jaxecon.cli.progress import RunProgress
     from jaxecon.cli.run_tables import print_replay, replay_record
@@ -232,7 +236,9 @@ def digest(
     run: RunArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print the parts too, as JSON.")] = False,
 ) -> None:
-    """SHA-256 over a run's tables (without timings) and its last state: two runs with the same digest are the same run."""
+    """SHA-256 over a run's tables (without timings) and its last state: two runs with the same
+    digest are the same run.
+    """
     from jaxecon.storage.digest import digest as digest_of
 
     found = digest_of(run)

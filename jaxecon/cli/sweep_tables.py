@@ -20,7 +20,8 @@ def print_sweep(found: "Sweep", seconds: float) -> None:
     manifest, table = found.manifest, found.points
     ok = manifest["points"] - manifest["failed"]
     console.print(
-        f"{ok:,} of {manifest['points']:,} points lived, {manifest['failed']:,} failed ({seconds:.0f} s)"
+        f"{ok:,} of {manifest['points']:,} points lived, {manifest['failed']:,} failed "
+        f"({seconds:.0f} s)"
     )
     errors: dict[str, list[int]] = {}
     for index, error in zip(table["point"].to_pylist(), table["error"].to_pylist(), strict=True):

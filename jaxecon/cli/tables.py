@@ -52,9 +52,12 @@ def usage_line(usage: Mapping[str, Any]) -> str:
     cost = f", ${usage['dollars']:.4f}" if usage["dollars"] else ""
     restarts = f", {usage['restarts']} restart of an engine that died" if usage["restarts"] else ""
     return (
-        f"{who}: {usage['calls']:,} calls, {usage['statuses'].get('fallback', 0)} fallbacks ({kinds}); "
-        f"{usage['prompt_tokens']:,} tokens in ({share_text(usage['cached_tokens'], usage['prompt_tokens'])} cached), "
-        f"{usage['completion_tokens']:,} out, {usage['calls'] / max(usage['seconds'], 1e-9):.1f} requests/s{cost}{restarts}."
+        f"{who}: {usage['calls']:,} calls, {usage['statuses'].get('fallback', 0)} fallbacks "
+        f"({kinds}); "
+        f"{usage['prompt_tokens']:,} tokens in "
+        f"({share_text(usage['cached_tokens'], usage['prompt_tokens'])} cached), "
+        f"{usage['completion_tokens']:,} out, {usage['calls'] / max(usage['seconds'], 1e-9):.1f} "
+        f"requests/s{cost}{restarts}."
     )
 
 

@@ -52,7 +52,8 @@ def transcript(
         typer.Option(help="Only decisions that ended like this.", show_default=False),
     ] = None,
 ) -> None:
-    """What the language model was asked and answered: totals per cohort and kind, or the conversations themselves.
+    """What the language model was asked and answered: totals per cohort and kind, or the
+    conversations themselves.
 
     Years and days count from 0 here, as in all files; prompts count them from 1.
     """
@@ -68,7 +69,8 @@ def transcript(
         ):
             if value is not None and value not in known:
                 raise UserError(
-                    f"--{option}: {value!r}; {run} holds {', '.join(sorted(known)) or 'no requests yet'}"
+                    f"--{option}: {value!r}; {run} holds "
+                    f"{', '.join(sorted(known)) or 'no requests yet'}"
                 )
         wanted = {
             "kind": kind,

@@ -94,8 +94,10 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
             else "no decision yet"
         )
         print(
-            f"--- {decided}; {usage['prompt_tokens']:,} tokens in ({usage['cached_tokens']:,} cached), "
-            f"{usage['completion_tokens']:,} out ({_printable(c['finish_reason'])}), {c['seconds']:.2f} s\n"
+            f"--- {decided}; {usage['prompt_tokens']:,} tokens in ({usage['cached_tokens']:,} "
+            "cached), "
+            f"{usage['completion_tokens']:,} out ({_printable(c['finish_reason'])}), "
+            f"{c['seconds']:.2f} s\n"
         )
     if not some:
         print("No requests.")
@@ -130,7 +132,9 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
 
 
 def _printable(text: str) -> str:
-    """Without what would move a terminal's cursor or colour it, and without what its encoding lacks."""
+    """Without what would move a terminal's cursor or colour it, and without what its encoding
+    lacks.
+    """
     shown = "".join(
         c if c in "\n\t" or not unicodedata.category(c).startswith("C") else ascii(c)[1:-1]
         for c in text

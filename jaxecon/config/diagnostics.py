@@ -14,26 +14,31 @@ class OscillatingRates(Section):
         20.0,
         gt=0,
         le=100,
-        description="Percentage points of a change that counts: the largest step of planners who learn; smaller ones are "
+        description="Percentage points of a change that counts: the largest step of planners who "
+        "learn; smaller ones are "
         "their trials.",
     )
     share: float = Field(
         0.9,
         gt=0,
         le=1,
-        description="Of these years, in which one rate turned back. A planner that explores gets to 0.8.",
+        description="Of these years, in which one rate turned back. A planner that explores gets "
+        "to 0.8.",
     )
 
 
 class WelfareCollapse(Section):
-    """Welfare, as the planner sees it, far below what it was, or would be under the US federal schedule."""
+    """Welfare, as the planner sees it, far below what it was, or would be under the US federal
+    schedule.
+    """
 
     watched: bool = Field(True, description="Whether this signature is looked for.")
     drop: float = Field(
         0.5,
         gt=0,
         lt=1,
-        description="Share of welfare lost since the best year, or against US federal's where that is higher.",
+        description="Share of welfare lost since the best year, or against US federal's where "
+        "that is higher.",
     )
     years: int = Field(
         3, ge=1, le=10_000, description="On end: a bad year or two may be a planner's trial."
@@ -48,13 +53,15 @@ class HomogeneousLabor(Section):
         0.25,
         gt=0,
         lt=1,
-        description="Of the exact responses' standard deviation, to which that of hours has fallen.",
+        description="Of the exact responses' standard deviation, to which that of hours has "
+        "fallen.",
     )
     spread: float = Field(
         3.0,
         gt=0,
         le=100,
-        description="h/week, the least standard deviation of the exact responses that hours are judged by: choosing among 0, "
+        description="h/week, the least standard deviation of the exact responses that hours are "
+        "judged by: choosing among 0, "
         "10, .., 100 can hide 10/sqrt(12) = 2.9.",
     )
     years: int = Field(
@@ -78,7 +85,10 @@ class FallbackRate(Section):
 
 
 class Signatures(Section):
-    """Signs of failure that a run shows when it sees them; they change nothing in it. docs/failure-signatures.md."""
+    """Signs of failure that a run shows when it sees them; they change nothing in it.
+
+    docs/failure-signatures.md.
+    """
 
     oscillating_rates: OscillatingRates = OscillatingRates()
     welfare_collapse: WelfareCollapse = WelfareCollapse()

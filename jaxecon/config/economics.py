@@ -45,7 +45,8 @@ class Welfare(Section):
     epsilon: float = Field(1.0, ge=0, le=50, description="Inequality aversion of atkinson.")
     satisfaction: Literal["private", "counted"] = Field(
         "private",
-        description="Whether the welfare that the planner sees counts the penalty of the dissatisfied.",
+        description="Whether the welfare that the planner sees counts the penalty of the "
+        "dissatisfied.",
     )
     penalty: Bounded = Field(0.5, description="What dissatisfaction leaves of utility.")
 
@@ -60,12 +61,14 @@ class Satisfaction(Section):
         0,
         ge=0,
         le=100_000,
-        description="Days between judgements, counted in each tax year; 0: once a year, before the last days by which the "
+        description="Days between judgements, counted in each tax year; 0: once a year, before "
+        "the last days by which the "
         "planner judges it.",
     )
     tolerance: tuple[float, float] = Field(
         (0.05, 0.45),
-        description="Mechanical workers' tolerance is spread evenly between these: the net tax, as a share of income, at which "
+        description="Mechanical workers' tolerance is spread evenly between these: the net tax, "
+        "as a share of income, at which "
         "they are satisfied with probability one half.",
     )
     width: Positive = Field(

@@ -13,7 +13,9 @@ from jaxecon.core.errors import UserError
 
 
 def check_name(name: str, tree: dict[str, Any]) -> None:
-    """Raise UserError unless there is a setting of that dotted name, in a tree that gives the lists it goes through."""
+    """Raise UserError unless there is a setting of that dotted name, in a tree that gives the lists
+    it goes through.
+    """
     path = name.split(".")
     node: Any = tree
     for i, part in enumerate(path):
@@ -28,7 +30,8 @@ def check_name(name: str, tree: dict[str, Any]) -> None:
             continue  # a name that the user gives
         if part not in fields:
             raise UserError(
-                f"{name}: no such setting; {one_of(list(fields), part) if fields else f'{path[i - 1]} has no parts'}"
+                f"{name}: no such setting; "
+                f"{one_of(list(fields), part) if fields else f'{path[i - 1]} has no parts'}"
             )
 
 

@@ -27,13 +27,15 @@ class Serving(Section):
 
     engine: Literal["vllm", "openai", "simulated", "replay"] = Field(
         "vllm",
-        description="vllm: in this process. openai: any server with OpenAI's interface. replay: an earlier run's transcript. "
+        description="vllm: in this process. openai: any server with OpenAI's interface. replay: "
+        "an earlier run's transcript. "
         "simulated: a documented stand-in that is no language model, for development.",
     )
     model: str = Field(
         "smollm2",
         min_length=1,
-        description="A name of `jaxecon models list`, a Hugging Face name, a local folder; for openai the server's name of it.",
+        description="A name of `jaxecon models list`, a Hugging Face name, a local folder; for "
+        "openai the server's name of it.",
     )
     max_model_len: int = Field(
         2048,
@@ -54,7 +56,8 @@ class Serving(Section):
     api_key_env: str = Field(
         "OPENAI_API_KEY",
         pattern=r"^[A-Z_][A-Z0-9_]*$",
-        description="The name of the environment variable that holds the key, in capitals; never the key.",
+        description="The name of the environment variable that holds the key, in capitals; never "
+        "the key.",
     )
     max_connections: int = Field(64, ge=1, le=10_000)
     requests_per_minute: float | None = Field(None, gt=0)

@@ -25,25 +25,29 @@ class CohortConfig(Section):
     )
     objective: Literal["egotistical", "altruistic", "adversarial"] = Field(
         "egotistical",
-        description="What an LLM cohort is told to want: its own utility, social welfare, or as little of it as possible.",
+        description="What an LLM cohort is told to want: its own utility, social welfare, or as "
+        "little of it as possible.",
     )
     llm: str | None = Field(
         None,
-        description="Of an LLM cohort: the name in llm.others of what answers it; unset: llm itself.",
+        description="Of an LLM cohort: the name in llm.others of what answers it; unset: llm "
+        "itself.",
     )
 
 
 class Personas(Section):
     source: Literal["none", "census", "model"] = Field(
         "census",
-        description="Who LLM workers are told they are: nobody; people drawn from census tables, in a template's words; the "
+        description="Who LLM workers are told they are: nobody; people drawn from census tables, "
+        "in a template's words; the "
         "same people, written out once by the model.",
     )
     correlation: float = Field(
         0.5,
         ge=-1,
         le=1,
-        description="Rank correlation of an agent's skill with the median pay of its persona's occupation.",
+        description="Rank correlation of an agent's skill with the median pay of its persona's "
+        "occupation.",
     )
 
 
@@ -59,7 +63,8 @@ class Population(Section):
     )
     shares: dict[str, Bounded] = Field(
         default_factory=dict,
-        description="Share of the people per cohort; `llm` names all LLM cohorts together (0.2 unless given). "
+        description="Share of the people per cohort; `llm` names all LLM cohorts together (0.2 "
+        "unless given). "
         "The rest is divided over the other cohorts by head count.",
     )
     skills: Literal["gb2", "uniform", "file"] = Field(
@@ -67,7 +72,8 @@ class Population(Section):
     )
     file: str | None = Field(
         None,
-        description="Parquet or CSV with a column `skill` ($/year per weekly hour) or `income` ($/year at 40 h), "
+        description="Parquet or CSV with a column `skill` ($/year per weekly hour) or `income` "
+        "($/year at 40 h), "
         "and optionally `weight`.",
     )
     sampling: Literal["quantiles", "random"] = Field(
@@ -105,6 +111,7 @@ def shares_of_people(cohorts: Sequence[CohortConfig], given: dict[str, float]) -
     if abs(total - 1) > 1e-9 or min(shares.values()) <= 0:
         written = ", ".join(f"{name} {share:.6g}" for name, share in shares.items())
         raise ValueError(
-            f"population.shares: {written} (sum {total:.6g}); every cohort's share must be above 0 and all must sum to 1"
+            f"population.shares: {written} (sum {total:.6g}); every cohort's share must be above "
+            "0 and all must sum to 1"
         )
     return shares

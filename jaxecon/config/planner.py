@@ -16,7 +16,8 @@ class Memory(Section):
         4,
         ge=0,
         le=1000,
-        description="Days (a worker) or years (a planner) of recent history: so many to twice as many. 0: none.",
+        description="Days (a worker) or years (a planner) of recent history: so many to twice as "
+        "many. 0: none.",
     )
     best: int = Field(
         5,
@@ -30,7 +31,8 @@ class Memory(Section):
     )
     exploration: bool = Field(
         True,
-        description="The cue to try something new; not in the last tenth of the run, nor, for workers, on a year's last day.",
+        description="The cue to try something new; not in the last tenth of the run, nor, for "
+        "workers, on a year's last day.",
     )
     exploitation: bool = Field(
         True, description="The cue of the best so far, and to take it where exploration ends."
@@ -56,9 +58,12 @@ class Planner(Section):
         "uniform_50",
     ] = Field(
         "auto",
-        description="auto: llm where there is an LLM cohort, else in_context, which climbs by trial on its own history. fixed: "
-        "the first schedule. elected: each year the workers elect one of themselves (section elections). us_federal to "
-        "uniform_50: one schedule, worked out from everybody's exact responses, from the first year unless schedule.rates is "
+        description="auto: llm where there is an LLM cohort, else in_context, which climbs by "
+        "trial on its own history. fixed: "
+        "the first schedule. elected: each year the workers elect one of themselves (section "
+        "elections). us_federal to "
+        "uniform_50: one schedule, worked out from everybody's exact responses, from the first "
+        "year unless schedule.rates is "
         "given.",
     )
     memory: PlannerMemory = PlannerMemory()
@@ -78,7 +83,8 @@ class Planner(Section):
     )
     elasticity: Positive | tuple[Positive, ...] | None = Field(
         None,
-        description="Of income to the net-of-tax rate, for the saez planners: one, or one per bracket. Unset: the economy's own, "
+        description="Of income to the net-of-tax rate, for the saez planners: one, or one per "
+        "bracket. Unset: the economy's own, "
         "1/(d-1), with curvature the compensated 1/(d-1+eta).",
     )
     rate_bounds: tuple[Bounded, Bounded] = Field(
@@ -88,7 +94,8 @@ class Planner(Section):
         Literal["us_federal", "flat", "saez", "saez_self_consistent", "optimum", "uniform_50"], ...
     ] = Field(
         ("us_federal", "flat", "saez", "optimum"),
-        description="Planners whose schedules a run's closing table shows beside the final one (optimum compiles for seconds).",
+        description="Planners whose schedules a run's closing table shows beside the final one "
+        "(optimum compiles for seconds).",
     )
     monotone: bool = Field(
         False, description="Whether the optimum's rates may not fall from bracket to bracket."
@@ -96,7 +103,11 @@ class Planner(Section):
 
 
 class Elections(Section):
-    """Of the leader, with planner.kind elected; or whether a standing planner stays, with `retention`. docs/elections.md."""
+    """Of the leader, with planner.kind elected; or whether a standing planner stays, with
+    `retention`.
+
+    docs/elections.md.
+    """
 
     retention: bool = Field(
         False,
@@ -107,7 +118,8 @@ class Elections(Section):
     )
     platforms: bool = Field(
         True,
-        description="Whether those who are asked decide to stand and announce rates; otherwise all stand and announce none.",
+        description="Whether those who are asked decide to stand and announce rates; otherwise "
+        "all stand and announce none.",
     )
     candidates: int = Field(
         8,
@@ -128,7 +140,8 @@ class Elections(Section):
         0.01,
         ge=0,
         le=100,
-        description="Gumbel deviate in a mechanical voter's valuation of a candidate, as a share of its full-time income.",
+        description="Gumbel deviate in a mechanical voter's valuation of a candidate, as a share "
+        "of its full-time income.",
     )
     cost: float = Field(
         0.0,

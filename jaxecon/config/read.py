@@ -16,13 +16,14 @@ from jaxecon.config.language import KEY_SETTING
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 
-# --- reading and writing -------------------------------------------------------------------------------------------
+# --- reading and writing --------------------------------------------------------------------------
 
 
 def load(
     source: "str | Path | dict[str, Any] | Config | None" = None, overrides: Sequence[str] = ()
 ) -> Config:
-    """The configuration from a YAML file, a dict, a Config or nothing (the defaults), with `key=value` overrides on top.
+    """The configuration from a YAML file, a dict, a Config or nothing (the defaults), with
+    `key=value` overrides on top.
 
     Raises UserError: one line with the setting, the value and the accepted range.
     """
@@ -111,7 +112,10 @@ def apply(tree: dict[str, Any], override: str) -> None:
 
 
 def set_in(tree: dict[str, Any], key: str, value: Any, option: str = "") -> None:
-    """Set a value in a tree of settings, by its dotted name. Raises UserError where there is no such place."""
+    """Set a value in a tree of settings, by its dotted name.
+
+    Raises UserError where there is no such place.
+    """
     *parents, last = key.split(".")
     node: Any = tree
     for parent in parents:
@@ -140,7 +144,8 @@ def _validate(tree: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(tree)
     except pydantic.ValidationError as error:
-        # an unknown name first, since other complaints are often its consequence; then the most precise place
+        # an unknown name first, since other complaints are often its consequence; then the most
+        # precise place
         problems = sorted(
             error.errors(), key=lambda e: (e["type"] != "extra_forbidden", -len(_path(e)))
         )
@@ -154,7 +159,9 @@ def _path(problem: Any) -> tuple[str, ...]:
 
 
 def _is_union_tag(part: object) -> bool:
-    """pydantic puts the names of a union's members into the location; they are no part of the user's key."""
+    """pydantic puts the names of a union's members into the location; they are no part of the
+    user's key.
+    """
     return isinstance(part, str) and (
         "[" in part or part.startswith("constrained-") or part in ("float", "int", "str", "bool")
     )

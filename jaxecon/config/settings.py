@@ -31,15 +31,18 @@ class Config(Section):
     years: int = Field(4, ge=1, le=10_000_000, description="Tax years.")
     precision: Literal["auto", "float32", "float64"] = Field(
         "auto",
-        description="Of the economy's arrays. auto: float64 with preferences.consumption_curvature > 0, else float32.",
+        description="Of the economy's arrays. auto: float64 with "
+        "preferences.consumption_curvature > 0, else float32.",
     )
     device: Literal["auto", "cpu"] = Field(
         "auto",
-        description="Where the economy is computed: JAX's default device, or the CPU, which leaves a GPU to the engine.",
+        description="Where the economy is computed: JAX's default device, or the CPU, which "
+        "leaves a GPU to the engine.",
     )
     devices: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
         1,
-        description="Over how many devices of that kind a run spreads the agents of its mechanical cohorts, in equal parts.",
+        description="Over how many devices of that kind a run spreads the agents of its "
+        "mechanical cohorts, in equal parts.",
     )
     year: Year = Year()
     population: Population = Population()
@@ -116,13 +119,15 @@ class Config(Section):
         cohorts = self.cohorts
         if not cohorts:
             raise ValueError(
-                "population: 0 agents; population.mechanical and population.llm (or population.cohorts) must add up to at least 1"
+                "population: 0 agents; population.mechanical and population.llm (or "
+                "population.cohorts) must add up to at least 1"
             )
         names = [c.name for c in cohorts]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f"population.cohorts: name {name!r} is given {names.count(name)} times; names must be unique"
+                    f"population.cohorts: name {name!r} is given {names.count(name)} times; names "
+                    "must be unique"
                 )
         for i, cohort in enumerate(cohorts):
             if ":" not in cohort.rule and cohort.rule not in (*RULE_NAMES, LLM_RULE):
@@ -132,7 +137,8 @@ class Config(Section):
                 )
             if cohort.rule != LLM_RULE and cohort.name == LLM_RULE:
                 raise ValueError(
-                    f"population.cohorts.{i}.name: 'llm'; stands for the LLM cohorts together, take another"
+                    f"population.cohorts.{i}.name: 'llm'; stands for the LLM cohorts together, "
+                    "take another"
                 )
             if cohort.rule == LLM_RULE and cohort.name == "planner":
                 raise ValueError(
@@ -140,7 +146,8 @@ class Config(Section):
                 )
             if cohort.rule != LLM_RULE and cohort.objective != "egotistical":
                 raise ValueError(
-                    f"population.cohorts.{i}.objective: {cohort.objective!r}; of LLM cohorts, others have the rules altruistic "
+                    f"population.cohorts.{i}.objective: {cohort.objective!r}; of LLM cohorts, "
+                    "others have the rules altruistic "
                     "and adversarial"
                 )
             if cohort.rule != LLM_RULE and cohort.llm is not None:
@@ -153,40 +160,48 @@ class Config(Section):
         for setting, model in chosen.items():
             if model is not None and model not in self.llm.others:
                 raise ValueError(
-                    f"{setting}: {model!r}; a name in llm.others: {', '.join(self.llm.others) or '(none is given)'}"
+                    f"{setting}: {model!r}; a name in llm.others: "
+                    f"{', '.join(self.llm.others) or '(none is given)'}"
                 )
         for other, serving in self.servings.items():
             where = "llm" if other is None else f"llm.others.{other}"
             if self.llm.max_tokens > serving.max_model_len // 2:
                 raise ValueError(
-                    f"llm.max_tokens: {self.llm.max_tokens}; at most half of {where}.max_model_len ({serving.max_model_len})"
+                    f"llm.max_tokens: {self.llm.max_tokens}; at most half of "
+                    f"{where}.max_model_len ({serving.max_model_len})"
                 )
             if (serving.engine == "replay") != (serving.transcript is not None):
                 raise ValueError(
-                    f"{where}.transcript: {serving.transcript!r}; give it with {where}.engine=replay, and only then"
+                    f"{where}.transcript: {serving.transcript!r}; give it with "
+                    f"{where}.engine=replay, and only then"
                 )
         priced = any(s.price.prompt + s.price.completion for s in self.servings.values())
         if self.llm.budget_usd is not None and self.needs_engine and not priced:
             raise ValueError(
-                f"llm.budget_usd: {self.llm.budget_usd:g}; needs llm.price, dollars per million tokens"
+                f"llm.budget_usd: {self.llm.budget_usd:g}; needs llm.price, dollars per million "
+                "tokens"
             )
         if self.satisfaction.every_days > self.year.days:
             raise ValueError(
-                f"satisfaction.every_days: {self.satisfaction.every_days}; at most year.days = {self.year.days}"
+                f"satisfaction.every_days: {self.satisfaction.every_days}; at most year.days = "
+                f"{self.year.days}"
             )
         if not self.satisfaction.tolerance[0] <= self.satisfaction.tolerance[1]:
             raise ValueError(
-                f"satisfaction.tolerance: {list(self.satisfaction.tolerance)}; two numbers, the first not larger"
+                f"satisfaction.tolerance: {list(self.satisfaction.tolerance)}; two numbers, the "
+                "first not larger"
             )
         shares_of_people(cohorts, self.population.shares)
         curvature = self.preferences.consumption_curvature
         if self.precision == "float32" and curvature > 1:
             raise ValueError(
-                "precision: 'float32'; preferences.consumption_curvature above 1 needs float64 (auto takes it)"
+                "precision: 'float32'; preferences.consumption_curvature above 1 needs float64 "
+                "(auto takes it)"
             )
         if curvature > 1 and self.needs_engine:
             raise ValueError(
-                f"preferences.consumption_curvature: {curvature:g}; at most 1 with language models: utilities beyond differ in "
+                f"preferences.consumption_curvature: {curvature:g}; at most 1 with language "
+                "models: utilities beyond differ in "
                 "digits that no prompt can show"
             )
         if self.welfare.function == "atkinson" and curvature > 0:
@@ -196,7 +211,8 @@ class Config(Section):
             )
         if (self.population.skills == "file") != (self.population.file is not None):
             raise ValueError(
-                f"population.file: {self.population.file!r}; give it with population.skills=file, and only then"
+                f"population.file: {self.population.file!r}; give it with population.skills=file, "
+                "and only then"
             )
         thresholds = self.schedule.brackets
         if not isinstance(thresholds, str):
@@ -216,23 +232,27 @@ class Config(Section):
             raise ValueError("elections.eligible: []; one cohort at least, or unset for all")
         if self.elections.retention and self.planner_kind == "elected":
             raise ValueError(
-                "elections.retention: True; of a standing planner, and planner.kind elected has none"
+                "elections.retention: True; of a standing planner, and planner.kind elected has "
+                "none"
             )
         if self.dynamics.saving.enabled and self.preferences.consumption_curvature > 0:
             eta = self.preferences.consumption_curvature
             raise ValueError(
-                f"dynamics.saving.enabled: True; with preferences.consumption_curvature 0, not {eta:g}"
+                "dynamics.saving.enabled: True; with preferences.consumption_curvature 0, not "
+                f"{eta:g}"
             )
         if self.dynamics.saving.tax == OPTIMUM and self.welfare.function in (
             "rawlsian",
             "atkinson",
         ):
             raise ValueError(
-                f"dynamics.saving.tax: {OPTIMUM!r}; for welfare with fixed weights, not {self.welfare.function} (give a number)"
+                f"dynamics.saving.tax: {OPTIMUM!r}; for welfare with fixed weights, not "
+                f"{self.welfare.function} (give a number)"
             )
         if self.holds_elections and self.dynamics.skills.enabled:
             raise ValueError(
-                "dynamics.skills.enabled: True; elections are held among people whose skills stay what they are"
+                "dynamics.skills.enabled: True; elections are held among people whose skills stay "
+                "what they are"
             )
         if self.holds_elections and self.devices != 1:
             raise ValueError(f"devices: {self.devices}; elections are held on one device")
@@ -249,11 +269,13 @@ class Config(Section):
         )
         if isinstance(rates, tuple) and len(rates) != count:
             raise ValueError(
-                f"schedule.rates: {len(rates)} rates for {count} brackets; one for all, or one per bracket"
+                f"schedule.rates: {len(rates)} rates for {count} brackets; one for all, or one "
+                "per bracket"
             )
         elasticity = self.planner.elasticity
         if isinstance(elasticity, tuple) and len(elasticity) != count:
             raise ValueError(
-                f"planner.elasticity: {len(elasticity)} for {count} brackets; one for all, or one per bracket"
+                f"planner.elasticity: {len(elasticity)} for {count} brackets; one for all, or one "
+                "per bracket"
             )
         return self

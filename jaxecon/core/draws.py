@@ -1,4 +1,5 @@
-"""Counter-based random numbers: an agent's draw depends on (seed, cohort, purpose, year, day, index) and on nothing else.
+"""Counter-based random numbers: an agent's draw depends on (seed, cohort, purpose, year, day,
+index) and on nothing else.
 
 So another cohort, another order, another chunk or another population size changes nobody's draws.
 """
@@ -31,7 +32,10 @@ def named_key(seed: int | Array, *names: str) -> Array:
 
 
 def draw(key: Array, year: int | Array, day: int | Array, n: int) -> Draws:
-    """The draws of agents 0..n-1 on one day under a key of `named_key`. year, day: scalars, traced or not."""
+    """The draws of agents 0..n-1 on one day under a key of `named_key`.
+
+    year, day: scalars, traced or not.
+    """
     index = jnp.arange(n, dtype=jnp.uint32)
     return Draws(
         *threefry_2x32(
@@ -48,10 +52,12 @@ def _fold_in(key: Array, number: int | Array) -> Array:
 
 
 def threefry_2x32(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds (Salmon et al. 2011) of counters (n,), under key data (2,); all uint32.
+    """Threefry-2x32 with 20 rounds (Salmon et al.
 
-    Written out so that XLA fuses it with what uses the numbers: JAX's own is a loop over whole arrays on a CPU, three
-    times slower.
+    2011) of counters (n,), under key data (2,); all uint32.
+
+    Written out so that XLA fuses it with what uses the numbers: JAX's own is a loop over whole
+    arrays on a CPU, three times slower.
     """
     keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
     x, y = first + keys[0], second + keys[1]

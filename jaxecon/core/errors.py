@@ -4,11 +4,16 @@ import re
 
 
 class UserError(ValueError):
-    """One line for the user: the setting, the value, the accepted range. Commands print it and exit with status 2."""
+    """One line for the user: the setting, the value, the accepted range.
+
+    Commands print it and exit with status 2.
+    """
 
 
 class BudgetSpent(RuntimeError):
-    """A budget for language models is used up: the run stops between two days, with everything so far on disk."""
+    """A budget for language models is used up: the run stops between two days, with everything so
+    far on disk.
+    """
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,4 +45,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class EngineError(RuntimeError):
-    """The engine cannot go on (it did not start, or it died). The message is one line for the user."""
+    """The engine cannot go on (it did not start, or it died).
+
+    The message is one line for the user.
+    """

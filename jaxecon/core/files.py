@@ -12,7 +12,9 @@ from jaxecon.core.errors import UserError
 
 
 def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
-    """Be the one process that writes; what comes back ends it. The lock goes with the process, however that ends.
+    """Be the one process that writes; what comes back ends it.
+
+    The lock goes with the process, however that ends.
 
     path: of a file made for the lock alone. what: is being written, for the message.
 

@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the packages
 
 
 def check_suite() -> None:
-    """Raise UserError where `import experiments` brings somebody else's module, or none, instead of jaxecon's suite."""
+    """Raise UserError where `import experiments` brings somebody else's module, or none, instead of
+    jaxecon's suite.
+    """
     check_ours("experiments", "SUITE_OF")
 
 
@@ -22,7 +24,8 @@ def check_ours(name: str, mark: str) -> None:
         module = importlib.import_module(name)
     except ModuleNotFoundError:
         raise UserError(
-            f"{name}: this installation of jaxecon ({__version__}) is without it; install jaxecon again"
+            f"{name}: this installation of jaxecon ({__version__}) is without it; install jaxecon "
+            "again"
         ) from None
     found = Path(module.__file__).resolve() if module.__file__ else None
     if found is not None and found.parent == ours and getattr(module, mark, None) == "jaxecon":
@@ -35,5 +38,6 @@ def check_ours(name: str, mark: str) -> None:
         else "move it away, or run from another folder"
     )
     raise UserError(
-        f"{name}: the module that Python finds at {found or module} is not jaxecon's ({__version__}); {remedy}"
+        f"{name}: the module that Python finds at {found or module} is not jaxecon's "
+        f"({__version__}); {remedy}"
     )

@@ -1,8 +1,9 @@
-"""Several processes that live one run together, each with its own devices: how they meet, and how they agree.
+"""Several processes that live one run together, each with its own devices: how they meet, and how
+they agree.
 
-All run the same program on the same configuration. The first writes and prints; what one decides for itself (that a signal
-came, that time for a checkpoint has come, that a disk is full) all must hear of before they go on, or some would wait for ever
-for what the others do not do.
+All run the same program on the same configuration. The first writes and prints; what one decides
+for itself (that a signal came, that time for a checkpoint has come, that a disk is full) all must
+hear of before they go on, or some would wait for ever for what the others do not do.
 """
 
 import atexit
@@ -37,13 +38,17 @@ T = TypeVar("T")
 
 
 def join_hosts(seconds: int = 300) -> None:
-    """Make this process one of several. Before anything else uses JAX.
+    """Make this process one of several.
 
-    Where the first one is, how many there are and which this is: JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID (from 0), or, with none of them set, what Slurm, Open MPI or a TPU says. seconds: to wait for the others;
-    then the process ends with one line and exit status 2, as JAX itself would end it with a stack trace.
+    Before anything else uses JAX.
 
-    Raises UserError: the environment does not say, or says what cannot be; the first one's port is taken.
+    Where the first one is, how many there are and which this is: JAX_COORDINATOR_ADDRESS
+    (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID (from 0), or, with none of them set, what
+    Slurm, Open MPI or a TPU says. seconds: to wait for the others; then the process ends with one
+    line and exit status 2, as JAX itself would end it with a stack trace.
+
+    Raises UserError: the environment does not say, or says what cannot be; the first one's port is
+    taken.
     """
     import jax
 
@@ -53,7 +58,8 @@ def join_hosts(seconds: int = 300) -> None:
         missing = [name for name, value in given.items() if not value]
         if missing:
             raise UserError(
-                f"--join-hosts: {' and '.join(missing)} not set; all of {', '.join(given)}, or none under Slurm"
+                f"--join-hosts: {' and '.join(missing)} not set; all of {', '.join(given)}, or "
+                "none under Slurm"
             )
         assert address is not None
         if not re.fullmatch(r".+:\d+", address):
@@ -91,7 +97,8 @@ def join_hosts(seconds: int = 300) -> None:
         jax.devices()  # on a CPU the processes meet a second time
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"--join-hosts: nothing says where the other processes are ({error}); set {', '.join(given)}, or start under Slurm"
+            f"--join-hosts: nothing says where the other processes are ({error}); set "
+            f"{', '.join(given)}, or start under Slurm"
         ) from error
     except (OSError, OverflowError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "RPC server" not in str(
@@ -127,7 +134,10 @@ def refuse_several(what: str) -> None:
 
 
 def together(action: Callable[[], T]) -> T:
-    """Do it in every process, and go on when all have. Raises UserError in all where it fails in one."""
+    """Do it in every process, and go on when all have.
+
+    Raises UserError in all where it fails in one.
+    """
     if not has_several_processes():
         return action()
     from jax.experimental import multihost_utils
@@ -173,7 +183,9 @@ def is_loss(error: BaseException) -> bool:
 
 
 def leave(status: int) -> NoReturn:
-    """End a process that may be one of several: with the others if they end too, and without them after some seconds."""
+    """End a process that may be one of several: with the others if they end too, and without them
+    after some seconds.
+    """
     if has_several_processes():
         _leaving.set()
         gone = threading.Timer(_PATIENCE, lambda: os._exit(status))
@@ -185,7 +197,9 @@ def leave(status: int) -> NoReturn:
 
 
 def _tell_of_failures() -> None:
-    """An error that nobody expects must end the other processes too; at the interpreter's end JAX would wait for them."""
+    """An error that nobody expects must end the other processes too; at the interpreter's end JAX
+    would wait for them.
+    """
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -201,10 +215,13 @@ def _tell_of_failures() -> None:
 
 
 def _watch(host: str | None) -> None:
-    """End this process where another ends before the run does: at once, and with one line. JAX's own heartbeats need a minute
-    or two for it and end it with a stack trace; a machine that loses its power is left to them.
+    """End this process where another ends before the run does: at once, and with one line.
 
-    Each keeps a connection to the first, at `host` or the name it gives itself, which nobody uses and which ends with either.
+    JAX's own heartbeats need a minute or two for it and end it with a stack trace; a machine that
+    loses its power is left to them.
+
+    Each keeps a connection to the first, at `host` or the name it gives itself, which nobody uses
+    and which ends with either.
     """
     server, said = None, ""
     if is_main_process():
@@ -242,7 +259,8 @@ def _watch(host: str | None) -> None:
         connection.sendall(token.encode())
     except OSError as error:
         print(
-            f"jaxecon: no connection to {host or name}:{port} ({error}): a lost process is noticed after minutes",
+            f"jaxecon: no connection to {host or name}:{port} ({error}): a lost process is "
+            "noticed after minutes",
             file=sys.stderr,
         )
         return

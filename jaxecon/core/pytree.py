@@ -22,8 +22,8 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
 def pytree(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass registered as a pytree.
 
-    JAX rebuilds a pytree around tracers and placeholders, so `__post_init__` (where a user's values are
-    checked) must not run then: unflattening sets the fields directly.
+    JAX rebuilds a pytree around tracers and placeholders, so `__post_init__` (where a user's values
+    are checked) must not run then: unflattening sets the fields directly.
     """
     cls = dataclasses.dataclass(frozen=True, eq=False)(
         cls
@@ -69,7 +69,9 @@ def shown(values: np.ndarray, wrong: np.ndarray) -> str:
 
 
 def concrete(value: object) -> np.ndarray | None:
-    """The value as a NumPy array when it can be looked at (for validation), None while it is traced."""
+    """The value as a NumPy array when it can be looked at (for validation), None while it is
+    traced.
+    """
     if isinstance(value, jax.core.Tracer):
         return None
     return np.asarray(value)

@@ -24,11 +24,12 @@ Leaf = Any  # a NumPy array, or what a trace makes of it
 
 @pytree
 class Blueprint:
-    """What an economy is made from, as few and small arrays as that takes: cheap to make, and many can be stacked.
+    """What an economy is made from, as few and small arrays as that takes: cheap to make, and many
+    can be stacked.
 
-    seed, draw_seed: uint32 scalars. weights: survey weight of one agent, by cohort. skills: (n,) by cohort where they come
-    from microdata, {} where `assemble` works them out. The rest are scalars of the configuration. What is static is part of
-    the compiled program: each value compiles anew.
+    seed, draw_seed: uint32 scalars. weights: survey weight of one agent, by cohort. skills: (n,) by
+    cohort where they come from microdata, {} where `assemble` works them out. The rest are scalars
+    of the configuration. What is static is part of the compiled program: each value compiles anew.
     """
 
     seed: Leaf
@@ -141,7 +142,8 @@ def _rules(config: Config) -> tuple[tuple[tuple[str, WorkerRule], ...], dict[str
         if cohort.rule == LLM_RULE:
             if cohort.parameters:
                 raise UserError(
-                    f"{where}.parameters: {cohort.parameters}; an LLM cohort has none here, see the section llm"
+                    f"{where}.parameters: {cohort.parameters}; an LLM cohort has none here, see "
+                    "the section llm"
                 )
             continue
         try:

@@ -38,7 +38,10 @@ Leaf = Any  # a NumPy array, or what a trace makes of it
 
 
 def build_economy(config: Config, layout: Layout | None = None) -> Economy:
-    """The economy a configuration describes, on the devices of a layout. Raises UserError where it describes none."""
+    """The economy a configuration describes, on the devices of a layout.
+
+    Raises UserError where it describes none.
+    """
     nodes = skill_nodes(config)
     # what all devices take is no array of one of them
     economy, poorest = _assemble(
@@ -53,17 +56,23 @@ def too_poor(public_spending: float, poorest: float) -> str:
     """What is wrong where the smallest reference consumption is not positive; both $/year."""
     return (
         f"budget.public_spending: {public_spending:g}; leaves the poorest {poorest:,.0f} $/year "
-        "to consume under the US federal schedule, and preferences.consumption_curvature > 0 needs more than 0"
+        "to consume under the US federal schedule, and preferences.consumption_curvature > 0 "
+        "needs more than 0"
     )
 
 
 def skill_nodes(config: Config) -> tuple[Array, Array] | None:
-    """What `assemble` interpolates skills between, the same for all economies; None where they are not of the GB2."""
+    """What `assemble` interpolates skills between, the same for all economies; None where they are
+    not of the GB2.
+    """
     return gb2_nodes(dtype_of(config)) if config.population.skills == "gb2" else None
 
 
 def assemble(made_of: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Economy, Array]:
-    """The economy, and the smallest reference consumption. For one compiled program; works under vmap."""
+    """The economy, and the smallest reference consumption.
+
+    For one compiled program; works under vmap.
+    """
     sizes, eta = dict(made_of.sizes), made_of.curvature
     dtype = made_of.penalty.dtype
     skills = made_of.skills or {
@@ -156,7 +165,9 @@ def _marginal_weights(
     reference: Outcome,
     adds: Endowment | None,
 ) -> Array:
-    """Marginal welfare weights (n,) of mean 1 at the reference; where they are the fixed ones, those."""
+    """Marginal welfare weights (n,) of mean 1 at the reference; where they are the fixed ones,
+    those.
+    """
     g = jnp.concatenate(list(welfare.weights.values()))
     if preferences.consumption_curvature == 0 and welfare.kind not in ("rawlsian", "atkinson"):
         return g

@@ -32,7 +32,9 @@ Array = jax.Array
 
 
 def initial_state(economy: Economy, schedule: TaxSchedule) -> EconomyState:
-    """Before the first day: rules initialised at the first schedule, whose equilibrium rebate counts as yesterday's."""
+    """Before the first day: rules initialised at the first schedule, whose equilibrium rebate
+    counts as yesterday's.
+    """
     outcome = equilibrium_outcome(economy, schedule)
     rules = {
         name: rule.init(economy.parameters[name], economy.cohorts[name], schedule, outcome.rebate)
@@ -46,7 +48,9 @@ def initial_state(economy: Economy, schedule: TaxSchedule) -> EconomyState:
 
 
 def _initial_dynamics(economy: Economy, outcome: Outcome) -> DynamicState:
-    """Everybody has just entered, yesterday's hours were the exact response, and the return to wealth has not been taxed."""
+    """Everybody has just entered, yesterday's hours were the exact response, and the return to
+    wealth has not been taxed.
+    """
     skills, inertia = economy.dynamics.skills, economy.dynamics.hours_inertia
     base = {name: cohort.skill for name, cohort in economy.cohorts.items()}
     careers = None if skills is None else new_careers(base)
@@ -60,7 +64,10 @@ def _initial_dynamics(economy: Economy, outcome: Outcome) -> DynamicState:
 def start_year(
     economy: Economy, state: EconomyState, schedule: TaxSchedule, days: int | Array
 ) -> tuple[EconomyState, YearPlan, AgentSums]:
-    """Each rule's tables for a year under the schedule, and empty sums. Who has just entered begins here (`_with_entrants`)."""
+    """Each rule's tables for a year under the schedule, and empty sums.
+
+    Who has just entered begins here (`_with_entrants`).
+    """
     economy = present(economy, state)
     state = _with_entrants(economy, state, schedule)
     states, plans = {}, {}
@@ -83,8 +90,10 @@ def start_year(
 
 
 def _with_entrants(economy: Economy, state: EconomyState, schedule: TaxSchedule) -> EconomyState:
-    """Who took a retired agent's place begins as everybody does before the first day, under this schedule and yesterday's rebate:
-    with the rule's initial state, satisfied, and with yesterday's hours those of the exact response."""
+    """Who took a retired agent's place begins as everybody does before the first day, under this
+    schedule and yesterday's rebate: with the rule's initial state, satisfied, and with yesterday's
+    hours those of the exact response.
+    """
     careers, hours = state.dynamics.careers, state.dynamics.hours
     if careers is None:
         return state
@@ -146,11 +155,13 @@ def act_present(
 def settle_and_learn(
     economy: Economy, plan: YearPlan, state: EconomyState, sums: AgentSums, hours: dict[str, Array]
 ) -> tuple[EconomyState, AgentSums, Day, dict[str, Outcome]]:
-    """Everybody's hours (mechanical and external) in; taxes are pooled and returned, utilities follow, rules learn.
+    """Everybody's hours (mechanical and external) in; taxes are pooled and returned, utilities
+    follow, rules learn.
 
-    hours: as chosen; who cannot adjust today lives yesterday's.
-    Returns the state of the next day, the sums, the day's figures, and each cohort's outcome (u~ as utility), which is that of
-    its work: what wealth adds is nothing that hours could change, and neither rules nor models hear of it.
+    hours: as chosen; who cannot adjust today lives yesterday's. Returns the state of the next day,
+    the sums, the day's figures, and each cohort's outcome (u~ as utility), which is that of its
+    work: what wealth adds is nothing that hours could change, and neither rules nor models hear of
+    it.
     """
     live = _turned(economy, state, live=True)
     state, sums, day, outcomes = _settle_and_learn(present(economy, state), plan, live, sums, hours)
@@ -231,7 +242,9 @@ def _settle_and_learn(
 def _lived_hours(
     economy: Economy, state: EconomyState, chosen: dict[str, Array]
 ) -> tuple[dict[str, Array], DynamicState]:
-    """Today's hours of those who can adjust and of those who cannot; and the state that remembers them."""
+    """Today's hours of those who can adjust and of those who cannot; and the state that remembers
+    them.
+    """
     inertia, yesterday = economy.dynamics.hours_inertia, state.dynamics.hours
     if inertia is None or yesterday is None:
         return chosen, state.dynamics
@@ -252,7 +265,9 @@ def simulate_days(
     days: int,
     judged: tuple[int, ...] = (),
 ) -> tuple[EconomyState, AgentSums, Day]:
-    """`days` days (static) of an economy whose cohorts are all mechanical, as one scan. Day's fields become (days,).
+    """`days` days (static) of an economy whose cohorts are all mechanical, as one scan.
+
+    Day's fields become (days,).
 
     judged: after how many of these days everybody is asked (`judge`).
     """
@@ -282,7 +297,10 @@ def simulate_days(
 def judge(
     economy: Economy, state: EconomyState, sums: AgentSums, answered: dict[str, Array]
 ) -> EconomyState:
-    """Everybody looks back on the year so far and is satisfied from now on, or not. answered: (n,) bool, those who were asked."""
+    """Everybody looks back on the year so far and is satisfied from now on, or not.
+
+    answered: (n,) bool, those who were asked.
+    """
     return judge_present(present(economy, state), state, sums, answered)
 
 
@@ -301,7 +319,9 @@ def judge_present(
 
 
 def end_year(economy: Economy, state: EconomyState, sums: AgentSums) -> EconomyState:
-    """The state before the next year's first day: skills moved with the hours of this one, wealth with what was saved."""
+    """The state before the next year's first day: skills moved with the hours of this one, wealth
+    with what was saved.
+    """
     dynamics = state.dynamics
     if (capital := capital_of_year(present(economy, state), state)) is not None:
         dynamics = dataclasses.replace(

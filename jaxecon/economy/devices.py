@@ -1,7 +1,9 @@
-"""One economy on several devices: the agents of mechanical cohorts in equal parts, everything else on each device.
+"""One economy on several devices: the agents of mechanical cohorts in equal parts, everything else
+on each device.
 
-XLA's partitioner turns the kernels, which know nothing of it, into one program for every device; sums over people become
-collectives. A draw depends on an agent's index (random.py), so each device draws for its own agents what one would.
+XLA's partitioner turns the kernels, which know nothing of it, into one program for every device;
+sums over people become collectives. A draw depends on an agent's index (random.py), so each device
+draws for its own agents what one would.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,10 +31,13 @@ Tree = TypeVar("Tree")
 
 @dataclass(frozen=True)
 class Layout:
-    """Which arrays lie where. mesh: of one axis, "agents". sizes: agents of each mechanical cohort, by name.
+    """Which arrays lie where.
 
-    Arrays are told by where they stand: one under a cohort's name whose first axis (of a table, its last) has the cohort's
-    size is of its agents. The reference outcome, over everybody, is spread where the devices divide it.
+    mesh: of one axis, "agents". sizes: agents of each mechanical cohort, by name.
+
+    Arrays are told by where they stand: one under a cohort's name whose first axis (of a table, its
+    last) has the cohort's size is of its agents. The reference outcome, over everybody, is spread
+    where the devices divide it.
     """
 
     mesh: Mesh
@@ -85,7 +90,9 @@ class Layout:
         return jax.tree.map_with_path(constrain, tree)
 
     def placed(self, tree: Tree) -> Tree:
-        """JAX arrays of a tree, which every process holds whole or which lie on some devices, onto these devices."""
+        """JAX arrays of a tree, which every process holds whole or which lie on some devices, onto
+        these devices.
+        """
 
         def place(path: tuple[Any, ...], x: Any) -> Any:
             if not isinstance(x, jax.Array):
@@ -102,31 +109,36 @@ class Layout:
 def layout_for(config: Config) -> Layout | None:
     """What `devices` asks for; None for one device.
 
-    Raises UserError: more devices than there are, a mechanical cohort that they do not divide, no mechanical cohort; in one of
-    several processes a language model, or fewer devices than all have together.
+    Raises UserError: more devices than there are, a mechanical cohort that they do not divide, no
+    mechanical cohort; in one of several processes a language model, or fewer devices than all have
+    together.
     """
     here = _visible(config)
     count = device_count(config)
     if processes.has_several_processes():
         if config.needs_engine:
             raise UserError(
-                "--join-hosts: language models work in one process; set population.llm=0, or give up the other hosts"
+                "--join-hosts: language models work in one process; set population.llm=0, or give "
+                "up the other hosts"
             )
         if count < len(here):
             raise UserError(
-                f"devices: {count}; {jax.process_count()} processes use all that they have: give {len(here)}, or all"
+                f"devices: {count}; {jax.process_count()} processes use all that they have: give "
+                f"{len(here)}, or all"
             )
     elif count == 1:
         return None
     sizes = tuple((c.name, c.size) for c in config.cohorts if c.rule != LLM_RULE)
     if not sizes:
         raise UserError(
-            f"devices: {config.devices}; only mechanical cohorts are spread over devices, and there is none: give 1"
+            f"devices: {config.devices}; only mechanical cohorts are spread over devices, and "
+            "there is none: give 1"
         )
     for name, size in sizes:
         if size % count:
             raise UserError(
-                f"devices: {count}; cohort {name} has {size} agents, which is no multiple of {count}: "
+                f"devices: {count}; cohort {name} has {size} agents, which is no multiple of "
+                f"{count}: "
                 f"give it {size + -size % count}, or other devices"
             )
     return Layout(Mesh(np.asarray(here[:count]), (AXIS,)), sizes)
@@ -139,7 +151,8 @@ def device_count(config: Config) -> int:
     if count > here:
         kind = "CPU devices" if config.device == "cpu" else "devices"
         raise UserError(
-            f"devices: {count}; JAX finds {here} {kind}: give 1{f' to {here}' if here > 1 else ''}, or all"
+            f"devices: {count}; JAX finds {here} {kind}: give "
+            f"1{f' to {here}' if here > 1 else ''}, or all"
         )
     return count
 
@@ -165,7 +178,9 @@ def compiled(
     donate_argnums: tuple[int, ...] = (),
     compiler_options: dict[str, str | int | bool] | None = None,
 ) -> Any:
-    """`jax.jit` of a function whose results lie as a Layout says, which the compiled one takes before the arguments, or None."""
+    """`jax.jit` of a function whose results lie as a Layout says, which the compiled one takes
+    before the arguments, or None.
+    """
 
     @wraps(function)
     def laid_out(layout: Layout | None, *args: Any, **named: Any) -> Any:
@@ -189,7 +204,9 @@ def on_host(x: Any) -> np.ndarray:
 
 
 def unplaced(tree: Tree) -> Tree:
-    """What lies on several devices in one piece, which belongs to none in particular and can go beside any other arrays."""
+    """What lies on several devices in one piece, which belongs to none in particular and can go
+    beside any other arrays.
+    """
 
     def one_piece(x: Any) -> Any:
         return (
@@ -203,8 +220,9 @@ def unplaced(tree: Tree) -> Tree:
 
 @contextmanager
 def gathered(economy: Economy) -> Iterator[Economy]:
-    """The economy in one piece, for what is worked out once a run from everybody; in this host's memory, and on its CPU, where
-    it lay on several devices (of which one need not hold it)."""
+    """The economy in one piece, for what is worked out once a run from everybody; in this host's
+    memory, and on its CPU, where it lay on several devices (of which one need not hold it).
+    """
     if layout_of(economy) is None:
         yield economy
         return

@@ -10,7 +10,8 @@ from jaxecon.economy.state import Economy
 from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.taxation import TaxSchedule
 
-MOST_AGENTS = 1024  # of a cohort that are looked at, evenly spaced; always so many in one call, which is compiled once
+# of a cohort that are looked at, evenly spaced; always so many in one call, which is compiled once
+MOST_AGENTS = 1024
 
 
 class HoursSpread:
@@ -33,10 +34,13 @@ class HoursSpread:
         skills: Mapping[str, np.ndarray],
         hours: Mapping[str, jax.Array],
     ) -> dict[str, float]:
-        """Standard deviations, h/week. rebate: the year's mean, $/year. By cohort, (n,): skills, $/year per weekly hour; hours,
+        """Standard deviations, h/week.
+
+        rebate: the year's mean, $/year. By cohort, (n,): skills, $/year per weekly hour; hours,
         means of the year.
 
-        spread_NAME: of these hours. exact_spread_NAME: of the exact responses to the schedule and the rebate.
+        spread_NAME: of these hours. exact_spread_NAME: of the exact responses to the schedule and
+        the rebate.
         """
         found = {}
         for name, (rows, filled, preferences) in self._people.items():

@@ -40,8 +40,11 @@ def welfare_gain(economy: Economy, welfare: Array) -> Array:
 
 
 def leader_problem(economy: Economy) -> LeaderProblem:
-    """What a leader who knows everybody's exact response maximises; LLM cohorts count as if they responded exactly. Wealth is
-    what everybody wants to hold."""
+    """What a leader who knows everybody's exact response maximises; LLM cohorts count as if they
+    responded exactly.
+
+    Wealth is what everybody wants to hold.
+    """
     given = [cohort.preferences for cohort in economy.cohorts.values()]
     return _leader_problem(
         economy,
@@ -81,7 +84,9 @@ def _leader_problem(economy: Economy, exponent: Array | None, cap: Array | None)
 
 
 def _common(by_cohort: list[Array]) -> Array | None:
-    """The scalar that all cohorts share, where they do and it can be seen: responses are then much cheaper."""
+    """The scalar that all cohorts share, where they do and it can be seen: responses are then much
+    cheaper.
+    """
     seen = [concrete(x) for x in by_cohort]
     return (
         by_cohort[0] if all(x is not None and x.ndim == 0 and x == seen[0] for x in seen) else None

@@ -29,7 +29,10 @@ def first_schedule(config: Config) -> TaxSchedule:
 
 
 def first_brackets(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds and rates of the first year, (k,) each. Raises UserError: thresholds that are the same as float32."""
+    """Thresholds and rates of the first year, (k,) each.
+
+    Raises UserError: thresholds that are the same as float32.
+    """
     brackets, rates = config.schedule.brackets, config.schedule.rates
     thresholds = _THRESHOLDS[brackets] if isinstance(brackets, str) else brackets
     if rates is None:
@@ -40,6 +43,7 @@ def first_brackets(config: Config) -> tuple[np.ndarray, np.ndarray]:
     held: np.ndarray = np.asarray(thresholds, dtype)
     if not np.all(np.diff(held) > 0):
         raise UserError(
-            f"schedule.brackets: {list(thresholds)}; as {np.dtype(dtype).name} two of them are the same"
+            f"schedule.brackets: {list(thresholds)}; as {np.dtype(dtype).name} two of them are "
+            "the same"
         )
     return held, np.asarray(rates, dtype)

@@ -1,4 +1,6 @@
-"""Skills that follow the generalised beta distribution of the second kind, fitted to incomes of the United States."""
+"""Skills that follow the generalised beta distribution of the second kind, fitted to incomes of the
+United States.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -17,7 +19,9 @@ Array = jax.Array
 
 
 class GB2(NamedTuple):
-    """Generalised beta distribution of the second kind, y = mu * BetaPrime(nu, tau)^(1/sigma) (McDonald 1984)."""
+    """Generalised beta distribution of the second kind, y = mu * BetaPrime(nu, tau)^(1/sigma)
+    (McDonald 1984).
+    """
 
     mu: float  # $/year
     sigma: float
@@ -25,7 +29,8 @@ class GB2(NamedTuple):
     tau: float
 
 
-# Fitted to household incomes of the American Community Survey 2023 (arXiv 2507.15815, section 4 and its code).
+# Fitted to household incomes of the American Community Survey 2023 (arXiv 2507.15815, section 4 and
+# its code).
 ACS_2023 = GB2(
     mu=72402.78177917618, sigma=2.0721070746154746, nu=0.48651871959386955, tau=1.1410398548220329
 )
@@ -42,7 +47,10 @@ _SPAN = float(
 
 @partial(jax.jit, static_argnames="distribution")
 def gb2_quantile(p: ArrayLike, distribution: GB2 = ACS_2023) -> Array:
-    """The p-quantile of the GB2, p in (0, 1), any shape; $/year. Works under jit, vmap and grad (in p)."""
+    """The p-quantile of the GB2, p in (0, 1), any shape; $/year.
+
+    Works under jit, vmap and grad (in p).
+    """
     p = floating(p)
     return _income(_log_odds(p, 1 - p, distribution), distribution)
 
@@ -52,8 +60,9 @@ def _income(log_odds: Array, distribution: GB2) -> Array:
 
 
 def _log_odds(below: Array, above: Array, distribution: GB2) -> Array:
-    """log(B/(1-B)) at the quantile B of Beta(nu, tau), from whichever tail probability is the smaller: 1 - p loses the
-    upper tail in float32 where `above` does not."""
+    """log(B/(1-B)) at the quantile B of Beta(nu, tau), from whichever tail probability is the
+    smaller: 1 - p loses the upper tail in float32 where `above` does not.
+    """
     lower = below <= above
     a = jnp.where(lower, distribution.nu, distribution.tau).astype(below.dtype)
     b = jnp.where(lower, distribution.tau, distribution.nu).astype(below.dtype)
@@ -64,9 +73,10 @@ def _log_odds(below: Array, above: Array, distribution: GB2) -> Array:
 def _beta_log_odds(p: Array, a: Array, b: Array) -> Array:
     """v = log(B/(1-B)) at the p-quantile B of Beta(a, b), p <= 1/2.
 
-    In v the distribution function F is log-concave and lies below its left asymptote log F = a*v - log(a*Beta(a,b)).
-    Newton on log F(v) = log p from the asymptote's root therefore rises monotonically to the quantile. Far to the left
-    the asymptote is exact to rounding, and the incomplete beta function would underflow.
+    In v the distribution function F is log-concave and lies below its left asymptote log F = a*v -
+    log(a*Beta(a,b)). Newton on log F(v) = log p from the asymptote's root therefore rises
+    monotonically to the quantile. Far to the left the asymptote is exact to rounding, and the
+    incomplete beta function would underflow.
     """
     log_p, log_beta = jnp.log(p), betaln(a, b)
 
@@ -92,7 +102,9 @@ def _beta_log_odds(p: Array, a: Array, b: Array) -> Array:
 
 @partial(jax.jit, static_argnames=("dtype", "distribution"))
 def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Array, Array]:
-    """What skills are interpolated between: log odds, exact, at points even in log(p/(1-p)), and their derivatives."""
+    """What skills are interpolated between: log odds, exact, at points even in log(p/(1-p)), and
+    their derivatives.
+    """
     logit = (2 * _SPAN / (_NODES - 1)) * jnp.arange(_NODES, dtype=dtype) - _SPAN
     below, above = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
     value = _log_odds(below, above, distribution)
@@ -109,10 +121,12 @@ def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Arr
 def _interpolated_skill(
     nodes: tuple[Array, Array], below: Array, above: Array, distribution: GB2
 ) -> Array:
-    """Skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation: each depends on its own quantile only.
+    """Skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation: each depends on its
+    own quantile only.
 
-    The incomplete beta function costs a microsecond and a second of compilation for each shape; a million agents would
-    wait for minutes. The error is of the order of (spacing)^4/384, below 1e-11.
+    The incomplete beta function costs a microsecond and a second of compilation for each shape; a
+    million agents would wait for minutes. The error is of the order of (spacing)^4/384, below
+    1e-11.
     """
     value, slope = nodes
     spacing = 2 * _SPAN / (_NODES - 1)
@@ -125,8 +139,10 @@ def _interpolated_skill(
 
 
 def midpoints(n: int, dtype: jnp.dtype | type | None) -> tuple[Array, Array]:
-    """Tail probabilities below and above the n quantile midpoints (i + 0.5)/n, both free of cancellation: agents are counted
-    from both ends as whole numbers, of which float32 has no more than 2^24 in a row."""
+    """Tail probabilities below and above the n quantile midpoints (i + 0.5)/n, both free of
+    cancellation: agents are counted from both ends as whole numbers, of which float32 has no more
+    than 2^24 in a row.
+    """
     if n < 1:
         raise ValueError(f"n: {n}; at least 1 agent")
     i, dtype = jnp.arange(n, dtype=jnp.uint32), dtype or jnp.result_type(float)
@@ -140,9 +156,12 @@ def gb2_skill(
     dtype: jnp.dtype | type | None = None,
     nodes: tuple[Array, Array] | None = None,
 ) -> Array:
-    """Skills of a deterministic population: the n quantile midpoints of income, over 40 h. (n,) $/year per weekly hour.
+    """Skills of a deterministic population: the n quantile midpoints of income, over 40 h.
 
-    nodes: `gb2_nodes` of the distribution, for a caller under a trace, who need not compile them again.
+    (n,) $/year per weekly hour.
+
+    nodes: `gb2_nodes` of the distribution, for a caller under a trace, who need not compile them
+    again.
     """
     below, above = midpoints(n, dtype)
     return _interpolated_skill(
@@ -157,7 +176,8 @@ def sample_gb2(
     dtype: jnp.dtype | type | None = None,
     nodes: tuple[Array, Array] | None = None,
 ) -> Array:
-    """Skills of n independent draws, (n,) $/year per weekly hour, by inversion: draw i depends on (key, i) only.
+    """Skills of n independent draws, (n,) $/year per weekly hour, by inversion: draw i depends on
+    (key, i) only.
 
     nodes: as for `gb2_skill`.
     """

@@ -30,7 +30,10 @@ def microdata_skill(config: Config, cohort: str, size: int) -> np.ndarray:
 
 
 def read_microdata(path: Path, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
-    """Skills and weights of a Parquet or CSV file, usable in `dtype`. Raises UserError: the file, the column, what is wrong."""
+    """Skills and weights of a Parquet or CSV file, usable in `dtype`.
+
+    Raises UserError: the file, the column, what is wrong.
+    """
     if not path.is_file():
         raise UserError(f"population.file: {path}: no such file")
     return _microdata(path, path.stat().st_mtime_ns, dtype)
@@ -48,7 +51,8 @@ def _microdata(path: Path, changed: int, dtype: type) -> tuple[np.ndarray, np.nd
     column = "skill" if "skill" in names else "income"
     if column not in names:
         raise UserError(
-            f"{setting}: columns {', '.join(names)}; needs skill ($/year per weekly hour) or income ($/year at 40 h)"
+            f"{setting}: columns {', '.join(names)}; needs skill ($/year per weekly hour) or "
+            "income ($/year at 40 h)"
         )
     if table.num_rows == 0:
         raise UserError(f"{setting}: holds no rows")
@@ -73,6 +77,7 @@ def _positive_numbers(table: pa.Table, column: str, setting: str, dtype: type) -
     wrong = np.flatnonzero(~(np.isfinite(stored) & (stored > 0)))
     if len(wrong):
         raise UserError(
-            f"{setting}: column {column}, row {wrong[0] + 1}: {values[wrong[0]]:g}; must be finite and above 0"
+            f"{setting}: column {column}, row {wrong[0] + 1}: {values[wrong[0]]:g}; must be "
+            "finite and above 0"
         )
     return values

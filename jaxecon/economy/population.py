@@ -26,14 +26,20 @@ WEEKS_PER_YEAR = 52
 
 
 def uniform_skill(n: int, dtype: jnp.dtype | type | None = None) -> Array:
-    """The paper's alternative: quantile midpoints of an hourly wage uniform on 1.24..159.1 $, times 52. (n,)"""
+    """The paper's alternative: quantile midpoints of an hourly wage uniform on 1.24..159.1 $, times
+    52.
+
+    (n,)
+    """
     below, _ = midpoints(n, dtype)
     low, high = UNIFORM_WAGE
     return WEEKS_PER_YEAR * (low + (high - low) * below)
 
 
 def weighted_quantile_skill(skill: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:
-    """The n quantile midpoints of a weighted sample (m,), e.g. microdata: (n,), each a value of the sample."""
+    """The n quantile midpoints of a weighted sample (m,), e.g. microdata: (n,), each a value of the
+    sample.
+    """
     order = np.argsort(skill, kind="stable")
     cumulated = np.cumsum(weights[order])
     below = (np.arange(n) + 0.5) / n * cumulated[-1]
@@ -41,7 +47,8 @@ def weighted_quantile_skill(skill: np.ndarray, weights: np.ndarray, n: int) -> n
 
 
 def survey_weights(sizes: dict[str, int], shares: dict[str, float]) -> dict[str, float]:
-    """Weight of one agent of each cohort, w_c = share_c * N / n_c, so that the mean over all agents is 1.
+    """Weight of one agent of each cohort, w_c = share_c * N / n_c, so that the mean over all agents
+    is 1.
 
     sizes: agents per cohort; shares: share of the people per cohort, the same names, summing to 1.
     """
@@ -68,7 +75,9 @@ def base_preferences(
 def with_curvature(
     preferences: Preferences, reference_consumption: ArrayLike, curvature: float
 ) -> Preferences:
-    """The same workers with eta > 0: c_i * x_ref,i^(-eta), which leaves the trade-off at the reference unchanged."""
+    """The same workers with eta > 0: c_i * x_ref,i^(-eta), which leaves the trade-off at the
+    reference unchanged.
+    """
     x_ref = jnp.asarray(reference_consumption)
     weight = preferences.disutility_weight * x_ref**-curvature
     return Preferences(weight, preferences.disutility_exponent, curvature, preferences.max_hours)
@@ -81,7 +90,9 @@ def federal_reference(
     public_spending: ArrayLike = 0.0,
     rebate_floor: ArrayLike | None = None,
 ) -> Outcome:
-    """The equilibrium under the US federal schedule, (n,): where welfare weights and x_ref are taken from."""
+    """The equilibrium under the US federal schedule, (n,): where welfare weights and x_ref are
+    taken from.
+    """
     skill = floating(skill)
     schedule = TaxSchedule.us_federal().astype(skill.dtype)
     return equilibrium(schedule, skill, preferences, weights, public_spending, rebate_floor)

@@ -24,12 +24,13 @@ ByCohort = dict[str, Any]
 class Economy:
     """What does not change in a run.
 
-    cohorts, parameters: by cohort name, in the order of the names (JAX keeps dictionaries sorted). Skills are the base ones;
-    `present` gives an economy with those of a year. rules: of the
+    cohorts, parameters: by cohort name, in the order of the names (JAX keeps dictionaries sorted).
+    Skills are the base ones; `present` gives an economy with those of a year. rules: of the
     mechanical cohorts; the others get their hours from outside. public_spending: $/year per person.
-    penalty: what dissatisfaction leaves of utility. judgement: how mechanical workers judge, None where nobody is asked.
-    reference: everybody's exact response to the US federal schedule, in cohort order; reference_welfare its welfare.
-    untaxed_wealth: k0 of those who save, (n,) $ by cohort, at the skills that the cohorts have; None where nobody saves.
+    penalty: what dissatisfaction leaves of utility. judgement: how mechanical workers judge, None
+    where nobody is asked. reference: everybody's exact response to the US federal schedule, in
+    cohort order; reference_welfare its welfare. untaxed_wealth: k0 of those who save, (n,) $ by
+    cohort, at the skills that the cohorts have; None where nobody saves.
     """
 
     cohorts: dict[str, Cohort]
@@ -60,7 +61,9 @@ class Economy:
 
 
 def _with_rows(cohort: Cohort) -> Cohort:
-    """The cohort with every scalar of its preferences given to each agent, and nameless, so that cohorts can be joined."""
+    """The cohort with every scalar of its preferences given to each agent, and nameless, so that
+    cohorts can be joined.
+    """
     rows = jax.tree.map(
         lambda x: jnp.broadcast_to(jnp.asarray(x, cohort.skill.dtype), cohort.skill.shape), cohort
     )
@@ -71,9 +74,12 @@ def _with_rows(cohort: Cohort) -> Cohort:
 
 @pytree
 class EconomyState:
-    """What changes from day to day. rules: each rule's own state; satisfied: (n,) bool; by cohort.
+    """What changes from day to day.
 
-    rebate: yesterday's R, $/year. year, day: int32 scalars, the next day to live. dynamics: without leaves where none are on.
+    rules: each rule's own state; satisfied: (n,) bool; by cohort.
+
+    rebate: yesterday's R, $/year. year, day: int32 scalars, the next day to live. dynamics: without
+    leaves where none are on.
     """
 
     rules: ByCohort
@@ -86,7 +92,10 @@ class EconomyState:
 
 @pytree
 class YearPlan:
-    """What the days of one year share. rules: each rule's tables; keys: of each rule's draws. days: int32 scalar."""
+    """What the days of one year share.
+
+    rules: each rule's tables; keys: of each rule's draws. days: int32 scalar.
+    """
 
     schedule: TaxSchedule
     rules: ByCohort
@@ -110,7 +119,10 @@ class Day:
 
 @pytree
 class AgentSums:
-    """Sums over the days lived so far, by cohort, (n,) each. tax $/year; hours h/week; utility with the penalty in."""
+    """Sums over the days lived so far, by cohort, (n,) each.
+
+    tax $/year; hours h/week; utility with the penalty in.
+    """
 
     hours: dict[str, Array]
     tax: dict[str, Array]
@@ -131,8 +143,10 @@ def skill_of_year(economy: Economy, state: EconomyState) -> dict[str, Array]:
 
 
 def present(economy: Economy, state: EconomyState) -> Economy:
-    """The economy with the skills of the state's year, and the wealth that they make people want. Preferences and welfare
-    weights stay those of the base skills."""
+    """The economy with the skills of the state's year, and the wealth that they make people want.
+
+    Preferences and welfare weights stay those of the base skills.
+    """
     if state.dynamics.careers is None:
         return economy
     skill = skill_of_year(economy, state)
@@ -151,8 +165,11 @@ def present(economy: Economy, state: EconomyState) -> Economy:
 
 @pytree
 class Capital:
-    """Everybody's wealth in a year. by_cohort: wealth, (n,) $; saved, (n,) $/year; adds, what it adds to a year of work.
-    revenue: of the tax on its return, $/year per person, scalar."""
+    """Everybody's wealth in a year.
+
+    by_cohort: wealth, (n,) $; saved, (n,) $/year; adds, what it adds to a year of work. revenue: of
+    the tax on its return, $/year per person, scalar.
+    """
 
     wealth: dict[str, Array]
     saved: dict[str, Array]

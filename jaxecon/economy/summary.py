@@ -16,8 +16,10 @@ Array = jax.Array
 
 @pytree
 class AgentYear:
-    """Means over a year's days, by cohort, (n,) each: h/week, $/year, utility with the penalty in. wealth ($), saving ($/year):
-    None where nobody saves."""
+    """Means over a year's days, by cohort, (n,) each: h/week, $/year, utility with the penalty in.
+
+    wealth ($), saving ($/year): None where nobody saves.
+    """
 
     hours: dict[str, Array]
     income: dict[str, Array]
@@ -30,7 +32,10 @@ class AgentYear:
 
 @pytree
 class YearStatistics:
-    """A year of the whole economy; scalars. Names and meanings: docs/design.md, years.parquet. Defaults: where nobody saves."""
+    """A year of the whole economy; scalars.
+
+    Names and meanings: docs/design.md, years.parquet. Defaults: where nobody saves.
+    """
 
     swf: Array
     swf_window: Array
@@ -60,8 +65,8 @@ SETTLED_WITHIN = 1.0  # h/week
 
 
 def settling_days(hours: Array) -> Array:
-    """How many of a year's days pass before mean hours have settled: from then on every day's lie within SETTLED_WITHIN
-    of their mean over the closing window, the last max(1, days//8) days.
+    """How many of a year's days pass before mean hours have settled: from then on every day's lie
+    within SETTLED_WITHIN of their mean over the closing window, the last max(1, days//8) days.
 
     hours: (days,) h/week. 0 where they do from the first day, `days` where the last day's do not.
     """
@@ -73,7 +78,10 @@ def settling_days(hours: Array) -> Array:
 def summarise_year(
     economy: Economy, schedule: TaxSchedule, state: EconomyState, sums: AgentSums, record: Day
 ) -> tuple[YearStatistics, AgentYear]:
-    """record: the year's days, fields (days,). The window the planner judges by is the last max(1, days//8) of them."""
+    """record: the year's days, fields (days,).
+
+    The window the planner judges by is the last max(1, days//8) of them.
+    """
     economy = present(economy, state)
     hours, tax, utility = (
         jax.tree.map(lambda x: x / sums.days, total)

@@ -1,1 +1,4 @@
-"""Pure functions of arrays: taxes, preferences, labour, welfare. They work under jit, vmap and grad."""
+"""Pure functions of arrays: taxes, preferences, labour, welfare.
+
+They work under jit, vmap and grad.
+"""

@@ -1,4 +1,6 @@
-"""The followers' equilibrium: everyone's exact best response under one schedule, with the pool balanced."""
+"""The followers' equilibrium: everyone's exact best response under one schedule, with the pool
+balanced.
+"""
 
 from collections.abc import Callable
 
@@ -18,10 +20,13 @@ ArrayLike = jax.typing.ArrayLike
 
 @pytree
 class Outcome:
-    """One economy at one schedule. Arrays (n,), $/year and h/week; `rebate` a scalar; `utility` is u~ (private).
+    """One economy at one schedule.
 
-    rebate_residual: scalar $/year, the difference between the rebate workers responded to and the one the pool pays.
-    Zero at curvature 0; otherwise the fixed point's error (finite populations jump, so it need not be zero).
+    Arrays (n,), $/year and h/week; `rebate` a scalar; `utility` is u~ (private).
+
+    rebate_residual: scalar $/year, the difference between the rebate workers responded to and the
+    one the pool pays. Zero at curvature 0; otherwise the fixed point's error (finite populations
+    jump, so it need not be zero).
     """
 
     hours: Array
@@ -68,9 +73,9 @@ def equilibrium(
     """Exact best responses with a balanced pool.
 
     skill: (n,) $/year per weekly hour; preferences scalar or (n,); weights: (n,) survey weights;
-    public_spending: E, $/year per person; table: as in `best_response`. At curvature 0 the response does not depend on
-    the rebate. Otherwise the rebate solves R = mean T(z(R)) - E: leisure is a normal good, so the right side falls in R
-    and the root is unique.
+    public_spending: E, $/year per person; table: as in `best_response`. At curvature 0 the response
+    does not depend on the rebate. Otherwise the rebate solves R = mean T(z(R)) - E: leisure is a
+    normal good, so the right side falls in R and the root is unique.
     """
     if preferences.consumption_curvature == 0:
         hours, tax, worth = best_choice(schedule, skill, preferences, table=table)
@@ -114,8 +119,8 @@ def balanced_rebate(
 ) -> Array:
     """The rebate that the pool pays when workers expect it, a scalar in $/year.
 
-    paid_out: from the rebate that workers expect to the one the pool can pay, falling. Differentiable by the implicit
-    function theorem.
+    paid_out: from the rebate that workers expect to the one the pool can pay, falling.
+    Differentiable by the implicit function theorem.
     """
     most = lump_sum_rebate(
         tax_due(schedule, skill * preferences.max_hours), weights, public_spending, rebate_floor

@@ -1,4 +1,6 @@
-"""How many hours a worker wants: the exact best response, and the quantal response over eleven choices."""
+"""How many hours a worker wants: the exact best response, and the quantal response over eleven
+choices.
+"""
 
 from functools import partial
 from typing import NamedTuple
@@ -27,15 +29,19 @@ HOURS = np.arange(0.0, 101.0, 10.0)  # h/week; what an agent with discrete choic
 HOURS.setflags(write=False)
 
 
-_NEWTON_STEPS = 6  # of `_interior_with_income_effect`: its worst start is within 2*log(2) of the root, and errors square
+# of `_interior_with_income_effect`: its worst start is within 2*log(2) of the root, and errors
+# square
+_NEWTON_STEPS = 6
 
 
 @pytree
 class ResponseTable:
-    """What no rate changes in the responses to all schedules with the same k thresholds. (..., n) and (k+1, ..., n).
+    """What no rate changes in the responses to all schedules with the same k thresholds.
 
-    ends: h/week at the brackets' ends, the cap last. cost_at_ends: disutility there; untaxed_hours: the interior optimum
-    without a tax, h/week; both zero, and not used, with curvature > 0.
+    (..., n) and (k+1, ..., n).
+
+    ends: h/week at the brackets' ends, the cap last. cost_at_ends: disutility there; untaxed_hours:
+    the interior optimum without a tax, h/week; both zero, and not used, with curvature > 0.
     """
 
     ends: Array
@@ -82,15 +88,17 @@ def best_response(
     rebate: ArrayLike = 0.0,
     table: ResponseTable | None = None,
 ) -> Array:
-    """Hours that maximise utility on the piecewise-linear budget, exactly, kinks and falling rates included.
+    """Hours that maximise utility on the piecewise-linear budget, exactly, kinks and falling rates
+    included.
 
-    skill: (..., n) $/year per weekly hour, > 0; preferences against it; rebate: scalar $/year (matters only with
-    consumption_curvature > 0). table: made once for many schedules with the same thresholds, and then five times faster.
-    Returns (..., n) h/week.
+    skill: (..., n) $/year per weekly hour, > 0; preferences against it; rebate: scalar $/year
+    (matters only with consumption_curvature > 0). table: made once for many schedules with the same
+    thresholds, and then five times faster. Returns (..., n) h/week.
 
-    In each bracket the best point is the interior optimum clipped to the bracket's ends (utility is concave there);
-    the best of these is the best of all, whatever the rates do from bracket to bracket. Ties go to fewer hours.
-    At curvature 0 the interior optimum is l = (s(1-t)/(c d))^(1/(d-1)) (Saez 2010, eq. 2).
+    In each bracket the best point is the interior optimum clipped to the bracket's ends (utility is
+    concave there); the best of these is the best of all, whatever the rates do from bracket to
+    bracket. Ties go to fewer hours. At curvature 0 the interior optimum is l = (s(1-t)/(c
+    d))^(1/(d-1)) (Saez 2010, eq. 2).
     """
     return best_choice(schedule, skill, preferences, rebate, table)[0]
 
@@ -102,9 +110,11 @@ def best_choice(
     rebate: ArrayLike = 0.0,
     table: ResponseTable | None = None,
 ) -> tuple[Array, Array, Array]:
-    """The hours of `best_response`, the tax on their income ($/year), and what they are worth, (..., n) each.
+    """The hours of `best_response`, the tax on their income ($/year), and what they are worth,
+    (..., n) each.
 
-    worth: utility before the rebate at curvature 0 ($/year); otherwise utility up to a constant and a unit per worker.
+    worth: utility before the rebate at curvature 0 ($/year); otherwise utility up to a constant and
+    a unit per worker.
     """
     if table is None:
         return _one_bracket_after_another(
@@ -121,7 +131,9 @@ _Choice = tuple[Array, Array, Array]  # hours, tax, worth, as `best_choice`
 
 
 def _better(old: _Choice, new: _Choice, whatever: ArrayLike = False) -> _Choice:
-    """Of two choices the one that is worth more, the old one of equals; the new one whatever it is worth, if so told."""
+    """Of two choices the one that is worth more, the old one of equals; the new one whatever it is
+    worth, if so told.
+    """
     better = (new[2] > old[2]) | whatever
     return jax.tree.map(lambda x, y: jnp.where(better, y, x), old, new)
 
@@ -136,8 +148,9 @@ def smoothed_response(
 ) -> tuple[Array, Array]:
     """The best hours of each bracket and logit probabilities of choosing them, (k, ..., n) both.
 
-    Arguments as `best_response`; temperature: > 0, in full-time incomes (in typical consumption, with curvature). The
-    best response jumps from bracket to bracket as rates move; this does not, so its gradient sees the jumps.
+    Arguments as `best_response`; temperature: > 0, in full-time incomes (in typical consumption,
+    with curvature). The best response jumps from bracket to bracket as rates move; this does not,
+    so its gradient sees the jumps.
     """
     skill = floating(skill)
     hours, _, value = _bracket_candidates(schedule, skill, preferences, rebate, table)
@@ -154,7 +167,9 @@ def _bracket_candidates(
     rebate: ArrayLike,
     table: ResponseTable | None,
 ) -> _Choice:
-    """The best choice within each bracket, (k, ..., n), all brackets side by side: fast, for many schedules."""
+    """The best choice within each bracket, (k, ..., n), all brackets side by side: fast, for many
+    schedules.
+    """
     table = ResponseTable.of(schedule.thresholds, skill, preferences) if table is None else table
     ends, costs = table.ends, table.cost_at_ends
     within = partial(
@@ -173,7 +188,9 @@ def _bracket_candidates(
 def _one_bracket_after_another(
     schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike
 ) -> _Choice:
-    """The best choice of all, (..., n), in the memory of a few arrays whatever the number of brackets: for many workers."""
+    """The best choice of all, (..., n), in the memory of a few arrays whatever the number of
+    brackets: for many workers.
+    """
     curved = preferences.consumption_curvature > 0
     untaxed = jnp.zeros_like(skill) if curved else _untaxed_hours(skill, preferences)
     cap = jnp.asarray(preferences.max_hours, skill.dtype)
@@ -209,7 +226,9 @@ def _one_bracket_after_another(
 
 
 class _Bracket(NamedTuple):
-    """rate, threshold ($/year); kept: what the rate leaves of hours; tax_below: on all income below, $/year."""
+    """rate, threshold ($/year); kept: what the rate leaves of hours; tax_below: on all income
+    below, $/year.
+    """
 
     rate: Array
     threshold: Array
@@ -221,7 +240,8 @@ def _brackets(schedule: TaxSchedule, preferences: Preferences) -> _Bracket:
     """All of a schedule, (k,) each; kept is (k, ...) with the shape of the exponent."""
     full_brackets = jnp.cumsum(schedule.rates[:-1] * jnp.diff(schedule.thresholds))
     tax_below = jnp.concatenate([jnp.zeros_like(schedule.rates[:1]), full_brackets])
-    # powers of rates apart from those of skills are fewer, and the loop keeps XLA from computing them anew for every worker
+    # powers of rates apart from those of skills are fewer, and the loop keeps XLA from computing
+    # them anew for every worker
     d = preferences.disutility_exponent
     return _Bracket(
         schedule.rates,
@@ -249,7 +269,10 @@ def _best_within(
     cost_low: ArrayLike,
     cost_high: ArrayLike,
 ) -> _Choice:
-    """The best choice within a bracket, (..., n). low, high: h/week at its ends; costs: their disutility, at curvature 0."""
+    """The best choice within a bracket, (..., n).
+
+    low, high: h/week at its ends; costs: their disutility, at curvature 0.
+    """
     rate, threshold, kept, tax_below = bracket
     net_wage = skill * (1 - rate)
     virtual_income = rate * threshold - tax_below  # consumption is net_wage*hours + virtual_income
@@ -272,8 +295,10 @@ def _best_within(
 def _scaled_utility(
     preferences: Preferences, typical: Array, consumption: Array, hours: Array
 ) -> Array:
-    """An increasing affine transform of u~ that float32 resolves: measured from, and in units of, a consumption m of the
-    worker's own size (`typical`: about what full-time work leaves), (u~ - U(m)) / (m*U'(m))."""
+    """An increasing affine transform of u~ that float32 resolves: measured from, and in units of, a
+    consumption m of the worker's own size (`typical`: about what full-time work leaves), (u~ -
+    U(m)) / (m*U'(m)).
+    """
     eta = preferences.consumption_curvature
     positive = consumption > 0
     utility = curved_utility(jnp.log(jnp.where(positive, consumption, 1) / typical), eta)
@@ -285,12 +310,14 @@ def _scaled_utility(
 def _interior_with_income_effect(
     preferences: Preferences, net_wage: Array, virtual_income: ArrayLike, low: Array, high: Array
 ) -> Array:
-    """Hours in [low, high] where a budget line of slope net_wage has its optimum with curvature eta > 0.
+    """Hours in [low, high] where a budget line of slope net_wage has its optimum with curvature eta
+    > 0.
 
-    The first-order condition w * x^-eta = c*d*l^(d-1), x = w*l + v, reads in logarithms B = p*y + q*log(e^y + m) with
-    B = d*log(w) - log(c*d), and (y, p, q, m) = (log(w*l), d-1, eta, v) where v >= 0, (log(x), eta, d-1, -v) where v < 0.
-    The right side is convex and rises; Newton from the smaller root of its two asymptotes, which lies at or right of the
-    root, falls monotonically to it. One last step from the found root carries the implicit derivatives.
+    The first-order condition w * x^-eta = c*d*l^(d-1), x = w*l + v, reads in logarithms B = p*y +
+    q*log(e^y + m) with B = d*log(w) - log(c*d), and (y, p, q, m) = (log(w*l), d-1, eta, v) where v
+    >= 0, (log(x), eta, d-1, -v) where v < 0. The right side is convex and rises; Newton from the
+    smaller root of its two asymptotes, which lies at or right of the root, falls monotonically to
+    it. One last step from the found root carries the implicit derivatives.
     """
     eta, d = preferences.consumption_curvature, preferences.disutility_exponent
     takes_home = net_wage > 0

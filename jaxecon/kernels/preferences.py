@@ -1,4 +1,6 @@
-"""What workers want: isoelastic utility of consumption less the disutility of work, and the satisfaction penalty."""
+"""What workers want: isoelastic utility of consumption less the disutility of work, and the
+satisfaction penalty.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +26,11 @@ ANNUALISED_DISUTILITY_WEIGHT = 52 * PAPER_DISUTILITY_WEIGHT  # the same in annua
 class Preferences:
     """u~ = U(x) - disutility_weight * hours^disutility_exponent, hours in [0, max_hours].
 
-    disutility_weight: scalar or (n,), > 0; $/year per (h/week)^d at curvature 0, else utility per (h/week)^d.
+    disutility_weight: scalar or (n,), > 0; $/year per (h/week)^d at curvature 0, else utility per
+    (h/week)^d.
     disutility_exponent: scalar or (n,), > 1, no unit.
-    consumption_curvature: eta >= 0, no unit. U(x) = x at 0, log x at 1, (x^(1-eta) - 1)/(1-eta) else.
+    consumption_curvature: eta >= 0, no unit. U(x) = x at 0, log x at 1, (x^(1-eta) - 1)/(1-eta)
+    else.
         Part of the compiled program (each value compiles anew).
     max_hours: scalar or (n,), > 0, h/week.
 
@@ -67,7 +71,10 @@ class Preferences:
         disutility_exponent: ArrayLike = DISUTILITY_EXPONENT,
         max_hours: ArrayLike = 100.0,
     ) -> "Preferences":
-        """Under the US federal schedule everyone works 40 hours (constant elasticity form, Saez 2010, eq. 2).
+        """Under the US federal schedule everyone works 40 hours (constant elasticity form, Saez
+        2010, eq.
+
+        2).
 
         skill: (n,) $/year per weekly hour. c_i = s_i * (1 - T'_US(40 s_i)) / (d * 40^(d-1)).
         """
@@ -92,14 +99,19 @@ class Preferences:
     def paper(
         cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
     ) -> "Preferences":
-        """As published, c = 0.0005: weekly dollars against annual income, so 88 % of workers sit at the cap."""
+        """As published, c = 0.0005: weekly dollars against annual income, so 88 % of workers sit at
+        the cap.
+        """
         return cls(PAPER_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
 
 def consumption_utility(consumption: ArrayLike, curvature: float) -> Array:
-    """U(x) at curvature eta, any shape. -inf where eta > 0 and consumption is not positive.
+    """U(x) at curvature eta, any shape.
 
-    At eta > 1 and incomes in dollars U is 1/(eta-1) less something tiny: take float64 to compare utilities.
+    -inf where eta > 0 and consumption is not positive.
+
+    At eta > 1 and incomes in dollars U is 1/(eta-1) less something tiny: take float64 to compare
+    utilities.
     """
     x = jnp.asarray(consumption)
     if curvature == 0:
@@ -141,14 +153,20 @@ def disutility(preferences: Preferences, hours: ArrayLike) -> Array:
 
 
 def power(base: Array, exponent: ArrayLike) -> Array:
-    """base^exponent for base >= 0, exponent > 0. XLA vectorises exp2 and log2 on a CPU but not pow: three times faster,
-    to a relative 1e-6 in float32 (the rounding of exponent*log2(base)) and 1e-14 in float64."""
+    """base^exponent for base >= 0, exponent > 0.
+
+    XLA vectorises exp2 and log2 on a CPU but not pow: three times faster, to a relative 1e-6 in
+    float32 (the rounding of exponent*log2(base)) and 1e-14 in float64.
+    """
     positive = base > 0
     return jnp.where(positive, jnp.exp2(exponent * jnp.log2(jnp.where(positive, base, 1))), 0)
 
 
 def isoelastic_utility(preferences: Preferences, consumption: ArrayLike, hours: ArrayLike) -> Array:
-    """u~ = U(x) - c * l^d. consumption $/year and hours h/week: (..., n) against preferences (n,)."""
+    """u~ = U(x) - c * l^d.
+
+    consumption $/year and hours h/week: (..., n) against preferences (n,).
+    """
     return consumption_utility(consumption, preferences.consumption_curvature) - disutility(
         preferences, hours
     )
@@ -162,9 +180,10 @@ def satisfaction_adjusted(
 ) -> Array:
     """u: the utility of those satisfied; u~ - (1 - penalty)*|u~| of those who are not.
 
-    utility, satisfied (bool): same shape. penalty: fraction in [0, 1]; 1 leaves utility as it is. For u~ >= 0 this is
-    the paper's penalty*u~; below zero it lowers utility, where the paper's product would raise it. With curvature
-    eta > 0 the cut falls on the consumption that utility is worth: u = u~ + U(penalty*x) - U(x), U(x) = u~.
+    utility, satisfied (bool): same shape. penalty: fraction in [0, 1]; 1 leaves utility as it is.
+    For u~ >= 0 this is the paper's penalty*u~; below zero it lowers utility, where the paper's
+    product would raise it. With curvature eta > 0 the cut falls on the consumption that utility is
+    worth: u = u~ + U(penalty*x) - U(x), U(x) = u~.
     """
     utility = jnp.asarray(utility)
     if consumption_curvature == 0:

@@ -1,4 +1,6 @@
-"""Quantal response: probabilities over the eleven choices of hours, and the payoffs they follow from."""
+"""Quantal response: probabilities over the eleven choices of hours, and the payoffs they follow
+from.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +26,10 @@ def quantal_response(
 ) -> Array:
     """Logit choice over HOURS: P(h) proportional to exp(precision * u~(h) / (40 * s * U'(x_ref))).
 
-    skill: (..., n) $/year per weekly hour; precision: no unit, >= 0; rebate: $/year; reference_consumption: x_ref,
-    (..., n) $/year, matters only with curvature > 0 and is then by default what 40 hours leave after US federal tax.
-    Returns (..., n, 11) probabilities (McKelvey and Palfrey 1995, logit equilibrium's response). Hours above
-    max_hours have probability 0.
+    skill: (..., n) $/year per weekly hour; precision: no unit, >= 0; rebate: $/year;
+    reference_consumption: x_ref, (..., n) $/year, matters only with curvature > 0 and is then by
+    default what 40 hours leave after US federal tax. Returns (..., n, 11) probabilities (McKelvey
+    and Palfrey 1995, logit equilibrium's response). Hours above max_hours have probability 0.
     """
     payoff = choice_payoffs(schedule, skill, preferences, rebate, reference_consumption)
     possible = payoff > -jnp.inf  # 0 * -inf would be NaN
@@ -51,10 +53,12 @@ def choice_payoffs(
     rebate: ArrayLike = 0.0,
     reference_consumption: ArrayLike | None = None,
 ) -> Array:
-    """Utility of each of the eleven HOURS in units of the worker's full-time income, u~(h)/(40*s*U'(x_ref)).
+    """Utility of each of the eleven HOURS in units of the worker's full-time income,
+    u~(h)/(40*s*U'(x_ref)).
 
-    Arguments as `quantal_response`. Returns (..., n, 11), up to a constant per worker (which no choice depends on):
-    measured from U(x_ref) when curvature > 0. -inf above max_hours and where consumption would not be positive.
+    Arguments as `quantal_response`. Returns (..., n, 11), up to a constant per worker (which no
+    choice depends on): measured from U(x_ref) when curvature > 0. -inf above max_hours and where
+    consumption would not be positive.
     """
     skill = floating(skill)[..., None]
     hours = jnp.broadcast_to(jnp.asarray(HOURS, skill.dtype), (*skill.shape[:-1], len(HOURS)))
@@ -104,8 +108,11 @@ def cumulated_response(
     rebate: ArrayLike = 0.0,
     reference_consumption: ArrayLike | None = None,
 ) -> Array:
-    """`quantal_response`, cumulated: (10, n) probabilities of at most the choices 0..9, exactly 1 from the highest choice that
-    has any. skill: (n,); precision: scalar. One choice after another, so that it takes no memory beside the result.
+    """`quantal_response`, cumulated: (10, n) probabilities of at most the choices 0..9, exactly 1
+    from the highest choice that has any.
+
+    skill: (n,); precision: scalar. One choice after another, so that it takes no memory beside the
+    result.
     """
     skill = floating(skill)
     x_ref = (
@@ -154,7 +161,9 @@ def realised_payoff(
     hours: ArrayLike,
     reference_consumption: ArrayLike,
 ) -> Array:
-    """`choice_payoffs` of the one choice made: all (n,), in full-time incomes, up to the same constant per worker."""
+    """`choice_payoffs` of the one choice made: all (n,), in full-time incomes, up to the same
+    constant per worker.
+    """
     cost = disutility(preferences, hours)
     eta = preferences.consumption_curvature
     return _in_full_time_income(
@@ -165,7 +174,9 @@ def realised_payoff(
 def _in_full_time_income(
     consumption: Array, cost: Array, skill: Array, x_ref: Array, eta: float
 ) -> Array:
-    """(U(x) - U(x_ref) - cost) / (40*s*U'(x_ref)), written so that float32 resolves it; U(x_ref) left out at eta = 0."""
+    """(U(x) - U(x_ref) - cost) / (40*s*U'(x_ref)), written so that float32 resolves it; U(x_ref)
+    left out at eta = 0.
+    """
     if eta == 0:
         return (consumption - cost) / (REFERENCE_HOURS * skill)
     positive = consumption > 0

@@ -14,10 +14,12 @@ _SECANTS, _MOST_EVALUATIONS = 16, 80  # 64 bisections: beyond float64's resoluti
 
 
 def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where a falling scalar function crosses zero between low and high, f(low) >= 0 >= f(high); it may jump across.
+    """Where a falling scalar function crosses zero between low and high, f(low) >= 0 >= f(high); it
+    may jump across.
 
-    Illinois' regula falsi (Dowell and Jarratt 1971), a handful of evaluations where f is smooth; bisection after
-    _SECANTS of them, for a function that jumps. Stops at the resolution of the dtype.
+    Illinois' regula falsi (Dowell and Jarratt 1971), a handful of evaluations where f is smooth;
+    bisection after _SECANTS of them, for a function that jumps. Stops at the resolution of the
+    dtype.
     """
     eps = np.finfo(low.dtype).eps
 
@@ -68,7 +70,9 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
 
 
 class RootSearch(NamedTuple):
-    """A bracket, f at its ends (as weighted by the method), the point last evaluated, and whether it became the low end."""
+    """A bracket, f at its ends (as weighted by the method), the point last evaluated, and whether
+    it became the low end.
+    """
 
     low: Array
     high: Array

@@ -12,8 +12,12 @@ ArrayLike = jax.typing.ArrayLike
 
 @pytree
 class Judgement:
-    """How mechanical workers judge. Scalars, shares of income: tolerances are spread evenly from lowest to highest; width:
-    net tax beyond one's tolerance that multiplies the odds of dissatisfaction by e. seed: of the tolerances, uint32."""
+    """How mechanical workers judge.
+
+    Scalars, shares of income: tolerances are spread evenly from lowest to highest; width: net tax
+    beyond one's tolerance that multiplies the odds of dissatisfaction by e. seed: of the
+    tolerances, uint32.
+    """
 
     lowest: Array
     highest: Array
@@ -27,7 +31,11 @@ def net_tax_share(income: ArrayLike, tax: ArrayLike, rebate: ArrayLike) -> Array
 
 
 def satisfaction_probability(burden: ArrayLike, tolerance: ArrayLike, width: ArrayLike) -> Array:
-    """1/(1 + exp((burden - tolerance)/width)): falls with the net tax share, one half at the tolerance. Shapes broadcast."""
+    """1/(1 + exp((burden - tolerance)/width)): falls with the net tax share, one half at the
+    tolerance.
+
+    Shapes broadcast.
+    """
     return jax.nn.sigmoid((jnp.asarray(tolerance) - burden) / width)
 
 
@@ -48,7 +56,10 @@ def judged(
     tax: Array,
     rebate: Array,
 ) -> Array:
-    """Who is satisfied, (n,) bool, by a draw of their own. income, tax: (n,) and rebate: scalar, $/year, looked back on."""
+    """Who is satisfied, (n,) bool, by a draw of their own.
+
+    income, tax: (n,) and rebate: scalar, $/year, looked back on.
+    """
     n, dtype = income.shape[0], judgement.lowest.dtype
     chance = uniform(draw(named_key(seed, cohort, "satisfaction"), year, day, n).first, dtype)
     tolerance = tolerances(judgement, cohort, n)

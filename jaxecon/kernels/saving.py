@@ -1,4 +1,6 @@
-"""Saving: a second action beside work, with a return and a tax on it (Saez and Stantcheva 2018). Pure functions of arrays.
+"""Saving: a second action beside work, with a return and a tax on it (Saez and Stantcheva 2018).
+
+Pure functions of arrays.
 
 n agents; all money $/year, wealth $. Equations and sources: docs/dynamics.md.
 """
@@ -16,11 +18,14 @@ ArrayLike = jax.typing.ArrayLike
 
 @pytree
 class Saving:
-    """How people save. Scalars.
+    """How people save.
 
-    return_rate: r, of wealth a year. tax: tau, share of the return, in [0, 1]. elasticity: e > 0, of the wealth one wants to
-    the net-of-tax return. adjustment: share of the gap to it that a year's saving closes, in (0, 1]. wealth_income_ratio: mean
-    wealth over mean income where the return is not taxed. concentration: elasticity of that wealth to skill.
+    Scalars.
+
+    return_rate: r, of wealth a year. tax: tau, share of the return, in [0, 1]. elasticity: e > 0,
+    of the wealth one wants to the net-of-tax return. adjustment: share of the gap to it that a
+    year's saving closes, in (0, 1]. wealth_income_ratio: mean wealth over mean income where the
+    return is not taxed. concentration: elasticity of that wealth to skill.
     """
 
     return_rate: Array
@@ -33,8 +38,9 @@ class Saving:
 
 @pytree
 class Endowment:
-    """What wealth adds to a year of work, (n,) $/year: income, the return net of tax; thrift, what holding the wealth costs in
-    utility."""
+    """What wealth adds to a year of work, (n,) $/year: income, the return net of tax; thrift, what
+    holding the wealth costs in utility.
+    """
 
     income: Array
     thrift: Array
@@ -46,14 +52,18 @@ class Endowment:
 
 
 def untaxed_wealth(saving: Saving, skill: Array, weights: Array, mean_income: ArrayLike) -> Array:
-    """Wealth k0, (n,) $, that each wants where the return is not taxed: in proportion to skill^concentration, of mean
-    wealth_income_ratio * mean_income under the survey weights."""
+    """Wealth k0, (n,) $, that each wants where the return is not taxed: in proportion to
+    skill^concentration, of mean wealth_income_ratio * mean_income under the survey weights.
+    """
     relative = power(skill / weighted_mean(skill, weights), saving.concentration)
     return saving.wealth_income_ratio * mean_income * relative / weighted_mean(relative, weights)
 
 
 def desired_wealth(saving: Saving, untaxed: Array) -> Array:
-    """k0*(1-tau)^e, (n,) $: the wealth whose return net of tax exceeds its thrift by most. untaxed: k0."""
+    """k0*(1-tau)^e, (n,) $: the wealth whose return net of tax exceeds its thrift by most.
+
+    untaxed: k0.
+    """
     return untaxed * power(1 - saving.tax, saving.elasticity)
 
 
@@ -71,7 +81,9 @@ def endowment(saving: Saving, wealth: Array, untaxed: Array) -> Endowment:
 
 
 def saved(saving: Saving, wealth: Array, untaxed: Array) -> Array:
-    """What each puts aside in a year, (n,) $/year, negative where it lives off wealth: a share of the gap to what it wants."""
+    """What each puts aside in a year, (n,) $/year, negative where it lives off wealth: a share of
+    the gap to what it wants.
+    """
     return saving.adjustment * (desired_wealth(saving, untaxed) - wealth)
 
 
@@ -86,14 +98,16 @@ def optimal_capital_tax(
     welfare_weights: ArrayLike,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """The linear tax on the return to wealth that maximises welfare once wealth has settled, a share in [0, 1).
+    """The linear tax on the return to wealth that maximises welfare once wealth has settled, a
+    share in [0, 1).
 
-    tau = (1 - g_K)/(1 - g_K + e), g_K = mean(g*k)/mean(k) (Saez and Stantcheva 2018, "A simpler theory of optimal capital
-    taxation", proposition 2); no tax where g_K is 1 or more. It does not depend on the taxes on work: with linear utility of
-    consumption neither choice hears of the other.
+    tau = (1 - g_K)/(1 - g_K + e), g_K = mean(g*k)/mean(k) (Saez and Stantcheva 2018, "A simpler
+    theory of optimal capital taxation", proposition 2); no tax where g_K is 1 or more. It does not
+    depend on the taxes on work: with linear utility of consumption neither choice hears of the
+    other.
 
-    wealth: (n,) $, at any one tax (all scale alike). elasticity: e > 0, scalar. welfare_weights: (n,) of mean 1.
-    weights: (n,) survey weights.
+    wealth: (n,) $, at any one tax (all scale alike). elasticity: e > 0, scalar. welfare_weights:
+    (n,) of mean 1. weights: (n,) survey weights.
 
     Raises ValueError for an elasticity that is not positive, and for wealth that is negative or
     nobody's.

@@ -1,4 +1,5 @@
-"""What the paper leaves open, each a switch: skills that change over the years, hours that adjust with a lag, saving (saving.py).
+"""What the paper leaves open, each a switch: skills that change over the years, hours that adjust
+with a lag, saving (saving.py).
 
 Pure functions of arrays. Equations and sources: docs/dynamics.md.
 """
@@ -14,16 +15,19 @@ from jaxecon.kernels.saving import Saving
 
 Array = jax.Array
 
-MOST_DEVIATION = 3.0  # of log skill from its base: a factor of 20 up or down, beyond which nothing is learnt or lost
+# of log skill from its base: a factor of 20 up or down, beyond which nothing is learnt or lost
+MOST_DEVIATION = 3.0
 
 
 @pytree
 class SkillDynamics:
-    """How skills move from year to year. Scalars.
+    """How skills move from year to year.
 
-    persistence: share of a deviation that is left after a year, in [0, 1]. learning: what a year at 80 hours adds to log
-    skill, and one at 0 hours takes. shock: standard deviation of a year's innovation of log skill. retirement: probability
-    of retiring at the end of a year.
+    Scalars.
+
+    persistence: share of a deviation that is left after a year, in [0, 1]. learning: what a year at
+    80 hours adds to log skill, and one at 0 hours takes. shock: standard deviation of a year's
+    innovation of log skill. retirement: probability of retiring at the end of a year.
     """
 
     persistence: Array
@@ -34,7 +38,10 @@ class SkillDynamics:
 
 @pytree
 class Dynamics:
-    """What changes of itself in an economy; None where it does not. hours_inertia: probability, scalar, of not adjusting."""
+    """What changes of itself in an economy; None where it does not.
+
+    hours_inertia: probability, scalar, of not adjusting.
+    """
 
     skills: SkillDynamics | None = None
     hours_inertia: Array | None = None
@@ -43,7 +50,10 @@ class Dynamics:
 
 @pytree
 class Careers:
-    """Where agents stand, by cohort, (n,). deviation: of log skill from the base. years: lived since entry, int32."""
+    """Where agents stand, by cohort, (n,).
+
+    deviation: of log skill from the base. years: lived since entry, int32.
+    """
 
     deviation: dict[str, Array]
     years: dict[str, Array]
@@ -51,7 +61,10 @@ class Careers:
 
 @pytree
 class DynamicState:
-    """The part of an economy's state that its dynamics need. (n,) by cohort: hours, yesterday's, h/week; wealth, $."""
+    """The part of an economy's state that its dynamics need.
+
+    (n,) by cohort: hours, yesterday's, h/week; wealth, $.
+    """
 
     careers: Careers | None = None
     hours: dict[str, Array] | None = None
@@ -59,8 +72,9 @@ class DynamicState:
 
 
 def shock_variance(given: SkillDynamics, years: Array) -> Array:
-    """Variance of the part of a deviation that the shocks of so many years, (n,), make: shock^2 * sum of persistence^(2k),
-    k < years."""
+    """Variance of the part of a deviation that the shocks of so many years, (n,), make: shock^2 *
+    sum of persistence^(2k), k < years.
+    """
     rho = given.persistence
     below = rho < 1
     log_kept = 2 * jnp.log(jnp.maximum(rho, np.finfo(rho.dtype).tiny))
@@ -72,11 +86,13 @@ def shock_variance(given: SkillDynamics, years: Array) -> Array:
 def next_deviation(
     given: SkillDynamics, deviation: Array, years: Array, hours: Array, innovation: Array
 ) -> Array:
-    """a' = persistence*a + learning*(hours/40 - 1) + shock*innovation - m, kept within MOST_DEVIATION; (n,) all.
+    """a' = persistence*a + learning*(hours/40 - 1) + shock*innovation - m, kept within
+    MOST_DEVIATION; (n,) all.
 
-    hours: the year's mean, h/week. innovation: standard normal. The drift m = (shock^2 - persistence*(1-persistence)*V)/2, with
-    V = `shock_variance`, is what makes the shocks mean-preserving in levels: without learning a is normal with mean -V/2 at
-    every age, so that the mean of exp(a) over agents of any one age is exactly 1 (but for the bounds).
+    hours: the year's mean, h/week. innovation: standard normal. The drift m = (shock^2 -
+    persistence*(1-persistence)*V)/2, with V = `shock_variance`, is what makes the shocks
+    mean-preserving in levels: without learning a is normal with mean -V/2 at every age, so that the
+    mean of exp(a) over agents of any one age is exactly 1 (but for the bounds).
     """
     rho = given.persistence
     drift = (given.shock**2 - rho * (1 - rho) * shock_variance(given, years)) / 2
@@ -98,7 +114,8 @@ def new_careers(skill: dict[str, Array]) -> Careers:
 def next_careers(
     given: SkillDynamics, careers: Careers, hours: dict[str, Array], seed: Array, year: Array
 ) -> Careers:
-    """After a year at so many hours (its mean, h/week): skills have moved, and some have retired, whose places are new people's.
+    """After a year at so many hours (its mean, h/week): skills have moved, and some have retired,
+    whose places are new people's.
 
     seed, year: of the draws, which each agent has of its own.
     """
@@ -118,5 +135,7 @@ def next_careers(
 
 
 def adjusted_hours(inertia: Array, yesterday: Array, chosen: Array, draws: Draws) -> Array:
-    """Hours lived, (n,): with probability `inertia` yesterday's, else those chosen today (Calvo 1983)."""
+    """Hours lived, (n,): with probability `inertia` yesterday's, else those chosen today (Calvo
+    1983).
+    """
     return jnp.where(uniform(draws.first, chosen.dtype) < inertia, yesterday, chosen)

@@ -11,7 +11,8 @@ from jaxecon.core.pytree import concrete, pytree, shown
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
-# Internal Revenue Service, Rev. Proc. 2023-34, section 3.01, unmarried individuals, tax year 2024; $/year of taxable income.
+# Internal Revenue Service, Rev. Proc. 2023-34, section 3.01, unmarried individuals, tax year 2024;
+# $/year of taxable income.
 US_FEDERAL_THRESHOLDS = (0.0, 11_600.0, 47_150.0, 100_525.0, 191_950.0, 243_725.0, 609_350.0)
 US_FEDERAL_RATES = (0.10, 0.12, 0.22, 0.24, 0.32, 0.35, 0.37)
 # LLM Economist (arXiv 2507.15815), section 4: the coarser schedule.
@@ -20,10 +21,11 @@ THREE_BRACKET_THRESHOLDS = (0.0, 90_000.0, 159_100.0)
 
 @pytree
 class TaxSchedule:
-    """A piecewise-linear tax: `rates[k]` applies to income between `thresholds[k]` and `thresholds[k+1]`.
+    """A piecewise-linear tax: `rates[k]` applies to income between `thresholds[k]` and
+    `thresholds[k+1]`.
 
-    thresholds: (k,) $/year, the first is 0, strictly increasing, finite.
-    rates: (k,) fractions in [0, 1].
+    thresholds: (k,) $/year, the first is 0, strictly increasing, finite. rates: (k,) fractions in
+    [0, 1].
 
     Raises ValueError when the values are not so (not under a trace, where they cannot be seen).
     Kernels take one schedule; map over many with `jax.vmap`.
@@ -72,7 +74,8 @@ class TaxSchedule:
 def _check_schedule(thresholds: np.ndarray | None, rates: np.ndarray | None) -> None:
     if thresholds is not None and rates is not None and thresholds.shape[-1:] != rates.shape[-1:]:
         raise ValueError(
-            f"rates: {rates.shape[-1:]} values for {thresholds.shape[-1:]} thresholds; one rate per bracket"
+            f"rates: {rates.shape[-1:]} values for {thresholds.shape[-1:]} thresholds; one rate "
+            "per bracket"
         )
     if thresholds is not None:
         if thresholds.ndim == 0 or thresholds.shape[-1] == 0:
@@ -82,7 +85,8 @@ def _check_schedule(thresholds: np.ndarray | None, rates: np.ndarray | None) -> 
         wrong[..., 0] = thresholds[..., 0] != 0
         if np.any(wrong):
             raise ValueError(
-                f"thresholds: {shown(thresholds, wrong)}; the first must be 0, then strictly increasing, finite ($/year)"
+                f"thresholds: {shown(thresholds, wrong)}; the first must be 0, then strictly "
+                "increasing, finite ($/year)"
             )
     if rates is not None:
         wrong = ~((rates >= 0) & (rates <= 1))
@@ -135,16 +139,20 @@ def lump_sum_rebate(
     public_spending: ArrayLike = 0.0,
     rebate_floor: ArrayLike | None = None,
 ) -> Array:
-    """What the pool returns to everyone: the weighted mean of tax (n,) less spending, all $/year per person.
+    """What the pool returns to everyone: the weighted mean of tax (n,) less spending, all $/year
+    per person.
 
-    Negative (a lump-sum tax) when taxes do not cover the spending, unless `rebate_floor` holds it up.
+    Negative (a lump-sum tax) when taxes do not cover the spending, unless `rebate_floor` holds it
+    up.
     """
     rebate = weighted_mean(tax, weights) - public_spending
     return rebate if rebate_floor is None else jnp.maximum(rebate, rebate_floor)
 
 
 def fill_empty(rates: Array, empty: Array) -> Array:
-    """Rates (k,) with those of empty brackets taken from the nearest bracket below that is not (above, where none is)."""
+    """Rates (k,) with those of empty brackets taken from the nearest bracket below that is not
+    (above, where none is).
+    """
     index = jnp.arange(rates.shape[0])
     below = jax.lax.cummax(jnp.where(empty, -1, index))
     return rates[jnp.where(below >= 0, below, jnp.argmin(empty))]

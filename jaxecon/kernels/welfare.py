@@ -27,15 +27,18 @@ def welfare_weights(
     weights: ArrayLike | None = None,
     floor: float = DEFAULT_FLOOR,
 ) -> Array:
-    """Marginal social welfare weights g, (n,), of mean 1 under the survey weights, to be held fixed.
+    """Marginal social welfare weights g, (n,), of mean 1 under the survey weights, to be held
+    fixed.
 
     kind: inverse_income: 1/max(reference, floor), reference the income at the US federal schedule.
         paper_fixed: the same with a floor of 1 $/year, whatever `floor` says.
-        inverse_consumption: 1/max(reference, floor), reference the consumption there (log-utilitarian).
+        inverse_consumption: 1/max(reference, floor), reference the consumption there
+        (log-utilitarian).
         utilitarian: 1.
     reference: (n,) $/year. weights: (n,) survey weights. floor: $/year, > 0.
 
-    Raises ValueError for another kind, a floor that is not positive, or a negative or NaN reference.
+    Raises ValueError for another kind, a floor that is not positive, or a negative or NaN
+    reference.
     """
     if kind not in get_args(WeightKind):
         raise ValueError(f"kind: {kind!r}; one of {', '.join(get_args(WeightKind))}")
@@ -54,14 +57,17 @@ def welfare_weights(
 
 
 def check_mean_one(welfare_weights: ArrayLike, weights: ArrayLike | None) -> None:
-    """Raise ValueError unless welfare weights (n,) are at least 0 with a mean of 1 under the survey weights."""
+    """Raise ValueError unless welfare weights (n,) are at least 0 with a mean of 1 under the survey
+    weights.
+    """
     g, w = concrete(welfare_weights), None if weights is None else concrete(weights)
     if g is None or (weights is not None and w is None):
         return
     mean = float(np.average(g, weights=w)) if g.ndim else float(g)
     if not (np.all(g >= 0) and abs(mean - 1) < 1e-3):
         raise ValueError(
-            f"welfare_weights: mean {mean:g}, smallest {np.min(g):g}; at least 0 with a weighted mean of 1"
+            f"welfare_weights: mean {mean:g}, smallest {np.min(g):g}; at least 0 with a weighted "
+            "mean of 1"
         )
 
 
@@ -73,8 +79,10 @@ def social_welfare(
 
 
 def paper_welfare(utility: ArrayLike, income: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """The paper's sum of w*u/max(z, 1) at realised income (arXiv 2507.15815, eq. 3). For comparison, never to optimise:
-    it rewards driving z to zero."""
+    """The paper's sum of w*u/max(z, 1) at realised income (arXiv 2507.15815, eq.
+
+    3). For comparison, never to optimise: it rewards driving z to zero.
+    """
     terms = jnp.asarray(utility) / jnp.maximum(income, 1)
     return jnp.sum(terms if weights is None else terms * weights)
 
@@ -90,7 +98,8 @@ def atkinson_welfare(
     weights: ArrayLike | None = None,
     floor: float = DEFAULT_FLOOR,
 ) -> Array:
-    """Equally distributed equivalent of max(utility, floor) at inequality aversion epsilon >= 0 (Atkinson 1970).
+    """Equally distributed equivalent of max(utility, floor) at inequality aversion epsilon >= 0
+    (Atkinson 1970).
 
     utility: (n,) in $/year; floor: > 0, same unit, which keeps the power defined.
     """
@@ -105,10 +114,12 @@ def atkinson_welfare(
 
 @pytree
 class SocialWelfare:
-    """One social welfare function over people in several cohorts, ready to be applied to many utilities.
+    """One social welfare function over people in several cohorts, ready to be applied to many
+    utilities.
 
-    weights: by cohort, (n,) welfare weights g, of mean 1 over everybody; ones for the kinds that have none.
-    survey_weights: by cohort, (n,). Raises ValueError for another kind, a negative epsilon, a floor that is not positive.
+    weights: by cohort, (n,) welfare weights g, of mean 1 over everybody; ones for the kinds that
+    have none. survey_weights: by cohort, (n,). Raises ValueError for another kind, a negative
+    epsilon, a floor that is not positive.
     """
 
     weights: dict[str, Array]
@@ -156,9 +167,10 @@ def gain_over(
     """Gain of a welfare over that of a reference economy, a fraction.
 
     welfare_of: from utilities (n,) to a scalar; consumption, hours: (n,) in the reference economy.
-    At curvature 0 the difference over the reference's size (where that is positive, the ratio minus 1). Otherwise the
-    consumption equivalent: by what fraction everybody's consumption in the reference economy would have to rise, hours
-    unchanged, to make its welfare equal to this (Lucas 1987); by bisection between -99.9 % and +99,900 %, NaN beyond.
+    At curvature 0 the difference over the reference's size (where that is positive, the ratio minus
+    1). Otherwise the consumption equivalent: by what fraction everybody's consumption in the
+    reference economy would have to rise, hours unchanged, to make its welfare equal to this (Lucas
+    1987); by bisection between -99.9 % and +99,900 %, NaN beyond.
     """
     eta = preferences.consumption_curvature
     if eta == 0:
@@ -183,20 +195,25 @@ def gain_over(
 
 
 def effective_sample_size(welfare_weights: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """(sum g)^2 / sum g^2 with survey weights multiplied in: how many people's utility welfare really hears (Kish 1965)."""
+    """(sum g)^2 / sum g^2 with survey weights multiplied in: how many people's utility welfare
+    really hears (Kish 1965).
+    """
     g = jnp.asarray(welfare_weights) if weights is None else jnp.asarray(welfare_weights) * weights
     return jnp.sum(g) ** 2 / jnp.sum(g**2)
 
 
 @jax.jit
 def gini(x: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """Gini coefficient of x (n,) >= 0 under survey weights: mean absolute difference over twice the mean; 0 if all x are 0."""
+    """Gini coefficient of x (n,) >= 0 under survey weights: mean absolute difference over twice the
+    mean; 0 if all x are 0.
+    """
     x = jnp.asarray(x)
     w = jnp.ones_like(x) if weights is None else jnp.asarray(weights)
     order = jnp.argsort(x)
     x, w = x[order], w[order]
     share = w / jnp.sum(w)
-    # sum_ij w_i w_j |x_i - x_j| = 2 sum_i w_i x_i (W_i + W_{i-1} - 1), W the cumulated weight shares
+    # sum_ij w_i w_j |x_i - x_j| = 2 sum_i w_i x_i (W_i + W_{i-1} - 1), W the cumulated weight
+    # shares
     cumulated = jnp.cumsum(share)
     mean = jnp.sum(share * x)
     difference = jnp.sum(share * x * (2 * cumulated - share - 1))

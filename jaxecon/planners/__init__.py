@@ -1,4 +1,7 @@
-"""Rules that set schedules. The language model's planner lives in llm/planner.py and implements the same protocol."""
+"""Rules that set schedules.
+
+The language model's planner lives in llm/planner.py and implements the same protocol.
+"""
 
 from jaxecon.planners.announced import SCHEDULES, Announced, Knowledge, announced
 from jaxecon.planners.base import (

@@ -1,4 +1,6 @@
-"""Planners that know the economy, work out one schedule before the first year and announce it every year."""
+"""Planners that know the economy, work out one schedule before the first year and announce it every
+year.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +27,9 @@ from jaxecon.planners.base import Planner, PlannerContext, YearObservation
 class Knowledge:
     """What these planners work from besides the economy.
 
-    thresholds: (k,) $/year. elasticity: of income to the net-of-tax rate, one or by bracket; by default the economy's own,
-    1/(d-1), with curvature the compensated 1/(d-1+eta) of who lives on net wages alone. bounds: of the rates of flat and
-    optimum; monotone: of the optimum's.
+    thresholds: (k,) $/year. elasticity: of income to the net-of-tax rate, one or by bracket; by
+    default the economy's own, 1/(d-1), with curvature the compensated 1/(d-1+eta) of who lives on
+    net wages alone. bounds: of the rates of flat and optimum; monotone: of the optimum's.
     """
 
     thresholds: jax.Array
@@ -45,14 +47,19 @@ def knowledge(config: Config) -> Knowledge:
 
 
 class Convergence(NamedTuple):
-    """How an iteration ended: within its tolerance or not, and the largest change of a rate that the last one asked for."""
+    """How an iteration ended: within its tolerance or not, and the largest change of a rate that
+    the last one asked for.
+    """
 
     converged: bool
     last_change: float
 
 
 class Announced(Planner):
-    """Announces one schedule from the first year to the last. convergence: of the iteration that found it, if one did."""
+    """Announces one schedule from the first year to the last.
+
+    convergence: of the iteration that found it, if one did.
+    """
 
     def __init__(
         self, name: str, schedule: TaxSchedule, convergence: Convergence | None = None
@@ -69,7 +76,10 @@ class Announced(Planner):
 
 
 def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
-    """The planner of that name. Raises ValueError where it has no schedule for this economy or these brackets."""
+    """The planner of that name.
+
+    Raises ValueError where it has no schedule for this economy or these brackets.
+    """
     found = SCHEDULES[kind](economy, knowledge)
     if isinstance(found, TaxSchedule):
         return Announced(kind, found)
@@ -81,7 +91,10 @@ def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
 
 
 def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
-    """What the configuration's planner works out. Raises UserError: none for this economy or these brackets."""
+    """What the configuration's planner works out.
+
+    Raises UserError: none for this economy or these brackets.
+    """
     try:
         return announced(config.planner_kind, economy, knowledge(config)).schedule
     except ValueError as error:

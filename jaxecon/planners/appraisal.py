@@ -1,4 +1,6 @@
-"""Schedules side by side in one economy, each at everybody's exact response: who works, who gains, what is lost."""
+"""Schedules side by side in one economy, each at everybody's exact response: who works, who gains,
+what is lost.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,15 +30,19 @@ _GAINED = 0.5  # $/year: who gains or loses less has stayed where they were
 
 @dataclass(frozen=True)
 class Appraisal:
-    """One schedule at everybody's exact response. k brackets; deciles (10,) are of skill, by survey weight.
+    """One schedule at everybody's exact response.
 
-    welfare: unit of utility; gain: over US federal, a fraction. hours: h/week, mean; income, tax, rebate: $/year, means.
-    deadweight_loss: $/year per person: what lump-sum taxes that leave everybody as well off would raise beyond this
-    tax's revenue net of the rebate (the excess burden, Auerbach 1985, by equivalent variation in the economy without taxes).
-    By decile: income, average_rate (tax over income), marginal_rate (mean), worth (money metric of utility, $/year: the lump
-    sum with which an untaxed economy would give the same utility), gain_share and loss_share (of the people, who are better or
-    worse off than under US federal by more than 0.5 $/year).
-    By bracket of income under this schedule: bracket_people (share), bracket_weight (mean marginal welfare weight).
+    k brackets; deciles (10,) are of skill, by survey weight.
+
+    welfare: unit of utility; gain: over US federal, a fraction. hours: h/week, mean; income, tax,
+    rebate: $/year, means. deadweight_loss: $/year per person: what lump-sum taxes that leave
+    everybody as well off would raise beyond this tax's revenue net of the rebate (the excess
+    burden, Auerbach 1985, by equivalent variation in the economy without taxes). By decile: income,
+    average_rate (tax over income), marginal_rate (mean), worth (money metric of utility, $/year:
+    the lump sum with which an untaxed economy would give the same utility), gain_share and
+    loss_share (of the people, who are better or worse off than under US federal by more than 0.5
+    $/year). By bracket of income under this schedule: bracket_people (share), bracket_weight (mean
+    marginal welfare weight).
     """
 
     welfare: np.ndarray
@@ -143,7 +149,8 @@ def _deciles(skill: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def money_metric(people: Cohort, outcome: Outcome) -> Array:
-    """The lump sum, (n,) $/year and usually negative, with which each would be as well off in an economy without taxes.
+    """The lump sum, (n,) $/year and usually negative, with which each would be as well off in an
+    economy without taxes.
 
     At curvature 0 it is utility less what untaxed work is worth; otherwise by bisection.
     """
@@ -163,7 +170,8 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
         up = utility_with(middle) < outcome.utility
         return jnp.where(up, middle, low), jnp.where(up, high, middle)
 
-    # all of one's possible income away is too little, today's consumption without any work is too much
+    # all of one's possible income away is too little, today's consumption without any work is too
+    # much
     ends = (-skill * preferences.max_hours, jnp.maximum(outcome.consumption, 0))
     low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, ends)
     return (low + high) / 2
@@ -172,8 +180,9 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
 def policy_row(
     economy: Economy, name: str, schedule: TaxSchedule, convergence: Convergence | None = None
 ) -> dict[str, Any]:
-    """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds, rates and, where an iteration found them
-    (else None), whether it `converged` and its `last_change`."""
+    """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds, rates and,
+    where an iteration found them (else None), whether it `converged` and its `last_change`.
+    """
     figures = {
         k: np.asarray(v, np.float64).tolist() for k, v in vars(appraise(economy, schedule)).items()
     }
@@ -194,9 +203,11 @@ def policy_rows(
     knowledge: Knowledge,
     given: Mapping[str, TaxSchedule] | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows of each planner's schedule and of those given, and why there is none of the planners left out.
+    """Rows of each planner's schedule and of those given, and why there is none of the planners
+    left out.
 
-    A planner may have no schedule for an economy (too few incomes for a density, spending that no tax pays for).
+    A planner may have no schedule for an economy (too few incomes for a density, spending that no
+    tax pays for).
     """
     rows, missing = [], {}
     for kind in planners:

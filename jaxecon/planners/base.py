@@ -29,13 +29,18 @@ def changes(max_change: int = MAX_CHANGE) -> tuple[int, ...]:
 
 
 def last_tenth(year: Any, years: Any) -> Any:
-    """Whether a year (0 the first) is in the last tenth of a run of so many, where exploration ends; rounded down."""
+    """Whether a year (0 the first) is in the last tenth of a run of so many, where exploration
+    ends; rounded down.
+    """
     return year >= years - years // 10
 
 
 @pytree
 class PlannerContext:
-    """What a planner knows before the first year, whose schedule is `initial`. years: how many the run has."""
+    """What a planner knows before the first year, whose schedule is `initial`.
+
+    years: how many the run has.
+    """
 
     initial: TaxSchedule
     years: int = static()
@@ -44,13 +49,15 @@ class PlannerContext:
 
 @pytree
 class YearObservation:
-    """What a planner sees of the year that just ended. k brackets.
+    """What a planner sees of the year that just ended.
 
-    year: of so many `years` of the run, counted from 0. schedule: in force that year. welfare: mean over the year's last
-    max(1, days//8) days. mean_hours: h/week.
-    mean_income, rebate: $/year. By bracket of the year's income, (k,): people (share), income ($/year, mean) and
-    utility (mean); zero where a bracket holds nobody. lived: of the cohorts that the planner asks about, means of their year,
-    (n,) each: hours, income, tax, rebate, utility.
+    k brackets.
+
+    year: of so many `years` of the run, counted from 0. schedule: in force that year. welfare: mean
+    over the year's last max(1, days//8) days. mean_hours: h/week. mean_income, rebate: $/year. By
+    bracket of the year's income, (k,): people (share), income ($/year, mean) and utility (mean);
+    zero where a bracket holds nobody. lived: of the cohorts that the planner asks about, means of
+    their year, (n,) each: hours, income, tax, rebate, utility.
     """
 
     year: int
@@ -93,11 +100,14 @@ class Planner(Protocol):
 def changed_schedule(
     schedule: TaxSchedule, points: Sequence[int], max_change: int = MAX_CHANGE
 ) -> TaxSchedule:
-    """The schedule with each rate moved by so many percentage points, (k,) of `changes(max_change)`, kept in 0..100 %."""
+    """The schedule with each rate moved by so many percentage points, (k,) of
+    `changes(max_change)`, kept in 0..100 %.
+    """
     allowed = changes(max_change)
     if len(points) != schedule.brackets or any(p not in allowed for p in points):
         raise ValueError(
-            f"changes: {list(points)}; {schedule.brackets} values, each one of {', '.join(map(str, allowed))}"
+            f"changes: {list(points)}; {schedule.brackets} values, each one of "
+            f"{', '.join(map(str, allowed))}"
         )
     rates = jnp.clip(schedule.rates + jnp.asarray(points, schedule.rates.dtype) / 100, 0, 1)
     return TaxSchedule(schedule.thresholds, jnp.round(rates, 6))

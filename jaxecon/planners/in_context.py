@@ -1,7 +1,8 @@
-"""The mechanical in-context planner: epsilon-greedy hill climbing on the memory that the language model's planner is shown.
+"""The mechanical in-context planner: epsilon-greedy hill climbing on the memory that the language
+model's planner is shown.
 
-It has the same observation, the same actions and the same switches, so that what an ingredient does can be measured
-without a language model.
+It has the same observation, the same actions and the same switches, so that what an ingredient does
+can be measured without a language model.
 """
 
 import jax
@@ -20,14 +21,16 @@ Switch = bool | Array
 
 @pytree
 class Ingredients:
-    """Of in-context learning, each with a switch: numbers, or arrays where many planners are one program.
+    """Of in-context learning, each with a switch: numbers, or arrays where many planners are one
+    program.
 
     window: years of history kept, at least; best: distinct schedules kept.
 
-    direction_hint: whether the last change is repeated while it raised welfare. exploration: whether random schedules are
-    tried, in a share `exploration_rate` of the years, until the last tenth of the run. exploitation: whether the planner
-    climbs from the best schedule so far, and in the last tenth stays there; otherwise it climbs from where it is.
-    max_change: percentage points that a rate may move in a year.
+    direction_hint: whether the last change is repeated while it raised welfare. exploration:
+    whether random schedules are tried, in a share `exploration_rate` of the years, until the last
+    tenth of the run. exploitation: whether the planner climbs from the best schedule so far, and in
+    the last tenth stays there; otherwise it climbs from where it is. max_change: percentage points
+    that a rate may move in a year.
     """
 
     window: int = static(default=8)
@@ -113,7 +116,8 @@ def _propose(
     known = memory.best_years[0] >= 0  # nothing is best where no welfare was above minus infinity
     base = jnp.where(given.exploitation & known, memory.best_rates[0], rates)
     at_base = jnp.all(jnp.abs(rates - base) < STEP / 200)
-    # the last change belongs to where it was made: away from there only a single step says where the hill goes up
+    # the last change belongs to where it was made: away from there only a single step says where
+    # the hill goes up
     target = base + jnp.where(at_base, climbing, single)
     target = jnp.where(final & given.exploitation, base, target)
     random = rates + jax.random.randint(anywhere, (k,), -steps, steps + 1) * (STEP / 100)

@@ -1,4 +1,8 @@
-"""What a planner remembers of its years: a recent window, the best distinct schedules, running statistics. Pure JAX."""
+"""What a planner remembers of its years: a recent window, the best distinct schedules, running
+statistics.
+
+Pure JAX.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +18,16 @@ _SAME = 5e-7  # rates closer than this are one schedule
 
 @pytree
 class PlannerMemory:
-    """Years lived under which rates, with what welfare. k brackets; fixed shapes, so it lives in jit, vmap and checkpoints.
+    """Years lived under which rates, with what welfare.
 
-    years, rates, welfare: (m,), (m, k), (m,), the recent ones, oldest first, `count` places filled. It grows from an
-    anchor: when all places are taken the older half is dropped at once, so that a prompt which shows it begins alike from
-    year to year.
-    best_years, best_rates, best_welfare: (b,), (b, k), (b,), the best distinct schedules of all years, best first, each
-    with the best welfare it had; -inf where there is none yet.
-    lived, mean, squares: number of all years of finite welfare, its mean and sum of squared deviations from it (Welford 1962).
+    k brackets; fixed shapes, so it lives in jit, vmap and checkpoints.
+
+    years, rates, welfare: (m,), (m, k), (m,), the recent ones, oldest first, `count` places filled.
+    It grows from an anchor: when all places are taken the older half is dropped at once, so that a
+    prompt which shows it begins alike from year to year. best_years, best_rates, best_welfare:
+    (b,), (b, k), (b,), the best distinct schedules of all years, best first, each with the best
+    welfare it had; -inf where there is none yet. lived, mean, squares: number of all years of
+    finite welfare, its mean and sum of squared deviations from it (Welford 1962).
     """
 
     years: Array
@@ -39,8 +45,11 @@ class PlannerMemory:
     def empty(
         cls, brackets: int, window: int, best: int, dtype: type = np.float32
     ) -> "PlannerMemory":
-        """window: years kept, at least (twice as many at most); two are kept in any case, for the last change's effect.
-        best: schedules kept; one in any case."""
+        """window: years kept, at least (twice as many at most); two are kept in any case, for the
+        last change's effect.
+
+        best: schedules kept; one in any case.
+        """
         recent, kept = max(2 * window, 2), max(best, 1)
         zero = jnp.zeros((), jnp.int32)
         nothing = jnp.zeros((), dtype)

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
 
 def configured_planner(config: Config) -> "Planner | None":
-    """The planner that does not work out its schedule; None for one that asks a model or the people."""
+    """The planner that does not work out its schedule; None for one that asks a model or the
+    people.
+    """
     from jaxecon.planners.fixed import Fixed
     from jaxecon.planners.in_context import InContext, ingredients
 

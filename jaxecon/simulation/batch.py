@@ -1,4 +1,6 @@
-"""Many mechanical runs as one compiled program: years, days, planner and all, mapped over economies."""
+"""Many mechanical runs as one compiled program: years, days, planner and all, mapped over
+economies.
+"""
 
 import dataclasses
 import math
@@ -40,11 +42,14 @@ Leaf = Any  # a NumPy array, or what a trace makes of it
 
 @pytree
 class Case:
-    """One run, as small arrays, and what is part of the compiled program. Many of the same form can be stacked.
+    """One run, as small arrays, and what is part of the compiled program.
 
-    thresholds, rates: (k,) of the first schedule. later: rates (k,) that are announced from the second year on, None where
-    the planner learns or keeps the first. ingredients: of one that learns. judged: after which days of a year everybody
-    is asked. elections: how a leader is elected, or (retention) whether the planner stays; None where nobody votes.
+    Many of the same form can be stacked.
+
+    thresholds, rates: (k,) of the first schedule. later: rates (k,) that are announced from the
+    second year on, None where the planner learns or keeps the first. ingredients: of one that
+    learns. judged: after which days of a year everybody is asked. elections: how a leader is
+    elected, or (retention) whether the planner stays; None where nobody votes.
     """
 
     economy: Blueprint
@@ -61,10 +66,13 @@ class Case:
 
 @pytree
 class Outcomes:
-    """What came of a run, or of many, which then are the first axis. figures, rates: of each year, (years,), (years, k).
+    """What came of a run, or of many, which then are the first axis.
 
-    leaders: of each year, workers by their place among everyone, (years,); None where none is elected.
-    poorest: smallest reference consumption, $/year. right_hours: whether all rules returned hours in [0, max_hours].
+    figures, rates: of each year, (years,), (years, k).
+
+    leaders: of each year, workers by their place among everyone, (years,); None where none is
+    elected. poorest: smallest reference consumption, $/year. right_hours: whether all rules
+    returned hours in [0, max_hours].
     """
 
     figures: YearStatistics
@@ -77,7 +85,8 @@ class Outcomes:
 def case(config: Config) -> Case:
     """Of a configuration without language models.
 
-    Raises UserError: rules or microdata that do not work, a planner that has no schedule for this economy.
+    Raises UserError: rules or microdata that do not work, a planner that has no schedule for this
+    economy.
     """
     drawn = draft(config)
     if config.planner_kind not in SCHEDULES:
@@ -91,7 +100,11 @@ def case(config: Config) -> Case:
 
 
 def draft(config: Config) -> Case:
-    """The case with the first schedule for one that takes work to find: of the same form, and quick. Raises UserError."""
+    """The case with the first schedule for one that takes work to find: of the same form, and
+    quick.
+
+    Raises UserError.
+    """
     if config.devices != 1:
         raise UserError(
             f"devices: {config.devices}; a sweep spreads whole runs over devices: leave it at 1"
@@ -123,7 +136,10 @@ def only_drawn(config: Config) -> bool:
 
 
 def stacked(cases: Sequence[Case], counts: Sequence[int], seeds: Sequence[tuple[int, int]]) -> Case:
-    """Cases of one form along a first axis, each so many times. seeds: of people and of draws, of each run."""
+    """Cases of one form along a first axis, each so many times.
+
+    seeds: of people and of draws, of each run.
+    """
     stack = jax.tree.map(lambda *leaves: np.stack(leaves), *cases)
     if max(counts) > 1:
         stack = jax.tree.map(lambda x: np.repeat(x, counts, axis=0), stack)
@@ -140,7 +156,9 @@ def form(of: Case) -> Hashable:
 
 
 def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
-    """What one case takes while it lives: its economy, state, tables and sums, a year's days, elections, and what comes of it."""
+    """What one case takes while it lives: its economy, state, tables and sums, a year's days,
+    elections, and what comes of it.
+    """
 
     def held(given: Case, nodes: tuple[Array, Array] | None) -> Any:
         economy, _ = assemble(given.economy, nodes)
@@ -166,8 +184,8 @@ def simulate_batch(
 ) -> Outcomes:
     """Cases stacked along a first axis, each lived from its first year to its last.
 
-    nodes: `build.skill_nodes` of them all. mesh: devices along one axis, "runs", whose size divides the number of cases;
-    each lives its part without hearing of the others.
+    nodes: `build.skill_nodes` of them all. mesh: devices along one axis, "runs", whose size divides
+    the number of cases; each lives its part without hearing of the others.
     """
     every = jax.vmap(_live_one, in_axes=(0, None))
     if mesh is not None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from llm.engines.base import Engine
 
 
-# --- branch --------------------------------------------------------------------------------------------------------
+# --- branch ---------------------------------------------------------------------------------------
 
 _PEOPLE = (
     "seed",
@@ -54,14 +54,17 @@ def branch(
     listener: "Listener | None" = None,
     engine: "Engine | None" = None,
 ) -> list[Run]:
-    """New runs from the state in which a run began a year, under other policies, planners or models.
+    """New runs from the state in which a run began a year, under other policies, planners or
+    models.
 
-    overrides: `key=value` on top of the run's configuration; the people stay. A changed `schedule` begins that year; another
-    planner takes over then. seeds: how many futures, which differ in `draw_seed` and lie in out/future-0..; the first has the
-    run's own. What does not depend on what was changed draws the same random numbers, and gets the same answers from the
-    run's transcript, as in the run.
+    overrides: `key=value` on top of the run's configuration; the people stay. A changed `schedule`
+    begins that year; another planner takes over then. seeds: how many futures, which differ in
+    `draw_seed` and lie in out/future-0..; the first has the run's own. What does not depend on what
+    was changed draws the same random numbers, and gets the same answers from the run's transcript,
+    as in the run.
 
-    Raises UserError: a run that is being written, a year that it has not got to, other people, folders that exist.
+    Raises UserError: a run that is being written, a year that it has not got to, other people,
+    folders that exist.
     """
     refuse_several("branch")
     run, position = continuable(path), Position(year, 0)
@@ -92,11 +95,13 @@ def branch(
             wrong += [change for change in changed if change.startswith("dynamics.")]
         if wrong:
             raise UserError(
-                f"{wrong[0]}; a branch keeps its run's people ({', '.join(_PEOPLE)}) and what changes of itself (dynamics)"
+                f"{wrong[0]}; a branch keeps its run's people ({', '.join(_PEOPLE)}) and what "
+                "changes of itself (dynamics)"
             )
         if config.years <= year:
             raise UserError(
-                f"years: {config.years}; a branch from year {year} needs more, such as --set years={year + 4}"
+                f"years: {config.years}; a branch from year {year} needs more, such as --set "
+                f"years={year + 4}"
             )
         configs.append((config, changed))
         folders.append(Path(out) / f"future-{future}" if seeds > 1 else Path(out))
@@ -178,7 +183,8 @@ class _Again(Silent):
         same = all(row[name] == recorded[name] for name in row if name.startswith("rate_"))
         if not same or abs(row["swf"] - recorded["swf"]) > 1e-3 * abs(recorded["swf"]):
             raise UserError(
-                f"{self._run.path}: year {row['year']}, lived again, is not what was recorded (other code, or a run that was "
+                f"{self._run.path}: year {row['year']}, lived again, is not what was recorded "
+                "(other code, or a run that was "
                 "changed on its way); branch from a year that has a checkpoint"
             )
 
@@ -186,7 +192,10 @@ class _Again(Silent):
 def _adapted(
     state: "RunState", simulation: "Simulation", changed: Sequence[str], run: Run
 ) -> "RunState":
-    """The state of a run under a branch's configuration. Raises UserError: what its planner asks about was not recorded."""
+    """The state of a run under a branch's configuration.
+
+    Raises UserError: what its planner asks about was not recorded.
+    """
     if any(change.startswith("schedule.") for change in changed):
         state = replace(state, schedule=simulation.schedule, observation=None)
     if any(
@@ -210,7 +219,8 @@ def _lived(run: Run, cohort: str, year: int, size: int) -> dict[str, np.ndarray]
         agents = agents.filter((pc.field("year") == year) & (pc.field("cohort") == cohort))
     if agents.num_rows != size:
         raise UserError(
-            f"{run.path}: year {year} of {cohort} is not in its agents.parquet, and voters must see it (record.agents)"
+            f"{run.path}: year {year} of {cohort} is not in its agents.parquet, and voters must "
+            "see it (record.agents)"
         )
     rebate = run.years.filter(pc.field("year") == year)["rebate"][0].as_py()
     columns = {

@@ -59,7 +59,8 @@ def continuable(path: str | Path) -> Run:
 def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
     if changed and not force:
         raise UserError(
-            f"{path}: not what the run began with: {'; '.join(changed)}; --force goes on and records it"
+            f"{path}: not what the run began with: {'; '.join(changed)}; --force goes on and "
+            "records it"
         )
 
 

@@ -23,7 +23,10 @@ from jaxecon.storage.provenance import environment
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `jaxecon compare` found. rows: one per population and planner; summary: one per planner."""
+    """What `jaxecon compare` found.
+
+    rows: one per population and planner; summary: one per planner.
+    """
 
     rows: list[dict[str, Any]]
     summary: list[dict[str, Any]]
@@ -42,7 +45,8 @@ def check_planners(names: Sequence[str]) -> None:
             raise UserError(f"--planners: {name!r}; any of {', '.join(SCHEDULES)}")
     if not names or len(set(names)) < len(names):
         raise UserError(
-            f"--planners: {','.join(names)!r}; one or more different names of {', '.join(SCHEDULES)}"
+            f"--planners: {','.join(names)!r}; one or more different names of "
+            f"{', '.join(SCHEDULES)}"
         )
 
 
@@ -54,8 +58,9 @@ def compare(
 ) -> Comparison:
     """Planners on the same populations, each schedule at everybody's exact response.
 
-    With more than one population each is a random draw of its own seed, config.seed + 0, 1, ..; one alone is sampled as
-    the configuration says. The population is the unit of all statistics. Raises UserError for other planners.
+    With more than one population each is a random draw of its own seed, config.seed + 0, 1, ..; one
+    alone is sampled as the configuration says. The population is the unit of all statistics. Raises
+    UserError for other planners.
     """
     check_planners(planners)
     rows: list[dict[str, Any]] = []
@@ -82,7 +87,8 @@ def compare(
     served = [name for name in planners if any(row["policy"] == name for row in rows)]
     if not served:
         raise UserError(
-            f"--planners: {','.join(planners)!r}; none has a schedule here: {next(iter(missing.values()))}"
+            f"--planners: {','.join(planners)!r}; none has a schedule here: "
+            f"{next(iter(missing.values()))}"
         )
     yardstick = "optimum" if "optimum" in served else served[0]
     return Comparison(
@@ -93,9 +99,12 @@ def compare(
 def summarise(
     rows: Sequence[Mapping[str, Any]], planners: Sequence[str], yardstick: str
 ) -> list[dict[str, Any]]:
-    """Means over populations, with the standard error and 95 % interval (Student's t) of the gain, and of its paired
-    difference to the yardstick's; NaN with one population. Lists (deciles, brackets) are averaged entry by entry.
-    not_converged: in how many populations the iteration did not come to its schedule; last_change: their and the others' mean."""
+    """Means over populations, with the standard error and 95 % interval (Student's t) of the gain,
+    and of its paired difference to the yardstick's; NaN with one population.
+
+    Lists (deciles, brackets) are averaged entry by entry. not_converged: in how many populations
+    the iteration did not come to its schedule; last_change: their and the others' mean.
+    """
     by_planner = {
         name: {row["population"]: row for row in rows if row["policy"] == name} for name in planners
     }
@@ -125,7 +134,9 @@ def summarise(
 
 
 def _mean_known(x: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not NaN (a bracket may be empty in some populations); NaN where nothing is known."""
+    """Mean over the first axis of what is not NaN (a bracket may be empty in some populations); NaN
+    where nothing is known.
+    """
     known = ~np.isnan(x)
     count = known.sum(axis=0)
     return np.where(count > 0, np.where(known, x, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
@@ -151,8 +162,11 @@ _OF_ITERATIONS = {
 
 
 def write_comparison(out: Path, comparison: Comparison) -> None:
-    """compare.json: the summary. policies.parquet, deciles.parquet, brackets.parquet: a row per population, planner and, in the
-    latter two, decile or bracket; columns as in `comparison.Appraisal`."""
+    """compare.json: the summary.
+
+    policies.parquet, deciles.parquet, brackets.parquet: a row per population, planner and, in the
+    latter two, decile or bracket; columns as in `comparison.Appraisal`.
+    """
     keys = ("population", "seed", "policy")
     whole, deciles, brackets = [], [], []
     for row in comparison.rows:

@@ -55,7 +55,9 @@ def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 def make_bridge(
     config: Config, out: Path, served: Mapping[str, Any], inherited: Path | None, stack: ExitStack
 ) -> tuple[Any, "Callable[[], int] | None"]:
-    """The bridge that everybody shares, and what makes its transcript durable; None without a model."""
+    """The bridge that everybody shares, and what makes its transcript durable; None without a
+    model.
+    """
     if not served:
         return None, None
     from llm.bridge import Bridge

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class DiagnosingListener:
-    """A listener that tells another one what it hears, and when a failure signature is first seen. Implements Listener."""
+    """A listener that tells another one what it hears, and when a failure signature is first seen.
+
+    Implements Listener.
+    """
 
     def __init__(self, listener: "Listener", watch: Watch, note: Callable[..., None]) -> None:
         self.watch, self._listener, self._note = watch, listener, note

@@ -75,11 +75,10 @@ _skill_of_year = compiled(skill_of_year)
 class Simulation:
     """One run in memory, and on disk as far as `recorder` and `checkpoints` go.
 
-    economy: what build_economy made of the configuration.
-    schedule: of the first year. planner: called at the start of each other.
-    workers: who answers for LLM cohorts, needed if there are any.
-    describe: what checkpoints hold besides the state, as JSON; asked at every position, since what happens after it (a batch that
-    is interrupted, say) happens again where the run goes on.
+    economy: what build_economy made of the configuration. schedule: of the first year. planner:
+    called at the start of each other. workers: who answers for LLM cohorts, needed if there are
+    any. describe: what checkpoints hold besides the state, as JSON; asked at every position, since
+    what happens after it (a batch that is interrupted, say) happens again where the run goes on.
     """
 
     def __init__(
@@ -135,7 +134,10 @@ class Simulation:
         return self._first_schedule if self._state is None else self._state.schedule
 
     def begin_at(self, position: Position, state: RunState) -> None:
-        """Go on from a state that another run was in. Raises UserError where it is not one of this configuration."""
+        """Go on from a state that another run was in.
+
+        Raises UserError where it is not one of this configuration.
+        """
         with computing(self.config):
             check_form(
                 "the state to go on from",
@@ -172,7 +174,9 @@ class Simulation:
             self._checkpoints.latest = checkpoint.position
 
     def stop(self, signal: int) -> None:
-        """Raise Interrupted between two days, or at once where the run waits for others' decisions; with the state saved."""
+        """Raise Interrupted between two days, or at once where the run waits for others' decisions;
+        with the state saved.
+        """
         self._stop = signal
         if (
             self._interruptible and not processes.has_several_processes()
@@ -221,7 +225,10 @@ class Simulation:
             return self.planner.init(self._context(schedule), self._planner_key)
 
     def _form(self, position: Position, observed: bool) -> RunState:
-        """What the state at a position is made of. observed: whether the planner has the year before still to see."""
+        """What the state at a position is made of.
+
+        observed: whether the planner has the year before still to see.
+        """
         form = self._parts(position, observed)
         return form if self._layout is None else self._layout.described(form)
 
@@ -305,7 +312,9 @@ class Simulation:
             yield every - (year * self.config.year.days + done) % every
 
     def _begun(self, state: RunState) -> tuple[RunState, YearPlan]:
-        """The state on the year's first day, or as it is later in the year; and what its days share."""
+        """The state on the year's first day, or as it is later in the year; and what its days
+        share.
+        """
         days = self.config.year.days
         if self.position.day:
             _, plan, _ = _start_year(
@@ -374,7 +383,10 @@ class Simulation:
             raise Interrupted(int(said[:, 1].max()))
 
     def save(self, *, wait: bool = True) -> None:
-        """Write a checkpoint, where there is a place for it. Raises UserError where it cannot be written."""
+        """Write a checkpoint, where there is a place for it.
+
+        Raises UserError where it cannot be written.
+        """
         if self._checkpoints is None:
             return
         if self._checkpoints.latest == self.position:
@@ -410,7 +422,8 @@ class Simulation:
                 agent = int(jnp.argmax(wrong))
                 raise UserError(
                     f"cohort {name}, agent {agent}, year {year}: mean hours {float(hours[agent])}; "
-                    f"its rule must return hours in [0, {float(self.economy.cohorts[name].preferences.max_hours):g}]"
+                    "its rule must return hours in [0, "
+                    f"{float(self.economy.cohorts[name].preferences.max_hours):g}]"
                 )
         row = self._row(
             year, state, figures, agents, self.meter.usage.since(self._usage_before), seconds

@@ -31,9 +31,11 @@ FOLLOWERS_RULE = "rational"
 
 
 def people(source: str | Path | None, overrides: Sequence[str], agents: int | None) -> Config:
-    """The configuration whose people schedules are judged by: a file's, or `agents` who respond exactly.
+    """The configuration whose people schedules are judged by: a file's, or `agents` who respond
+    exactly.
 
-    Raises UserError where both a file (or its head counts in the overrides) and `agents` say how many there are.
+    Raises UserError where both a file (or its head counts in the overrides) and `agents` say how
+    many there are.
     """
     counted = [
         o
@@ -57,7 +59,10 @@ def people(source: str | Path | None, overrides: Sequence[str], agents: int | No
 
 @dataclass(frozen=True)
 class OptimumStudy:
-    """What `jaxecon optimum` found. rows: as `comparison.policy_row`, the optimum last; missing: planners without a schedule."""
+    """What `jaxecon optimum` found.
+
+    rows: as `comparison.policy_row`, the optimum last; missing: planners without a schedule.
+    """
 
     rows: list[dict[str, Any]]
     missing: dict[str, str]
@@ -72,8 +77,10 @@ _BESIDE_OPTIMUM = ("us_federal", "saez")
 def study_optimum(
     config: Config, method: Method, *, free_thresholds: bool = False, grid_step: float = 0.1
 ) -> OptimumStudy:
-    """The leader's optimum in a configuration's economy, beside US federal and Saez' formula. Whatever the configuration's
-    seed, the search draws as the planner `optimum` does (`solve`'s seed 0), so that both find the same schedule.
+    """The leader's optimum in a configuration's economy, beside US federal and Saez' formula.
+
+    Whatever the configuration's seed, the search draws as the planner `optimum` does (`solve`'s
+    seed 0), so that both find the same schedule.
 
     Raises UserError where the options or the economy have no optimum.
     """
@@ -147,7 +154,7 @@ def _as_setting(error: ValueError) -> str:
     return f"budget.{text}" if text.startswith("public_spending") else text
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def prepare_folder(out: Path, config: Config) -> None:

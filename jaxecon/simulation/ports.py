@@ -23,9 +23,11 @@ class ExternalWorkers(Protocol):
     def begin_year(
         self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]
     ) -> None:
-        """Who they are this year, (n,) by cohort name, where skills change: skill, $/year per weekly hour; entered (bool): who
-        is new in a retired worker's place and remembers nothing. Also called, with nobody new, where a run goes on within a
-        year. Twice the same is as once."""
+        """Who they are this year, (n,) by cohort name, where skills change: skill, $/year per
+        weekly hour; entered (bool): who is new in a retired worker's place and remembers nothing.
+
+        Also called, with nobody new, where a run goes on within a year. Twice the same is as once.
+        """
         ...
 
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
@@ -39,12 +41,16 @@ class ExternalWorkers(Protocol):
         schedule: TaxSchedule,
         means: Mapping[str, Mapping[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
-        """Who is satisfied, (n,) bool by cohort name, looking back on means of the year so far: hours, income, tax, rebate."""
+        """Who is satisfied, (n,) bool by cohort name, looking back on means of the year so far:
+        hours, income, tax, rebate.
+        """
         ...
 
     @property
     def state(self) -> dict[str, Any]:
-        """What they remember, a pytree of NumPy arrays and Python numbers, which `observe` may change in place."""
+        """What they remember, a pytree of NumPy arrays and Python numbers, which `observe` may
+        change in place.
+        """
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:

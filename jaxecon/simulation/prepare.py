@@ -27,8 +27,8 @@ def default_folder() -> Path:
 def prepare(config: Config, out: Path) -> Prepared:
     """A new run with everything checked, and worked out, that can be before an engine is started.
 
-    Raises UserError: an unusable folder, somebody else's `llm`, a missing model, a rule or microdata that do not work, a
-    planner that has no schedule for this economy.
+    Raises UserError: an unusable folder, somebody else's `llm`, a missing model, a rule or
+    microdata that do not work, a planner that has no schedule for this economy.
     """
     from jaxecon.core.processes import together
 
@@ -39,7 +39,10 @@ def prepare(config: Config, out: Path) -> Prepared:
 
 
 def assemble_run(config: Config, out: Path) -> Prepared:
-    """The economy, the first schedule and the planner of a configuration. Raises UserError as `prepare` does."""
+    """The economy, the first schedule and the planner of a configuration.
+
+    Raises UserError as `prepare` does.
+    """
     import jax
 
     from jaxecon.economy.build import build_economy
@@ -50,7 +53,8 @@ def assemble_run(config: Config, out: Path) -> Prepared:
 
     with computing(config):
         layout = layout_for(config)
-        # memory that is not enough is heard of here: looking at an array that could not be made can wait for ever
+        # memory that is not enough is heard of here: looking at an array that could not be made can
+        # wait for ever
         schedule, economy = jax.block_until_ready(
             (first_schedule(config), build_economy(config, layout))
         )

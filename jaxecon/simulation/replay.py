@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from llm.messages import Draw
 
 
-# --- replay --------------------------------------------------------------------------------------------------------
+# --- replay ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Replay:
-    """A run and what came of living it again. differences: empty where the digests are equal. notes: what to know of it."""
+    """A run and what came of living it again.
+
+    differences: empty where the digests are equal. notes: what to know of it.
+    """
 
     recorded: Digest
     replayed: Digest
@@ -48,12 +51,13 @@ class Replay:
 def replay(
     path: str | Path, *, out: str | Path | None = None, listener: "Listener | None" = None
 ) -> Replay:
-    """Live a run again as far as its newest sound checkpoint, with its transcript for a model, and compare the two.
+    """Live a run again as far as its newest sound checkpoint, with its transcript for a model, and
+    compare the two.
 
     out: a new folder in which to keep the repetition.
 
-    Raises UserError: nothing to compare with, or a run that is being written; EngineError: the transcript lacks an answer that
-    the run must have had.
+    Raises UserError: nothing to compare with, or a run that is being written; EngineError: the
+    transcript lacks an answer that the run must have had.
     """
     refuse_several("replay")
     run = continuable(path)
@@ -130,7 +134,9 @@ def _different_decisions(one: Path, other: Path, until: Position) -> list[Differ
 
 
 def _decided_at(draw: "Draw") -> Position:
-    """The run's position when it was decided: people are asked whether they are satisfied with a day when it is done."""
+    """The run's position when it was decided: people are asked whether they are satisfied with a
+    day when it is done.
+    """
     return Position(draw.year, draw.day + (draw.kind == "satisfaction"))
 
 

@@ -37,13 +37,17 @@ if TYPE_CHECKING:
     from llm.engines.base import Engine
 
 
-# --- resume --------------------------------------------------------------------------------------------------------
+# --- resume ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """How a run goes on. position: from where. damaged: checkpoints that were passed over, one line each. changed: what
-    differs from what the run began with and was forced. inexact: what differs so that equal bits cannot be promised."""
+    """How a run goes on.
+
+    position: from where. damaged: checkpoints that were passed over, one line each. changed: what
+    differs from what the run began with and was forced. inexact: what differs so that equal bits
+    cannot be promised.
+    """
 
     position: Position
     damaged: tuple[str, ...]
@@ -62,11 +66,11 @@ def resume(
 ) -> Run:
     """Go on with a run from its newest sound checkpoint, as if it had never stopped.
 
-    overrides: `key=value`; what changes the results needs force. tell: is called with the Resumption before the run goes on.
-    Does nothing to a complete run.
+    overrides: `key=value`; what changes the results needs force. tell: is called with the
+    Resumption before the run goes on. Does nothing to a complete run.
 
-    Raises UserError: another process writes the run, or configuration, code or model are others than at its beginning and
-    `force` is not given; nothing has changed then.
+    Raises UserError: another process writes the run, or configuration, code or model are others
+    than at its beginning and `force` is not given; nothing has changed then.
     """
     run = continuable(path)
     with ExitStack() as stack:
@@ -81,7 +85,8 @@ def resume(
             changed += lost_requests(run.path / TRANSCRIPT, checkpoint)
         elif first_position(run).year:
             raise UserError(
-                f"{run.path}: a branch whose first checkpoint is lost; branch again ({'; '.join(damaged)})"
+                f"{run.path}: a branch whose first checkpoint is lost; branch again "
+                f"({'; '.join(damaged)})"
             )
         refuse_changes(run.path, changed, force)
         if recorder.manifest["status"] == "complete" and not changed:

@@ -46,12 +46,13 @@ def run(
 ) -> Run:
     """Run an economy and return what it left on disk.
 
-    config: a YAML file's path, a dict, a Config, or None for the defaults. overrides: `key=value` on top of it.
-    out: a new folder; by default runs/ and the time. engine: a running one to use, which stays open (starting one takes
-    half a minute); by default the configuration's is started and closed.
+    config: a YAML file's path, a dict, a Config, or None for the defaults. overrides: `key=value`
+    on top of it. out: a new folder; by default runs/ and the time. engine: a running one to use,
+    which stays open (starting one takes half a minute); by default the configuration's is started
+    and closed.
 
-    Raises UserError, one line, before anything is written, where the configuration, the folder or the model is not
-    usable; EngineError when the language model's engine cannot start or dies.
+    Raises UserError, one line, before anything is written, where the configuration, the folder or
+    the model is not usable; EngineError when the language model's engine cannot start or dies.
     """
     resolved = config_read.load(config, overrides)
     folder = Path(out) if out else default_folder()
@@ -89,8 +90,8 @@ def simulate(
 ) -> None:
     """Live a run whose folder is there, to its end or `until`, and leave its summary.
 
-    begin: brings the simulation and the bridge (None without a model) to where they go on from; otherwise they begin.
-    inherited: another run's transcript, whose answers count as this run's.
+    begin: brings the simulation and the bridge (None without a model) to where they go on from;
+    otherwise they begin. inherited: another run's transcript, whose answers count as this run's.
     """
     import jax.numpy as jnp
 
@@ -121,7 +122,8 @@ def simulate(
         bridge, durable = make_bridge(config, out, served, inherited, stack)
         if bridge is not None:  # however it ends, what was spent is on record
             stack.callback(lambda: note(llm=llm_summary(bridge, served), models=models(served)))
-            # Each of a day's thousands of objects would make Python look through everything that JAX and the engine keep.
+            # Each of a day's thousands of objects would make Python look through everything that
+            # JAX and the engine keep.
             gc.collect()
             gc.freeze()
             stack.callback(gc.unfreeze)

@@ -26,9 +26,9 @@ def joined_record(record: tuple[Day, ...]) -> Day:
 class RunState:
     """Everything that a run carries from one day to the next; what a checkpoint holds.
 
-    schedule: in force. planner: its state. observation: of the year before, until the planner has seen it; None in the
-    first year and within a year. sums, record: of the year's days so far; None and () between years. workers: what LLM
-    workers remember.
+    schedule: in force. planner: its state. observation: of the year before, until the planner has
+    seen it; None in the first year and within a year. sums, record: of the year's days so far; None
+    and () between years. workers: what LLM workers remember.
     """
 
     economy: EconomyState
@@ -42,7 +42,10 @@ class RunState:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that nothing stands in the way of but its engine. planner: None where `make_deciders` makes it."""
+    """A run that nothing stands in the way of but its engine.
+
+    planner: None where `make_deciders` makes it.
+    """
 
     config: Config
     folder: Path

@@ -34,14 +34,16 @@ from jaxecon.storage.checkpoint_files import (
     sha256_of_file,
 )
 
-# --- writing -------------------------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 class Checkpoints:
-    """A run's checkpoints, written beside it by one thread: a save waits for the one before, so that memory holds one copy.
+    """A run's checkpoints, written beside it by one thread: a save waits for the one before, so
+    that memory holds one copy.
 
-    policy: when, and which are kept. protected: one that is always kept. durable: called before a checkpoint is written, to
-    make the transcript durable, of which it returns the number of requests.
+    policy: when, and which are kept. protected: one that is always kept. durable: called before a
+    checkpoint is written, to make the transcript durable, of which it returns the number of
+    requests.
     """
 
     def __init__(
@@ -81,9 +83,13 @@ class Checkpoints:
         )
 
     def save(self, position: Position, state: Any, meta: Mapping[str, Any]) -> None:
-        """Copy the state and write the copy while the run goes on. Raises UserError where the save before has failed.
+        """Copy the state and write the copy while the run goes on.
 
-        Several processes (which share the folder) write at once, each its part, and wait for each other."""
+        Raises UserError where the save before has failed.
+
+        Several processes (which share the folder) write at once, each its part, and wait for each
+        other.
+        """
         self.wait()
         self._last, self.latest = time.monotonic(), position
         if (
@@ -139,12 +145,15 @@ class Checkpoints:
         # tensorstore reports a full disk as a ValueError, with everything it knows in it
         reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
         raise UserError(
-            f"{self.folder}: no checkpoint can be written ({reason}); what was written before is kept"
+            f"{self.folder}: no checkpoint can be written ({reason}); what was written before is "
+            "kept"
         ) from error
 
 
 def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, Any]) -> Path:
-    """One checkpoint; it appears whole, or not at all. leaves: arrays and Python numbers by dotted name.
+    """One checkpoint; it appears whole, or not at all.
+
+    leaves: arrays and Python numbers by dotted name.
 
     Raises OSError and what orbax raises; then nothing has changed.
     """
@@ -213,7 +222,7 @@ def remove_unfinished(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def _copied(leaf: Any) -> Any:

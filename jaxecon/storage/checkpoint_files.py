@@ -31,14 +31,18 @@ Tree = TypeVar("Tree")
 Leaves = dict[str, Any]
 
 
-# From a format to the next: what the leaves and checkpoint.json would have been. Formats before the last are read through these.
+# From a format to the next: what the leaves and checkpoint.json would have been. Formats before the
+# last are read through these.
 MIGRATIONS: dict[int, Callable[[Leaves, dict[str, Any]], tuple[Leaves, dict[str, Any]]]] = {}
 
 
 @total_ordering
 @dataclass(frozen=True)
 class Position:
-    """The next day to live; both count from 0. day is the number of days of that year that are done."""
+    """The next day to live; both count from 0.
+
+    day is the number of days of that year that are done.
+    """
 
     year: int
     day: int
@@ -76,7 +80,7 @@ class Checkpoint:
     meta: dict[str, Any]
 
 
-# --- reading -------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def positions(folder: Path) -> Iterator[Position]:
@@ -91,7 +95,9 @@ def positions(folder: Path) -> Iterator[Position]:
 
 
 def newest(folder: Path, until: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
-    """The last sound checkpoint (not after `until`), and what is wrong with each damaged one after it."""
+    """The last sound checkpoint (not after `until`), and what is wrong with each damaged one after
+    it.
+    """
     damaged: list[str] = []
     for position in reversed(list(positions(folder))):
         if until is not None and position > until:
@@ -131,7 +137,8 @@ def verified(path: Path) -> Checkpoint:
         raise Damaged(f"{path}: cannot be understood ({error!r})") from None
     if meta["format"] > FORMAT:
         raise UserError(
-            f"{path}: format {meta['format']}; this jaxecon reads up to {FORMAT}; install a newer jaxecon"
+            f"{path}: format {meta['format']}; this jaxecon reads up to {FORMAT}; install a newer "
+            "jaxecon"
         )
     return Checkpoint(path, position, meta)
 
@@ -139,8 +146,8 @@ def verified(path: Path) -> Checkpoint:
 def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
     """The state in the form of `like`, and checkpoint.json, both in today's format.
 
-    like: with arrays or jax.ShapeDtypeStruct for what are JAX arrays, their shardings included; NumPy arrays and Python
-    numbers for what are those.
+    like: with arrays or jax.ShapeDtypeStruct for what are JAX arrays, their shardings included;
+    NumPy arrays and Python numbers for what are those.
 
     Raises UserError: a state of another form.
     """
@@ -206,14 +213,16 @@ def _numeric(leaf: Any) -> Any:
 def _check_form(path: object, wanted: Leaves, stored: Mapping[str, Any]) -> None:
     for name in sorted(wanted.keys() ^ stored.keys()):
         raise UserError(
-            f"{path}: {name} is {'missing' if name in wanted else 'not known'}: the state of another configuration"
+            f"{path}: {name} is {'missing' if name in wanted else 'not known'}: the state of "
+            "another configuration"
         )
     for name, leaf in wanted.items():
         shape, dtype = np.shape(leaf), _numeric(leaf).dtype
         held = stored[name]
         if tuple(held.shape) != tuple(shape) or held.dtype != dtype:
             raise UserError(
-                f"{path}: {name} is {held.dtype} {list(held.shape)}, this configuration needs {dtype} {list(shape)}"
+                f"{path}: {name} is {held.dtype} {list(held.shape)}, this configuration needs "
+                f"{dtype} {list(shape)}"
             )
 
 
@@ -224,7 +233,9 @@ def _placed(array: np.ndarray, leaf: Any) -> Any:
 
 
 def _read(path: Path, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Leaves) -> Leaves:
-    """By orbax, onto the devices that `wanted` says; what it does not name, into the memory of this machine."""
+    """By orbax, onto the devices that `wanted` says; what it does not name, into the memory of this
+    machine.
+    """
     ocp = orbax_checkpoint()
     arguments = {}
     for name, held in stored.items():

@@ -1,7 +1,9 @@
-"""Signs of failure in the years of a run: oscillating rates, welfare collapse, homogeneous labour, many fallbacks.
+"""Signs of failure in the years of a run: oscillating rates, welfare collapse, homogeneous labour,
+many fallbacks.
 
-A detector is fed with the rows of years.parquet in their order and says of each year whether it sees its sign, from that row and
-those before alone: so a resumed run shows what an uninterrupted one does. Definitions and thresholds: docs/failure-signatures.md.
+A detector is fed with the rows of years.parquet in their order and says of each year whether it
+sees its sign, from that row and those before alone: so a resumed run shows what an uninterrupted
+one does. Definitions and thresholds: docs/failure-signatures.md.
 """
 
 import math
@@ -23,8 +25,11 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Signature:
-    """A sign of failure that a run shows. name: of its section in `signatures`. years: each span's first and last, from 0.
-    seen: what was seen in the first of them, in a line."""
+    """A sign of failure that a run shows.
+
+    name: of its section in `signatures`. years: each span's first and last, from 0. seen: what was
+    seen in the first of them, in a line.
+    """
 
     name: str
     years: tuple[tuple[int, int], ...]
@@ -46,7 +51,9 @@ class Detector(Protocol):
 
 
 class OscillatingRates:
-    """Of the last years, in so many did a rate turn back: its change, and the one before, were large and of opposite signs."""
+    """Of the last years, in so many did a rate turn back: its change, and the one before, were
+    large and of opposite signs.
+    """
 
     def __init__(self, config: Config) -> None:
         given = config.signatures.oscillating_rates
@@ -78,13 +85,16 @@ class OscillatingRates:
             return None
         held = [100 * r[worst] for r in self._rates]
         return (
-            f"rate {worst + 1} of {len(rates)} turned back in {turns[worst]} of {self._years} years, "
+            f"rate {worst + 1} of {len(rates)} turned back in {turns[worst]} of {self._years} "
+            "years, "
             f"between {min(held):.3g} % and {max(held):.3g} %"
         )
 
 
 class WelfareCollapse:
-    """For so many years, welfare a share below the best of the years before, or below US federal's where that is higher."""
+    """For so many years, welfare a share below the best of the years before, or below US federal's
+    where that is higher.
+    """
 
     def __init__(self, config: Config) -> None:
         given = config.signatures.welfare_collapse
@@ -109,7 +119,9 @@ class WelfareCollapse:
 
 
 class HomogeneousLabor:
-    """For so many years, a learning cohort's hours much less apart than its people's exact responses are."""
+    """For so many years, a learning cohort's hours much less apart than its people's exact
+    responses are.
+    """
 
     def __init__(self, config: Config) -> None:
         self._given = config.signatures.homogeneous_labor
@@ -124,7 +136,8 @@ class HomogeneousLabor:
             self._alike[name] = years + 1 if alike else 0
             if self._alike[name] >= self._given.years:
                 found.append(
-                    f"{name}'s hours are {lived:.1f} h/week apart, {exact:.1f} if its people responded exactly"
+                    f"{name}'s hours are {lived:.1f} h/week apart, {exact:.1f} if its people "
+                    "responded exactly"
                 )
         return "; ".join(found) or None
 
@@ -170,7 +183,10 @@ class Watch:
         self._found: dict[str, Signature] = {}
 
     def recall(self, row: Row) -> None:
-        """A year from before a branch began. What it shows is its own run's; what follows is judged by it."""
+        """A year from before a branch began.
+
+        What it shows is its own run's; what follows is judged by it.
+        """
         for detector in self._detectors.values():
             detector.see(row)
 
@@ -194,8 +210,10 @@ class Watch:
 
 
 def learning_cohorts(config: Config) -> list[str]:
-    """Cohorts that find out by themselves which hours are best for them, large enough to be looked at: adaptive ones, those of
-    language models that are not told to be altruists or adversaries, and those with a user's own rule."""
+    """Cohorts that find out by themselves which hours are best for them, large enough to be looked
+    at: adaptive ones, those of language models that are not told to be altruists or adversaries,
+    and those with a user's own rule.
+    """
     return [c.name for c in config.cohorts if c.size >= LEAST_AGENTS and _learns(c)]
 
 

@@ -20,7 +20,11 @@ DECIDED = (
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two runs part. column: of a table, or a leaf of the state. absolute, relative: the largest, nan where uncountable."""
+    """Where two runs part.
+
+    column: of a table, or a leaf of the state. absolute, relative: the largest, nan where
+    uncountable.
+    """
 
     where: str
     column: str
@@ -32,7 +36,9 @@ class Difference:
 def differences(
     one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Checkpoint | None]
 ) -> list[Difference]:
-    """Of two runs of the same length: what was decided exactly, numbers by their largest difference."""
+    """Of two runs of the same length: what was decided exactly, numbers by their largest
+    difference.
+    """
     found = []
     decisions = {
         YEARS: DECIDED,

@@ -1,4 +1,7 @@
-"""The digest of a run: SHA-256 over its tables and its last state. Two runs with the same digest are the same run."""
+"""The digest of a run: SHA-256 over its tables and its last state.
+
+Two runs with the same digest are the same run.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -34,8 +37,11 @@ WATCHED = (
 
 @dataclass(frozen=True)
 class Digest:
-    """years, agents: of the tables, up to the position. state: of the checkpoint at the position; None where there is none.
-    elections: of the tables of elections and ballots together; None where there was none by then."""
+    """years, agents: of the tables, up to the position.
+
+    state: of the checkpoint at the position; None where there is none. elections: of the tables of
+    elections and ballots together; None where there was none by then.
+    """
 
     position: Position | None
     years: str

@@ -18,7 +18,9 @@ from jaxecon.core.machine import cpu_features_hash, cpu_model, package_version
 
 
 def environment(config: Config | None = None) -> dict[str, Any]:
-    """Versions and hardware, for the manifest: what bit-identical presupposes. config: of the run, for what it uses of them.
+    """Versions and hardware, for the manifest: what bit-identical presupposes.
+
+    config: of the run, for what it uses of them.
 
     Raises UserError where the configuration asks for more devices than there are.
     """
@@ -66,7 +68,8 @@ def environment(config: Config | None = None) -> dict[str, Any]:
 
 
 def outside_files(config: Config) -> dict[str, str]:
-    """SHA-256 of what the configuration reads besides itself, by setting: microdata, and the modules of a user's own rules.
+    """SHA-256 of what the configuration reads besides itself, by setting: microdata, and the
+    modules of a user's own rules.
 
     Raises UserError where it cannot be read.
     """
@@ -86,7 +89,10 @@ def outside_files(config: Config) -> dict[str, str]:
 
 
 def source_of_rule(rule: str) -> Path | None:
-    """The file of a user's own rule, `package.module:Class`; None where it was typed in. Raises ValueError: no such rule."""
+    """The file of a user's own rule, `package.module:Class`; None where it was typed in.
+
+    Raises ValueError: no such rule.
+    """
     from jaxecon.workers import rule_named  # which needs JAX; most runs have no such rule
 
     try:
@@ -127,7 +133,9 @@ def _code_hash() -> str:
 
 
 def _git_revision() -> str | None:
-    """Of the source tree jaxecon runs from, with `-dirty` where it differs; None for an installed package."""
+    """Of the source tree jaxecon runs from, with `-dirty` where it differs; None for an installed
+    package.
+    """
     root = ROOT
     if not (root / ".git").exists():
         return None

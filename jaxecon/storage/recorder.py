@@ -39,7 +39,10 @@ _MOST_ROWS = 1_000_000  # of a row group made of several parts
 
 
 class Recorder:
-    """Writes one run, alone: `create` a new one, or `open` one to go on with. Close it at the end."""
+    """Writes one run, alone: `create` a new one, or `open` one to go on with.
+
+    Close it at the end.
+    """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         """Not for callers. Raises UserError where another process writes the run."""
@@ -51,7 +54,10 @@ class Recorder:
 
     @classmethod
     def create(cls, path: Path, config: Config, manifest: Mapping[str, Any]) -> "Recorder":
-        """A new run directory with its configuration and manifest. Raises UserError, one line, with nothing overwritten."""
+        """A new run directory with its configuration and manifest.
+
+        Raises UserError, one line, with nothing overwritten.
+        """
         refuse_existing(path)
         try:
             for table in (YEARS, AGENTS):
@@ -64,7 +70,10 @@ class Recorder:
 
     @classmethod
     def open(cls, path: Path) -> "Recorder":
-        """An existing run. Raises UserError: none there, being written by another process, not to be written."""
+        """An existing run.
+
+        Raises UserError: none there, being written by another process, not to be written.
+        """
         try:
             recorder = cls(path, dict(Run(path).manifest))
         except OSError as error:
@@ -152,12 +161,16 @@ class Recorder:
                 [pq.read_schema(part.path) for part in single], promote_options="permissive"
             )
             self._write_table(together, (pq.read_table(part.path) for part in single), columns)
-            for part in single:  # a crash before this leaves parts that the larger one covers: `parts` passes them over
+            # a crash before this leaves parts that the larger one covers: `parts` passes them over
+            for part in single:
                 part.path.unlink()
             single.clear()
 
     def _write_table(self, path: Path, tables: Iterable[pa.Table], columns: pa.Schema) -> None:
-        """In row groups of whole tables, written as they come. columns: of all of them; what one lacks is null there."""
+        """In row groups of whole tables, written as they come.
+
+        columns: of all of them; what one lacks is null there.
+        """
         with (
             self._explained(path),
             atomically(path) as file,

@@ -71,7 +71,9 @@ class Run:
 
     @property
     def past(self) -> pa.Table:
-        """Of a branch, the years before it began, as the run that it branched from lived them; otherwise empty."""
+        """Of a branch, the years before it began, as the run that it branched from lived them;
+        otherwise empty.
+        """
         path = self.path / PAST
         return pq.read_table(path) if path.exists() else pa.table({})
 
@@ -92,11 +94,14 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The closing table: `policies`, baselines beside the final schedule, and `llm`, what the model cost."""
+        """The closing table: `policies`, baselines beside the final schedule, and `llm`, what the
+        model cost.
+        """
         found = self.manifest.get("summary")
         if found is None:
             raise UserError(
-                f"{self.path}: status {self.manifest.get('status')!r}; the summary is written when a run is complete"
+                f"{self.path}: status {self.manifest.get('status')!r}; the summary is written "
+                "when a run is complete"
             )
         return dict(found)
 

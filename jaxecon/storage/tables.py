@@ -19,7 +19,10 @@ def years_schema(row: Mapping[str, Any]) -> pa.Schema:
 def agents_table(
     year: int, cohorts: Mapping[str, Mapping[str, np.ndarray]], rows: Mapping[str, np.ndarray]
 ) -> pa.Table:
-    """Rows of agents.parquet. cohorts: by name, columns (n,); rows: by name, the indices to keep."""
+    """Rows of agents.parquet.
+
+    cohorts: by name, columns (n,); rows: by name, the indices to keep.
+    """
     names = list(cohorts)
     indices = [np.repeat(np.int32(i), len(rows[name])) for i, name in enumerate(names)]
     columns: dict[str, Any] = {
@@ -35,7 +38,10 @@ def agents_table(
 
 
 def elections_table(election: "Election", sizes: Mapping[str, int]) -> pa.Table:
-    """Rows of elections.parquet, one per candidate; cohort "" and agent -1 in a vote on a planner. sizes: by cohort."""
+    """Rows of elections.parquet, one per candidate; cohort "" and agent -1 in a vote on a planner.
+
+    sizes: by cohort.
+    """
     from jaxecon.planners.elections.voting import worker_at
 
     rows = []
@@ -77,8 +83,11 @@ def elections_table(election: "Election", sizes: Mapping[str, int]) -> pa.Table:
 def ballots_table(
     election: "Election", sizes: Mapping[str, int], kept: Mapping[str, np.ndarray]
 ) -> pa.Table:
-    """Rows of ballots.parquet: a voter's choices, the best rank 1 (all 1 where it approves); candidate -1 and rank 0 of
-    who voted for nobody. kept: agents by cohort."""
+    """Rows of ballots.parquet: a voter's choices, the best rank 1 (all 1 where it approves);
+    candidate -1 and rank 0 of who voted for nobody.
+
+    kept: agents by cohort.
+    """
     ballots, start = np.asarray(election.ballots), 0
     columns: dict[str, list[np.ndarray]] = {"cohort": [], "agent": [], "candidate": [], "rank": []}
     for number, (name, size) in enumerate(sizes.items()):

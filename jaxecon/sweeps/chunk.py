@@ -39,8 +39,8 @@ RUNS = "runs"
 class Chunk:
     """Points that are lived together.
 
-    kind: batch, one program of `lanes` runs; run, one with a language model; refused, configurations that are none, with
-    their errors. form: chunks of the same are the same program.
+    kind: batch, one program of `lanes` runs; run, one with a language model; refused,
+    configurations that are none, with their errors. form: chunks of the same are the same program.
     """
 
     number: int
@@ -56,14 +56,19 @@ class TooLarge(Exception):
 
 
 class Engines(ExitStack):
-    """The language models that were started for a point, kept as long as the next ones ask the same."""
+    """The language models that were started for a point, kept as long as the next ones ask the
+    same.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._key, self._served = "", dict[str, Any]()
 
     def for_run(self, config: Config) -> Mapping[str, Any]:
-        """What answers a configuration's cohorts. Raises UserError and EngineError as starting them does."""
+        """What answers a configuration's cohorts.
+
+        Raises UserError and EngineError as starting them does.
+        """
         asked = [(c.name, c.llm) for c in config.cohorts if c.rule == "llm"]
         models = {
             str(n): {name: getattr(s, name) for name in Serving.model_fields}
@@ -79,7 +84,11 @@ class Engines(ExitStack):
 
 
 class Stop(Exception):
-    """What ends a sweep because it is no single point's: the disk, a model or a key that is missing. error: what was raised."""
+    """What ends a sweep because it is no single point's: the disk, a model or a key that is
+    missing.
+
+    error: what was raised.
+    """
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -90,7 +99,8 @@ class Stop(Exception):
 class Task:
     """All that living a chunk takes; can be sent to other machines.
 
-    folder: of the sweep, absolute. brackets: the most of any point. force: go on with runs of another jaxecon.
+    folder: of the sweep, absolute. brackets: the most of any point. force: go on with runs of
+    another jaxecon.
     """
 
     points: Points
@@ -177,7 +187,8 @@ def _run_batch(task: Task, points: Sequence[Point], lanes: int, failed: dict[int
         counts[-1] += spare
         cases = batch.stacked([group.case for group in groups], counts, seeds + seeds[-1:] * spare)
         mesh = Mesh(np.array(devices), ("runs",)) if len(devices) > 1 else None
-        # memory that is not enough is heard of here: looking at an array that could not be made can wait for ever
+        # memory that is not enough is heard of here: looking at an array that could not be made can
+        # wait for ever
         outcomes = jax.device_get(
             jax.block_until_ready(batch.simulate_batch(cases, skill_nodes(config), mesh))
         )
@@ -196,7 +207,10 @@ def _run_batch(task: Task, points: Sequence[Point], lanes: int, failed: dict[int
 
 @dataclass(frozen=True)
 class _Alike:
-    """Points one after another that share a case but for their seeds. indices: of the points; seeds: of people and of draws."""
+    """Points one after another that share a case but for their seeds.
+
+    indices: of the points; seeds: of people and of draws.
+    """
 
     config: Config
     case: batch.Case
@@ -205,7 +219,10 @@ class _Alike:
 
 
 def _alike(task: Task, points: Sequence[Point], failed: dict[int, str]) -> list[_Alike]:
-    """All points that can be lived, in their order. failed: gets what is wrong with the others, by index."""
+    """All points that can be lived, in their order.
+
+    failed: gets what is wrong with the others, by index.
+    """
     groups: list[_Alike] = []
     last: Config | None = None
     for point in points:
@@ -226,7 +243,10 @@ def _alike(task: Task, points: Sequence[Point], failed: dict[int, str]) -> list[
 
 
 def _problems(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
-    """What is wrong with some of many runs, by their place among them. economies: theirs, stacked."""
+    """What is wrong with some of many runs, by their place among them.
+
+    economies: theirs, stacked.
+    """
     finite = np.isfinite(outcomes.figures.swf).all(axis=1)
     fed = (outcomes.poorest > 0) | (economies.curvature == 0)
     found = {}
@@ -281,7 +301,10 @@ def elected_leaders(case: batch.Case, outcomes: batch.Outcomes) -> list[str]:
 
 
 def _run_alone(task: Task, point: Point, engines: Engines) -> pa.Table:
-    """Rows of the years of a run of its own. Raises Stop; what else it raises, a spent budget included, is this point's."""
+    """Rows of the years of a run of its own.
+
+    Raises Stop; what else it raises, a spent budget included, is this point's.
+    """
     config, folder = task.points.config(point), task.folder / RUNS / f"{point.index:08d}"
     begun, living = (folder / MANIFEST).exists(), False
 
@@ -317,8 +340,12 @@ def _run_alone(task: Task, point: Point, engines: Engines) -> pa.Table:
 
 
 def _is_no_points_fault(error: Exception, living: bool) -> bool:
-    """Of what a run of its own raised. living: since it had its models and its folder, as which only a disk (what could not be
-    written has its cause) is refused that is not the run's own; before, a missing model or key, another process, other code."""
+    """Of what a run of its own raised.
+
+    living: since it had its models and its folder, as which only a disk (what could not be written
+    has its cause) is refused that is not the run's own; before, a missing model or key, another
+    process, other code.
+    """
     if isinstance(error, UserError):
         return not living or error.__cause__ is not None
     return isinstance(error, OSError | EngineError)

@@ -1,4 +1,6 @@
-"""Which configurations a sweep runs: grids, lists, random and Latin-hypercube designs over any settings."""
+"""Which configurations a sweep runs: grids, lists, random and Latin-hypercube designs over any
+settings.
+"""
 
 import copy
 import json
@@ -62,7 +64,10 @@ class Sample(Section):
 
 
 class Design(Section):
-    """A sweep's file. Every point has the settings of `run` and, on top, one of each of the others: they are crossed."""
+    """A sweep's file.
+
+    Every point has the settings of `run` and, on top, one of each of the others: they are crossed.
+    """
 
     run: dict[str, Any] = Field(
         default_factory=dict, description="What all points share, as in a run's configuration."
@@ -83,7 +88,9 @@ class Design(Section):
 
 
 def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Design:
-    """A design from a YAML file or a mapping. overrides: `key=value` on top of what all points share (`run`).
+    """A design from a YAML file or a mapping.
+
+    overrides: `key=value` on top of what all points share (`run`).
 
     Raises UserError: one line with the place, the value and what is accepted.
     """

@@ -27,7 +27,10 @@ SWEEP, PLAN, POINTS, YEARS = "sweep.yaml", "plan.json", "points.parquet", "years
 
 
 def has_begun(out: Path) -> bool:
-    """Whether there is a sweep to go on with. Raises UserError where something else is in the way."""
+    """Whether there is a sweep to go on with.
+
+    Raises UserError where something else is in the way.
+    """
     try:
         if (out / SWEEP).exists():
             return True
@@ -96,7 +99,9 @@ def opened_folder(
 
 
 def _outside_files(points: Points) -> dict[str, str]:
-    """SHA-256 of the microdata that points read, by path, and of the modules of users' own rules, by rule."""
+    """SHA-256 of the microdata that points read, by path, and of the modules of users' own rules,
+    by rule.
+    """
     files = {
         path: Path(path) for path in values_given(points, "population.file") if Path(path).is_file()
     }

@@ -32,13 +32,15 @@ MANY_PROGRAMS = 16  # more are minutes of compilation, which a user should know 
 _TRIED_VALUES = 16  # of a setting, to see whether others compile apart
 
 
-# --- the plan ------------------------------------------------------------------------------------------------------
+# --- the plan -------------------------------------------------------------------------------------
 
 
 def plan(
     points: Points, lanes: int | None = None, tell: Callable[[int], None] | None = None
 ) -> tuple[list[Chunk], int]:
-    """Chunks of all points, each of one compiled program; and the most brackets of any. tell: how many are looked at.
+    """Chunks of all points, each of one compiled program; and the most brackets of any.
+
+    tell: how many are looked at.
 
     lanes: runs in a chunk; by default as memory and processor have it.
     """
@@ -83,8 +85,11 @@ def plan(
 
 
 def compiled_apart(points: Points, base: int) -> list[str]:
-    """Which of the settings that vary are part of the compiled program, so that other values compile anew. base: a point that
-    can be lived."""
+    """Which of the settings that vary are part of the compiled program, so that other values
+    compile anew.
+
+    base: a point that can be lived.
+    """
 
     def form_of(settings: Mapping[str, Any]) -> Any:
         try:

@@ -27,7 +27,10 @@ class Point:
 
 
 class Points(Sequence[Point]):
-    """The points of a design, each made when it is asked for. Raises UserError: a name twice, or one that does not exist."""
+    """The points of a design, each made when it is asked for.
+
+    Raises UserError: a name twice, or one that does not exist.
+    """
 
     def __init__(self, design: Design) -> None:
         self.design = design
@@ -79,7 +82,8 @@ class Points(Sequence[Point]):
         return shared.model_copy(update=seeds) if seeds else shared
 
     def shared(self, point: Point) -> tuple[Config, dict[str, int]]:
-        """All but the seeds that vary, the same object for neighbours that differ in nothing else; and those seeds, by name.
+        """All but the seeds that vary, the same object for neighbours that differ in nothing else;
+        and those seeds, by name.
 
         Raises UserError: values that a setting does not accept.
         """
@@ -157,7 +161,8 @@ def _axes(design: Design) -> Iterator[_Axis]:
         first = design.run.get("seed", 0)
         if type(first) is not int or not 0 <= first < 2**32:
             raise UserError(
-                f"run.seed: {first!r}; a whole number in [0, 4294967295], from which the seeds count"
+                f"run.seed: {first!r}; a whole number in [0, 4294967295], from which the seeds "
+                "count"
             )
         yield _Axis(("seed",), _Singles(range(first, first + design.seeds)))
 

@@ -1,4 +1,6 @@
-"""Chunks of a sweep on a Ray cluster: as many machines as it has, each chunk again where one is lost."""
+"""Chunks of a sweep on a Ray cluster: as many machines as it has, each chunk again where one is
+lost.
+"""
 
 import math
 import os
@@ -18,10 +20,13 @@ PATIENCE = 30.0  # seconds, with a cluster that is starting
 
 
 class RayExecutor:
-    """Implements sweep.Executor. A chunk takes a GPU where the cluster has some, else all processors of a machine.
+    """Implements sweep.Executor.
 
-    address: of a cluster; by default RAY_ADDRESS, the one that this machine belongs to, or a new one on this machine alone.
-    cpus: of a chunk; by default as many as the smallest machine has. The sweep's folder is written by this process alone.
+    A chunk takes a GPU where the cluster has some, else all processors of a machine.
+
+    address: of a cluster; by default RAY_ADDRESS, the one that this machine belongs to, or a new
+    one on this machine alone. cpus: of a chunk; by default as many as the smallest machine has. The
+    sweep's folder is written by this process alone.
 
     Raises UserError: Ray is not installed.
     """
@@ -45,7 +50,9 @@ class RayExecutor:
     def run(
         self, task: Task, waiting: deque[Chunk]
     ) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
-        """A chunk whose process dies every time counts as too large, and as failed where it is but one run."""
+        """A chunk whose process dies every time counts as too large, and as failed where it is but
+        one run.
+        """
         ray = self._ray
         self.connect()
         try:
@@ -86,7 +93,9 @@ class RayExecutor:
         }
 
     def _room(self, wanted: dict[str, float]) -> int:
-        """Chunks under way at once: what the cluster can live, and as many again to wait for their turn there."""
+        """Chunks under way at once: what the cluster can live, and as many again to wait for their
+        turn there.
+        """
         have = self._ray.cluster_resources()
         fit = min(
             have.get({"num_gpus": "GPU", "num_cpus": "CPU"}[name], 0) / amount
@@ -111,7 +120,10 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _wait_for(address: str) -> None:
-    """Until something listens at host:port; Ray itself would wait for many minutes. Raises OSError, OverflowError."""
+    """Until something listens at host:port; Ray itself would wait for many minutes.
+
+    Raises OSError, OverflowError.
+    """
     found = re.fullmatch(r"([^/]+):(\d+)", address)
     deadline = time.monotonic() + PATIENCE
     while found is not None:

@@ -19,7 +19,7 @@ from jaxecon.sweeps.rows import OF_WEALTH, STATISTICS
 SUMMARISED = ("gain_equilibrium", "gain_realised", "mean_hours")
 
 
-# --- reading -------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 class Sweep:
@@ -63,11 +63,12 @@ class Sweep:
     def summary(
         self, figures: Sequence[str] = SUMMARISED, level: float = 0.95
     ) -> list[dict[str, Any]]:
-        """Last years averaged over seeds: for each combination of the other settings its values, `points` and `failed`, `n`
-        seeds, and for each figure its `mean` and the half-width `ci` of its confidence interval (Student's t; None for one).
+        """Last years averaged over seeds: for each combination of the other settings its values,
+        `points` and `failed`, `n` seeds, and for each figure its `mean` and the half-width `ci` of
+        its confidence interval (Student's t; None for one).
 
-        Points of one `seed` are the same people: they are averaged first. Without a varied `seed` the draws count.
-        Raises UserError: a figure that there is not.
+        Points of one `seed` are the same people: they are averaged first. Without a varied `seed`
+        the draws count. Raises UserError: a figure that there is not.
         """
         from scipy.stats import t
 
@@ -77,7 +78,8 @@ class Sweep:
         for name in figures:
             if name not in table.column_names:
                 raise UserError(
-                    f"--figures: {name!r}; no point has {'wealth' if name in OF_WEALTH else 'so many brackets'}"
+                    f"--figures: {name!r}; no point has "
+                    f"{'wealth' if name in OF_WEALTH else 'so many brackets'}"
                 )
         kept = [name for name in settings if name not in SEEDS]
         unit = next((name for name in SEEDS if name in settings), None)

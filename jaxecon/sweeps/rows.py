@@ -26,8 +26,9 @@ class ChunkRows:
 
 
 def column_type(values: Sequence[Any]) -> pa.DataType:
-    """Of a setting's column; what is neither number nor truth value is text, lists as JSON, and so are whole numbers that are
-    too large for a column of numbers (their points fail, and have rows)."""
+    """Of a setting's column; what is neither number nor truth value is text, lists as JSON, and so
+    are whole numbers that are too large for a column of numbers (their points fail, and have rows).
+    """
     if isinstance(values, range):
         return pa.int64()
     kinds = {type(value) for value in values if value is not None}

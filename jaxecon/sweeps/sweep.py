@@ -42,7 +42,7 @@ MOST_POINTS = 1_000_000  # without being told that more are meant
 _MOST_PLANNED = 10**15
 
 
-# --- the folder ----------------------------------------------------------------------------------------------------
+# --- the folder -----------------------------------------------------------------------------------
 
 
 def sweep(
@@ -56,13 +56,16 @@ def sweep(
     force: bool = False,
     listener: "Listener | None" = None,
 ) -> "Sweep":
-    """Live all points, or those that an interrupted sweep in `out` has not. Points that fail are rows with their error.
+    """Live all points, or those that an interrupted sweep in `out` has not.
 
-    design: a YAML file's path, a mapping like it, or a Design. overrides: `key=value` on top of what all points share.
-    lanes: runs in a compiled program; by default what memory and processor take. force: go on with another jaxecon's sweep.
+    Points that fail are rows with their error.
 
-    Raises UserError: a design that is none, more points than most_points, a folder of another sweep, a disk that cannot be
-    written.
+    design: a YAML file's path, a mapping like it, or a Design. overrides: `key=value` on top of
+    what all points share. lanes: runs in a compiled program; by default what memory and processor
+    take. force: go on with another jaxecon's sweep.
+
+    Raises UserError: a design that is none, more points than most_points, a folder of another
+    sweep, a disk that cannot be written.
     """
     design = design if isinstance(design, Design) else read(design, overrides)
     out = Path(out) if out else default_folder()
@@ -126,7 +129,9 @@ def sweep(
 
 
 def _new_plan(points: Points, lanes: int | None, told: "Listener") -> tuple[list[Chunk], int]:
-    """Raises UserError where no point at all can be lived: then something is wrong with what they share."""
+    """Raises UserError where no point at all can be lived: then something is wrong with what they
+    share.
+    """
     total = len(points)
     chunks, brackets = plan(points, lanes, lambda done: told.planning(done, total))
     programs = {chunk.form: chunk.points[0] for chunk in chunks if chunk.kind == "batch"}
@@ -136,7 +141,8 @@ def _new_plan(points: Points, lanes: int | None, told: "Listener") -> tuple[list
             or "what varies together"
         )
         told.note(
-            f"{len(programs):,} programs to compile, ten seconds and more each: each value of {names} makes another"
+            f"{len(programs):,} programs to compile, ten seconds and more each: each value of "
+            f"{names} makes another"
         )
     if all(chunk.kind == "refused" for chunk in chunks):
         raise UserError(

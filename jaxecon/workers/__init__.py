@@ -66,7 +66,8 @@ def rule_named(name: str) -> WorkerRule:
     ]
     if not isinstance(found, type) or missing:
         raise ValueError(
-            f"rule: {name!r}; needs a class with parameters, init, start_year, act and learn (missing: {', '.join(missing)})"
+            f"rule: {name!r}; needs a class with parameters, init, start_year, act and learn "
+            f"(missing: {', '.join(missing)})"
         )
     rule: WorkerRule = found()
     return rule

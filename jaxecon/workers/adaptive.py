@@ -23,12 +23,15 @@ class AdaptiveParameters:
 
 
 class Adaptive:
-    """Recency-weighted values of the eleven choices (Sutton and Barto 2018, eq. 2.5), exploring one step up or down.
+    """Recency-weighted values of the eleven choices (Sutton and Barto 2018, eq.
 
-    Values start at the exact payoffs under the first schedule and carry over years. Each day a worker takes the best
-    choice, or with a probability that falls geometrically over the year its neighbour 10 h above or below (uniform
-    exploration over all hours would swamp welfare). A payoff is what the choice earned less the rebate, which no choice
-    of one's own moves: else every fall of the rebate would make all untried choices look better.
+    2.5), exploring one step up or down.
+
+    Values start at the exact payoffs under the first schedule and carry over years. Each day a
+    worker takes the best choice, or with a probability that falls geometrically over the year its
+    neighbour 10 h above or below (uniform exploration over all hours would swamp welfare). A payoff
+    is what the choice earned less the rebate, which no choice of one's own moves: else every fall
+    of the rebate would make all untried choices look better.
 
     recency: (0, 1], default 0.5. explore_first, explore_last: probabilities, defaults 0.4 and 0.02.
     """
@@ -57,7 +60,9 @@ class Adaptive:
         return state, cohort
 
     def enter(self, state: Array) -> Array:
-        """(11, n): the days pass over all agents once a choice, and one instruction takes sixteen agents."""
+        """(11, n): the days pass over all agents once a choice, and one instruction takes sixteen
+        agents.
+        """
         return state.T
 
     def leave(self, state: Array) -> Array:
@@ -75,7 +80,8 @@ class Adaptive:
         chance = params.explore_first * ratio ** observation.progress.astype(state.dtype)
         explore = uniform(draws.first, state.dtype) < chance
         step = jnp.where(draws.second & 1, 1, -1)
-        # from an end, the only neighbour; choices above max_hours have value -inf and are never entered
+        # from an end, the only neighbour; choices above max_hours have value -inf and are never
+        # entered
         top = sum(
             (HOURS[k] <= jnp.asarray(plan.preferences.max_hours)).astype(jnp.int32)
             for k in range(1, len(HOURS))
@@ -88,8 +94,8 @@ class Adaptive:
             moved < 0, jnp.minimum(1, top), jnp.where(moved > top, jnp.maximum(top - 1, 0), moved)
         )
         step = HOURS[1] - HOURS[0]
-        # the choice between two arrays comes last: XLA repeats what is cheaper for each thing that depends on hours, with
-        # all that led to it
+        # the choice between two arrays comes last: XLA repeats what is cheaper for each thing that
+        # depends on hours, with all that led to it
         return jnp.where(
             explore, moved.astype(state.dtype) * step, best.astype(state.dtype) * step
         ), state

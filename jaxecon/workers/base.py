@@ -29,12 +29,17 @@ class Observation:
 
 @pytree
 class Cohort:
-    """People of one kind. Arrays (n,); `preferences` scalar or (n,) fields.
+    """People of one kind.
+
+    Arrays (n,); `preferences` scalar or (n,) fields.
 
     weight: survey weights, how many people each agent stands for (mean 1 over the whole economy).
-    reference_consumption: x_ref, $/year, at the exact response to the US federal schedule with curvature 0.
-    welfare_weight: g, what welfare gains from a dollar more of consumption for each, at that response; mean 1 under the
-        survey weights over the whole economy. The fixed weights at curvature 0, where the welfare function has them.
+    reference_consumption: x_ref, $/year, at the exact response to the US federal schedule with
+    curvature 0.
+    welfare_weight: g, what welfare gains from a dollar more of consumption for each, at that
+    response; mean 1 under the
+        survey weights over the whole economy. The fixed weights at curvature 0, where the welfare
+        function has them.
     """
 
     skill: Array
@@ -50,9 +55,12 @@ class Cohort:
 
 
 class WorkerRule(Protocol):
-    """One cohort's behaviour. Stateless object; all methods are pure and traced by JAX.
+    """One cohort's behaviour.
 
-    `parameters` turns the user's names and numbers into a pytree and raises ValueError (one line) for a wrong one.
+    Stateless object; all methods are pure and traced by JAX.
+
+    `parameters` turns the user's names and numbers into a pytree and raises ValueError (one line)
+    for a wrong one.
     """
 
     def parameters(self, **given: float) -> Parameters: ...
@@ -60,15 +68,19 @@ class WorkerRule(Protocol):
     def init(
         self, params: Parameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
     ) -> State:
-        """The state before the first day, given the first schedule and the rebate of its equilibrium."""
+        """The state before the first day, given the first schedule and the rebate of its
+        equilibrium.
+        """
         ...
 
     def start_year(
         self, params: Parameters, cohort: Cohort, state: State, schedule: TaxSchedule
     ) -> tuple[State, Plan]:
-        """The state on the year's first day, and tables that the days of a year under this schedule reuse.
+        """The state on the year's first day, and tables that the days of a year under this schedule
+        reuse.
 
-        The tables follow from params, cohort and schedule alone: a run that is resumed within a year makes them again.
+        The tables follow from params, cohort and schedule alone: a run that is resumed within a
+        year makes them again.
         """
         ...
 
@@ -87,7 +99,9 @@ class WorkerRule(Protocol):
 
 @runtime_checkable
 class Turning(Protocol):
-    """A rule whose `act` and `learn` take its state in another layout than it is kept in. Rules need not have this.
+    """A rule whose `act` and `learn` take its state in another layout than it is kept in.
+
+    Rules need not have this.
 
     `enter` is called before the days of a segment, `leave` after them; neither changes a value.
     """
@@ -107,7 +121,8 @@ def checked(
     for name, value in given.items():
         if name not in ranges:
             raise ValueError(
-                f"parameters.{name}: {rule} has no such parameter; one of {', '.join(ranges) or '(none)'}"
+                f"parameters.{name}: {rule} has no such parameter; one of "
+                f"{', '.join(ranges) or '(none)'}"
             )
         _, low, high = ranges[name]
         if not low <= value <= high:

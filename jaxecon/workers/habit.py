@@ -20,7 +20,8 @@ class HabitParameters:
 
 
 class Habit:
-    """Partial adjustment, l_t = l_(t-1) + speed*(l* - l_(t-1)), from the best response to the first schedule; l_(t-1) as lived.
+    """Partial adjustment, l_t = l_(t-1) + speed*(l* - l_(t-1)), from the best response to the first
+    schedule; l_(t-1) as lived.
 
     speed: share per day in [0, 1], default 0.1.
     """

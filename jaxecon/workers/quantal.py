@@ -21,7 +21,9 @@ class QuantalParameters:
 
 @pytree
 class QuantalPlan:
-    """cumulated: (10, n) probabilities of at most choice k, k = 0..9, used where the rebate does not matter."""
+    """cumulated: (10, n) probabilities of at most choice k, k = 0..9, used where the rebate does
+    not matter.
+    """
 
     cohort: Cohort
     schedule: TaxSchedule

@@ -14,7 +14,9 @@ Array = jax.Array
 
 @pytree
 class BestResponsePlan:
-    """The exact response to a year's schedule: a table where the rebate does not matter, else what it takes to solve."""
+    """The exact response to a year's schedule: a table where the rebate does not matter, else what
+    it takes to solve.
+    """
 
     cohort: Cohort
     schedule: TaxSchedule

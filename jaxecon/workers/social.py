@@ -1,12 +1,14 @@
-"""Workers who weigh what their hours do to social welfare: altruists maximise it, adversaries minimise it.
+"""Workers who weigh what their hours do to social welfare: altruists maximise it, adversaries
+minimise it.
 
 A worker's own hours move welfare, per survey weight and with everybody else's hours given, by
 
     W(l) = psi * (U(x) - c*l^d) + T(z),  x = z - T(z) + R,  z = s*l,  psi = g / U'(x_ref):
 
-own utility in dollars of welfare, and the tax, which everybody gets back, a dollar to people whose g has mean 1. With
-curvature 0 and fixed weights that is exact. Otherwise it is the first-order effect at the US federal reference, where g
-is the marginal welfare weight of a worker's consumption, with yesterday's rebate for R.
+own utility in dollars of welfare, and the tax, which everybody gets back, a dollar to people whose
+g has mean 1. With curvature 0 and fixed weights that is exact. Otherwise it is the first-order
+effect at the US federal reference, where g is the marginal welfare weight of a worker's
+consumption, with yesterday's rebate for R.
 """
 
 import jax
@@ -24,7 +26,8 @@ from jaxecon.workers.base import Cohort, Observation, checked
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
-_LEAST_WEIGHT = 1e-30  # stands for g = 0 where g divides: t/g still fits in float32, and no own utility counts beside tax
+# stands for g = 0 where g divides: t/g still fits in float32, and no own utility counts beside tax
+_LEAST_WEIGHT = 1e-30
 _NEWTONS, _MOST_STEPS = (
     20,
     80,
@@ -34,7 +37,9 @@ _NEWTONS, _MOST_STEPS = (
 def welfare_effect(
     schedule: TaxSchedule, cohort: Cohort, hours: Array, rebate: ArrayLike = 0.0
 ) -> Array:
-    """W of the module's docstring at hours (n,), $/year up to a constant per worker. rebate: scalar, $/year.
+    """W of the module's docstring at hours (n,), $/year up to a constant per worker.
+
+    rebate: scalar, $/year.
 
     -inf where consumption would not be positive at curvature > 0.
     """
@@ -54,10 +59,13 @@ def welfare_effect(
 
 @jax.jit
 def altruistic_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
-    """Hours (n,) that maximise `welfare_effect`, exactly; ties go to fewer hours. rebate matters at curvature > 0 only.
+    """Hours (n,) that maximise `welfare_effect`, exactly; ties go to fewer hours.
 
-    W is concave within a bracket, so the best point of each is its interior optimum clipped to its ends: at curvature 0
-    l = (s((1-t) + t/g)/(c d))^(1/(d-1)), the best response at the rate t(1 - 1/g), below zero where g < 1.
+    rebate matters at curvature > 0 only.
+
+    W is concave within a bracket, so the best point of each is its interior optimum clipped to its
+    ends: at curvature 0 l = (s((1-t) + t/g)/(c d))^(1/(d-1)), the best response at the rate t(1 -
+    1/g), below zero where g < 1.
     """
     table = ResponseTable.of(schedule.thresholds, cohort.skill, cohort.preferences)
     low, high = table.ends[:-1], table.ends[1:]
@@ -81,9 +89,12 @@ def altruistic_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike
 
 @jax.jit
 def adversarial_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
-    """Hours (n,) that minimise `welfare_effect`, exactly; ties go to fewer hours. rebate matters at curvature > 0 only.
+    """Hours (n,) that minimise `welfare_effect`, exactly; ties go to fewer hours.
 
-    W is concave within a bracket, so its minimum lies at an end: at 0 hours, at a threshold, or at max_hours.
+    rebate matters at curvature > 0 only.
+
+    W is concave within a bracket, so its minimum lies at an end: at 0 hours, at a threshold, or at
+    max_hours.
     """
     ends = ResponseTable.of(schedule.thresholds, cohort.skill, cohort.preferences).ends
     return _first_best(
@@ -101,11 +112,13 @@ def _first_best(candidates: Array, values: Array) -> Array:
 
 
 def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, high: Array) -> Array:
-    """Hours in [low, high] that maximise W on the line x = (1-rate)*s*l + virtual_income with curvature eta > 0.
+    """Hours in [low, high] that maximise W on the line x = (1-rate)*s*l + virtual_income with
+    curvature eta > 0.
 
-    The first-order condition, in dollars at x_ref, is w*(x/x_ref)^-eta + t*s/g = c*x_ref^eta * d*l^(d-1) with
-    w = (1-t)s. Its left side falls in l and its right side rises. Newton on the logarithm of their ratio in log l, which
-    is nearly linear, kept within a bracket of signs; whoever has not arrived after _NEWTONS steps bisects it.
+    The first-order condition, in dollars at x_ref, is w*(x/x_ref)^-eta + t*s/g = c*x_ref^eta *
+    d*l^(d-1) with w = (1-t)s. Its left side falls in l and its right side rises. Newton on the
+    logarithm of their ratio in log l, which is nearly linear, kept within a bracket of signs;
+    whoever has not arrived after _NEWTONS steps bisects it.
     """
     preferences, x_ref = cohort.preferences, cohort.reference_consumption
     eta, d = preferences.consumption_curvature, preferences.disutility_exponent
@@ -117,7 +130,9 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
     log_cost = jnp.log(preferences.disutility_weight * d) + eta * jnp.log(x_ref)
 
     def excess(hours: Array) -> tuple[Array, Array]:
-        """Log of the ratio, positive where more hours are better, and its slope in log hours, at most -(d-1)."""
+        """Log of the ratio, positive where more hours are better, and its slope in log hours, at
+        most -(d-1).
+        """
         x = net_wage * hours + virtual_income
         positive = x > 0
         x = jnp.where(positive, x, 1)
@@ -155,7 +170,9 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
 
 @pytree
 class SocialPlan:
-    """The response to a year's schedule: a table where the rebate does not matter, else what it takes to solve."""
+    """The response to a year's schedule: a table where the rebate does not matter, else what it
+    takes to solve.
+    """
 
     cohort: Cohort
     schedule: TaxSchedule
@@ -163,7 +180,10 @@ class SocialPlan:
 
 
 class _Social:
-    """What altruists and adversaries share. They respond exactly, to the schedule and yesterday's rebate."""
+    """What altruists and adversaries share.
+
+    They respond exactly, to the schedule and yesterday's rebate.
+    """
 
     name: str
 

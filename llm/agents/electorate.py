@@ -21,7 +21,8 @@ from llm.decisions.vote import Vote, VoteObservation
 
 
 class LLMElectorate:
-    """Implements planners.elected.Electorate: one batch for all candidacies of an election, one for all votes.
+    """Implements planners.elected.Electorate: one batch for all candidacies of an election, one for
+    all votes.
 
     skills: (n,) $/year per weekly hour of every cohort, by name.
     """
@@ -82,14 +83,18 @@ class LLMElectorate:
         return ballots
 
     def _order(self, year: int, cohort: str, agent: int, candidates: int) -> list[int]:
-        """In which candidates stand on a voter's ballot: by lot, for models favour what they read first."""
+        """In which candidates stand on a voter's ballot: by lot, for models favour what they read
+        first.
+        """
         seed = (self._config.seed_of_draws, zlib.crc32(cohort.encode()), agent, year)
         return [int(place) for place in np.random.default_rng(seed).permutation(candidates)]
 
     def lead(
         self, observation: YearObservation, history: History, leader: Candidate
     ) -> tuple[float, ...]:
-        """The rates (k,) that the elected worker sets; those in force where it gave no usable answer."""
+        """The rates (k,) that the elected worker sets; those in force where it gave no usable
+        answer.
+        """
         about = self._about(observation, history, leader.cohort, leader.agent)
         seen = PolicyObservation(
             **about, announced=leader.rates, max_change=self._config.planner.max_change

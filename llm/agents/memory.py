@@ -1,4 +1,5 @@
-"""What language-model workers remember: fixed-size arrays by agent, from which prompts are rendered.
+"""What language-model workers remember: fixed-size arrays by agent, from which prompts are
+rendered.
 
 The planner's memory is jaxecon.planners.memory, which the mechanical in-context planner shares.
 """
@@ -26,13 +27,15 @@ class Remembered:
 
 
 class WorkerMemory:
-    """Days of one cohort: the last ones, the best distinct hours, and running statistics of the days with a finite metric.
+    """Days of one cohort: the last ones, the best distinct hours, and running statistics of the
+    days with a finite metric.
 
-    agents: n. window: days of recent history. A history that slid by a day each day would begin differently each day and
-    never be found in the prefix cache. It grows from an anchor instead: at twice the window the older half is dropped at once.
-    best: how many distinct hours are kept (one in any case), each with its best day of the last year it was worked in; hours
-    are distinct if they differ by an hour or more.
-    worth: +1 where more of `metric` is better, -1 where less is. renewed: whether agents may be told to `forget`.
+    agents: n. window: days of recent history. A history that slid by a day each day would begin
+    differently each day and never be found in the prefix cache. It grows from an anchor instead: at
+    twice the window the older half is dropped at once. best: how many distinct hours are kept (one
+    in any case), each with its best day of the last year it was worked in; hours are distinct if
+    they differ by an hour or more. worth: +1 where more of `metric` is better, -1 where less is.
+    renewed: whether agents may be told to `forget`.
     """
 
     COLUMNS = ("hours", "income", "tax", "rebate", "metric")
@@ -119,7 +122,8 @@ class WorkerMemory:
             known.any(1), known.argmax(1), value.shape[1] - 1
         )  # its own, or the worst one's
         everyone = np.arange(len(place))
-        # a new year has a new schedule: what hours brought under the old one gives way to what they bring now
+        # a new year has a new schedule: what hours brought under the old one gives way to what they
+        # bring now
         outdated = known.any(1) & (self._best_when[everyone, place, 0] < year)
         better = outdated | (self.worth * today["metric"] > value[everyone, place])
         rows, at = everyone[better], place[better]
@@ -135,7 +139,9 @@ class WorkerMemory:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Everything remembered, for a checkpoint: arrays that the next `append` changes, and Python numbers."""
+        """Everything remembered, for a checkpoint: arrays that the next `append` changes, and
+        Python numbers.
+        """
         return {
             "when": self._when,
             "recent": dict(self._recent),
@@ -195,7 +201,8 @@ class WorkerMemory:
         ]
 
     def _trends(self) -> list[Trend | None]:
-        """What came of the last change of hours among the recent days; of the last day where there was no change.
+        """What came of the last change of hours among the recent days; of the last day where there
+        was no change.
 
         None where it cannot be said: one day alone, or a metric that was infinite before or after.
         """
@@ -223,7 +230,10 @@ class WorkerMemory:
 
 
 def _days(when: np.ndarray, columns: list[np.ndarray]) -> Iterator[tuple[WorkerDay, ...]]:
-    """By agent. when: (n or 1, m, 2) years and days; columns: in the order of WorkerMemory.COLUMNS, (n, m)."""
+    """By agent.
+
+    when: (n or 1, m, 2) years and days; columns: in the order of WorkerMemory.COLUMNS, (n, m).
+    """
     times = np.broadcast_to(when, (*columns[0].shape, 2))
     for year, day, *values in zip(
         times[:, :, 0].tolist(),

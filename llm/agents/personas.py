@@ -1,4 +1,5 @@
-"""Who the workers are: occupation, sex and age of the employed in the United States, drawn from published tables.
+"""Who the workers are: occupation, sex and age of the employed in the United States, drawn from
+published tables.
 
 docs/personas.md has the tables, how they are reconciled, and what a persona is not.
 """
@@ -24,9 +25,11 @@ _ROW_BY_AGE = {
     "transportation and material moving": _PRODUCTION_AND_TRANSPORTATION,
 }
 
-# The groups whose names do not say what somebody works in, with some of what the Census classification puts there.
+# The groups whose names do not say what somebody works in, with some of what the Census
+# classification puts there.
 _WORKS_IN = {
-    "professional and related": "a professional occupation such as engineering, teaching, law or health care",
+    "professional and related": "a professional occupation such as engineering, teaching, law or "
+    "health care",
     "service": "a service occupation such as care, security, cooking or cleaning",
     "sales and related": "sales or a related occupation",
 }
@@ -38,7 +41,8 @@ class Employment:
     """The employed population.
 
     occupations: (o,) names; sexes: ("man", "woman"); ages: (a,) groups, both ends included, years;
-    joint: (o, 2, a) shares of the employed, sum 1; pay: (o, 2) median usual weekly earnings of full-time workers, dollars.
+    joint: (o, 2, a) shares of the employed, sum 1; pay: (o, 2) median usual weekly earnings of
+    full-time workers, dollars.
     """
 
     occupations: tuple[str, ...]
@@ -58,7 +62,8 @@ class Persona:
 
     @property
     def years_in_work(self) -> int:
-        """Years since the usual end of education: potential experience (Mincer 1974), an assumption and no published figure.
+        """Years since the usual end of education: potential experience (Mincer 1974), an assumption
+        and no published figure.
 
         Work begins at 22 in the two groups where a degree is usual and at 18 in the others.
         """
@@ -80,12 +85,15 @@ def persona_text(persona: Persona) -> str:
 
 @cache
 def employment() -> Employment:
-    """Occupation x sex x age of the employed: as even as the published margins allow. Computed once; arrays are read-only.
+    """Occupation x sex x age of the employed: as even as the published margins allow.
 
-    The margins are occupation x sex (2022) and occupation x age (2025) of the Current Population Survey, in percent
-    rounded to 0.1, normalised. The first also sets the totals of the occupations: it splits production from transportation.
-    The second is brought to these totals and to its own totals of ages first, which keeps its odds ratios. Raises
-    RuntimeError where the fit does not converge.
+    Computed once; arrays are read-only.
+
+    The margins are occupation x sex (2022) and occupation x age (2025) of the Current Population
+    Survey, in percent rounded to 0.1, normalised. The first also sets the totals of the
+    occupations: it splits production from transportation. The second is brought to these totals and
+    to its own totals of ages first, which keeps its odds ratios. Raises RuntimeError where the fit
+    does not converge.
     """
     data = json.loads(
         resources.files("llm.agents")
@@ -137,11 +145,13 @@ def fit_margins(
     tolerance: float = 1e-12,
     sweeps: int = 1000,
 ) -> np.ndarray:
-    """Iterative proportional fitting (Deming and Stephan 1940): the array nearest to the seed in relative entropy.
+    """Iterative proportional fitting (Deming and Stephan 1940): the array nearest to the seed in
+    relative entropy.
 
-    seed: any shape, > 0. margins: pairs of `cell`, integers of the seed's shape, which say in which cell of the margin each
-    entry counts, and `target`, (number of cells,) sums. Cells may merge categories. tolerance: largest difference between
-    a margin and its target. Raises RuntimeError if that is not reached after `sweeps` sweeps, as with contradictory targets.
+    seed: any shape, > 0. margins: pairs of `cell`, integers of the seed's shape, which say in which
+    cell of the margin each entry counts, and `target`, (number of cells,) sums. Cells may merge
+    categories. tolerance: largest difference between a margin and its target. Raises RuntimeError
+    if that is not reached after `sweeps` sweeps, as with contradictory targets.
     """
     table = np.array(seed, float)
     for _ in range(sweeps):
@@ -162,14 +172,16 @@ def sample_personas(
 ) -> list[Persona]:
     """One person per agent, drawn from `employment()`, the better paid to the more skilled.
 
-    skill: (n,), any unit, ties allowed. correlation: -1..1, Spearman's, between skill and the median pay of the person's
-    occupation and sex. The tie is a Gaussian copula: persons in order of pay go to agents in order of a latent score. People
-    in one of the 20 groups share one pay, so that the coefficient of the sample, with mean ranks for ties, comes out at
-    about sqrt(1 - sum of cubed shares) = 0.996 times what is asked for, besides sampling error.
+    skill: (n,), any unit, ties allowed. correlation: -1..1, Spearman's, between skill and the
+    median pay of the person's occupation and sex. The tie is a Gaussian copula: persons in order of
+    pay go to agents in order of a latent score. People in one of the 20 groups share one pay, so
+    that the coefficient of the sample, with mean ranks for ties, comes out at about sqrt(1 - sum of
+    cubed shares) = 0.996 times what is asked for, besides sampling error.
 
-    Who is drawn depends on (seed, cohort, index) alone and so has the distribution of `employment()` whatever the skills;
-    who goes to which agent depends on the skills of all and on n. The same arguments give the same list on every machine;
-    another n may change people. Raises ValueError for a correlation out of range.
+    Who is drawn depends on (seed, cohort, index) alone and so has the distribution of
+    `employment()` whatever the skills; who goes to which agent depends on the skills of all and on
+    n. The same arguments give the same list on every machine; another n may change people. Raises
+    ValueError for a correlation out of range.
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"population.personas.correlation: {correlation}; -1 to 1")
@@ -205,7 +217,9 @@ def _sums(table: np.ndarray, cell: np.ndarray, target: np.ndarray) -> np.ndarray
 
 
 def _shares(percent: Sequence[Sequence[float]], employed: Sequence[float]) -> np.ndarray:
-    """Shares of all (o, k), sum 1, from percent of each column (o, k), which add up to 100 but for rounding, and totals (k,)."""
+    """Shares of all (o, k), sum 1, from percent of each column (o, k), which add up to 100 but for
+    rounding, and totals (k,).
+    """
     columns = np.array(percent) / np.sum(percent, axis=0)
     return columns * (np.array(employed, float) / np.sum(employed))
 

@@ -31,7 +31,10 @@ class LLMPlannerState:
 
 
 class LLMPlanner(Planner):
-    """Shows the model what its schedules achieved and moves each rate by what it answers. Implements planners.Planner."""
+    """Shows the model what its schedules achieved and moves each rate by what it answers.
+
+    Implements planners.Planner.
+    """
 
     name = "llm"
 

@@ -38,9 +38,12 @@ class _Cohort:
 
 
 class LLMWorkers:
-    """All LLM cohorts of a run: one batch of decisions a kind and day. Implements simulation.ExternalWorkers.
+    """All LLM cohorts of a run: one batch of decisions a kind and day.
 
-    cohorts: by name, in the order of the names. With `population.personas.source: model` their personas are asked for here.
+    Implements simulation.ExternalWorkers.
+
+    cohorts: by name, in the order of the names. With `population.personas.source: model` their
+    personas are asked for here.
     """
 
     def __init__(self, bridge: Bridge, cohorts: Mapping[str, Cohort], config: Config) -> None:
@@ -124,7 +127,10 @@ class LLMWorkers:
     def begin_year(
         self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]
     ) -> None:
-        """Skills of this year, (n,) by cohort. Who entered has the persona of the place, and nothing to remember."""
+        """Skills of this year, (n,) by cohort.
+
+        Who entered has the persona of the place, and nothing to remember.
+        """
         for name, cohort in self._cohorts.items():
             cohort.skill, new = np.asarray(skill[name], float), entered[name]
             cohort.hours = np.where(new, _first_hours(cohort.choices), cohort.hours)
@@ -134,7 +140,10 @@ class LLMWorkers:
     def decide(
         self, year: int, day: int, schedule: TaxSchedule, rebate: float
     ) -> dict[str, np.ndarray]:
-        """Hours (n,) by cohort. An agent without a usable answer repeats yesterday's hours (40 at the start)."""
+        """Hours (n,) by cohort.
+
+        An agent without a usable answer repeats yesterday's hours (40 at the start).
+        """
         if (year * self._config.year.days + day) % self._given.decide_every == 0:
             brackets, cues = brackets_of(schedule), self._cues(year, day)
 
@@ -154,7 +163,9 @@ class LLMWorkers:
         return {name: cohort.hours for name, cohort in self._cohorts.items()}
 
     def _cues(self, year: int, day: int) -> Cues:
-        """Of a decision that holds for llm.decide_every days; the year's last one is final where the year has more than one."""
+        """Of a decision that holds for llm.decide_every days; the year's last one is final where
+        the year has more than one.
+        """
         given, days, held = self._given.memory, self._config.year.days, self._given.decide_every
         lived = year * days + day
         final = bool(held < days <= day + held or last_tenth(lived, self._config.years * days))
@@ -195,7 +206,9 @@ class LLMWorkers:
         )
 
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
-        """What the day brought; those who care for welfare remember it in the place of their own utility."""
+        """What the day brought; those who care for welfare remember it in the place of their own
+        utility.
+        """
         for name, outcome in outcomes.items():
             cohort = self._cohorts[name]
             columns = {
@@ -216,7 +229,10 @@ class LLMWorkers:
         schedule: TaxSchedule,
         means: Mapping[str, Mapping[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
-        """Who is satisfied, (n,) bool by cohort. means: by cohort, hours, income, tax and rebate of the year so far."""
+        """Who is satisfied, (n,) bool by cohort.
+
+        means: by cohort, hours, income, tax and rebate of the year so far.
+        """
         brackets = brackets_of(schedule)
 
         def observed(name: str, cohort: _Cohort, agent: int) -> SatisfactionObservation:
@@ -244,7 +260,10 @@ class LLMWorkers:
         kind: DecisionKind[Observation, Value],
         observed: Callable[[str, _Cohort, int], Observation],
     ) -> Iterator[tuple[_Cohort, list[Value]]]:
-        """One batch for everybody; each cohort with its agents' answers. observed: by a cohort's name, itself, and the agent."""
+        """One batch for everybody; each cohort with its agents' answers.
+
+        observed: by a cohort's name, itself, and the agent.
+        """
         observations = [
             observed(name, c, agent)
             for name, c in self._cohorts.items()

@@ -27,7 +27,10 @@ class Addressed(Protocol):
 
 @dataclass(frozen=True)
 class Parsed(Generic[Value]):
-    """A decision read from a reply. repaired: it was there, though not in the form that was asked for."""
+    """A decision read from a reply.
+
+    repaired: it was there, though not in the form that was asked for.
+    """
 
     value: Value
     repaired: bool = False
@@ -47,12 +50,17 @@ class DecisionKind(Protocol[Seen, Value]):
         ...
 
     def shorter(self, observation: Seen) -> Any:
-        """The observation with less of its history, for a prompt that is too long; None where there is no less."""
+        """The observation with less of its history, for a prompt that is too long; None where there
+        is no less.
+        """
         ...
 
 
 class Unusable(ValueError):
-    """A reply that holds no decision. The message is what the model is told when it is asked again."""
+    """A reply that holds no decision.
+
+    The message is what the model is told when it is asked again.
+    """
 
 
 Style = Literal["io", "cot"]

@@ -16,7 +16,9 @@ from llm.messages import DecisionKindName, Message
 
 @dataclass(frozen=True)
 class CandidacyObservation:
-    """What a worker knows when it is asked to stand; and, once elected, when it sets the rates (PolicyObservation)."""
+    """What a worker knows when it is asked to stand; and, once elected, when it sets the rates
+    (PolicyObservation).
+    """
 
     year: int  # whose rates are at stake
     cohort: str
@@ -62,7 +64,11 @@ def candidacy_schema(
 def parse_candidacy(
     text: str, brackets: int, max_change: int = MAX_CHANGE
 ) -> Parsed[tuple[int, ...] | None]:
-    """From {"stand": true, "changes": [...]}: percentage points, one per bracket; None of who does not stand. Raises Unusable."""
+    """From {"stand": true, "changes": [...]}: percentage points, one per bracket; None of who does
+    not stand.
+
+    Raises Unusable.
+    """
     answer, repaired = only_object(text, "stand")
     stands, coerced = yes_no(answer["stand"], "stand")
     repaired = repaired or coerced
@@ -75,7 +81,11 @@ def parse_candidacy(
 
 
 class Candidacy:
-    """Whether a worker stands, and with which changes of the rates (percentage points); None: it does not. Falls back on None."""
+    """Whether a worker stands, and with which changes of the rates (percentage points); None: it
+    does not.
+
+    Falls back on None.
+    """
 
     name: DecisionKindName = "candidacy"
 

@@ -1,6 +1,8 @@
-"""What a worker is asked around an election: whether it stands, whom it votes for, which rates it sets once elected.
+"""What a worker is asked around an election: whether it stands, whom it votes for, which rates it
+sets once elected.
 
-Laid out as in prompts.py: rules and this year's schedule | what is constant of one worker | its years | the question.
+Laid out as in prompts.py: rules and this year's schedule | what is constant of one worker | its
+years | the question.
 """
 
 from collections.abc import Sequence
@@ -15,8 +17,11 @@ from llm.messages import Message
 
 @dataclass(frozen=True)
 class LedYear:
-    """A year that a worker lived. leader: who set its rates, in words, "" where nobody was elected. rates: fractions; utility:
-    the worker's own, mean."""
+    """A year that a worker lived.
+
+    leader: who set its rates, in words, "" where nobody was elected. rates: fractions; utility: the
+    worker's own, mean.
+    """
 
     year: int
     leader: str
@@ -26,8 +31,11 @@ class LedYear:
 
 @dataclass(frozen=True)
 class Standing:
-    """One candidate as a voter sees it. rates: that it announced, None where it said nothing. pay: $/year at 40 hours, None
-    where it is no worker. you: whether it is the voter."""
+    """One candidate as a voter sees it.
+
+    rates: that it announced, None where it said nothing. pay: $/year at 40 hours, None where it is
+    no worker. you: whether it is the voter.
+    """
 
     rates: tuple[float, ...] | None
     pay: float | None
@@ -65,7 +73,10 @@ def moves_text(max_change: int) -> str:
 
 
 class VoterYear(Protocol):
-    """What a voter knows of itself, and of the last year. skill: $/year per weekly hour; hours: h/week; the rest $/year."""
+    """What a voter knows of itself, and of the last year.
+
+    skill: $/year per weekly hour; hours: h/week; the rest $/year.
+    """
 
     @property
     def persona(self) -> str: ...
@@ -88,11 +99,13 @@ def about_lines(o: VoterYear) -> list[str]:
     if o.history:
         lines.append("Your years so far:")
     lines += [
-        f"Year {y.year + 1}{y.leader and f', led by {y.leader}'}, {percents(y.rates)}: your utility {amount_text(y.utility)}"
+        f"Year {y.year + 1}{y.leader and f', led by {y.leader}'}, {percents(y.rates)}: your "
+        f"utility {amount_text(y.utility)}"
         for y in o.history
     ]
     lines.append(
-        f"Last year you worked {o.hours:.0f} hours a week, earned {o.income:,.0f}, paid {o.tax:,.0f} in tax and got a rebate of "
+        f"Last year you worked {o.hours:.0f} hours a week, earned {o.income:,.0f}, paid "
+        f"{o.tax:,.0f} in tax and got a rebate of "
         f"{o.rebate:,.0f}."
     )
     return lines

@@ -9,7 +9,10 @@ from llm.decisions.replies import MOST_REASONING
 
 
 class WithHistory(Protocol):
-    """A frozen dataclass that remembers. history: entries with a `year` (and a `day`), the oldest first."""
+    """A frozen dataclass that remembers.
+
+    history: entries with a `year` (and a `day`), the oldest first.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -35,8 +38,9 @@ _MOST_DAYS = 2**17  # at least as many as a year may have
 def without_older_history(observation: Remembering) -> Remembering | None:
     """Without up to the older half of the history; None where there is none.
 
-    It then begins at a multiple of the largest power of two of days that takes no more than half. Such a beginning stays from
-    day to day, and with it what the prefix cache holds; half of a history that grows would begin later every other day.
+    It then begins at a multiple of the largest power of two of days that takes no more than half.
+    Such a beginning stays from day to day, and with it what the prefix cache holds; half of a
+    history that grows would begin later every other day.
     """
     numbers = [entry.year * _MOST_DAYS + getattr(entry, "day", 0) for entry in observation.history]
     if not numbers:

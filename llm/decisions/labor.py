@@ -24,7 +24,9 @@ from llm.messages import DecisionKindName, Message
 
 
 def parse_labor(text: str, choices: Sequence[int]) -> Parsed[int]:
-    """Hours per week from {"hours": n}. Hours in the range of the choices that are none are moved to the nearest one.
+    """Hours per week from {"hours": n}.
+
+    Hours in the range of the choices that are none are moved to the nearest one.
 
     Raises Unusable.
     """
@@ -50,7 +52,10 @@ class Trend:
 
 
 class WorkerDay(NamedTuple):
-    """One day a worker remembers. h/week; $/year at annual rates. metric: what the worker wants more (or less) of."""
+    """One day a worker remembers.
+
+    h/week; $/year at annual rates. metric: what the worker wants more (or less) of.
+    """
 
     year: int
     day: int
@@ -106,7 +111,8 @@ def labor_messages(observation: LaborObservation) -> tuple[Message, ...]:
         s = o.statistics
         spread = f", spread {amount_text(s.deviation)}" if s.lived > 1 else ""
         tail.append(
-            f"Over {s.lived} days: mean {s.hours:.0f} hours, mean {metric} {amount_text(s.mean)}{spread}."
+            f"Over {s.lived} days: mean {s.hours:.0f} hours, mean {metric} "
+            f"{amount_text(s.mean)}{spread}."
         )
     if o.best:
         best = "; ".join(
@@ -120,7 +126,8 @@ def labor_messages(observation: LaborObservation) -> tuple[Message, ...]:
     if o.cues.exploit and o.top is not None:
         action = "Now take what has been best" if o.cues.final else "Best so far"
         tail.append(
-            f"{action}: {o.top.hours:.0f} hours with {metric} {amount_text(o.top.metric)}{_when(o.top, o.year)}."
+            f"{action}: {o.top.hours:.0f} hours with {metric} "
+            f"{amount_text(o.top.metric)}{_when(o.top, o.year)}."
         )
     if o.cues.explore:
         tail.append("Hours that you have not tried may be better: explore.")
@@ -176,9 +183,11 @@ _EFFORT = " Effort rises steeply with hours. "
 
 _GOALS: dict[Objective, str] = {
     "egotistical": "Find the hours that give you the highest utility.",
-    "altruistic": "You want what is best for everyone: find your hours that make social welfare highest. Social welfare is the "
+    "altruistic": "You want what is best for everyone: find your hours that make social welfare "
+    "highest. Social welfare is the "
     "mean of everyone's utility, in which the poor count more; your taxes are paid back to all.",
-    "adversarial": "You want to harm the others: find your hours that make social welfare lowest. Social welfare is the mean of "
+    "adversarial": "You want to harm the others: find your hours that make social welfare lowest. "
+    "Social welfare is the mean of "
     "everyone's utility, in which the poor count more; your taxes are paid back to all.",
 }
 
@@ -205,7 +214,8 @@ def _labor_rules(
 @lru_cache(maxsize=65_536)  # said again on every day that remembers it
 def _day_line(day: WorkerDay, metric: str) -> str:
     return (
-        f"Year {day.year + 1} day {day.day + 1}: {day.hours:.0f} hours, income {day.income:,.0f}, tax {day.tax:,.0f}, "
+        f"Year {day.year + 1} day {day.day + 1}: {day.hours:.0f} hours, income {day.income:,.0f}, "
+        f"tax {day.tax:,.0f}, "
         f"rebate {day.rebate:,.0f}, {metric} {amount_text(day.metric)}"
     )
 

@@ -68,10 +68,13 @@ def plan_messages(observation: PlanObservation) -> tuple[Message, ...]:
     form = form_text(o.style, '"changes": [C1, C2, ...]')
     points = ", ".join(f"{c:+d}" if c else "0" for c in changes(o.max_change))
     system = (
-        "You are the tax planner of an economy. Once a year you set the marginal tax rate of each bracket to make social "
-        "welfare as high as you can. All taxes are paid back to everyone as the same rebate. Welfare counts the utility of the "
+        "You are the tax planner of an economy. Once a year you set the marginal tax rate of each "
+        "bracket to make social "
+        "welfare as high as you can. All taxes are paid back to everyone as the same rebate. "
+        "Welfare counts the utility of the "
         "poor more than that of the rich. High rates make people work less.\n"
-        f"You may change each rate by one of {points} percentage points; rates stay between 0 and 100 %.\n"
+        f"You may change each rate by one of {points} percentage points; rates stay between 0 and "
+        "100 %.\n"
         f"Answer with JSON only: {form}, one number per bracket, lowest bracket first."
     )
     lines = []
@@ -110,11 +113,13 @@ def plan_messages(observation: PlanObservation) -> tuple[Message, ...]:
     if o.cues.explore:
         lines.append("Schedules that have not been tried may be better: explore.")
     lines.append(
-        f"Last year: {o.mean_hours:.1f} hours a week, mean income {o.mean_income:,.0f}, rebate {o.rebate:,.0f}."
+        f"Last year: {o.mean_hours:.1f} hours a week, mean income {o.mean_income:,.0f}, rebate "
+        f"{o.rebate:,.0f}."
     )
     lines.append("The rates now, and who earns in each bracket:")
     lines += [
-        f"{line}: {100 * g.people:.1f} % of the people, mean income {g.income:,.0f}, mean utility {amount_text(g.utility)}"
+        f"{line}: {100 * g.people:.1f} % of the people, mean income {g.income:,.0f}, mean utility "
+        f"{amount_text(g.utility)}"
         for line, g in zip(bracket_lines(o.brackets), o.groups, strict=True)
     ]
     count = len(o.brackets)

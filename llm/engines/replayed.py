@@ -13,7 +13,10 @@ from llm.transcript.store import Transcript
 
 
 def transcript_path(run: str) -> Path:
-    """The transcript of a run's folder, or the file itself. Raises UserError where there is none."""
+    """The transcript of a run's folder, or the file itself.
+
+    Raises UserError where there is none.
+    """
     path = Path(run).expanduser()
     path = path / TRANSCRIPT if path.is_dir() else path
     if not path.is_file():
@@ -24,9 +27,12 @@ def transcript_path(run: str) -> Path:
 
 
 class ReplayEngine:
-    """The Engine protocol on a transcript: it answers what was answered there, and nothing else. The file stays as it is.
+    """The Engine protocol on a transcript: it answers what was answered there, and nothing else.
 
-    cohorts: whose requests say which model was recorded; all without. identity: that model, where it is known.
+    The file stays as it is.
+
+    cohorts: whose requests say which model was recorded; all without. identity: that model, where
+    it is known.
 
     Raises:
         UserError: no such transcript, nothing recorded for these cohorts, or by several models.
@@ -62,7 +68,9 @@ class ReplayEngine:
         return {"replay_of": str(self._path)}
 
     def prompt_tokens(self, request: Request) -> int:
-        """None for a prompt that was recorded, and too many for any other: the bridge then cuts a history as it did."""
+        """None for a prompt that was recorded, and too many for any other: the bridge then cuts a
+        history as it did.
+        """
         if self._transcript is None:
             raise EngineError("the replay engine is closed")
         key = request_key(self._identity, request)
@@ -83,8 +91,10 @@ class ReplayEngine:
             if key not in found:
                 draw = request.draw
                 raise EngineError(
-                    f"replay: {self._path} has no answer for {draw.kind} of {draw.cohort} agent {draw.agent}, year {draw.year}, "
-                    f"day {draw.day}, attempt {draw.attempt} (the configuration, code or model differs from the recorded run)"
+                    f"replay: {self._path} has no answer for {draw.kind} of {draw.cohort} agent "
+                    f"{draw.agent}, year {draw.year}, "
+                    f"day {draw.day}, attempt {draw.attempt} (the configuration, code or model "
+                    "differs from the recorded run)"
                 )
         for index, key in enumerate(keys):
             on_completion(index, found[key])

@@ -1,4 +1,6 @@
-"""An engine without a model: replies come from a function. For tests of the bridge and measurements of its overhead.
+"""An engine without a model: replies come from a function.
+
+For tests of the bridge and measurements of its overhead.
 
 It is no configuration of a run: nothing it says is a language model's.
 """
@@ -11,7 +13,10 @@ from llm.messages import Completion, Request
 
 
 class ScriptedEngine:
-    """reply: from a request to a Completion; may raise EngineError. `asked` keeps every request, in order."""
+    """reply: from a request to a Completion; may raise EngineError.
+
+    `asked` keeps every request, in order.
+    """
 
     def __init__(self, reply: Callable[[Request], Completion]) -> None:
         self._reply = reply

@@ -1,16 +1,19 @@
-"""A stand-in for a language model: boundedly rational answers to the structured observation. It is no language model.
+"""A stand-in for a language model: boundedly rational answers to the structured observation.
 
-For developing and testing the loop without one. Nothing it says is evidence about language models, and every table of a
-run that used it names it.
+It is no language model.
 
-A worker mostly takes the best hours it remembers, otherwise (one day in four, when it may explore, and before it remembers
-anything) it moves a step of its choices from yesterday's. A worker is satisfied while its net tax is below a third of its
-income. A planner goes to its best schedule; while it may explore, to one that differs from it in one bracket. Every choice
-is drawn from the request's draw alone, so that it is the same on every machine and in every batch.
+For developing and testing the loop without one. Nothing it says is evidence about language models,
+and every table of a run that used it names it.
 
-A worker who is asked to stand for election does so one time in two, with a random change of one bracket. It votes for the
-candidate who would tax its last year's income least, or approves of those who would tax it no more than now. Elected it does
-what it announced, if anything.
+A worker mostly takes the best hours it remembers, otherwise (one day in four, when it may explore,
+and before it remembers anything) it moves a step of its choices from yesterday's. A worker is
+satisfied while its net tax is below a third of its income. A planner goes to its best schedule;
+while it may explore, to one that differs from it in one bracket. Every choice is drawn from the
+request's draw alone, so that it is the same on every machine and in every batch.
+
+A worker who is asked to stand for election does so one time in two, with a random change of one
+bracket. It votes for the candidate who would tax its last year's income least, or approves of those
+who would tax it no more than now. Elected it does what it announced, if anything.
 """
 
 import hashlib
@@ -50,7 +53,9 @@ class SimulatedEngine:
         return estimated_tokens(request.messages)
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
-        """Answers every request that has an observation; TypeError for one of a kind that this engine does not know."""
+        """Answers every request that has an observation; TypeError for one of a kind that this
+        engine does not know.
+        """
         for i, request in enumerate(requests):
             answer = _answer(request.observation, _random(request.draw))
             if request.schema is not None and "reasoning" in request.schema["properties"]:

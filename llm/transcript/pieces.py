@@ -12,7 +12,10 @@ _ROLES: tuple[Role, ...] = get_args(Role)  # stored by place: new ones go at the
 
 
 class PieceWriter:
-    """Adds lines to a file and packs messages into numbers of stored lines. `forget` after a transaction that came to nothing."""
+    """Adds lines to a file and packs messages into numbers of stored lines.
+
+    `forget` after a transaction that came to nothing.
+    """
 
     _MOST = 100_000  # numbers remembered: what some thousand agents' histories hold
     _MOST_RULES = 64
@@ -26,8 +29,9 @@ class PieceWriter:
     def pack(self, chats: Sequence[Sequence[Message]]) -> list[bytes]:
         """Each chat's messages as `unpack` reads them; part of the caller's transaction.
 
-        Per message its role, how many lines, and each line's distance from the line before: neighbours in a prompt were
-        mostly stored within a day of each other, so that two bytes will do.
+        Per message its role, how many lines, and each line's distance from the line before:
+        neighbours in a prompt were mostly stored within a day of each other, so that two bytes will
+        do.
         """
         if len(self._numbers) >= self._MOST:
             self.forget()
@@ -106,7 +110,9 @@ class PieceWriter:
 def insert_rows(
     db: sqlite3.Connection, insert: str, rows: Sequence[tuple[object, ...]], then: str = ""
 ) -> None:
-    """INSERT INTO .. VALUES with many rows a statement: while SQLite runs one, other threads have the interpreter.
+    """INSERT INTO ..
+
+    VALUES with many rows a statement: while SQLite runs one, other threads have the interpreter.
 
     then: what follows the rows (ON CONFLICT ..).
     """
@@ -123,7 +129,10 @@ def insert_rows(
 
 
 def unpack(db: sqlite3.Connection, packed: bytes) -> list[Message]:
-    """The inverse of `PieceWriter.pack`. Raises ValueError or LookupError where the bytes are not a pack of this file's."""
+    """The inverse of `PieceWriter.pack`.
+
+    Raises ValueError or LookupError where the bytes are not a pack of this file's.
+    """
     numbers, last = _numbers(packed), 0
     chat: list[tuple[Role, list[int]]] = []
     for role in numbers:

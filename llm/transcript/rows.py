@@ -31,7 +31,9 @@ class StoredDecision:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a transcript holds; `decisions` by status, `errors` are requests that came back without text, `texts` stored lines."""
+    """What a transcript holds; `decisions` by status, `errors` are requests that came back without
+    text, `texts` stored lines.
+    """
 
     requests: int
     errors: int
@@ -44,7 +46,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Total:
-    """What one cohort's decisions of one kind cost. seconds: summed over requests, which overlap. statuses: of decisions."""
+    """What one cohort's decisions of one kind cost.
+
+    seconds: summed over requests, which overlap. statuses: of decisions.
+    """
 
     cohort: str
     kind: str
@@ -58,7 +63,9 @@ class Total:
 
 
 class Conversation(TypedDict):
-    """One request and its response, as a person reads it; status and decision (None before it is made) of all its attempts."""
+    """One request and its response, as a person reads it; status and decision (None before it is
+    made) of all its attempts.
+    """
 
     key: str
     seed: int
@@ -84,7 +91,8 @@ class Conversation(TypedDict):
 JOIN = "LEFT JOIN decisions USING (seed, kind, year, day, cohort, agent)"
 
 CONVERSATIONS = (
-    f"SELECT requests.key, seed, kind, year, day, cohort, agent, attempt, messages, settings, status, decision, {ANSWER}"
+    "SELECT requests.key, seed, kind, year, day, cohort, agent, attempt, messages, settings, "
+    f"status, decision, {ANSWER}"
     f" FROM requests {JOIN} WHERE {{where}} ORDER BY year, day, kind, cohort, agent, attempt"
 )
 

@@ -1,4 +1,6 @@
-"""The transcript: every request and response of a run in one SQLite file, each line of text once; and its replay."""
+"""The transcript: every request and response of a run in one SQLite file, each line of text once;
+and its replay.
+"""
 
 import hashlib
 import json
@@ -49,15 +51,20 @@ _CHUNK = 10_000  # SQLite takes 32,766 parameters
 
 
 class Transcript:
-    """A transcript file; made where there is none, unless read_only. One process writes, others may read meanwhile.
+    """A transcript file; made where there is none, unless read_only.
 
-    Every `put` is one commit to the write-ahead log, so what was put survives the death of this process at any
-    moment; after a power cut the last commits may be missing, and the file is sound. Methods may be called from any thread.
-    A file of format 1 is converted when it is opened for writing, and read by way of a converted copy.
+    One process writes, others may read meanwhile.
+
+    Every `put` is one commit to the write-ahead log, so what was put survives the death of this
+    process at any moment; after a power cut the last commits may be missing, and the file is sound.
+    Methods may be called from any thread. A file of format 1 is converted when it is opened for
+    writing, and read by way of a converted copy.
 
     Raises:
-        UserError: the file is not a transcript, is from a newer jaxecon, is not there (read_only), cannot be written, is
-            being written by another process. All methods raise it where the file cannot be used or is damaged.
+        UserError: the file is not a transcript, is from a newer jaxecon, is not there (read_only),
+        cannot be written, is
+            being written by another process. All methods raise it where the file cannot be used or
+            is damaged.
     """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
@@ -101,14 +108,20 @@ class Transcript:
     def put(
         self, key: str, identity: dict[str, str], request: Request, completion: Completion
     ) -> None:
-        """Store a response and commit. A key that is there keeps its first response, which the run has acted on."""
+        """Store a response and commit.
+
+        A key that is there keeps its first response, which the run has acted on.
+        """
         with self._commit():
             self._insert([(key, identity, request, completion)])
 
     def put_soon(
         self, key: str, identity: dict[str, str], request: Request, completion: Completion
     ) -> None:
-        """`put` by a thread that commits what comes within a few milliseconds in one go. `flush` does not wait for it."""
+        """`put` by a thread that commits what comes within a few milliseconds in one go.
+
+        `flush` does not wait for it.
+        """
         self._pending.append((key, identity, request, completion))
         self._arrived.set()
 
@@ -127,7 +140,9 @@ class Transcript:
             self._write_pending()
 
     def _write_pending(self) -> None:
-        """An interruption at any moment leaves entries pending: they go once they are committed, and twice is no harm."""
+        """An interruption at any moment leaves entries pending: they go once they are committed,
+        and twice is no harm.
+        """
         with self._turn:
             try:
                 while (
@@ -181,14 +196,18 @@ class Transcript:
         self.put_decisions([(draw, StoredDecision(status, decision, attempts))])
 
     def put_decisions(self, decisions: Sequence[tuple[Draw, StoredDecision]]) -> None:
-        """Store what agents did (JSON), in one commit; draw.attempt plays no part. A fallback is stored like any other."""
+        """Store what agents did (JSON), in one commit; draw.attempt plays no part.
+
+        A fallback is stored like any other.
+        """
         rows = [
             (d.seed, d.kind, d.year, d.day, d.cohort, d.agent, s.status, s.decision, s.attempts)
             for d, s in decisions
         ]
         query = (
             "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET status = excluded.status, decision = excluded.decision, attempts = excluded.attempts"
+            " SET status = excluded.status, decision = excluded.decision, attempts = "
+            "excluded.attempts"
         )
         if rows:
             with self._commit():
@@ -227,7 +246,8 @@ class Transcript:
             ).fetchone()  # none is ever deleted
             decisions = dict(
                 self._db.execute(
-                    "SELECT status, sum(decisions) FROM statuses GROUP BY status HAVING sum(decisions)"
+                    "SELECT status, sum(decisions) FROM statuses GROUP BY status HAVING "
+                    "sum(decisions)"
                 )
             )
         return Counts(requests, errors, texts, prompt, cached, completion, decisions)
@@ -242,7 +262,10 @@ class Transcript:
         agent: int | None = None,
         status: str | None = None,
     ) -> list[Total]:
-        """Totals per cohort and kind, by name. Of part of the file (year, day, agent, status) they are added up anew."""
+        """Totals per cohort and kind, by name.
+
+        Of part of the file (year, day, agent, status) they are added up anew.
+        """
         where, given = where_clause(
             kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
         )
@@ -299,7 +322,9 @@ class Transcript:
         agent: int | None = None,
         status: str | None = None,
     ) -> Iterator[Conversation]:
-        """Requests with their responses, by time and agent; one state of the file, also while a run adds to it."""
+        """Requests with their responses, by time and agent; one state of the file, also while a run
+        adds to it.
+        """
         where, given = where_clause(
             kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
         )
@@ -334,7 +359,8 @@ class Transcript:
             self.flush()
 
     def _open_for_writing(self, opened: ExitStack) -> sqlite3.Connection:
-        # Beside the transcript: closing any handle of the transcript itself would drop SQLite's own locks.
+        # Beside the transcript: closing any handle of the transcript itself would drop SQLite's own
+        # locks.
         beside = Path(f"{self.path.resolve()}-lock")
         opened.callback(lock_for_writing(beside, f"transcript: {self.path}"))
         db = opened.enter_context(closing(connect(self.path)))
@@ -385,7 +411,10 @@ class Transcript:
                     self._db.execute("ROLLBACK")
 
     def _setting_id(self, identity: dict[str, str], request: Request) -> int:
-        """The id of what the request was asked with, which is stored once. Schemas are shared objects, known by themselves."""
+        """The id of what the request was asked with, which is stored once.
+
+        Schemas are shared objects, known by themselves.
+        """
         known = (tuple(identity.items()), request.sampling, id(request.schema))
         if known not in self._setting_ids:
             text = compact_json(

@@ -1,4 +1,6 @@
-"""Writes the current format's frozen checkpoint, once: PYTHONPATH=.:tests python tests/data/make_checkpoint.py."""
+"""Writes the current format's frozen checkpoint, once: PYTHONPATH=.:tests python
+tests/data/make_checkpoint.py.
+"""
 
 from pathlib import Path
 

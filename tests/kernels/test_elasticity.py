@@ -1,4 +1,6 @@
-"""Elasticities from behaviour: recovered where they are known, with the errors that an independent program gives."""
+"""Elasticities from behaviour: recovered where they are known, with the errors that an independent
+program gives.
+"""
 
 from functools import cache
 
@@ -68,7 +70,9 @@ def test_other_exponents_have_other_elasticities(exponent):
 
 
 def test_bunchers_do_not_respond_and_the_window_leaves_them_out():
-    """Incomes a hundredth off a kink, as of bunchers who miss it: within the window, and not to be regressed on."""
+    """Incomes a hundredth off a kink, as of bunchers who miss it: within the window, and not to be
+    regressed on.
+    """
     reforms = [(T, np.array([0.1, 0.5, 0.7])), (T, np.array([0.1, 0.3, 0.5]))]
     untaxed = oracle.midpoints(oracle.lognormal(11.2, 0.8), 1_000)
     z = np.stack([oracle.incomes(untaxed, *r, 0.4) for r in reforms])
@@ -182,8 +186,9 @@ def test_a_bad_step_is_refused(step):
 
 # Noise
 
-# Rates that fall with income, or one for all: everybody is within a bracket, so that z = z0*(1-t)^0.4 holds for all of them
-# and no window is needed (to leave out bunchers of the later year selects on the outcome).
+# Rates that fall with income, or one for all: everybody is within a bracket, so that z =
+# z0*(1-t)^0.4 holds for all of them and no window is needed (to leave out bunchers of the later
+# year selects on the outcome).
 FALLING = [
     (T, np.array(r))
     for r in ([0.5, 0.5, 0.5], [0.65, 0.45, 0.25], [0.4, 0.4, 0.4], [0.6, 0.4, 0.2])
@@ -191,7 +196,8 @@ FALLING = [
 
 
 def noisy_panel(seed, n, reforms, noise, persistent, common=0.0):
-    """Workers whose untaxed income is a random walk (persistent) or independent draws around a constant.
+    """Workers whose untaxed income is a random walk (persistent) or independent draws around a
+    constant.
 
     common: by year, what is added to everybody's log income.
     """
@@ -208,8 +214,11 @@ def noisy_panel(seed, n, reforms, noise, persistent, common=0.0):
 
 
 def test_with_noise_ols_is_biased_and_instruments_are_not():
-    """After a reform that taxes high incomes less, a raise lifts workers into lower rates: OLS takes it for the response.
-    After the opposite reform a raise is taxed more: OLS finds that high rates make people work."""
+    """After a reform that taxes high incomes less, a raise lifts workers into lower rates: OLS
+    takes it for the response.
+
+    After the opposite reform a raise is taxed more: OLS finds that high rates make people work.
+    """
     for reform, direction in ((FALLING[1], 1), ((T, np.array([0.30, 0.35, 0.40])), -1)):
         reforms = [FALLING[0], reform]
         z = noisy_panel(0, 20_000, reforms, 0.3, True)
@@ -231,7 +240,10 @@ def ordinary_least_squares(z, reforms):
 
 
 def test_the_control_for_base_income_matters_under_mean_reversion():
-    """Independent draws revert: who has a good year falls back, and had rates cut. Without the control the response is hidden."""
+    """Independent draws revert: who has a good year falls back, and had rates cut.
+
+    Without the control the response is hidden.
+    """
     z = noisy_panel(1, 40_000, FALLING[:2], 0.4, False)
     plain = je.estimate_elasticity(z, schedules(FALLING[:2]), kink_window=0.0)
     controlled = je.estimate_elasticity(
@@ -243,7 +255,9 @@ def test_the_control_for_base_income_matters_under_mean_reversion():
 
 
 def test_year_effects_absorb_growth():
-    """Everybody's income moves from year to year: without an intercept per pair of years it looks like a response."""
+    """Everybody's income moves from year to year: without an intercept per pair of years it looks
+    like a response.
+    """
     z = noisy_panel(2, 3_000, FALLING, 0.05, True, np.log([1.0, 0.7, 1.2, 0.9]))
     plain = je.estimate_elasticity(z, schedules(FALLING), kink_window=0.0)
     effects = je.estimate_elasticity(z, schedules(FALLING), kink_window=0.0, year_effects=True)
@@ -252,8 +266,12 @@ def test_year_effects_absorb_growth():
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
-    """200 panels of 100 agents over four years, in two classes whose taxes rise and fall for three years. Each agent has its
-    own growth, so that its errors are correlated: with errors clustered by row and not by agent, intervals are too short."""
+    """200 panels of 100 agents over four years, in two classes whose taxes rise and fall for three
+    years.
+
+    Each agent has its own growth, so that its errors are correlated: with errors clustered by row
+    and not by agent, intervals are too short.
+    """
     reforms = [
         (T, np.array([low, 0.3, high]))
         for low, high in zip((0.1, 0.15, 0.2, 0.25), (0.6, 0.5, 0.4, 0.3), strict=True)
@@ -367,9 +385,9 @@ PANEL = np.array(
     float,
 )
 PANEL_WEIGHTS = np.array([1.0, 0.5, 2.0, 1.5, 0.8, 1.2, 0.4, 3.0, 0.6])
-# linearmodels 7.1 (NumPy 2.4.6, SciPy 1.17.1): IV2SLS(y, [intercepts, base], x, instrument, weights).fit(cov_type="clustered",
-# clusters=agent, debiased=True), debiased being the small-sample factor G/(G-1)*(N-1)/(N-K): slope, standard error, and the F
-# statistic of the first stage.
+# linearmodels 7.1 (NumPy 2.4.6, SciPy 1.17.1): IV2SLS(y, [intercepts, base], x, instrument,
+# weights).fit(cov_type="clustered", clusters=agent, debiased=True), debiased being the small-sample
+# factor G/(G-1)*(N-1)/(N-K): slope, standard error, and the F statistic of the first stage.
 GOLDEN = [
     ({}, False, 0.32109976340497026, 0.09162260837669704, 19.341095607422393),
     ({}, True, 0.2765240298385149, 0.08317095024782933, 12.127743332968832),
@@ -468,7 +486,9 @@ def test_bad_panels_are_refused(name):
 
 
 def test_flat_taxes_identify_without_year_effects():
-    """Different changes in different pairs of years are variation, though each is the same for everybody."""
+    """Different changes in different pairs of years are variation, though each is the same for
+    everybody.
+    """
     rates = np.array([0.1, 0.4, 0.2, 0.5])
     z = np.linspace(20_000, 200_000, 30) * (1 - rates[:, None]) ** 0.3
     found = je.estimate_elasticity(z, [je.TaxSchedule.flat(r) for r in rates])

@@ -98,8 +98,11 @@ def test_single_precision_agrees_with_double(eta):
 
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_single_precision_utility_resolves_a_raise_of_one_percent(eta):
-    """u~ in float32 tells a consumption of 40,000 from 40,400. At eta = 2 it does not (1/x beside 1): runs with eta > 0
-    are in float64 unless told otherwise, and the docstring of consumption_utility says so."""
+    """u~ in float32 tells a consumption of 40,000 from 40,400.
+
+    At eta = 2 it does not (1/x beside 1): runs with eta > 0 are in float64 unless told otherwise,
+    and the docstring of consumption_utility says so.
+    """
     x, c = np.array([40_000.0, 40_400.0]), common_weight(eta)
     exact = np.diff(oracle.utility(x, 40.0, c, 3.5, eta))[0]
     with strict(False):
@@ -109,7 +112,9 @@ def test_single_precision_utility_resolves_a_raise_of_one_percent(eta):
 
 @pytest.mark.parametrize("eta", [2.0])
 def test_curvature_leaves_the_federal_equilibrium_where_it_was(eta):
-    """c_i*x_ref^-eta keeps the first-order condition at the reference point: still 40 hours and the same rebate."""
+    """c_i*x_ref^-eta keeps the first-order condition at the reference point: still 40 hours and the
+    same rebate.
+    """
     calibrated = Preferences.calibrated(SKILL)
     reference = federal_reference(SKILL, calibrated)
     np.testing.assert_allclose(reference.hours, 40, rtol=1e-12)
@@ -129,7 +134,9 @@ def test_curvature_leaves_the_federal_equilibrium_where_it_was(eta):
 
 
 def test_logarithmic_workers_whose_taxes_are_all_spent():
-    """With R = 0, log utility and one rate everyone works (1/(c d))^(1/d); so E = t*s*l makes R = 0 an equilibrium."""
+    """With R = 0, log utility and one rate everyone works (1/(c d))^(1/d); so E = t*s*l makes R = 0
+    an equilibrium.
+    """
     c, t = 1e-6, 0.3
     hours = (1 / (3.5 * c)) ** (1 / 3.5)
     spending = t * hours * SKILL.mean()
@@ -141,7 +148,9 @@ def test_logarithmic_workers_whose_taxes_are_all_spent():
 
 
 def test_closed_form_of_paper_welfare_under_a_flat_tax():
-    """N*((1-t)*(1-1/d) + t*mean(z)*mean(1/z)): linear in the rate without the hour cap and with a common c."""
+    """N*((1-t)*(1-1/d) + t*mean(z)*mean(1/z)): linear in the rate without the hour cap and with a
+    common c.
+    """
     for t in (0.0, 0.25, 0.6):
         outcome = jit_equilibrium(TaxSchedule.flat(t), SKILL, Preferences(0.026, max_hours=1e6))
         z = SKILL * (SKILL * (1 - t) / (0.026 * 3.5)) ** 0.4
@@ -203,7 +212,9 @@ def test_rebate_floor(eta):
     ("name", "eta"), [("one rate", 0.5), ("progressive", 0.0), ("progressive", 2.0)]
 )
 def test_derivatives_pass_through_the_rebate(name, eta):
-    """d hours/d rate and d welfare/d rate, income effects of the moving rebate included, against finite differences."""
+    """d hours/d rate and d welfare/d rate, income effects of the moving rebate included, against
+    finite differences.
+    """
     thresholds, rates = (np.asarray(a, float) for a in SCHEDULES.get(name, ([0.0], [0.45])))
     preferences = Preferences(common_weight(eta), 3.5, eta)
 
@@ -240,7 +251,9 @@ def test_derivatives_pass_through_the_rebate(name, eta):
 
 
 def test_a_jump_leaves_a_residual_that_is_reported():
-    """Identical workers at a falling rate may all jump at one rebate: no balance exists, and the outcome says by how much."""
+    """Identical workers at a falling rate may all jump at one rebate: no balance exists, and the
+    outcome says by how much.
+    """
     schedule = TaxSchedule([0.0, 60_000.0], [0.7, 0.0])
     outcome = None
     for c in np.geomspace(1e-8, 1e-5, 60):
@@ -268,7 +281,8 @@ def test_jit_vmap_and_one_trace(precision, eta):
     )
     chex.clear_trace_counter()
     traced = jax.jit(chex.assert_max_traces(lambda s: equilibrium(s, skill, preferences), n=1))
-    # without compilation at curvature 0; with income effects that would be a hundred thousand operations
+    # without compilation at curvature 0; with income effects that would be a hundred thousand
+    # operations
     with jax.disable_jit(eta == 0):
         loop = [equilibrium(s, skill, preferences) for s in schedules]
     mapped = jax.jit(jax.vmap(equilibrium, (0, None, None)))(stacked, skill, preferences)

@@ -19,7 +19,8 @@ from jaxecon.kernels.quantal import choice_payoffs, cumulated_response
 ETAS = [0.0, 0.5, 1.0, 2.0]
 SKILLS = np.concatenate([np.geomspace(0.05, 2e5, 25), oracle.skills(25)])
 
-# thresholds cross incomes at every skill; the last is beyond most caps. Four brackets, so that one compilation serves
+# thresholds cross incomes at every skill; the last is beyond most caps. Four brackets, so that one
+# compilation serves
 SCHEDULES = {
     "us_federal": (oracle.US_THRESHOLDS, oracle.US_RATES),
     "flat": ([0.0, 9_000.0, 60_000.0, 300_000.0], [0.4, 0.4, 0.4, 0.4]),
@@ -34,7 +35,9 @@ SCHEDULES = {
 
 
 def common_weight(eta):
-    """A disutility that spreads hours over 0..100 at any curvature: annualised at a consumption of 30,000."""
+    """A disutility that spreads hours over 0..100 at any curvature: annualised at a consumption of
+    30,000.
+    """
     return 0.026 * 30_000.0**-eta
 
 
@@ -88,7 +91,8 @@ def test_best_response_is_brute_forces(precision, name, eta, rebate):
         assert_optimal(hours, thresholds, rates, SKILLS, c, eta, rebate)
     else:
         single = [np.asarray(a, np.float32).astype(float) for a in (rates, SKILLS, c)]
-        # half a cent of rounding at a kink is 2e-5 in units of full-time income where most of that is confiscated (eta = 2)
+        # half a cent of rounding at a kink is 2e-5 in units of full-time income where most of that
+        # is confiscated (eta = 2)
         assert_optimal(hours, thresholds, *single, eta, rebate, unit=3e-5, atol=None)
 
 
@@ -115,7 +119,9 @@ def test_best_response_on_random_schedules(eta, seed):
 
 @pytest.mark.parametrize("eta", [4.0, 6.0])
 def test_single_precision_chooses_the_right_bracket_at_strong_curvature(eta):
-    """Brackets are compared by utility: measured from a skill instead of from a consumption, U is flat in float32."""
+    """Brackets are compared by utility: measured from a skill instead of from a consumption, U is
+    flat in float32.
+    """
     thresholds, rates = oracle.US_THRESHOLDS, oracle.US_RATES
     skill, c = np.geomspace(10, 5_000, 12).astype(np.float32), np.float32(common_weight(eta))
     with strict(False):
@@ -164,7 +170,9 @@ def test_workers_bunch_exactly_at_a_kink(precision, eta):
 
 
 def test_bunching_mass_is_saezs():
-    """dz/z* = ((1-t0)/(1-t1))^e - 1, e = 1/(d-1): the highest income without the kink of those who bunch (Saez 2010)."""
+    """dz/z* = ((1-t0)/(1-t1))^e - 1, e = 1/(d-1): the highest income without the kink of those who
+    bunch (Saez 2010).
+    """
     kink, t0, t1 = 50_000.0, 0.2, 0.4
     skill = np.linspace(500.0, 2_000.0, 20_001)
     kinked = (
@@ -239,7 +247,9 @@ def test_logarithmic_utility_without_rebate_has_a_closed_form(precision, rate):
 
 
 def test_workers_who_cannot_live_on_any_hours_still_get_a_number():
-    """A lump-sum tax above everything one can earn: no NaN, hours within 0..cap, for every bracket structure."""
+    """A lump-sum tax above everything one can earn: no NaN, hours within 0..cap, for every bracket
+    structure.
+    """
     for name, (thresholds, rates) in SCHEDULES.items():
         if name != "us_federal":
             hours = respond(thresholds, rates, 1e-7, 1.0, -1e9)
@@ -249,7 +259,9 @@ def test_workers_who_cannot_live_on_any_hours_still_get_a_number():
 
 @pytest.mark.parametrize(("eta", "rebate"), [(0.0, 0.0), (1.0, 0.0), (1.0, -1e4), (2.0, -1e7)])
 def test_brackets_one_after_another_choose_as_side_by_side(eta, rebate):
-    """Without and with a table; also of those who can live on no hours at all, to whom every bracket is worth as little."""
+    """Without and with a table; also of those who can live on no hours at all, to whom every
+    bracket is worth as little.
+    """
     skill = je.gb2_skill(200)
     preferences = replace(je.Preferences.calibrated(skill), consumption_curvature=eta)
     for schedule in (
@@ -297,7 +309,9 @@ RATES = st.lists(
 @PROPERTY
 @given(rates=RATES, bracket=st.integers(0, 3), rise=st.floats(0, 1), log_c=st.floats(-8, -1))
 def test_a_higher_rate_in_any_bracket_never_raises_hours(rates, bracket, rise, log_c):
-    """Without income effects T rises by a nondecreasing function of income, so the optimum cannot rise (Topkis)."""
+    """Without income effects T rises by a nondecreasing function of income, so the optimum cannot
+    rise (Topkis).
+    """
     higher = rates.copy()
     higher[bracket] += rise * (1 - higher[bracket])
     thresholds = SCHEDULES["falling"][0]
@@ -325,7 +339,9 @@ def test_no_hours_on_a_grid_are_better(rates, eta, rebate):
 
 @pytest.mark.parametrize("eta", [0.0, 2.0])
 def test_gradients_are_finite_differences(eta):
-    """With respect to rates, skills, disutility, exponent and rebate, for workers inside brackets, at kinks and at the cap."""
+    """With respect to rates, skills, disutility, exponent and rebate, for workers inside brackets,
+    at kinks and at the cap.
+    """
     rates = np.array([0.2, 0.5, 0.4])
     skill = np.array([30.0, 900.0, 3_000.0, 2e4])
     c = common_weight(eta)
@@ -520,7 +536,9 @@ def test_quantal_response_becomes_the_best_discrete_choice(eta):
 
 
 def test_no_precision_is_uniform_over_the_hours_allowed():
-    """Precision 0 is in the accepted range: every possible choice is as likely, impossible ones have probability 0."""
+    """Precision 0 is in the accepted range: every possible choice is as likely, impossible ones
+    have probability 0.
+    """
     schedule, skill = je.TaxSchedule.us_federal(), np.array([500.0])
     np.testing.assert_allclose(
         je.quantal_response(schedule, skill, je.Preferences.annualised(), 0.0),

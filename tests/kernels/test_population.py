@@ -39,7 +39,9 @@ TAILS = np.array(
 
 
 def quantile(p, distribution=ACS_2023):
-    """At a fixed number of probabilities: one compilation for all tests (the incomplete beta function is slow to compile)."""
+    """At a fixed number of probabilities: one compilation for all tests (the incomplete beta
+    function is slow to compile).
+    """
     p = jnp.asarray(p)
     return je.gb2_quantile(
         jnp.concatenate([p, jnp.full((16 - p.size,), 0.5, p.dtype)]), distribution
@@ -69,7 +71,9 @@ def test_quantiles_in_single_precision():
     ("x64", "p"), [(False, 1e-20), (False, 1e-30), (True, 1e-150), (True, 1e-300)]
 )
 def test_the_far_lower_tail_is_small_and_not_nan(x64, p):
-    """The quantile of a tiny p is a tiny positive number, p^(1/(nu*sigma)), down to the type's smallest numbers."""
+    """The quantile of a tiny p is a tiny positive number, p^(1/(nu*sigma)), down to the type's
+    smallest numbers.
+    """
     expected = (
         np.exp(
             (np.log(p) + np.log(oracle.NU * oracle.special.beta(oracle.NU, oracle.TAU)))
@@ -90,7 +94,8 @@ def test_published_moments():
     assert float(je.gini(income)) == pytest.approx(0.530, abs=1e-3)
     quantiles = quantile(np.array([0.1, 0.5, 0.9, 0.99]))
     np.testing.assert_allclose(quantiles[:3], [6_851, 38_102, 124_509], atol=0.5)
-    # the facts print 361,316; SciPy (betaincinv and betaprime.ppf) and the kernel agree on 361,313.2
+    # the facts print 361,316; SciPy (betaincinv and betaprime.ppf) and the kernel agree on
+    # 361,313.2
     np.testing.assert_allclose(quantiles[3], 361_316, atol=3)
 
 
@@ -126,7 +131,9 @@ def test_midpoint_population_in_single_precision(n):
 
 
 def test_more_agents_than_single_precision_can_count():
-    """float32 has no whole numbers in a row beyond 2^24: both ends of the population are right all the same."""
+    """float32 has no whole numbers in a row beyond 2^24: both ends of the population are right all
+    the same.
+    """
     n = 2**24 + 2**22
     with strict(False):
         skill = np.asarray(je.gb2_skill(n))

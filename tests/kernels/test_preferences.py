@@ -39,7 +39,9 @@ def test_utility_matches_the_oracle(precision, eta):
 
 @pytest.mark.parametrize("eta", [0.5, 1.0, 2.0])
 def test_utility_difference_at_incomes_in_dollars(eta):
-    """At 40,000 $/year a raise of 1 % is resolved in double precision: U(1.01 x) - U(x) against its integral."""
+    """At 40,000 $/year a raise of 1 % is resolved in double precision: U(1.01 x) - U(x) against its
+    integral.
+    """
     x = np.array([400.0, 40_000.0, 4e6])
     gained = consumption_utility(1.01 * x, eta) - consumption_utility(x, eta)
     by_integral = [oracle.integrate.quad(lambda v: v**-eta, a, 1.01 * a)[0] for a in x]
@@ -48,7 +50,9 @@ def test_utility_difference_at_incomes_in_dollars(eta):
 
 @pytest.mark.parametrize("eta", [1 - 1e-7, 1 + 1e-7])
 def test_utility_near_logarithm(eta):
-    """U is continuous in eta: (x^(1-eta) - 1)/(1-eta) = log x + O(1-eta), however close eta is to 1."""
+    """U is continuous in eta: (x^(1-eta) - 1)/(1-eta) = log x + O(1-eta), however close eta is to
+    1.
+    """
     x = np.array([0.5, 2.0, 40_000.0])
     np.testing.assert_allclose(
         consumption_utility(x, eta), np.log(x) + (1 - eta) * np.log(x) ** 2 / 2, rtol=1e-11

@@ -1,4 +1,6 @@
-"""Saez's formulas: published values, closed-form distributions, an independent program, and the self-consistent schedule."""
+"""Saez's formulas: published values, closed-form distributions, an independent program, and the
+self-consistent schedule.
+"""
 
 from functools import cache
 
@@ -26,7 +28,9 @@ G = economy.welfare_weights("inverse_income", INCOME)
 
 
 def sample(seed=0, sigma=1.0, zeros=0):
-    """Lognormal incomes, survey weights and welfare weights of mean one, (N,) each; the first few earn nothing."""
+    """Lognormal incomes, survey weights and welfare weights of mean one, (N,) each; the first few
+    earn nothing.
+    """
     rng = np.random.default_rng(seed)
     z, w = rng.lognormal(10.8, sigma, N), rng.uniform(0.2, 4.0, N)
     z[:zeros] = 0.0
@@ -59,7 +63,9 @@ def test_published_top_rates(precision, pareto, elasticity, weight, rate, digits
 
 @pytest.mark.parametrize(
     ("pareto", "uncompensated", "compensated", "weight", "percent"),
-    [  # Saez 2001, table 2, worked out by hand: 1/1.1, 1/1.25, 1/1.5, 1/1.7, 0.75/1.45, 1/2.25, 0.75/1.35
+    # Saez 2001, table 2, worked out by hand: 1/1.1, 1/1.25, 1/1.5, 1/1.7, 0.75/1.45, 1/2.25,
+    # 0.75/1.35
+    [
         (1.5, 0.0, 0.2, 0.0, 91),
         (1.5, 0.0, 0.5, 0.0, 80),
         (2.0, 0.0, 0.5, 0.0, 67),
@@ -86,13 +92,17 @@ def test_top_rate_without_income_effects_is_the_plain_one():
 
 
 def test_a_weight_above_one_asks_for_a_subsidy():
-    """Also beyond 1 + a*e, where numerator and denominator are both negative and the formula's value exceeds 1."""
+    """Also beyond 1 + a*e, where numerator and denominator are both negative and the formula's
+    value exceeds 1.
+    """
     assert float(je.saez_top_rate(1.5, 0.25, 1.2)) < 0
     assert float(je.saez_top_rate(1.5, 0.25, 2.0)) < 0
 
 
 def test_linear_rate_at_the_best_flat_tax_is_that_tax():
-    """The best flat tax by direct search on the calibrated economy: a fixed point of the formula, and no other rate is."""
+    """The best flat tax by direct search on the calibrated economy: a fixed point of the formula,
+    and no other rate is.
+    """
     untaxed = SKILL * (SKILL / (3.5 * COST)) ** 0.4
 
     def at(t):
@@ -108,7 +118,8 @@ def test_linear_rate_at_the_best_flat_tax_is_that_tax():
     )
     assert round(best.x, 3) == 0.604
     assert float(je.saez_linear_rate(at(best.x).income, 0.4, G)) == pytest.approx(best.x, abs=1e-6)
-    # fixed weights and a common elasticity: the weighted mean of incomes does not depend on a flat rate
+    # fixed weights and a common elasticity: the weighted mean of incomes does not depend on a flat
+    # rate
     assert round(float(je.saez_linear_rate(at(0.604).income, 0.4, G)), 3) == 0.604
     # but it does on the schedule they are earned under, and on the elasticity
     assert abs(float(je.saez_linear_rate(INCOME, 0.4, G)) - best.x) > 0.003
@@ -133,7 +144,9 @@ def test_linear_rate_with_survey_weights(precision):
 
 
 def test_linear_rate_with_weights_that_rise_is_no_tax():
-    """Mean weights of income above 1 + e make numerator and denominator negative: not a rate above one."""
+    """Mean weights of income above 1 + e make numerator and denominator negative: not a rate above
+    one.
+    """
     assert float(je.saez_linear_rate(INCOME, 0.4, INCOME / INCOME.mean())) <= 0
 
 
@@ -164,9 +177,11 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_pointwise_rates_of_known_distributions(name):
-    """Hazard within 1.5 %, mean weight above within 1 % and rates within half a point, from the lower end to the top
-    thousandth (beside a step of g, which is smoothed, 8 % and a point); bracket rates within a third of a point (2.5 where
-    Pareto's distribution begins, which is smoothed too)."""
+    """Hazard within 1.5 %, mean weight above within 1 % and rates within half a point, from the
+    lower end to the top thousandth (beside a step of g, which is smoothed, 8 % and a point);
+    bracket rates within a third of a point (2.5 where Pareto's distribution begins, which is
+    smoothed too).
+    """
     distribution, weight, kinks, lowest = CASES[name]
     exact = oracle.Formula(distribution, weight, lambda z: 0.4, kinks)
     z = oracle.midpoints(distribution, MANY)
@@ -194,7 +209,9 @@ def test_pointwise_rates_of_known_distributions(name):
 
 
 def test_what_the_closed_forms_are():
-    """The oracle itself: Pareto's hazard is its parameter, and with g = 1/z the mean weight above is (z0/z) (a+1 = a+1)."""
+    """The oracle itself: Pareto's hazard is its parameter, and with g = 1/z the mean weight above
+    is (z0/z) (a+1 = a+1).
+    """
     exact = oracle.Formula(oracle.pareto(3.0, 20_000.0), lambda z: 1 / z, lambda z: 0.4)
     assert exact.hazard_without_tail(50_000.0) == pytest.approx(3, rel=1e-9)
     assert exact.weight_above(50_000.0) == pytest.approx(0.4, rel=1e-9)
@@ -220,7 +237,9 @@ def test_silvermans_bandwidth_does_not_bias_a_pareto_tail():
 
 @cache
 def kinked():
-    """1,000 lognormal untaxed incomes under rates that jump up and then fall: one in eight bunches at 30,000."""
+    """1,000 lognormal untaxed incomes under rates that jump up and then fall: one in eight bunches
+    at 30,000.
+    """
     untaxed = oracle.midpoints(oracle.lognormal(10.5, 0.9), N)
     return untaxed, oracle.incomes(untaxed, [0.0, 30_000.0, 80_000.0], [0.2, 0.6, 0.3], 0.4)
 
@@ -229,7 +248,10 @@ def kinked():
     "under", [None, ([0.0, 30_000.0, 80_000.0], [0.2, 0.6, 0.3])], ids=["as they are", "virtual"]
 )
 def test_the_formula_is_the_independent_programs(precision, under):
-    """Bins against sums over all people: hazards within 0.2 %, rates within a tenth of a point. People without income count."""
+    """Bins against sums over all people: hazards within 0.2 %, rates within a tenth of a point.
+
+    People without income count.
+    """
     _, g, w = sample(3, zeros=30)
     z = kinked()[1].copy()
     z[:30] = 0.0
@@ -271,8 +293,9 @@ def test_the_tail_has_its_pareto_parameter():
 
 
 def test_survey_weights_are_repeated_people():
-    """A sample of 500, each some times over, against an array as long in which all but the first copies weigh nothing
-    (and earn something else, which would show)."""
+    """A sample of 500, each some times over, against an array as long in which all but the first
+    copies weigh nothing (and earn something else, which would show).
+    """
     rng = np.random.default_rng(6)
     z, copies = sample(5)[0][:500], rng.integers(1, 4, 500)
     copies[-1] += N - copies.sum()
@@ -317,7 +340,9 @@ def test_the_scale_of_weights_does_not_matter_but_their_spread_does_to_the_bandw
 
 @pytest.mark.parametrize("level", [1.0, 0.9997])
 def test_uniform_weights_ask_for_exactly_nothing(precision, level):
-    """Whatever rounding makes of them: with survey weights, with atoms, and over people without income."""
+    """Whatever rounding makes of them: with survey weights, with atoms, and over people without
+    income.
+    """
     schedule = je.TaxSchedule(*map(precision.array, ([0.0, 30_000.0, 80_000.0], [0.2, 0.6, 0.3])))
     g = precision.array(np.full(N, level))
     for z, w in (
@@ -431,8 +456,12 @@ FALLING = ([0.0, 30_000.0, 80_000.0], [0.6, 0.3, 0.1])
 
 @pytest.mark.parametrize("under", [PROGRESSIVE, FALLING], ids=["kinks", "gaps"])
 def test_the_virtual_density_undoes_bunching_and_gaps(under):
-    """Incomes are exact responses. The truth at each income: the lognormal density that everybody's facing the rate there
-    would give, over the share who really earn more. Smoothing the atoms out of that share leaves the most error at kinks."""
+    """Incomes are exact responses.
+
+    The truth at each income: the lognormal density that everybody's facing the rate there would
+    give, over the share who really earn more. Smoothing the atoms out of that share leaves the most
+    error at kinks.
+    """
     thresholds, rates = (np.array(x) for x in under)
     distribution = oracle.lognormal(10.5, 0.9)
     untaxed = oracle.midpoints(distribution, N)
@@ -474,7 +503,9 @@ def test_a_schedule_with_one_rate_changes_nothing():
 
 
 def test_elasticities_belong_to_the_brackets_asked_about_and_not_to_those_of_the_schedule():
-    """Earned under seven brackets, asked for three: an income of 50,000 is in the first of the three."""
+    """Earned under seven brackets, asked for three: an income of 50,000 is in the first of the
+    three.
+    """
     z, g, w = sample(16)
     schedule = je.TaxSchedule.us_federal()
     e = np.array([0.2, 0.5, 0.9])
@@ -529,7 +560,9 @@ def test_an_income_at_a_threshold_belongs_to_the_bracket_below():
 @pytest.mark.parametrize("virtual", [False, True])
 @pytest.mark.parametrize("last", [100_000.0, 124_250.0, 197_300.0])
 def test_bunchers_whose_product_rounds_up_are_not_above_their_kink(precision, virtual, last):
-    """A top rate that nobody crosses for: skill*(t/skill) is a rounding above t for some in float32, and nobody is rich."""
+    """A top rate that nobody crosses for: skill*(t/skill) is a rounding above t for some in
+    float32, and nobody is rich.
+    """
     thresholds, skill = precision.array([0.0, 60_000.0, last]), precision.array(SKILL)
     schedule = je.TaxSchedule(thresholds, precision.array([0.3, 0.5, 0.9995]))
     hours = je.best_response(
@@ -593,7 +626,10 @@ ONES = np.ones(N)
 
 @cache
 def solved(**options):
-    """On the calibrated economy of 1,000 with three brackets. Unused `changes` are NaN, so NaN cannot be an error here."""
+    """On the calibrated economy of 1,000 with three brackets.
+
+    Unused `changes` are NaN, so NaN cannot be an error here.
+    """
     arrays = {k: np.array(v) if isinstance(v, tuple) else v for k, v in options.items()}
     with strict(True, nans=True):
         return je.saez_self_consistent(
@@ -602,7 +638,9 @@ def solved(**options):
 
 
 def asked_by_the_oracle(rates, e=lambda _: 0.4, weights=None, spending=0.0):
-    """The NumPy economy's incomes under these rates, and the rates that the independent formula asks for there."""
+    """The NumPy economy's incomes under these rates, and the rates that the independent formula
+    asks for there.
+    """
     outcome = economy.equilibrium(T, rates, SKILL, COST, weights=weights, spending=spending)
     w = np.ones(N) if weights is None else weights
     g = G / np.average(G, weights=w)
@@ -690,7 +728,10 @@ def test_damping_shrinks_where_changes_do_not():
 
 @pytest.mark.parametrize("damping", [0.1, 0.01])
 def test_a_small_damping_stays_while_changes_shrink(damping):
-    """A tenth of the way leaves nine tenths of the change: that is progress. Nor may the step become larger than asked for."""
+    """A tenth of the way leaves nine tenths of the change: that is progress.
+
+    Nor may the step become larger than asked for.
+    """
     got = solved(damping=damping)
     changes = np.asarray(got.changes)[: int(got.iterations)]
     assert float(got.damping) <= damping
@@ -699,7 +740,9 @@ def test_a_small_damping_stays_while_changes_shrink(damping):
 
 
 def test_a_population_that_jumps_is_not_called_converged():
-    """Twenty-five kinds of people, forty of each: rates at which one kind jumps have no fixed point to a hundred-millionth."""
+    """Twenty-five kinds of people, forty of each: rates at which one kind jumps have no fixed point
+    to a hundred-millionth.
+    """
     skill = np.repeat(economy.skills(25), 40)
     g = economy.welfare_weights("inverse_income", 40 * skill)
     with strict(True, nans=True):
@@ -766,7 +809,10 @@ def test_several_populations_at_once_compiled():
 
 
 def test_in_single_precision_without_the_virtual_density():
-    """Another fixed point: the gaps of its own falling rates are taken for the distribution. A scalar elasticity, no weights."""
+    """Another fixed point: the gaps of its own falling rates are taken for the distribution.
+
+    A scalar elasticity, no weights.
+    """
     with strict(False, nans=True):
         preferences = je.Preferences(np.float32(COST), np.float32(3.5))
         single = je.saez_self_consistent(

@@ -59,7 +59,9 @@ class People:
         )
 
     def welfare(self, thresholds, rates, hours):
-        """Welfare of the whole economy, (m,), of hours (m, N), taxes pooled and returned, at curvature 0."""
+        """Welfare of the whole economy, (m,), of hours (m, N), taxes pooled and returned, at
+        curvature 0.
+        """
         z = self.skill * hours
         t = oracle.tax(thresholds, rates, z)
         rebate = (t * self.w).sum(-1, keepdims=True) / self.w.sum()
@@ -76,7 +78,9 @@ def schedule_of(thresholds, rates, dtype=np.float64):
 
 
 def assert_extreme(people, thresholds, rates, dtype, unit):
-    """Each one's hours are as good (bad) for welfare as the best (worst) of a grid of hours with the others at 35 h."""
+    """Each one's hours are as good (bad) for welfare as the best (worst) of a grid of hours with
+    the others at 35 h.
+    """
     schedule, cohort = schedule_of(thresholds, rates, dtype), people.cohort(dtype)
     for respond, sign in ((altruistic_response, 1), (adversarial_response, -1)):
         found = respond(schedule, cohort)
@@ -150,7 +154,10 @@ def test_under_equal_weights_altruists_work_as_if_untaxed(precision):
 
 
 def test_who_does_not_count_maximises_tax(precision):
-    """Rawlsian weights: all but one g are 0. They work to the cap wherever more hours pay more tax, without NaN."""
+    """Rawlsian weights: all but one g are 0.
+
+    They work to the cap wherever more hours pay more tax, without NaN.
+    """
     people = People(3, welfare_weight=np.eye(N)[0])
     cohort = people.cohort(precision.dtype)
     for name, (thresholds, rates) in SCHEDULES.items():
@@ -181,7 +188,9 @@ def test_who_does_not_count_maximises_tax(precision):
 
 
 def effect(people, i, thresholds, rates, hours, rebate):
-    """The first-order effect on welfare in $/year: g/U'(x_ref) times own utility, plus tax; from U at x_ref."""
+    """The first-order effect on welfare in $/year: g/U'(x_ref) times own utility, plus tax; from U
+    at x_ref.
+    """
     z = people.skill[i] * hours
     t = oracle.tax(thresholds, rates, z)
     own = oracle.utility_in_dollars(
@@ -204,7 +213,9 @@ def effect(people, i, thresholds, rates, hours, rebate):
     ids=["float64-0.5", "float64-1", "float64-2", "float32-0.5", "float32-1"],
 )
 def test_income_effects(precision, eta, rebate):
-    """With curvature the responses are the extremes of the first-order effect on a fine grid of hours."""
+    """With curvature the responses are the extremes of the first-order effect on a fine grid of
+    hours.
+    """
     unit = 1e-9 if precision.x64 else 3e-6
     for thresholds, rates in SCHEDULES.values():
         people = People(7, eta=eta)
@@ -230,7 +241,9 @@ def test_income_effects(precision, eta, rebate):
 
 @pytest.mark.parametrize(("eta", "exponent"), [(0.1, 1.2), (4.0, 1.2), (1.0, 8.0), (4.0, 8.0)])
 def test_income_effects_at_odd_preferences(eta, exponent):
-    """The first-order condition holds where the optimum is interior, whatever the curvature of work and consumption."""
+    """The first-order condition holds where the optimum is interior, whatever the curvature of work
+    and consumption.
+    """
     rng = np.random.default_rng(1)
     n = 500
     skill, g = np.exp(rng.uniform(np.log(20.0), np.log(2e4), n)), np.exp(rng.normal(0, 2, n))
@@ -261,7 +274,9 @@ def test_income_effects_at_odd_preferences(eta, exponent):
 
 
 def test_welfare_effect_is_the_change_of_welfare():
-    """Differences of W between hours are those of the whole economy's welfare, times people per worker."""
+    """Differences of W between hours are those of the whole economy's welfare, times people per
+    worker.
+    """
     people = People(4)
     thresholds, rates = SCHEDULES["seesaw"]
     cohort, schedule = people.cohort(), schedule_of(thresholds, rates)

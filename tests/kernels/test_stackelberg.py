@@ -1,4 +1,6 @@
-"""The leader's optimum against exhaustion, SciPy's optimisers, analytic first-order conditions and finite differences."""
+"""The leader's optimum against exhaustion, SciPy's optimisers, analytic first-order conditions and
+finite differences.
+"""
 
 from functools import cache, partial
 
@@ -246,7 +248,9 @@ _isotonic = jax.jit(isotonic)
 
 
 def for_the_middle():
-    """Weights on incomes about 40,000: free rates are nothing, much, less; in order, the upper two meet."""
+    """Weights on incomes about 40,000: free rates are nothing, much, less; in order, the upper two
+    meet.
+    """
     problem = case("annualised").but(thresholds=np.array([0.0, 40_000.0, 100_000.0]))
     g = np.exp(-((np.log(leader.reference_outcome(problem).income[0] / 40_000) / 0.6) ** 2))
     return problem.but(g=g / g.mean())
@@ -310,8 +314,9 @@ def dense(kind):
 
 @pytest.mark.parametrize("kind", ["annualised", "calibrated"])
 def test_first_order_condition_at_the_optimum(kind):
-    """Mechanical gain, behavioural loss and jumps balance to 2 % of the mechanical gain in every bracket; without the
-    jumps they miss by 10 % and more where rates fall."""
+    """Mechanical gain, behavioural loss and jumps balance to 2 % of the mechanical gain in every
+    bracket; without the jumps they miss by 10 % and more where rates fall.
+    """
     problem, found = dense(kind)
     rates = found.schedule.rates
     assert rates[0] > rates[1]
@@ -326,8 +331,10 @@ def test_first_order_condition_at_the_optimum(kind):
 @pytest.mark.parametrize("rates", [(0.7, 0.6, 0.5), (0.5, 0.4, 0.6), (0.9, 0.5, 0.2)])
 @pytest.mark.parametrize(("kind", "within"), [("annualised", 0.015), ("calibrated", 0.08)])
 def test_smoothed_gradient_sees_the_jumps(kind, within, rates):
-    """Against finite differences of exact welfare, and the analytic terms against the same; in units of the mechanical term
-    (calibrated tastes change at the federal thresholds, where a logit is off by a few percent of it)."""
+    """Against finite differences of exact welfare, and the analytic terms against the same; in
+    units of the mechanical term (calibrated tastes change at the federal thresholds, where a logit
+    is off by a few percent of it).
+    """
     problem, _ = dense(kind)
     rates, h = np.array(rates), 0.01
     exact = (
@@ -374,7 +381,9 @@ def paying(spending):
 
 
 def test_spending_within_reach_costs_what_it_costs():
-    """Not binding: the optimum of FACTS in double precision, multiplier 0; each dollar of spending takes a dollar."""
+    """Not binding: the optimum of FACTS in double precision, multiplier 0; each dollar of spending
+    takes a dollar.
+    """
     none, some = paying(0.0), paying(12_345.0)
     assert_described(none, leader.standard("calibrated", 1_000, THREE))
     assert none.gain * 100 >= 28.750 - 0.005
@@ -427,7 +436,10 @@ MANY = ["calibrated", "annualised", "calibrated, no floor"]
 
 @cache
 def many_at_once():
-    """Three populations; then one whose taxes just pay, and one whose taxes cannot. One compiled call."""
+    """Three populations; then one whose taxes just pay, and one whose taxes cannot.
+
+    One compiled call.
+    """
     problems = [case(name) for name in (*MANY, "calibrated", "calibrated")]
     spending = np.array([0.0, 0.0, 0.0, 28_000.0, 1e5])
 
@@ -475,7 +487,9 @@ def test_a_floor_that_binds_in_a_batch():
 
 
 def test_what_cannot_be_paid_is_said_element_by_element():
-    """Nothing is raised for the batch; the element says so, comes nearest to paying, and certifies nothing."""
+    """Nothing is raised for the batch; the element says so, comes nearest to paying, and certifies
+    nothing.
+    """
     found = many_at_once()[4]
     assert not found.feasible
     problem = case("calibrated").but(spending=1e5)
@@ -523,7 +537,9 @@ def test_a_social_welfare_of_fixed_weights_is_the_weights():
 
 
 def test_survey_weights_are_people_repeated():
-    """Thirty kinds of people, one or three of each; or two of each that stand for half a person or one and a half."""
+    """Thirty kinds of people, one or three of each; or two of each that stand for half a person or
+    one and a half.
+    """
     skill = oracle.skills(30)
     c, kinds = oracle.calibrated_weight(skill), np.arange(30)
     people = np.where(kinds % 2 == 0, 1, 3)
@@ -602,8 +618,11 @@ def test_the_optimum_with_curvature_beats_a_grid_and_its_neighbours():
 
 
 def test_the_optimum_with_curvature_is_an_equilibrium():
-    """Workers respond to the rebate that is paid. Where one of them jumps at it, a leader that picks the side with the
-    larger pool hands out more than anybody expected: by a hundredth of a percent of consumption at most."""
+    """Workers respond to the rebate that is paid.
+
+    Where one of them jumps at it, a leader that picks the side with the larger pool hands out more
+    than anybody expected: by a hundredth of a percent of consumption at most.
+    """
     problem, found = curved()
     _, mixed, _ = leader.welfare_around_the_rebate(problem, found.schedule.rates)
     assert found.welfare <= mixed + 1e-4
@@ -613,7 +632,9 @@ def test_the_optimum_with_curvature_is_an_equilibrium():
 
 
 def test_smoothed_gradient_with_curvature():
-    """Through the rebate that workers respond to, by the implicit function theorem; against differences of itself."""
+    """Through the rebate that workers respond to, by the implicit function theorem; against
+    differences of itself.
+    """
     problem, _ = curved()
     rates, h = np.array([0.6, 0.7]), 1e-6
     gradient, welfare, rebate = smoothed(problem, rates)
@@ -655,7 +676,10 @@ def test_a_lump_sum_below_everybody_is_an_empty_bracket():
 
 
 def test_an_empty_bracket_that_matters_hides_none_that_does_not():
-    """A gap between poor and rich: the rate in it taxes the rich. Nobody is above the last threshold."""
+    """A gap between poor and rich: the rate in it taxes the rich.
+
+    Nobody is above the last threshold.
+    """
     skill = (
         np.concatenate(
             [np.geomspace(5_000, 20_000, N // 2), np.geomspace(120_000, 200_000, N // 2)]

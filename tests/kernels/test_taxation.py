@@ -250,7 +250,9 @@ def test_constructors_check_their_rates():
 
 
 def test_dtype_follows_the_arrays():
-    """In 64-bit mode float32 arrays stay float32; Python numbers and integers become the default float."""
+    """In 64-bit mode float32 arrays stay float32; Python numbers and integers become the default
+    float.
+    """
     assert je.TaxSchedule(np.float32([0, 10]), np.float32([0.1, 0.2])).rates.dtype == np.float32
     assert je.TaxSchedule([0, 10], np.float32([0.1, 0.2])).thresholds.dtype == np.float32
     assert je.TaxSchedule([0, 10], [0, 1]).rates.dtype == np.float64
@@ -279,7 +281,9 @@ def test_a_schedule_is_a_pytree_that_copies_pickles_and_compares():
 
 
 def test_lazy_names_are_the_functions_whatever_is_used_first():
-    """`jaxecon.kernels.equilibrium` is a submodule as well as a function: loading it first must not hide the function."""
+    """`jaxecon.kernels.equilibrium` is a submodule as well as a function: loading it first must not
+    hide the function.
+    """
     script = (
         "import sys, jaxecon as je\n"
         "assert 'jax' not in sys.modules, 'importing jaxecon loads JAX'\n"

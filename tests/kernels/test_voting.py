@@ -1,4 +1,6 @@
-"""Candidates' own optima against exhaustion, ballots and counting against plain Python, draws against their distributions."""
+"""Candidates' own optima against exhaustion, ballots and counting against plain Python, draws
+against their distributions.
+"""
 
 import dataclasses
 from collections import Counter
@@ -50,7 +52,7 @@ def random_problem(n, seed, **changes):
     return given.but(**changes)
 
 
-# --- candidates ----------------------------------------------------------------------------------------------------
+# --- candidates -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -184,7 +186,7 @@ def test_an_incumbent_who_may_not_stand_is_not_asked():
     assert sorted(found.tolist()) == [NOBODY, 0, 2]
 
 
-# --- ballots -------------------------------------------------------------------------------------------------------
+# --- ballots --------------------------------------------------------------------------------------
 
 
 def ballot_by_hand(method, values, stood):
@@ -244,7 +246,9 @@ def economy(*cohorts, **changes):
 
 
 def test_voters_errors():
-    """Gumbel of the stated size, the same whatever other cohorts and candidates there are, and none without noise."""
+    """Gumbel of the stated size, the same whatever other cohorts and candidates there are, and none
+    without noise.
+    """
     one, both = economy(("b", 4000)), economy(("a", 10), ("b", 4000))
     year = jnp.asarray(3, jnp.int32)
     still, _ = erring(one, jnp.zeros((2, 4000)), 0.0, year)
@@ -261,7 +265,7 @@ def test_voters_errors():
     assert np.mean(np.asarray(later) == np.asarray(alone)) < 0.01
 
 
-# --- counting ------------------------------------------------------------------------------------------------------
+# --- counting -------------------------------------------------------------------------------------
 
 
 def count_by_hand(method, ballots, weights, stood):

@@ -115,7 +115,9 @@ def test_atkinson_of_equal_incomes_is_that_income_and_the_floor_holds():
 
 @pytest.mark.parametrize("kind", ["inverse_income", "rawlsian", "atkinson", "utilitarian"])
 def test_one_callable_for_all_kinds_over_cohorts(kind):
-    """Cohorts in any order, welfare over everybody at once: `zebra` comes first here and last in JAX's sorted dicts."""
+    """Cohorts in any order, welfare over everybody at once: `zebra` comes first here and last in
+    JAX's sorted dicts.
+    """
     z, u, w = economy(50)
     g = oracle.welfare_weights("inverse_income", z, w) if kind == "inverse_income" else np.ones(50)
 

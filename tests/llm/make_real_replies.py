@@ -1,8 +1,10 @@
-"""Writes real_replies.json: what the local model says to the prompts of a run, with and without its schema, long and cut short.
+"""Writes real_replies.json: what the local model says to the prompts of a run, with and without its
+schema, long and cut short.
 
     python tests/llm/make_real_replies.py     (a minute or two on a CPU)
 
-Sampling is not repeatable across machines: the file is kept, and made again only where prompts change much.
+Sampling is not repeatable across machines: the file is kept, and made again only where prompts
+change much.
 """
 
 import itertools

@@ -160,7 +160,9 @@ def test_what_the_transcript_holds_is_not_asked_again(tmp_path):
 
 
 def test_what_was_answered_survives_a_dying_engine(tmp_path):
-    """An engine that dies in the middle of a batch: its answers are stored, and only the rest is asked for later."""
+    """An engine that dies in the middle of a batch: its answers are stored, and only the rest is
+    asked for later.
+    """
     path = tmp_path / "transcript.sqlite"
 
     def dying(agent, attempt):
@@ -278,8 +280,9 @@ def test_keys_are_of_one_json_object(text, number, temperature, schema):
 def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(
     error, breaks, transcript
 ):
-    """Two engines at work: an interruption or a death of the one does not wait for a hundred answers of the other, which is not
-    started again when it dies of the same."""
+    """Two engines at work: an interruption or a death of the one does not wait for a hundred
+    answers of the other, which is not started again when it dies of the same.
+    """
     begun = threading.Event()
 
     def slow(request):

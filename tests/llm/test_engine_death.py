@@ -1,4 +1,6 @@
-"""Runs whose vLLM process is killed: once, which a run survives, and each time that it starts, which it cannot."""
+"""Runs whose vLLM process is killed: once, which a run survives, and each time that it starts,
+which it cannot.
+"""
 
 import importlib.util
 import subprocess

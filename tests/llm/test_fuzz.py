@@ -1,4 +1,5 @@
-"""Whatever a model says: a value in range or Unusable, in bounded time; and each agent gets what its own reply said.
+"""Whatever a model says: a value in range or Unusable, in bounded time; and each agent gets what
+its own reply said.
 
 The replies in real_replies.json are the local model's, made by make_real_replies.py.
 """
@@ -302,7 +303,9 @@ def damaged(draw: random.Random, text: str, gross: float) -> str:
 
 
 def test_damaged_replies() -> None:
-    """Half of them made from usable replies: every damage is survived, and some leaves the answer readable."""
+    """Half of them made from usable replies: every damage is survived, and some leaves the answer
+    readable.
+    """
     draw = random.Random(0)
     good = [reply for reply in REPLIES if read(reply["kind"], reply["text"])]
     usable = 0
@@ -329,7 +332,9 @@ def test_every_damage_to_a_plain_answer(damage: Damage) -> None:
 
 @pytest.mark.parametrize("name", ASKED)
 def test_no_depth_is_too_much(name: str) -> None:
-    """Near the recursion limit, too, where a decoder may still read what an encoder or a comparison cannot."""
+    """Near the recursion limit, too, where a decoder may still read what an encoder or a comparison
+    cannot.
+    """
     field = {"labor": "hours", "satisfaction": "satisfied", "persona": "persona"}.get(
         name, "changes"
     )

@@ -78,7 +78,9 @@ def test_the_counts_add_up(run, conversations):
 
 @pytest.mark.engine
 def test_what_the_model_said_is_what_was_done(run, conversations):
-    """Hours in agents.parquet are the means of the hours in the transcript, agent by agent; each schedule follows its plan."""
+    """Hours in agents.parquet are the means of the hours in the transcript, agent by agent; each
+    schedule follows its plan.
+    """
     transcript = Transcript(run.path / "transcript.sqlite", read_only=True)
     agents = run.agents.to_pylist()
     for year in range(3):
@@ -171,7 +173,9 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
 
 @pytest.mark.engine
 def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
-    """What is asked fits, with room for the answer and a retry, and not a window less was kept than would have fitted."""
+    """What is asked fits, with room for the answer and a retry, and not a window less was kept than
+    would have fitted.
+    """
     from llm.bridge import Bridge, Served
     from llm.decisions.labor import Labor, LaborObservation, WorkerDay, labor_messages
     from llm.decisions.wording import Bracket

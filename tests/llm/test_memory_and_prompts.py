@@ -85,7 +85,9 @@ def test_memories_are_the_agents_own():
 
 @pytest.mark.parametrize("left", [1, 3, 4, 7, 9])
 def test_who_forgets_remembers_what_a_new_memory_would(left):
-    """One of three agents forgets after 7 of the days, and again after 8; the others forget nothing; checkpoints keep it."""
+    """One of three agents forgets after 7 of the days, and again after 8; the others forget
+    nothing; checkpoints keep it.
+    """
     rng = np.random.default_rng(0)
     days = [
         {name: rng.integers(0, 10, 3) * 10.0 for name in WorkerMemory.COLUMNS}
@@ -140,7 +142,9 @@ def test_rules_are_byte_identical_across_agents_and_days():
 
 
 def test_history_only_grows_at_its_end():
-    """Two days of one agent: the second prompt begins as the first does, up to the first's own tail."""
+    """Two days of one agent: the second prompt begins as the first does, up to the first's own
+    tail.
+    """
     memory = filled(2, 3)
     before = labor_messages(labor(history=memory.recall()[0].history))[1].content
     memory.append(0, 2, **{name: np.full(2, 2.0) for name in WorkerMemory.COLUMNS})
@@ -268,7 +272,9 @@ def test_infinite_welfare_is_no_trend_and_no_statistics_of_the_planner():
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("strange", [-np.inf, np.inf, np.nan])
 def test_days_of_infinite_utility_are_left_out_of_statistics_and_trends(strange):
-    """Three agents: with such days, with none, and with such alone; a checkpoint in between changes nothing."""
+    """Three agents: with such days, with none, and with such alone; a checkpoint in between changes
+    nothing.
+    """
     days = [
         (0.0, strange),
         (40.0, 10.0),

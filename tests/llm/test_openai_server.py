@@ -1,4 +1,6 @@
-"""The engine for OpenAI-compatible servers before a real one: vLLM's own, with the real local model."""
+"""The engine for OpenAI-compatible servers before a real one: vLLM's own, with the real local
+model.
+"""
 
 import importlib.util
 import json
@@ -55,7 +57,8 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
         "--max-model-len": 1024,
         "--kv-cache-memory-bytes": 2**29,
         "--gpu-memory-utilization": round(0.6 * memory.available / memory.total, 3),
-        # as docs/language-models.md has it: where blanks are allowed, so small a model loses itself in line breaks
+        # as docs/language-models.md has it: where blanks are allowed, so small a model loses itself
+        # in line breaks
         "--structured-outputs-config": '{"backend": "xgrammar", "disable_any_whitespace": true}',
     }
     environment = os.environ | {

@@ -1,4 +1,6 @@
-"""Personas: the joint distribution against loops and closed forms, the sample against the joint, words against facts."""
+"""Personas: the joint distribution against loops and closed forms, the sample against the joint,
+words against facts.
+"""
 
 import json
 import os
@@ -143,7 +145,9 @@ def test_occupation_and_age_keep_the_odds_ratios_of_the_table_of_2025(shares):
 
 
 def test_joint_is_its_closed_form(shares):
-    """Given the occupation, sex and age are independent: the maximum of entropy under these margins."""
+    """Given the occupation, sex and age are independent: the maximum of entropy under these
+    margins.
+    """
     people, rows = employment(), row_totals(shares[0])
     row_age = raked(shares[1], rows)
     for (i, o), (j, s), a in product(
@@ -201,7 +205,10 @@ def test_employment_is_computed_once_and_cannot_be_changed(tables):
 
 @pytest.mark.parametrize("correlation", [0, 0.5, 0.9, -0.5])
 def test_rank_correlation_of_skill_and_pay(correlation):
-    """Mean of 4 samples: standard error 0.004 at most. The factor is what ties in pay take away (mean ranks)."""
+    """Mean of 4 samples: standard error 0.004 at most.
+
+    The factor is what ties in pay take away (mean ranks).
+    """
     rng = np.random.default_rng(0)
     measured = []
     for seed in range(4):
@@ -329,10 +336,12 @@ def test_text_reads_as_written():
         == "You are an 80-year-old man who works in production. You have worked for 62 years."
     )
     assert Persona("office and administrative support", "woman", 43).text == (
-        "You are a 43-year-old woman who works in office and administrative support. You have worked for 25 years."
+        "You are a 43-year-old woman who works in office and administrative support. You have "
+        "worked for 25 years."
     )
     assert Persona("professional and related", "man", 18).text == (
-        "You are an 18-year-old man who works in a professional occupation such as engineering, teaching, law or health care. "
+        "You are an 18-year-old man who works in a professional occupation such as engineering, "
+        "teaching, law or health care. "
         "You are new to work."
     )
     assert Persona("management, business and financial operations", "man", 23).text.endswith(

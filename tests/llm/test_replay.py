@@ -278,7 +278,8 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> Non
 def test_files_that_are_no_transcripts(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text(
-        "not a database, but long enough for SQLite to look at its header, which it does at a hundred bytes or so"
+        "not a database, but long enough for SQLite to look at its header, which it does at a "
+        "hundred bytes or so"
     )
     other = tmp_path / "other"
     with sqlite3.connect(other) as db:
@@ -583,7 +584,9 @@ def plans(
 
 
 def test_an_interruption_while_answers_are_committed_loses_none(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a commit: it is heard, the answers wait, and the next flush takes them."""
+    """Ctrl-C in the middle of a commit: it is heard, the answers wait, and the next flush takes
+    them.
+    """
     transcript = Transcript(tmp_path / "t.sqlite")
     packed = transcript._pieces.pack
 
@@ -607,14 +610,19 @@ def test_an_interruption_while_answers_are_committed_loses_none(tmp_path: Path) 
 
 
 def test_lookups_among_100_000_use_indices(tmp_path: Path) -> None:
-    """Whatever a run or `jaxecon transcript` looks up is found through an index: no scan of requests, no sort of all."""
+    """Whatever a run or `jaxecon transcript` looks up is found through an index: no scan of
+    requests, no sort of all.
+    """
     path = tmp_path / "t.sqlite"
     transcript = Transcript(path)
     put(transcript, ask(), ANSWER)
     copied = (
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) INSERT INTO requests"
-        " SELECT NULL, cast(printf('%032d', i) AS BLOB), seed, kind, i / 10000, i / 100 % 100, cohort, i % 100,"
-        " attempt, messages, settings, response, finish_reason, prompt_tokens, cached_tokens, completion_tokens,"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) INSERT "
+        "INTO requests"
+        " SELECT NULL, cast(printf('%032d', i) AS BLOB), seed, kind, i / 10000, i / 100 % 100, "
+        "cohort, i % 100,"
+        " attempt, messages, settings, response, finish_reason, prompt_tokens, cached_tokens, "
+        "completion_tokens,"
         " seconds, error FROM requests, n"
     )
     transcript._db.execute(copied)
@@ -722,8 +730,8 @@ while won < 15:
     command = [
         sys.executable,
         "-c",
-        "import os, sys\nfrom jaxecon.core.errors import UserError\nfrom llm.transcript.store import Transcript"
-        + program,
+        "import os, sys\nfrom jaxecon.core.errors import UserError\nfrom llm.transcript.store "
+        "import Transcript" + program,
     ]
     racers = [subprocess.Popen([*command, str(path)]) for _ in range(3)]
     assert [racer.wait() for racer in racers] == [0] * 3
@@ -908,7 +916,9 @@ def test_a_full_file_system_is_one_line_and_keeps_what_was_there(tmp_path: Path)
 
 
 def test_a_full_database_takes_more_once_there_is_room(tmp_path: Path) -> None:
-    """SQLite's own limit: an honest SQLITE_FULL in the middle of a transaction, and the same Transcript goes on after it."""
+    """SQLite's own limit: an honest SQLITE_FULL in the middle of a transaction, and the same
+    Transcript goes on after it.
+    """
     transcript = Transcript(tmp_path / "t.sqlite")
     first = put(transcript, ask(), ANSWER)
     (pages,) = transcript._db.execute("PRAGMA page_count").fetchone()
@@ -1049,7 +1059,9 @@ def test_replay_answers_what_was_recorded(tmp_path: Path) -> None:
 
 
 def test_a_replayed_cohort_decides_as_it_did(tmp_path: Path) -> None:
-    """The bridge on a replay: the same decisions, retries and fallbacks included, and a transcript with the same contents."""
+    """The bridge on a replay: the same decisions, retries and fallbacks included, and a transcript
+    with the same contents.
+    """
     replies = iter(['{"hours":10}', "no", '{"hours":30}', "{'hours': 40}", "no", "no"])
     observations = [
         LaborObservation(
@@ -1095,7 +1107,8 @@ def test_replay_wants_one_model(tmp_path: Path) -> None:
     with pytest.raises(UserError) as several:
         ReplayEngine(path)
     assert str(several.value) == (
-        f"replay: {path} holds answers of 2 models: engine vllm model smollm2 template t weights w; "
+        f"replay: {path} holds answers of 2 models: engine vllm model smollm2 template t weights "
+        "w; "
         "engine vllm model larger template t weights w"
     )
     for cohort, identity in (("w", IDENTITY), ("planner", other)):

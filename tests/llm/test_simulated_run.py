@@ -1,4 +1,6 @@
-"""Whole runs on the simulated engine: ingredients, mixtures of models, pauses, budgets, and the engine's own rules."""
+"""Whole runs on the simulated engine: ingredients, mixtures of models, pauses, budgets, and the
+engine's own rules.
+"""
 
 import json
 from collections import Counter
@@ -78,7 +80,9 @@ def test_workers_may_decide_every_few_days_and_hold(tmp_path):
 
 
 def test_cues_have_their_times(tmp_path):
-    """Workers explore but on a year's last day and in the run's last tenth; the planner but in its last tenth."""
+    """Workers explore but on a year's last day and in the run's last tenth; the planner but in its
+    last tenth.
+    """
     told = conversations(run(tmp_path, "years=10", "year.days=2"))
     for c in told:
         explores = "explore." in c["messages"][1]["content"]

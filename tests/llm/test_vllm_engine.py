@@ -184,7 +184,9 @@ def test_an_interrupted_batch_leaves_nothing_behind(
 
 
 def test_ctrl_c_while_the_engine_works(engine: "VLLMEngine") -> None:
-    """Interrupted at the first answer, when the long ones are under way whatever the machine's load."""
+    """Interrupted at the first answer, when the long ones are under way whatever the machine's
+    load.
+    """
     story = [
         ask("Write a long story.", agent=i, schema=None, max_tokens=1 if i == 0 else 1000)
         for i in range(8)
@@ -271,7 +273,9 @@ else:
 
 @pytest.mark.parametrize("end", ["close", "killed"])
 def test_a_plain_script_with_jax(engine: "VLLMEngine", tmp_path: Path, end: str) -> None:
-    """No __main__ guard, a quiet terminal, an engine that outlives Ctrl-C and never outlives its script."""
+    """No __main__ guard, a quiet terminal, an engine that outlives Ctrl-C and never outlives its
+    script.
+    """
     import psutil
 
     script = tmp_path / "script.py"

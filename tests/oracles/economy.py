@@ -1,8 +1,9 @@
-"""An independent economy in NumPy and SciPy, float64, written from docs/design.md and not from jaxecon's code.
+"""An independent economy in NumPy and SciPy, float64, written from docs/design.md and not from
+jaxecon's code.
 
-Every algorithm differs from jaxecon's: taxes by interpolation on the cumulated tax, best responses by a grid of hours
-refined by golden section, quantiles by SciPy's inverse incomplete beta function, inequality by double sums.
-Nothing here imports jaxecon or JAX.
+Every algorithm differs from jaxecon's: taxes by interpolation on the cumulated tax, best responses
+by a grid of hours refined by golden section, quantiles by SciPy's inverse incomplete beta function,
+inequality by double sums. Nothing here imports jaxecon or JAX.
 """
 
 from dataclasses import dataclass
@@ -102,14 +103,16 @@ def best_response(
 ):
     """(hours, utility in dollars) of each worker by brute force.
 
-    An even grid of hours, plus the hours at which income crosses a threshold, so that utility is concave between
-    neighbours; then golden section in the cells to both sides of the best few grid points.
+    An even grid of hours, plus the hours at which income crosses a threshold, so that utility is
+    concave between neighbours; then golden section in the cells to both sides of the best few grid
+    points.
     """
     skill = np.atleast_1d(np.asarray(skill, float))
     n = len(skill)
     c, d, cap = (np.broadcast_to(np.asarray(a, float), (n,)) for a in (c, d, cap))
     kinks = np.asarray(thresholds, float)[None, 1:] / skill[:, None]
-    # a kink out of reach becomes some other point: equal points would leave cells of no width beside the peak
+    # a kink out of reach becomes some other point: equal points would leave cells of no width
+    # beside the peak
     elsewhere = cap[:, None] * (np.arange(kinks.shape[1]) + 0.4567) / (kinks.shape[1] + 1)
     kinks = np.where(kinks < cap[:, None], kinks, elsewhere)
     even = np.linspace(0, 1, points)[None, :] ** 2 * cap[:, None]  # finer near zero
@@ -144,7 +147,9 @@ def best_response(
 
 
 def best_response_scipy(thresholds, rates, skill, c, d=D, eta=0.0, rebate=0.0, cap=100.0):
-    """(hours, utility in dollars) of one worker: SciPy's bounded minimiser between every pair of neighbouring kinks."""
+    """(hours, utility in dollars) of one worker: SciPy's bounded minimiser between every pair of
+    neighbouring kinks.
+    """
     ends = sorted({0.0, cap, *(t / skill for t in thresholds if t / skill < cap)})
 
     def loss(hours):
@@ -163,7 +168,9 @@ def best_response_scipy(thresholds, rates, skill, c, d=D, eta=0.0, rebate=0.0, c
 def quantal_response(
     thresholds, rates, skill, c, precision, d=D, eta=0.0, rebate=0.0, x_ref=None, cap=100.0
 ):
-    """(n, 11) logit probabilities, one worker at a time, P(h) proportional to exp(precision*u/(40 s U'(x_ref)))."""
+    """(n, 11) logit probabilities, one worker at a time, P(h) proportional to exp(precision*u/(40 s
+    U'(x_ref))).
+    """
     skill = np.atleast_1d(np.asarray(skill, float))
     c, cap = np.broadcast_to(c, skill.shape), np.broadcast_to(cap, skill.shape)
     rows = []
@@ -252,7 +259,9 @@ def paper_welfare(u, income, weights=None):
 
 
 def atkinson(u, epsilon, weights=None, floor=10_000.0):
-    """The sum that everyone would need to have for the same welfare, found by root search on sum of v(x)."""
+    """The sum that everyone would need to have for the same welfare, found by root search on sum of
+    v(x).
+    """
     u = np.maximum(np.asarray(u, float), floor)
     w = np.ones(len(u)) if weights is None else np.asarray(weights, float)
     if u.min() == u.max():

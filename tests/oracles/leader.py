@@ -1,8 +1,10 @@
-"""The leader's problem in NumPy and SciPy, float64, written from docs/design.md and FACTS.md and not from jaxecon's code.
+"""The leader's problem in NumPy and SciPy, float64, written from docs/design.md and FACTS.md and
+not from jaxecon's code.
 
-Exact responses by listing every point that can be best (zero, the cap, each kink, each bracket's interior optimum where
-it lies inside) and taking the best; many schedules at once. Interior optima at curvature > 0 by bisection, the rebate by
-Brent's method, optima by exhaustion or SciPy. Nothing here imports jaxecon or JAX.
+Exact responses by listing every point that can be best (zero, the cap, each kink, each bracket's
+interior optimum where it lies inside) and taking the best; many schedules at once. Interior optima
+at curvature > 0 by bisection, the rebate by Brent's method, optima by exhaustion or SciPy. Nothing
+here imports jaxecon or JAX.
 """
 
 from dataclasses import dataclass, replace
@@ -17,9 +19,12 @@ _CELLS = 4_000_000  # numbers held at once
 
 @dataclass(frozen=True)
 class Problem:
-    """Followers, and what the leader makes of their utilities. skill, c, g: (n,); w: (n,) survey weights.
+    """Followers, and what the leader makes of their utilities.
 
-    welfare: "weighted" (mean of g*u under w), "rawlsian" or ("atkinson", epsilon). floor: lowest rebate, or None.
+    skill, c, g: (n,); w: (n,) survey weights.
+
+    welfare: "weighted" (mean of g*u under w), "rawlsian" or ("atkinson", epsilon). floor: lowest
+    rebate, or None.
     """
 
     skill: np.ndarray
@@ -75,7 +80,9 @@ def tax(thresholds, rates, income):
 
 
 def responses(problem, rates, rebate=0.0):
-    """Best hours (m, n) under schedules of rates (m, k), when a rebate (at curvature > 0) is expected."""
+    """Best hours (m, n) under schedules of rates (m, k), when a rebate (at curvature > 0) is
+    expected.
+    """
     p, rates = problem, np.atleast_2d(np.asarray(rates, float))
     low = np.minimum(p.thresholds[:, None] / p.skill, p.cap)  # (k, n)
     high = np.append(low[1:], np.full((1, len(p.skill)), p.cap), 0)
@@ -102,7 +109,9 @@ def responses(problem, rates, rebate=0.0):
 
 
 def _interior(p, rates, low, high, rebate):
-    """Where w*x^-eta = c*d*l^(d-1) on each bracket's line, by bisection within the bracket, (m, k, n)."""
+    """Where w*x^-eta = c*d*l^(d-1) on each bracket's line, by bisection within the bracket, (m, k,
+    n).
+    """
     net = p.skill * (1 - rates[:, :, None])
     at_start = tax(p.thresholds, rates, np.broadcast_to(p.thresholds, rates.shape))[:, :, None]
     a, b = (np.broadcast_to(e, net.shape).copy() for e in (low, high))
@@ -163,8 +172,11 @@ def equilibrium_rebate(problem, rates):
 
 
 def welfare_around_the_rebate(problem, rates, off=1e-3):
-    """(low, mixed, high) welfare at curvature > 0. Where a worker jumps at the equilibrium's rebate, the pool pays more
-    just below it and less just above; the worker is indifferent, and mixes so that the pool pays what was expected."""
+    """(low, mixed, high) welfare at curvature > 0.
+
+    Where a worker jumps at the equilibrium's rebate, the pool pays more just below it and less just
+    above; the worker is indifferent, and mixes so that the pool pays what was expected.
+    """
     rates = np.atleast_2d(np.asarray(rates, float))
     rebate = equilibrium_rebate(problem, rates)
     above, below = (
@@ -201,7 +213,9 @@ def welfare(problem, rates):
 
 
 def neighbours(rates, step=0.01, bounds=(0.0, 1.0)):
-    """One rate moved, two, or a run of them together: picked from all ways to move each up, down or not."""
+    """One rate moved, two, or a run of them together: picked from all ways to move each up, down or
+    not.
+    """
     moved = []
     for move in product((-1, 0, 1), repeat=len(rates)):
         where = np.flatnonzero(move)
@@ -263,10 +277,12 @@ class Terms:
 
 
 def first_order_terms(problem, rates, weight_of_skill, density=gb2_skill_density):
-    """Analytic derivative of welfare in each rate at curvature 0 and fixed weights, for a dense sorted population.
+    """Analytic derivative of welfare in each rate at curvature 0 and fixed weights, for a dense
+    sorted population.
 
-    weight_of_skill: c as a function of skill; density: of skills. Jumps are found where the response of neighbours
-    moves over a threshold that the earlier leaves from inside a bracket, and located by Brent's method.
+    weight_of_skill: c as a function of skill; density: of skills. Jumps are found where the
+    response of neighbours moves over a threshold that the earlier leaves from inside a bracket, and
+    located by Brent's method.
     """
     p, rates = problem, np.asarray(rates, float)
     o = outcome(p, rates)
@@ -322,7 +338,9 @@ def first_order_terms(problem, rates, weight_of_skill, density=gb2_skill_density
 
 
 def consumption_equivalent_gain(problem, reference, welfare):
-    """By what fraction everybody's consumption in the reference outcome would have to rise, by Brent's method."""
+    """By what fraction everybody's consumption in the reference outcome would have to rise, by
+    Brent's method.
+    """
     p = problem
     x, cost = reference.consumption[0], p.c * reference.hours[0] ** p.d
 
@@ -345,7 +363,9 @@ def reference_outcome(problem, thresholds=economy.US_THRESHOLDS, rates=economy.U
 
 
 def standard(kind, n, thresholds, floor=10_000.0, **changes):
-    """The economies of FACTS: quantile midpoints, weights inverse to income at the US federal response."""
+    """The economies of FACTS: quantile midpoints, weights inverse to income at the US federal
+    response.
+    """
     skill = economy.skills(n)
     c = weight_of_skill(kind, skill)
     federal = reference_outcome(Problem(skill, c, np.ones(n), thresholds))

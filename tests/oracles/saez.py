@@ -1,8 +1,9 @@
-"""Saez's formula and two-stage least squares in NumPy and SciPy, float64, written from docs/design.md and the papers.
+"""Saez's formula and two-stage least squares in NumPy and SciPy, float64, written from
+docs/design.md and the papers.
 
-Every algorithm differs from jaxecon's: closed-form distributions and adaptive quadrature instead of samples, kernel sums
-over people instead of smoothed bins, projection matrices and a loop over clusters instead of moments.
-Nothing here imports jaxecon or JAX.
+Every algorithm differs from jaxecon's: closed-form distributions and adaptive quadrature instead of
+samples, kernel sums over people instead of smoothed bins, projection matrices and a loop over
+clusters instead of moments. Nothing here imports jaxecon or JAX.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ TAIL_SHARE = 0.01  # of the people: above their income the hazard is the tail's 
 
 
 class GB2(stats.rv_continuous):
-    """Income y = mu * B^(1/sigma), B beta prime (McDonald 1984); density by the change of variables."""
+    """Income y = mu * B^(1/sigma), B beta prime (McDonald 1984); density by the change of
+    variables.
+    """
 
     def _pdf(self, y):
         odds = (y / economy.MU) ** economy.SIGMA
@@ -66,7 +69,8 @@ def midpoints(distribution, n):
 
 @dataclass
 class Formula:
-    """The formula on a distribution of income ($/year) with welfare weights g(z) and an elasticity e(z), by quadrature.
+    """The formula on a distribution of income ($/year) with welfare weights g(z) and an elasticity
+    e(z), by quadrature.
 
     g need not have mean one: it is divided by its mean. kinks: incomes where g or e is not smooth.
     """
@@ -86,7 +90,9 @@ class Formula:
         self.tail = self.pareto_above(self.start)
 
     def _sum_above(self, f, z):
-        """The integral of f(x) over people with incomes x above z, by Gauss-Legendre in 60 pieces of log income."""
+        """The integral of f(x) over people with incomes x above z, by Gauss-Legendre in 60 pieces
+        of log income.
+        """
 
         def integrand(log_x):
             x = np.exp(log_x)
@@ -120,7 +126,9 @@ class Formula:
         return gain / (gain + self.hazard(z) * self.e(z))
 
     def bracket_rates(self, thresholds, lowest):
-        """Averages of the pointwise rate over each bracket by width (the first from `lowest`); the top's own formula."""
+        """Averages of the pointwise rate over each bracket by width (the first from `lowest`); the
+        top's own formula.
+        """
         out = []
         for low, high in pairwise(thresholds):
             low = max(low, lowest)
@@ -159,7 +167,9 @@ def gauss_legendre(f, ends, order):
 
 @dataclass
 class SampleFormula:
-    """Gaussian kernel sums in log income; under `schedule` (thresholds, rates) the density is the virtual one."""
+    """Gaussian kernel sums in log income; under `schedule` (thresholds, rates) the density is the
+    virtual one.
+    """
 
     income: np.ndarray
     g: np.ndarray
@@ -198,7 +208,9 @@ class SampleFormula:
         return mean / (mean - z)
 
     def _untaxed(self):
-        """Log income without a tax, one person at a time; who sits at a kink gets a place between what either side says."""
+        """Log income without a tax, one person at a time; who sits at a kink gets a place between
+        what either side says.
+        """
         thresholds, rates = (np.asarray(a, float) for a in self.schedule)
         out = np.empty_like(self.x)
         bunched = {}
@@ -251,7 +263,9 @@ class SampleFormula:
         return gain / (gain + self.hazard(z) * e)
 
     def bracket_rates(self, thresholds, points=600):
-        """By the midpoint rule, even in log income, in each bracket; the top by the people above its threshold."""
+        """By the midpoint rule, even in log income, in each bracket; the top by the people above
+        its threshold.
+        """
         out = []
         lowest, highest = np.exp(self.x.min() - 4 * self.h), np.exp(self.x.max() + 4 * self.h)
         for low, high in zip(thresholds, [*thresholds[1:], highest], strict=True):
@@ -271,8 +285,10 @@ class SampleFormula:
 
 
 def incomes(untaxed, thresholds, rates, e):
-    """Of people who would earn `untaxed` without a tax and maximise z - T(z) - z0*(z/z0)^(1+1/e)/(1+1/e): in each bracket
-    z0*(1-t)^e or the nearer end; the best bracket of all."""
+    """Of people who would earn `untaxed` without a tax and maximise z - T(z) -
+    z0*(z/z0)^(1+1/e)/(1+1/e): in each bracket z0*(1-t)^e or the nearer end; the best bracket of
+    all.
+    """
     ends = [*thresholds, np.inf]
     best, most = None, None
     for k, rate in enumerate(rates):
@@ -303,7 +319,9 @@ class Regression:
 
 
 def first_differences(income, schedules, kink_window, usable=None):
-    """Rows (agent, pair of years, y, x, instrument, log base income), one person and one pair at a time."""
+    """Rows (agent, pair of years, y, x, instrument, log base income), one person and one pair at a
+    time.
+    """
 
     def near_a_kink(schedule, z):
         return any(abs(z - t) <= kink_window * t for t in schedule[0][1:])
@@ -333,10 +351,12 @@ def first_differences(income, schedules, kink_window, usable=None):
 
 
 def two_stage_least_squares(y, endogenous, exogenous, instruments, weights, clusters):
-    """First the fitted values by the projection on (instruments, exogenous), then least squares on them.
+    """First the fitted values by the projection on (instruments, exogenous), then least squares on
+    them.
 
-    Weighted rows are rows times the root of their weight. The covariance sums outer products cluster by cluster, times
-    G/(G-1) * (N-1)/(N-K). The F of the instrument is from the first stage's own clustered covariance.
+    Weighted rows are rows times the root of their weight. The covariance sums outer products
+    cluster by cluster, times G/(G-1) * (N-1)/(N-K). The F of the instrument is from the first
+    stage's own clustered covariance.
     """
     root = np.sqrt(weights)[:, None]
     x, z = (
@@ -368,7 +388,9 @@ def _clustered(x, residual, clusters):
 
 
 def jackknife_error(rows, weights):
-    """Standard error of the instrumental-variables slope from leaving out one agent at a time (no formula for it)."""
+    """Standard error of the instrumental-variables slope from leaving out one agent at a time (no
+    formula for it).
+    """
     agents = sorted(set(rows[:, 0]))
     slopes = []
     for left_out in agents:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 
 @contextmanager
 def strict(x64: bool, nans: bool = False):
-    """64-bit or 32-bit JAX, `jax_numpy_rank_promotion="raise"` and (unless `nans`) `jax_debug_nans`, for a block.
+    """64-bit or 32-bit JAX, `jax_numpy_rank_promotion="raise"` and (unless `nans`)
+    `jax_debug_nans`, for a block.
 
     Context managers and not global configuration: one pytest process runs tests of both precisions.
     """

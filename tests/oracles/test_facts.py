@@ -1,7 +1,7 @@
 """The numbers of the reference tables ("Exact numbers to reproduce"), from jaxecon's kernels.
 
-They were computed by an independent NumPy/SciPy program: 1,000 quantile midpoints, d = 3.5, cap 100 h, equal weights,
-inverse-income welfare weights fixed at the US federal response.
+They were computed by an independent NumPy/SciPy program: 1,000 quantile midpoints, d = 3.5, cap 100
+h, equal weights, inverse-income welfare weights fixed at the US federal response.
 """
 
 import itertools
@@ -18,7 +18,8 @@ import jaxecon as je
 from jaxecon.economy.population import base_preferences
 from jaxecon.kernels.equilibrium import equilibrium
 
-# parameters, floor: mean hours, share at the cap, mean income, rebate, Gini(z), SWF, paper welfare, effective sample
+# parameters, floor: mean hours, share at the cap, mean income, rebate, Gini(z), SWF, paper welfare,
+# effective sample
 TABLE = {
     ("calibrated", 10_000): (
         "40.000",
@@ -146,7 +147,9 @@ def test_first_table_in_single_precision(row):
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda r: f"{r[0]}-{r[1]}")
 def test_first_table_from_the_brute_force_oracle(row):
-    """The oracle of the kernel tests reproduces the table too, so the two programs stand for each other."""
+    """The oracle of the kernel tests reproduces the table too, so the two programs stand for each
+    other.
+    """
     skill = oracle.skills(1_000)
     c = {"calibrated": oracle.calibrated_weight(skill), "annualised": 0.026, "paper": 0.0005}[
         row[0]
@@ -191,7 +194,9 @@ def test_best_flat_tax(row):
 
 @pytest.mark.parametrize("row", BEST_THREE_ON_GRID, ids=lambda r: f"{r[0]}-{r[1]}")
 def test_best_three_brackets_on_the_ten_point_grid(row):
-    """Exhaustive over the thousand schedules with rates 0, 10, .., 90 %: exactly the listed one and its gain."""
+    """Exhaustive over the thousand schedules with rates 0, 10, .., 90 %: exactly the listed one and
+    its gain.
+    """
     rates, printed = BEST_THREE_ON_GRID[row]
     grid = np.array(list(itertools.product(np.arange(10) / 10, repeat=3)))
     found = np.asarray(gains(row, 3)(grid))
@@ -201,8 +206,10 @@ def test_best_three_brackets_on_the_ten_point_grid(row):
 
 @pytest.mark.parametrize("row", BEST_CONTINUOUS, ids=lambda r: f"{r[0]}-{r[1]}")
 def test_gains_of_rounded_continuous_optima(row):
-    """Rates are printed rounded and the objective is a fine sawtooth: the gain of the rounded rates is a lower bound
-    (0.09 points below at worst), and among the rates that round to the printed ones some come to the printed gain."""
+    """Rates are printed rounded and the objective is a fine sawtooth: the gain of the rounded rates
+    is a lower bound (0.09 points below at worst), and among the rates that round to the printed
+    ones some come to the printed gain.
+    """
     for rates, printed in BEST_CONTINUOUS[row]:
         nearby = np.random.default_rng(0).uniform(-0.0005, 0.0005, (150, len(rates))) + rates
         found = np.asarray(gains(row, len(rates))(np.concatenate([[rates], nearby])))

@@ -1,6 +1,8 @@
-"""The best schedules of the reference tables ("Exact numbers to reproduce"), found by jaxecon's leader in float32.
+"""The best schedules of the reference tables ("Exact numbers to reproduce"), found by jaxecon's
+leader in float32.
 
-The numbers were computed by an independent NumPy/SciPy program; `leader` recomputes welfare of what is found here.
+The numbers were computed by an independent NumPy/SciPy program; `leader` recomputes welfare of what
+is found here.
 """
 
 from functools import cache
@@ -38,8 +40,10 @@ def best(row, brackets, **options):
 
 
 def assert_gain_is_real(found, row, teeth=True):
-    """Welfare, gain and rebate of the returned rates are what the double-precision oracle says of them or, since the best
-    rates lie at the teeth of the sawtooth, where float32 decides whether a worker jumps, of rates 0.00003 away."""
+    """Welfare, gain and rebate of the returned rates are what the double-precision oracle says of
+    them or, since the best rates lie at the teeth of the sawtooth, where float32 decides whether a
+    worker jumps, of rates 0.00003 away.
+    """
     rates = found.schedule.rates.astype(float)
     problem, base = (
         economy_of(row, len(rates)),

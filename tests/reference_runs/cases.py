@@ -1,7 +1,8 @@
 """Ten small runs of everything a run can be: what `test_reference_runs.py` computes and compares.
 
-Each case is a function from an empty folder to the folders that it leaves, by name. What they contain is on record in
-`golden/`, so that no change of the code's form can change what it computes without being seen.
+Each case is a function from an empty folder to the folders that it leaves, by name. What they
+contain is on record in `golden/`, so that no change of the code's form can change what it computes
+without being seen.
 """
 
 import contextlib

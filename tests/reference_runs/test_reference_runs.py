@@ -1,9 +1,11 @@
 """Ten reference runs stay what they were, to the last bit on a machine whose bits are on record.
 
-`golden/CASE.json` holds two things. Tables (every year; agents by cohort and year) hold anywhere: what was decided exactly,
-numbers to rounding. Digests hold on one kind of machine (processor, cores, jaxlib, NumPy) and are skipped on others.
+`golden/CASE.json` holds two things. Tables (every year; agents by cohort and year) hold anywhere:
+what was decided exactly, numbers to rounding. Digests hold on one kind of machine (processor,
+cores, jaxlib, NumPy) and are skipped on others.
 
-A case that differs writes what it found to `golden/CASE.actual.json` (which git ignores). Where the change is meant, accept it:
+A case that differs writes what it found to `golden/CASE.actual.json` (which git ignores). Where the
+change is meant, accept it:
 
     mv tests/reference_runs/golden/CASE.actual.json tests/reference_runs/golden/CASE.json
 

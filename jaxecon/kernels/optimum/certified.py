@@ -28,22 +28,24 @@ _EFFORT_WITH_CURVATURE = Effort(8, 60, 32, 30, 1)  # each response takes a hundr
 
 @pytree
 class Optimum:
-    """The best schedule found, and what speaks for it. k brackets.
+    """The best schedule found, and what speaks for it.
 
-    welfare: at the followers' equilibrium, unit of utility; gain: over the reference schedule, a fraction, with curvature
-    the consumption equivalent (`welfare.gain_over`).
-    residuals: (k,) derivative of welfare in each rate (per unit of the rate, as a share of the reference's welfare at curvature
-    0, else in units of utility) with the response smoothed over brackets; near zero at an interior optimum, but for
-    the sawtooth of a finite population.
-    neighbours: (m,) welfare of the certificate's neighbours less the optimum's; certified: none is positive (but for
-    rounding). They are all changes of one rate, of two, or of a run of neighbouring ones, by 0.01 (free thresholds by 1 %),
-    brought back into the bounds.
-    multiplier: of the constraint that taxes pay for public spending and the rebate's floor: welfare per $/year per person; 0
-    where it does not bind, NaN for a grid under it. feasible: False where no schedule satisfies it.
-    empty: (k,) bool, nobody has income there and the rate changes nothing: it is the lower neighbour's.
-    reached: by search, welfare before the last polish (NaN for searches not used); found_by: index into SEARCHES of
-    the one that had come furthest by then.
-    evaluations: of welfare by the searches, exact and smoothed together (a gradient counts once), without the certificate's.
+    k brackets.
+
+    welfare: at the followers' equilibrium, unit of utility; gain: over the reference schedule, a
+    fraction, with curvature the consumption equivalent (`welfare.gain_over`). residuals: (k,)
+    derivative of welfare in each rate (per unit of the rate, as a share of the reference's welfare
+    at curvature 0, else in units of utility) with the response smoothed over brackets; near zero at
+    an interior optimum, but for the sawtooth of a finite population. neighbours: (m,) welfare of
+    the certificate's neighbours less the optimum's; certified: none is positive (but for rounding).
+    They are all changes of one rate, of two, or of a run of neighbouring ones, by 0.01 (free
+    thresholds by 1 %), brought back into the bounds. multiplier: of the constraint that taxes pay
+    for public spending and the rebate's floor: welfare per $/year per person; 0 where it does not
+    bind, NaN for a grid under it. feasible: False where no schedule satisfies it. empty: (k,) bool,
+    nobody has income there and the rate changes nothing: it is the lower neighbour's. reached: by
+    search, welfare before the last polish (NaN for searches not used); found_by: index into
+    SEARCHES of the one that had come furthest by then. evaluations: of welfare by the searches,
+    exact and smoothed together (a gradient counts once), without the certificate's.
     """
 
     schedule: TaxSchedule
@@ -83,22 +85,30 @@ def optimal_schedule(
     """The piecewise-linear schedule that maximises welfare at the followers' exact response.
 
     skill: (n,) $/year per weekly hour; preferences scalar or (n,); weights: (n,) survey weights.
-    thresholds: (k,) $/year. With free_thresholds they are where the search begins, and the optimum's stay between the
+    thresholds: (k,) $/year. With free_thresholds they are where the search begins, and the
+    optimum's stay between the
     lowest and the highest reference income that is taxed.
-    welfare_weights: (n,) fixed weights g of mean 1, or a `SocialWelfare` over one cohort for any other welfare function.
-    method: grid: every combination of rates `grid_step` apart in the bounds, the best taken as it is.
-        gradient: Adam from many starts, through the response smoothed over brackets, then polished on the exact one.
-        population: differential evolution (Storn and Price 1997) on the exact response, then polished.
+    welfare_weights: (n,) fixed weights g of mean 1, or a `SocialWelfare` over one cohort for any
+    other welfare function.
+    method: grid: every combination of rates `grid_step` apart in the bounds, the best taken as it
+    is.
+        gradient: Adam from many starts, through the response smoothed over brackets, then polished
+        on the exact one.
+        population: differential evolution (Storn and Price 1997) on the exact response, then
+        polished.
         auto: both, the best candidates of either polished; nested grids where there is one bracket.
     bounds: of every rate, within [0, 1]. monotone: rates may not fall from bracket to bracket.
     public_spending: E; rebate: mean tax - E, at least `rebate_floor` where that is given.
-    reference: gains are over this schedule, with whatever rebate it pays (be it below the floor); US federal by default.
+    reference: gains are over this schedule, with whatever rebate it pays (be it below the floor);
+    US federal by default.
 
-    The polish is a pattern search down to steps of 0.001 that ends with no neighbour better at 0.01 (`Optimum.neighbours`):
-    welfare of a finite population is a fine sawtooth, on which gradients vanish nowhere.
-    Pure: works under `jit` (all but the first five arguments and the numbers static) and `vmap`, over populations of one size.
+    The polish is a pattern search down to steps of 0.001 that ends with no neighbour better at 0.01
+    (`Optimum.neighbours`): welfare of a finite population is a fine sawtooth, on which gradients
+    vanish nowhere. Pure: works under `jit` (all but the first five arguments and the numbers
+    static) and `vmap`, over populations of one size.
 
-    Raises ValueError for arguments out of range and, outside of a trace, where no schedule pays for the spending.
+    Raises ValueError for arguments out of range and, outside of a trace, where no schedule pays for
+    the spending.
     """
     if not isinstance(welfare_weights, SocialWelfare):
         for name, x in (("welfare_weights", welfare_weights), ("weights", weights)):
@@ -158,15 +168,18 @@ def solve(
         spending = float(np.asarray(problem.public_spending))
         if problem.rebate_floor is None:
             raise ValueError(
-                f"public_spending: {spending:g}; every schedule within the bounds leaves somebody nothing to consume"
+                f"public_spending: {spending:g}; every schedule within the bounds leaves somebody "
+                "nothing to consume"
             )
         floor = float(np.asarray(problem.rebate_floor))
         if method == "grid":
             raise ValueError(
-                f"public_spending: {spending:g}; no schedule of the grid pays for it with rebate_floor {floor:g}"
+                f"public_spending: {spending:g}; no schedule of the grid pays for it with "
+                f"rebate_floor {floor:g}"
             )
         raise ValueError(
-            f"public_spending: {spending:g}; no schedule within the bounds pays for it with rebate_floor {floor:g}: "
+            f"public_spending: {spending:g}; no schedule within the bounds pays for it with "
+            f"rebate_floor {floor:g}: "
             f"the most falls {floor - float(rebate):,.0f} $/year per person short"
         )
     return optimum
@@ -198,18 +211,21 @@ def check_search(
     if method == "grid":
         if free_thresholds:
             raise ValueError(
-                "free_thresholds: True; the grid has rates alone (take method auto, gradient or population)"
+                "free_thresholds: True; the grid has rates alone (take method auto, gradient or "
+                "population)"
             )
         if not 0 < grid_step <= high - low:
             raise ValueError(
-                f"grid_step: {grid_step}; above 0 and at most {high - low:g}, the width of the bounds"
+                f"grid_step: {grid_step}; above 0 and at most {high - low:g}, the width of the "
+                "bounds"
             )
         points = _grid_points(bounds, grid_step) ** brackets
         if abs(low + (_grid_points(bounds, grid_step) - 1) * grid_step - high) > 1e-9:
             raise ValueError(f"grid_step: {grid_step}; must divide the bounds {bounds} evenly")
         if points > MOST_GRID_POINTS:
             raise ValueError(
-                f"grid_step: {grid_step}; {points:,} schedules, at most {MOST_GRID_POINTS:,} (or method auto)"
+                f"grid_step: {grid_step}; {points:,} schedules, at most {MOST_GRID_POINTS:,} (or "
+                "method auto)"
             )
 
 
@@ -242,7 +258,8 @@ def _solve(
     ):  # it has looked at feasible points only
         multiplier, feasible = jnp.full_like(multiplier, jnp.nan), found.value > -jnp.inf
     elif problem.rebate_floor is not None:
-        # what a dollar of rebate is worth at the reference: the unit that welfare and revenue are weighed in
+        # what a dollar of rebate is worth at the reference: the unit that welfare and revenue are
+        # weighed in
         worth = jax.grad(
             lambda extra: problem.welfare_of(
                 problem.utility(at_reference.consumption + extra, at_reference.hours)

@@ -26,14 +26,18 @@ _LEAST_NET_OF_TAX = 1e-3
 
 
 def past_bunching(thresholds: Numbers) -> Numbers:
-    """Incomes above these are above the thresholds, not at them: skill*(threshold/skill) may round up."""
+    """Incomes above these are above the thresholds, not at them: skill*(threshold/skill) may round
+    up.
+    """
     return thresholds * (1 + _BUNCHING * float(np.finfo(thresholds.dtype).eps))
 
 
 def pareto_parameter(
     income: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
 ) -> Array:
-    """a = E[z|z>z*]/(E[z|z>z*]-z*) of incomes (n,) above a threshold z* > 0; infinity where nobody earns more."""
+    """a = E[z|z>z*]/(E[z|z>z*]-z*) of incomes (n,) above a threshold z* > 0; infinity where nobody
+    earns more.
+    """
     income = floating(income)
     above = (income > past_bunching(jnp.asarray(threshold, income.dtype))) * (
         jnp.ones_like(income) if weights is None else jnp.asarray(weights)
@@ -43,7 +47,7 @@ def pareto_parameter(
     return jnp.where(excess > 0, 1 + threshold / jnp.where(excess > 0, excess, 1), jnp.inf)
 
 
-# --- densities in log income -------------------------------------------------------------------------------------------
+# --- densities in log income ----------------------------------------------------------------------
 
 
 class IncomeGrid(NamedTuple):
@@ -89,7 +93,10 @@ def share_above(mass: Array) -> Array:
 
 
 def silverman(log_income: Array, mass: Array, between_quartiles: Array) -> Array:
-    """0.9 * min(sd, IQR/1.34) * n^(-1/5) (Silverman 1986, eq. 3.31), n the effective sample size of the masses."""
+    """0.9 * min(sd, IQR/1.34) * n^(-1/5) (Silverman 1986, eq.
+
+    3.31), n the effective sample size of the masses.
+    """
     mean = weighted_mean(log_income, mass)
     sd = jnp.sqrt(weighted_mean((log_income - mean) ** 2, mass))
     effective = jnp.sum(mass) ** 2 / jnp.sum(mass**2)
@@ -117,10 +124,13 @@ def virtual_density(
     at: Array,
     elasticity_at: Array,
 ) -> Array:
-    """Density of log income at incomes `at` (m,) if everybody faced the linear tax tangent there. e: (n,) elasticities.
+    """Density of log income at incomes `at` (m,) if everybody faced the linear tax tangent there.
 
-    Everybody's income without a tax is z/(1-T'(z))^e, whose density has neither atoms nor gaps; those who bunch at a kink
-    (whose untaxed income lies anywhere between those that either side's rate would give) are spread evenly over the range.
+    e: (n,) elasticities.
+
+    Everybody's income without a tax is z/(1-T'(z))^e, whose density has neither atoms nor gaps;
+    those who bunch at a kink (whose untaxed income lies anywhere between those that either side's
+    rate would give) are spread evenly over the range.
     """
 
     def log_untaxed(log_z: Array, rate: Array, e: Array) -> Array:

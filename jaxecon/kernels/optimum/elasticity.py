@@ -1,4 +1,7 @@
-"""The elasticity of income to the net-of-tax rate, estimated from behaviour. Statistics in NumPy, float64."""
+"""The elasticity of income to the net-of-tax rate, estimated from behaviour.
+
+Statistics in NumPy, float64.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,9 +15,12 @@ Income = np.ndarray
 
 @dataclass(frozen=True)
 class ElasticityEstimate:
-    """elasticity: no unit. standard_error: clustered by agent. observations: pairs of years; agents: clusters.
+    """elasticity: no unit.
 
-    first_stage_f: cluster-robust F of the instrument; below 10 the estimate is not to be relied on (Staiger and Stock 1997).
+    standard_error: clustered by agent. observations: pairs of years; agents: clusters.
+
+    first_stage_f: cluster-robust F of the instrument; below 10 the estimate is not to be relied on
+    (Staiger and Stock 1997).
     """
 
     elasticity: float
@@ -42,29 +48,35 @@ def estimate_elasticity(
     base_income_control: bool = False,
     year_effects: bool = False,
 ) -> ElasticityEstimate:
-    """First differences over consecutive years by two-stage least squares (Auten and Carroll 1999; Gruber and Saez 2002).
+    """First differences over consecutive years by two-stage least squares (Auten and Carroll 1999;
+    Gruber and Saez 2002).
 
-    Regresses the change of log income on the change of the log net-of-tax rate, which depends on income itself and is
-    therefore instrumented by the change there would have been at the base year's income.
+    Regresses the change of log income on the change of the log net-of-tax rate, which depends on
+    income itself and is therefore instrumented by the change there would have been at the base
+    year's income.
 
-    income: (years, n) $/year. schedules: one per year. weights: (n,) survey weights.
-    kink_window: pairs of years with either income within this share of a threshold are left out, as bunchers do not respond
-    to either side's rate. usable: (years, n) bool, False where an income says nothing (at the cap of hours, say).
-    base_income_control: adds log base-year income, against mean reversion. year_effects: adds one intercept per pair of
-    years (then only differences in rates between people identify the elasticity).
+    income: (years, n) $/year. schedules: one per year. weights: (n,) survey weights. kink_window:
+    pairs of years with either income within this share of a threshold are left out, as bunchers do
+    not respond to either side's rate. usable: (years, n) bool, False where an income says nothing
+    (at the cap of hours, say). base_income_control: adds log base-year income, against mean
+    reversion. year_effects: adds one intercept per pair of years (then only differences in rates
+    between people identify the elasticity).
 
-    Raises ValueError for shapes that do not fit, fewer than two agents, or when no net-of-tax rate changes.
+    Raises ValueError for shapes that do not fit, fewer than two agents, or when no net-of-tax rate
+    changes.
     """
     z = np.asarray(income, np.float64)
     if z.ndim != 2 or len(z) != len(schedules) or len(z) < 2:
         raise ValueError(
-            f"income: shape {z.shape} for {len(schedules)} schedules; (years, n) with a schedule for each of >= 2 years"
+            f"income: shape {z.shape} for {len(schedules)} schedules; (years, n) with a schedule "
+            "for each of >= 2 years"
         )
     years, n = z.shape
     w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
     if w.shape != (n,) or np.any(w < 0):
         raise ValueError(
-            f"weights: shape {w.shape}, smallest {np.min(w):g}; one of at least 0 for each of {n} agents"
+            f"weights: shape {w.shape}, smallest {np.min(w):g}; one of at least 0 for each of {n} "
+            "agents"
         )
     if usable is not None and np.shape(usable) != z.shape:
         raise ValueError(f"usable: shape {np.shape(usable)}; that of income, {z.shape}")
@@ -97,11 +109,13 @@ def estimate_elasticity(
     agents = len(np.unique(agent))
     if agents < 2:
         raise ValueError(
-            f"income: {agents} agents have two usable years in a row; at least 2 (kink_window {kink_window:g})"
+            f"income: {agents} agents have two usable years in a row; at least 2 (kink_window "
+            f"{kink_window:g})"
         )
     if np.ptp(instrument) < 1e-6:
         raise ValueError(
-            "schedules: nobody's net-of-tax rate changes from year to year differently from another's or at all"
+            "schedules: nobody's net-of-tax rate changes from year to year differently from "
+            "another's or at all"
         )
     controls = (
         [(pair == t).astype(float) for t in np.unique(pair)] if year_effects else [np.ones_like(y)]
@@ -131,7 +145,9 @@ def _two_stage(
     weights: np.ndarray,
     cluster: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Just-identified weighted instrumental variables, and their covariance clustered (Cameron and Miller 2015)."""
+    """Just-identified weighted instrumental variables, and their covariance clustered (Cameron and
+    Miller 2015).
+    """
     weighted = instruments * weights[:, None]
     bread = weighted.T @ regressors
     if np.linalg.matrix_rank(bread) < len(bread):
@@ -151,7 +167,9 @@ def _two_stage(
 
 @dataclass(frozen=True)
 class BracketElasticities:
-    """By bracket, (k,): elasticity, standard_error (clustered by agent), agents who tell; NaN where fewer than two do."""
+    """By bracket, (k,): elasticity, standard_error (clustered by agent), agents who tell; NaN where
+    fewer than two do.
+    """
 
     elasticity: np.ndarray
     standard_error: np.ndarray
@@ -167,11 +185,13 @@ def perturbed_elasticities(
     kink_window: float = 0.0,
     usable: np.ndarray | None = None,
 ) -> BracketElasticities:
-    """Moves one bracket's rate at a time by +-step and reads the response of those whose income stays within the bracket.
+    """Moves one bracket's rate at a time by +-step and reads the response of those whose income
+    stays within the bracket.
 
-    respond: from a schedule to incomes (n,) $/year, the same people in the same order (and with the same draws).
-    weights: (n,) survey weights. kink_window: share of a threshold around which incomes do not count. usable: (n,) bool.
-    An agent's elasticity is the change of log income over that of log(1 - rate). Raises ValueError for a step out of (0, 0.5).
+    respond: from a schedule to incomes (n,) $/year, the same people in the same order (and with the
+    same draws). weights: (n,) survey weights. kink_window: share of a threshold around which
+    incomes do not count. usable: (n,) bool. An agent's elasticity is the change of log income over
+    that of log(1 - rate). Raises ValueError for a step out of (0, 0.5).
     """
     if not 0 < step < 0.5:
         raise ValueError(f"step: {step}; must be in (0, 0.5)")

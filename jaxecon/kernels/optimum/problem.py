@@ -22,12 +22,15 @@ _TEMPERATURE = 0.003  # of the smoothed response, in full-time incomes
 
 @pytree
 class LeaderProblem:
-    """What a schedule is judged by. n followers.
+    """What a schedule is judged by.
+
+    n followers.
 
     skill: (n,) $/year per weekly hour. preferences: scalar or (n,). weights: (n,) survey weights.
-    welfare: over the one cohort "everyone". public_spending: E, $/year per person. rebate_floor: $/year or None; a
-    schedule whose taxes cannot pay it is not feasible (a simulated pool would print the money). endowment: what the followers'
-    wealth adds for each, or None (at curvature 0 alone, where no choice hears of it); its tax is taken off public_spending.
+    welfare: over the one cohort "everyone". public_spending: E, $/year per person. rebate_floor:
+    $/year or None; a schedule whose taxes cannot pay it is not feasible (a simulated pool would
+    print the money). endowment: what the followers' wealth adds for each, or None (at curvature 0
+    alone, where no choice hears of it); its tax is taken off public_spending.
     """
 
     skill: Array
@@ -44,7 +47,9 @@ class LeaderProblem:
         rebate_floor: ArrayLike | None = None,
         table: ResponseTable | None = None,
     ) -> Outcome:
-        """The followers' equilibrium; its rebate is what taxes pay for, unless a floor is given that a pool prints money for."""
+        """The followers' equilibrium; its rebate is what taxes pay for, unless a floor is given
+        that a pool prints money for.
+        """
         found = equilibrium(
             schedule,
             self.skill,
@@ -57,8 +62,11 @@ class LeaderProblem:
         return found if self.endowment is None else with_endowment(found, self.endowment)
 
     def settled_utility(self, outcome: Outcome) -> Array:
-        """Utility (n,) by which a schedule is judged. With curvature the rebate that workers respond to and the one the pool
-        pays may differ by a jump of somebody's income; a leader who could count the difference would look for it."""
+        """Utility (n,) by which a schedule is judged.
+
+        With curvature the rebate that workers respond to and the one the pool pays may differ by a
+        jump of somebody's income; a leader who could count the difference would look for it.
+        """
         if self.preferences.consumption_curvature == 0:
             return outcome.utility
         return self.utility(outcome.consumption - outcome.rebate_residual, outcome.hours)
@@ -72,9 +80,11 @@ class LeaderProblem:
         return self.welfare({_EVERYONE: utility})
 
     def marginal_weights(self, outcome: Outcome) -> Array:
-        """What welfare gains from a dollar more of consumption for each, (n,), mean 1: the fixed weights g at curvature 0.
+        """What welfare gains from a dollar more of consumption for each, (n,), mean 1: the fixed
+        weights g at curvature 0.
 
-        Ones where it gains from nobody's (atkinson with everybody below the floor)."""
+        Ones where it gains from nobody's (atkinson with everybody below the floor).
+        """
         gain: Array = jax.grad(lambda x: self.welfare_of(self.utility(x, outcome.hours)))(
             outcome.consumption
         )
@@ -85,7 +95,9 @@ class LeaderProblem:
     def smoothed(
         self, schedule: TaxSchedule, table: ResponseTable | None = None
     ) -> tuple[Array, Array]:
-        """Welfare and rebate when workers choose among brackets by a narrow logit: differentiable where they jump."""
+        """Welfare and rebate when workers choose among brackets by a narrow logit: differentiable
+        where they jump.
+        """
 
         def respond(expected: ArrayLike) -> tuple[Array, Array, Array]:
             hours, chance = smoothed_response(
@@ -123,8 +135,9 @@ class LeaderProblem:
         public_spending: ArrayLike = 0.0,
         rebate_floor: ArrayLike | None = None,
     ) -> "LeaderProblem":
-        """welfare: welfare weights (n,) of mean 1, or a SocialWelfare over one cohort of whatever name, whose survey weights
-        hold unless others are given."""
+        """welfare: welfare weights (n,) of mean 1, or a SocialWelfare over one cohort of whatever
+        name, whose survey weights hold unless others are given.
+        """
         skill = floating(skill)
         preferences = jax.tree.map(lambda x: jnp.asarray(x, skill.dtype), preferences)
         if weights is None and isinstance(welfare, SocialWelfare):
@@ -151,7 +164,9 @@ def with_endowment(outcome: Outcome, endowment: Endowment) -> Outcome:
 
 
 def thinned(problem: LeaderProblem, n: int) -> LeaderProblem:
-    """The problem with n followers of equal survey weights, the quantile midpoints by skill of those it has."""
+    """The problem with n followers of equal survey weights, the quantile midpoints by skill of
+    those it has.
+    """
     order = jnp.argsort(problem.skill)
     cumulated = jnp.cumsum(problem.weights[order])
     midpoints = (jnp.arange(n, dtype=problem.skill.dtype) + 0.5) / n * cumulated[-1]

@@ -1,4 +1,5 @@
-"""Optimal tax formulas in sufficient statistics: pointwise schedule, top rate, linear rate, and their fixed point.
+"""Optimal tax formulas in sufficient statistics: pointwise schedule, top rate, linear rate, and
+their fixed point.
 
 Derivations, sources and where each holds: docs/optimal-taxation.md.
 """
@@ -37,10 +38,10 @@ def saez_top_rate(
 ) -> Array:
     """Optimal rate on top incomes, (1-g)/(1-g + a*e) (Saez 2001; Diamond and Saez 2011).
 
-    pareto: a = E[z|z>z*]/(E[z|z>z*]-z*), > 1. elasticity: of taxable income, > 0. welfare_weight: g, the mean weight of top
-    earners beside a mean of 1. uncompensated: with income effects, the uncompensated elasticity; `elasticity` is then the
-    compensated one and the rate is (1-g)/(1-g + e_u + e_c*(a-1)). Shapes broadcast. Negative where g > 1, without bound from
-    g = 1 + a*e on.
+    pareto: a = E[z|z>z*]/(E[z|z>z*]-z*), > 1. elasticity: of taxable income, > 0. welfare_weight:
+    g, the mean weight of top earners beside a mean of 1. uncompensated: with income effects, the
+    uncompensated elasticity; `elasticity` is then the compensated one and the rate is (1-g)/(1-g +
+    e_u + e_c*(a-1)). Shapes broadcast. Negative where g > 1, without bound from g = 1 + a*e on.
 
     Raises ValueError for a <= 1, an elasticity <= 0 or a negative weight.
     """
@@ -68,11 +69,13 @@ def saez_linear_rate(
     welfare_weights: ArrayLike,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """Optimal rate of a flat tax with a lump-sum rebate, (1-gbar)/(1-gbar + e), gbar the income-weighted mean of g
-    (Piketty and Saez 2013; at incomes under that tax: `income`, (n,) $/year, is taken as it is).
+    """Optimal rate of a flat tax with a lump-sum rebate, (1-gbar)/(1-gbar + e), gbar the
+    income-weighted mean of g (Piketty and Saez 2013; at incomes under that tax: `income`, (n,)
+    $/year, is taken as it is).
 
-    elasticity: of aggregate income to the net-of-tax rate, > 0. welfare_weights: (n,) of mean 1. weights: (n,) survey weights.
-    Raises ValueError for an elasticity <= 0 or weights that do not average to one.
+    elasticity: of aggregate income to the net-of-tax rate, > 0. welfare_weights: (n,) of mean 1.
+    weights: (n,) survey weights. Raises ValueError for an elasticity <= 0 or weights that do not
+    average to one.
     """
     require("elasticity", elasticity, lambda e: e > 0, "must be greater than 0")
     check_people(income, welfare_weights, weights)
@@ -82,18 +85,23 @@ def saez_linear_rate(
 
 
 def _unbounded_rate(gain: Array, response: ArrayLike) -> Array:
-    """gain/(gain + response); minus infinity where transfers to those concerned are worth more than any response costs."""
+    """gain/(gain + response); minus infinity where transfers to those concerned are worth more than
+    any response costs.
+    """
     denominator = gain + response
     return jnp.where(denominator > 0, gain / jnp.where(denominator > 0, denominator, 1), -jnp.inf)
 
 
 @pytree
 class SaezSchedule:
-    """The formula's rates, pointwise and by bracket. m income bins, k brackets.
+    """The formula's rates, pointwise and by bracket.
 
-    income: (m,) $/year, bins' centres; rates: (m,) pointwise marginal rates; hazard: (m,) alpha = z*h/(1-H);
-    weight_above: (m,) mean welfare weight of those who earn more. pareto: a of the top bracket.
-    empty: (k,) bool, nobody has income there; the bracket has its neighbour's rate (the one below, if there is one).
+    m income bins, k brackets.
+
+    income: (m,) $/year, bins' centres; rates: (m,) pointwise marginal rates; hazard: (m,) alpha =
+    z*h/(1-H); weight_above: (m,) mean welfare weight of those who earn more. pareto: a of the top
+    bracket. empty: (k,) bool, nobody has income there; the bracket has its neighbour's rate (the
+    one below, if there is one).
     """
 
     schedule: TaxSchedule
@@ -137,23 +145,28 @@ def saez_schedule(
     schedule: TaxSchedule | None = None,
     bandwidth: ArrayLike | None = None,
 ) -> SaezSchedule:
-    """T' = (1-Gbar)/(1-Gbar + alpha*e) at each income, averaged into brackets by width (Saez 2001; Saez and
-    Stantcheva 2016; brackets as in Zheng et al. 2022).
+    """T' = (1-Gbar)/(1-Gbar + alpha*e) at each income, averaged into brackets by width (Saez 2001;
+    Saez and Stantcheva 2016; brackets as in Zheng et al.
 
-    income: (n,) $/year, at least 0. thresholds: (k,) $/year. elasticity: e > 0, a scalar, (k,) by bracket, or a function
-    of income. welfare_weights: (n,) g of mean 1. weights: (n,) survey weights.
-    schedule: the one under which the incomes were earned. Given, alpha comes from the virtual density (Saez 2001), the one
-    there would be at z if everybody faced the linear tax tangent at z: bunching at kinks and the gaps that falling rates
-    leave are not taken for the distribution. Unset, alpha comes from the incomes as they are.
-    bandwidth: of the Gaussian that smooths log incomes; by default Silverman's rule for the weights' effective sample.
+    2022).
 
-    The density is binned linearly in log income and smoothed (a Pareto tail's alpha is not biased by that); above the
-    income that TAIL_SHARE of the people exceed, alpha is the tail's Pareto parameter, and the unbounded top bracket (the
-    last one with people in it, where it is empty) has the top rate at its own threshold, one bracket alone the linear
-    rate. Rates are kept in [0, 1]: a negative one (weights that rise with income) becomes 0.
+    income: (n,) $/year, at least 0. thresholds: (k,) $/year. elasticity: e > 0, a scalar, (k,) by
+    bracket, or a function of income. welfare_weights: (n,) g of mean 1. weights: (n,) survey
+    weights. schedule: the one under which the incomes were earned. Given, alpha comes from the
+    virtual density (Saez 2001), the one there would be at z if everybody faced the linear tax
+    tangent at z: bunching at kinks and the gaps that falling rates leave are not taken for the
+    distribution. Unset, alpha comes from the incomes as they are. bandwidth: of the Gaussian that
+    smooths log incomes; by default Silverman's rule for the weights' effective sample.
 
-    Pure; under `jit` the elasticity function is static. Raises ValueError, where values can be seen, for an elasticity
-    <= 0, weights that do not average to one, fewer than SMALLEST_SAMPLE different positive incomes, or negative ones.
+    The density is binned linearly in log income and smoothed (a Pareto tail's alpha is not biased
+    by that); above the income that TAIL_SHARE of the people exceed, alpha is the tail's Pareto
+    parameter, and the unbounded top bracket (the last one with people in it, where it is empty) has
+    the top rate at its own threshold, one bracket alone the linear rate. Rates are kept in [0, 1]:
+    a negative one (weights that rise with income) becomes 0.
+
+    Pure; under `jit` the elasticity function is static. Raises ValueError, where values can be
+    seen, for an elasticity <= 0, weights that do not average to one, fewer than SMALLEST_SAMPLE
+    different positive incomes, or negative ones.
     """
     check_sample(income, thresholds, elasticity, welfare_weights, weights)
     if bandwidth is not None:

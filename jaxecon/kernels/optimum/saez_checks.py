@@ -25,7 +25,7 @@ Elasticity = (
 SMALLEST_SAMPLE = 20  # different positive incomes, for a density
 
 
-# --- what cannot be used ---------------------------------------------------------------------------------------------------
+# --- what cannot be used --------------------------------------------------------------------------
 
 
 def require(name: str, given: object, holds: Callable[[np.ndarray], np.ndarray], must: str) -> None:
@@ -81,7 +81,8 @@ def check_sample(
         require("elasticity", elasticity, lambda e: e > 0, "must be greater than 0")
         if np.shape(elasticity) not in ((), (k,)):
             raise ValueError(
-                f"elasticity: {np.size(elasticity)} values for {k} brackets; one, one per bracket, or a function"
+                f"elasticity: {np.size(elasticity)} values for {k} brackets; one, one per "
+                "bracket, or a function"
             )
     seen = concrete(thresholds)
     if seen is not None:
@@ -92,5 +93,6 @@ def check_sample(
         different = len(np.unique(z[z > 0]))
         if different < SMALLEST_SAMPLE:
             raise ValueError(
-                f"income: {different} different positive values; a density needs at least {SMALLEST_SAMPLE}"
+                f"income: {different} different positive values; a density needs at least "
+                f"{SMALLEST_SAMPLE}"
             )

@@ -21,16 +21,17 @@ Array = jax.Array
 _LEAST_DAMPING = 0.02  # that the fixed point shrinks to by itself
 
 
-# --- the fixed point -----------------------------------------------------------------------------------------------------
+# --- the fixed point ------------------------------------------------------------------------------
 
 
 @pytree
 class SaezFixedPoint:
     """The formula at the incomes that its own schedule brings about.
 
-    changes: (iterations,) largest change of a rate that the formula asked for in each iteration, NaN beyond the last;
-    converged: the last is below the tolerance; iterations: how many there were; damping: the step at the end.
-    formula: what it asks for at `schedule`, whose equilibrium is `outcome`.
+    changes: (iterations,) largest change of a rate that the formula asked for in each iteration,
+    NaN beyond the last; converged: the last is below the tolerance; iterations: how many there
+    were; damping: the step at the end. formula: what it asks for at `schedule`, whose equilibrium
+    is `outcome`.
     """
 
     schedule: TaxSchedule
@@ -115,15 +116,18 @@ def saez_self_consistent(
     iterations: int = 300,
     virtual: bool = True,
 ) -> SaezFixedPoint:
-    """Iterates formula -> followers' equilibrium -> incomes -> formula until no rate moves by more than `tolerance`.
+    """Iterates formula -> followers' equilibrium -> incomes -> formula until no rate moves by more
+    than `tolerance`.
 
-    Arguments as `saez_schedule` and `equilibrium`, (n,) and (k,). start: (k,) rates, 0.5 everywhere by default. damping: in
-    (0, 1], the share of the way to the formula's rates that an iteration goes; it shrinks while the changes do not.
-    virtual: take alpha from the virtual density (`saez_schedule`); without it, bunching at the schedule's own kinks is
-    mistaken for the distribution.
+    Arguments as `saez_schedule` and `equilibrium`, (n,) and (k,). start: (k,) rates, 0.5 everywhere
+    by default. damping: in (0, 1], the share of the way to the formula's rates that an iteration
+    goes; it shrinks while the changes do not. virtual: take alpha from the virtual density
+    (`saez_schedule`); without it, bunching at the schedule's own kinks is mistaken for the
+    distribution.
 
-    Weights stay tied to people. Pure; works under `jit` and `vmap`. A finite population jumps, so `converged` may be False at a
-    small tolerance: `changes` says how near it came. Raises ValueError as `saez_schedule`.
+    Weights stay tied to people. Pure; works under `jit` and `vmap`. A finite population jumps, so
+    `converged` may be False at a small tolerance: `changes` says how near it came. Raises
+    ValueError as `saez_schedule`.
     """
     skill = floating(skill)
     if not 0 < damping <= 1:

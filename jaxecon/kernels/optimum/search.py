@@ -1,4 +1,6 @@
-"""Searches of the space of schedules: grid, gradient, differential evolution, pattern search, and the budget's multiplier."""
+"""Searches of the space of schedules: grid, gradient, differential evolution, pattern search, and
+the budget's multiplier.
+"""
 
 from dataclasses import dataclass
 
@@ -68,7 +70,9 @@ class Searcher:
         return jax.vmap(lambda move: self.project(x + step * move))(moves)
 
     def exact(self, points: Array, judge: Judge) -> Array:
-        """What exact responses to points (m, size) are judged to be worth, (m,); -inf where that is not a number."""
+        """What exact responses to points (m, size) are judged to be worth, (m,); -inf where that is
+        not a number.
+        """
         return self.exact_with_rebate(points, judge)[0]
 
     def exact_with_rebate(self, points: Array, judge: Judge) -> tuple[Array, Array]:
@@ -82,7 +86,8 @@ class Searcher:
             return jnp.where(jnp.isnan(judged), -jnp.inf, judged), outcome.rebate
 
         each = self.space.brackets * self.problem.skill.shape[0]
-        # two batches at least: within one, XLA fuses the making of the points into the workers' loop and repeats it there
+        # two batches at least: within one, XLA fuses the making of the points into the workers'
+        # loop and repeats it there
         batches = max(2, -(-points.shape[0] * each // _ELEMENTS))
         size = -(-points.shape[0] // batches)
         # filled up with points again, for a smaller last batch would be compiled a second time
@@ -99,7 +104,7 @@ class Searcher:
         slack = 8 * np.finfo(welfare.dtype).eps * jnp.max(self.problem.skill)
         return jnp.where(rebate >= self.problem.rebate_floor - slack, welfare, -jnp.inf)
 
-    # --- searches -----------------------------------------------------------------------------------------------
+    # --- searches ---------------------------------------------------------------------------------
 
     def search(self, judge: Judge) -> tuple[Found, dict[str, Array], Array]:
         """The best point, what each search reached, and which of SEARCHES found it."""
@@ -147,7 +152,9 @@ class Searcher:
         return {name: reached.get(name, nothing) for name in SEARCHES}
 
     def starts(self, count: int) -> Array:
-        """Points spread evenly over the space: flat taxes, then Roberts' (2018) low-discrepancy sequence."""
+        """Points spread evenly over the space: flat taxes, then Roberts' (2018) low-discrepancy
+        sequence.
+        """
         k, size = self.space.brackets, self.space.size
         golden = _roberts_root(size)
         sequence = (
@@ -202,7 +209,9 @@ class Searcher:
         return Found(x, value, jnp.asarray(count, jnp.int32))
 
     def line(self, judge: Judge) -> Found:
-        """One rate: nested grids, each within two steps of the best of the one before; down to 1e-6 of the bounds."""
+        """One rate: nested grids, each within two steps of the best of the one before; down to 1e-6
+        of the bounds.
+        """
         rounds, count = 4, 101
         width = self.limits.high - self.limits.low
 
@@ -251,8 +260,12 @@ class Searcher:
     def population(
         self, members: Array, judge: Judge, generations: int
     ) -> tuple[Array, Array, Array]:
-        """Differential evolution, best/1/bin and current/1/bin in turn with dithered scale (Storn and Price 1997), on the
-        exact response. Returns the members, what they are worth, and the best of the first `effort.starts` as given."""
+        """Differential evolution, best/1/bin and current/1/bin in turn with dithered scale (Storn
+        and Price 1997), on the exact response.
+
+        Returns the members, what they are worth, and the best of the first `effort.starts` as
+        given.
+        """
         count, size = members.shape
         key = named_key(self.seed, "differential evolution")
 
@@ -286,8 +299,11 @@ class Searcher:
         return jax.lax.scan(generation, start, jnp.arange(generations))[0]
 
     def polish(self, x: Array, value: Array, judge: Judge) -> Found:
-        """Pattern search on the exact response: to the best neighbour while one is better, at ever smaller steps, and
-        back to larger ones after each success. Ends when none is better at any of _STEPS in a row, 0.01 last."""
+        """Pattern search on the exact response: to the best neighbour while one is better, at ever
+        smaller steps, and back to larger ones after each success.
+
+        Ends when none is better at any of _STEPS in a row, 0.01 last.
+        """
         steps = jnp.asarray(_STEPS, x.dtype)
 
         def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
@@ -320,10 +336,11 @@ class Searcher:
         return Found(x, value, moves * len(self.space.directions))
 
     def filled(self, x: Array, income: Array) -> tuple[Array, Array]:
-        """The point with the rates of idle brackets those of the bracket below (the first: above); and which are idle, (k,).
+        """The point with the rates of idle brackets those of the bracket below (the first: above);
+        and which are idle, (k,).
 
-        Idle is a bracket that holds nobody (income: (n,) at x) and whose rate changes nothing: one that would have people
-        at another rate is kept empty by its own.
+        Idle is a bracket that holds nobody (income: (n,) at x) and whose rate changes nothing: one
+        that would have people at another rate is kept empty by its own.
         """
         k = self.space.brackets
         thresholds = past_bunching(self.schedule(x).thresholds)
@@ -337,13 +354,15 @@ class Searcher:
         )
         return x.at[:k].set(fill_empty(x[:k], idle)), idle
 
-    # --- the revenue constraint ---------------------------------------------------------------------------------
+    # --- the revenue constraint -------------------------------------------------------------------
 
     def constrained(self, free: Found, worth: Array) -> tuple[Found, Array, Array]:
-        """The best schedule that can pay the rebate's floor, the constraint's multiplier, and whether there is one.
+        """The best schedule that can pay the rebate's floor, the constraint's multiplier, and
+        whether there is one.
 
-        Maximises (1-q)*welfare/worth + q*rebate, worth the welfare of a dollar of rebate, and bisects q, in which the
-        rebate rises; then polishes welfare among feasible schedules. multiplier: q/(1-q)*worth, welfare per $.
+        Maximises (1-q)*welfare/worth + q*rebate, worth the welfare of a dollar of rebate, and
+        bisects q, in which the rebate rises; then polishes welfare among feasible schedules.
+        multiplier: q/(1-q)*worth, welfare per $.
         """
 
         def judge(q: ArrayLike) -> Judge:
@@ -390,8 +409,9 @@ class Searcher:
         return Found(x, polished.value, evaluations + polished.evaluations), multiplier, feasible
 
     def slopes(self, x: Array, multiplier: Array) -> Array:
-        """Derivative of smoothed welfare (and the multiplier's worth of rebate) in each rate, (k,), by differences; one
-        side only at the bounds."""
+        """Derivative of smoothed welfare (and the multiplier's worth of rebate) in each rate, (k,),
+        by differences; one side only at the bounds.
+        """
         unit = jnp.eye(self.space.brackets, self.space.size, dtype=x.dtype)
         ends = jnp.concatenate([x[None] + _DIFFERENCE * unit, x[None] - _DIFFERENCE * unit])
         ends = ends.at[:, : self.space.brackets].set(

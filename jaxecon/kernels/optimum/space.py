@@ -34,7 +34,10 @@ class Effort(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """Where schedules are searched: (rates, then logarithms of free thresholds) within bounds. Static."""
+    """Where schedules are searched: (rates, then logarithms of free thresholds) within bounds.
+
+    Static.
+    """
 
     brackets: int
     monotone: bool
@@ -46,7 +49,9 @@ class Space:
 
     @property
     def directions(self) -> np.ndarray:
-        """(m, size): one coordinate, two (with either sign), or a run of neighbouring ones, up and down."""
+        """(m, size): one coordinate, two (with either sign), or a run of neighbouring ones, up and
+        down.
+        """
         unit = np.eye(self.size)
         moves = [*unit]
         for i, j in combinations(range(self.size), 2):
@@ -58,7 +63,9 @@ class Space:
 
 @pytree
 class Limits:
-    """Bounds of the rates, scalars; the given thresholds (k,) and bounds of the free ones, scalars, $/year."""
+    """Bounds of the rates, scalars; the given thresholds (k,) and bounds of the free ones, scalars,
+    $/year.
+    """
 
     low: Array
     high: Array
@@ -88,8 +95,9 @@ def project(space: Space, limits: Limits, x: Array) -> Array:
 
 
 def isotonic(x: Array) -> Array:
-    """The nearest non-decreasing sequence: x_i = max over j <= i of the min over l >= i of mean(x_j..x_l)
-    (Robertson, Wright and Dykstra 1988, theorem 1.4.4)."""
+    """The nearest non-decreasing sequence: x_i = max over j <= i of the min over l >= i of
+    mean(x_j..x_l) (Robertson, Wright and Dykstra 1988, theorem 1.4.4).
+    """
     k = x.shape[0]
     cumulated = jnp.concatenate([jnp.zeros_like(x[:1]), jnp.cumsum(x)])
     i = np.arange(k)

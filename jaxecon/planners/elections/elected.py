@@ -1,4 +1,6 @@
-"""Planners that the workers elect: a leader of their own every year, or a planner that they may throw out."""
+"""Planners that the workers elect: a leader of their own every year, or a planner that they may
+throw out.
+"""
 
 import dataclasses
 from functools import partial
@@ -35,12 +37,15 @@ ArrayLike = jax.typing.ArrayLike
 
 
 class Elected(Planner):
-    """Each year the workers elect one of themselves, who sets the rates for its own utility. Implements planners.Planner.
+    """Each year the workers elect one of themselves, who sets the rates for its own utility.
 
-    A mechanical leader announces its own optimum. A mechanical nominee stands where that gains it more than the cost of standing
-    over the schedule in force. Mechanical voters know what each candidate's schedule would be worth to them once everybody has
-    responded: that it announces, for an incumbent who announces none that in force, otherwise that which somebody of its skill
-    would want. `propose` without an electorate is pure and works under jit and vmap.
+    Implements planners.Planner.
+
+    A mechanical leader announces its own optimum. A mechanical nominee stands where that gains it
+    more than the cost of standing over the schedule in force. Mechanical voters know what each
+    candidate's schedule would be worth to them once everybody has responded: that it announces, for
+    an incumbent who announces none that in force, otherwise that which somebody of its skill would
+    want. `propose` without an electorate is pure and works under jit and vmap.
     """
 
     name = "elected"
@@ -114,7 +119,7 @@ class Elected(Planner):
         """The last one."""
         return state.last
 
-    # --- those who are asked ----------------------------------------------------------------------------------------
+    # --- those who are asked ----------------------------------------------------------------------
 
     def _asked(self, worker: int) -> tuple[str, int] | None:
         """Cohort and agent of a worker, if it is one of those who are asked."""
@@ -170,7 +175,7 @@ class Elected(Planner):
         return put_in_office(self._economy, ballots, standing, said)
 
 
-# --- kernels: each compiled once for all runs of a shape, so what rarely changes stands apart ---------------------------
+# --- kernels: each compiled once for all runs of a shape, so what rarely changes stands apart -----
 
 
 @partial(jax.jit, static_argnames="bounds")

@@ -39,8 +39,10 @@ HISTORY = 8  # years of leaders, rates and own utility that a model is shown
 
 @pytree
 class History:
-    """The last HISTORY years, oldest first; -1 in the year of a place that is empty. leaders: (h,) workers; rates: (h, k);
-    utility: by cohort of those a model decides for, (h, n)."""
+    """The last HISTORY years, oldest first; -1 in the year of a place that is empty.
+
+    leaders: (h,) workers; rates: (h, k); utility: by cohort of those a model decides for, (h, n).
+    """
 
     years: Array
     leaders: Array
@@ -59,8 +61,10 @@ class History:
 
 @pytree
 class ElectedState:
-    """leader: a worker, NOBODY before there was one; terms: years in a row. history: what models are shown. last: the last
-    election."""
+    """leader: a worker, NOBODY before there was one; terms: years in a row.
+
+    history: what models are shown. last: the last election.
+    """
 
     leader: Array
     terms: Array
@@ -69,8 +73,11 @@ class ElectedState:
 
 
 class Candidate(NamedTuple):
-    """What is known of one: cohort and agent, "" and 0 of what is no worker. rates: that it announces or has in force, None
-    where it has said nothing. incumbent: whether it leads now."""
+    """What is known of one: cohort and agent, "" and 0 of what is no worker.
+
+    rates: that it announces or has in force, None where it has said nothing. incumbent: whether it
+    leads now.
+    """
 
     cohort: str
     agent: int
@@ -79,14 +86,20 @@ class Candidate(NamedTuple):
 
 
 class Electorate(Protocol):
-    """Workers whose candidacies, ballots and policies come from outside. observation.lived tells what their year was."""
+    """Workers whose candidacies, ballots and policies come from outside.
+
+    observation.lived tells what their year was.
+    """
 
     cohorts: tuple[str, ...]
 
     def stand(
         self, observation: YearObservation, history: History, asked: Mapping[tuple[str, int], bool]
     ) -> dict[tuple[str, int], tuple[float, ...] | None]:
-        """The rates (k,) of those who stand, None of those who do not. asked: cohort and agent, whether it leads now."""
+        """The rates (k,) of those who stand, None of those who do not.
+
+        asked: cohort and agent, whether it leads now.
+        """
         ...
 
     def vote(
@@ -177,7 +190,9 @@ def _marked(
 def put_in_office(
     economy: Economy, ballots: Array, places: np.ndarray, said: Mapping[str, np.ndarray]
 ) -> Array:
-    """The ballots with those of the cohorts that were asked, (n, len(places)) each, in the places they were asked about."""
+    """The ballots with those of the cohorts that were asked, (n, len(places)) each, in the places
+    they were asked about.
+    """
     whole, start = np.array(ballots), 0
     for name, cohort in economy.cohorts.items():
         if name in said:

@@ -29,14 +29,16 @@ def own_optima(
     thresholds: Array,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Array, Array]:
-    """The rates (m, k) that followers (m,) would set for the sake of their own utility, and that utility, (m,).
+    """The rates (m, k) that followers (m,) would set for the sake of their own utility, and that
+    utility, (m,).
 
-    Each is a leader who maximises its own settled utility at everybody's exact response (the citizen-candidate of Osborne and
-    Slivinski 1996, and Besley and Coate 1997), by differential evolution and the pattern search of `stackelberg`, in tenths of
-    a percentage point. Utility is what `valuations` says of these rates, and -inf where no schedule that the search met pays for
-    public spending and the rebate's floor; with curvature, schedules that leave somebody nothing to consume are not looked at
-    either. With more than MOST_FOLLOWERS followers the search takes the others' responses from as many quantiles. Brackets that
-    hold nobody take a neighbour's rate.
+    Each is a leader who maximises its own settled utility at everybody's exact response (the
+    citizen-candidate of Osborne and Slivinski 1996, and Besley and Coate 1997), by differential
+    evolution and the pattern search of `stackelberg`, in tenths of a percentage point. Utility is
+    what `valuations` says of these rates, and -inf where no schedule that the search met pays for
+    public spending and the rebate's floor; with curvature, schedules that leave somebody nothing to
+    consume are not looked at either. With more than MOST_FOLLOWERS followers the search takes the
+    others' responses from as many quantiles. Brackets that hold nobody take a neighbour's rate.
     """
     n, k = problem.skill.shape[0], thresholds.shape[0]
     crowd = thinned(problem, MOST_FOLLOWERS) if n > MOST_FOLLOWERS else problem
@@ -91,7 +93,9 @@ def numbers_held(agents: int, brackets: int, followers: int) -> int:
 
 
 def _own_problem(problem: LeaderProblem, crowd: LeaderProblem, agent: Array) -> LeaderProblem:
-    """The problem of a leader who counts nobody but itself, without endowments: no choice hears of them."""
+    """The problem of a leader who counts nobody but itself, without endowments: no choice hears of
+    them.
+    """
     own, weights, skill, preferences = agent, crowd.weights, crowd.skill, crowd.preferences
     if crowd is not problem:  # beside the quantiles, with the weight that it has among everybody
         weight = problem.weights[agent] * (jnp.sum(crowd.weights) / jnp.sum(problem.weights))

@@ -26,8 +26,11 @@ Array = jax.Array
 
 @pytree
 class RetainedState:
-    """planner: the state of the standing planner. began: rates (k,) that were in force when it took office. history: what models
-    are shown. last: the last vote, place 0 the planner, place 1 its removal."""
+    """planner: the state of the standing planner.
+
+    began: rates (k,) that were in force when it took office. history: what models are shown. last:
+    the last vote, place 0 the planner, place 1 its removal.
+    """
 
     planner: Any
     began: Array
@@ -36,11 +39,14 @@ class RetainedState:
 
 
 class Retained(Planner):
-    """A standing planner that the workers may throw out each year. Implements planners.Planner.
+    """A standing planner that the workers may throw out each year.
 
-    They choose between the rates in force and those that were in force when the planner took office. Where a majority wants those
-    back, a new planner of the same kind, without the memory of the old one, takes office under them for a year. Where nobody
-    votes, or as many for as against, the planner stays.
+    Implements planners.Planner.
+
+    They choose between the rates in force and those that were in force when the planner took
+    office. Where a majority wants those back, a new planner of the same kind, without the memory of
+    the old one, takes office under them for a year. Where nobody votes, or as many for as against,
+    the planner stays.
     """
 
     def __init__(

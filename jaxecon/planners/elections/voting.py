@@ -1,6 +1,9 @@
-"""Elections: who stands for what, what voters think of it, their ballots and the counting. Pure functions of arrays.
+"""Elections: who stands for what, what voters think of it, their ballots and the counting.
 
-n voters, m places for candidates (some may be empty), k brackets. Workers are counted by their place in `Economy.everyone`.
+Pure functions of arrays.
+
+n voters, m places for candidates (some may be empty), k brackets. Workers are counted by their
+place in `Economy.everyone`.
 """
 
 import dataclasses
@@ -23,13 +26,16 @@ VotingMethod = Literal["plurality", "approval", "instant_runoff", "borda"]
 
 @dataclasses.dataclass(frozen=True)
 class ElectionRules:
-    """How leaders are chosen. Static.
+    """How leaders are chosen.
 
-    method: of counting. candidates: that stand at most. platforms: whether candidates come forward and say what they would do;
-    otherwise all who are drawn stand. eligible: cohorts whose members may stand; None: all. term_limit: years in a row after
-    which a leader may not stand at the next election. noise: standard Gumbel deviate in a voter's valuation of a candidate, as
-    a share of the voter's full-time income (probabilistic voting, Lindbeck and Weibull 1987). cost: of standing, $/year.
-    bounds: of the rates a mechanical leader may set.
+    Static.
+
+    method: of counting. candidates: that stand at most. platforms: whether candidates come forward
+    and say what they would do; otherwise all who are drawn stand. eligible: cohorts whose members
+    may stand; None: all. term_limit: years in a row after which a leader may not stand at the next
+    election. noise: standard Gumbel deviate in a voter's valuation of a candidate, as a share of
+    the voter's full-time income (probabilistic voting, Lindbeck and Weibull 1987). cost: of
+    standing, $/year. bounds: of the rates a mechanical leader may set.
     """
 
     method: VotingMethod = "plurality"
@@ -68,11 +74,15 @@ _ROUNDING = 1e-6  # of all votes: survey weights add up no finer, and what is cl
 
 @pytree
 class Election:
-    """One election. year: the first that it decides, -1 before there was one. candidates: (m,) workers, NOBODY in an empty
-    place. stood: (m,) bool. platforms: (m, k) rates that voters expect. ballots: (n, m) int8, a voter's first choice (or what
-    it approves of) is 1, a second 2, what is not on its ballot 0. scores: (m,) votes or points, by survey weight; with
-    instant_runoff those of the last round a candidate was in. elected: its place, NOBODY where nobody got a vote.
-    tied: whether the lot decided."""
+    """One election.
+
+    year: the first that it decides, -1 before there was one. candidates: (m,) workers, NOBODY in an
+    empty place. stood: (m,) bool. platforms: (m, k) rates that voters expect. ballots: (n, m) int8,
+    a voter's first choice (or what it approves of) is 1, a second 2, what is not on its ballot 0.
+    scores: (m,) votes or points, by survey weight; with instant_runoff those of the last round a
+    candidate was in. elected: its place, NOBODY where nobody got a vote. tied: whether the lot
+    decided.
+    """
 
     year: Array
     candidates: Array
@@ -100,7 +110,9 @@ class Election:
 
 @pytree
 class Count:
-    """scores: (m,); elected: the winner's place, NOBODY where nobody got a vote; tied: whether the lot decided."""
+    """scores: (m,); elected: the winner's place, NOBODY where nobody got a vote; tied: whether the
+    lot decided.
+    """
 
     scores: Array
     elected: Array
@@ -108,7 +120,10 @@ class Count:
 
 
 def worker_at(worker: int, sizes: Mapping[str, int]) -> tuple[str, int]:
-    """Cohort and agent of a worker's place among everyone. sizes: by cohort, in cohort order. Raises ValueError beyond them."""
+    """Cohort and agent of a worker's place among everyone.
+
+    sizes: by cohort, in cohort order. Raises ValueError beyond them.
+    """
     place = worker
     for name, size in sizes.items():
         if 0 <= place < size:
@@ -117,14 +132,16 @@ def worker_at(worker: int, sizes: Mapping[str, int]) -> tuple[str, int]:
     raise ValueError(f"worker: {worker}; one of {sum(sizes.values())}")
 
 
-# --- candidates ------------------------------------------------------------------------------------------------------
+# --- candidates -----------------------------------------------------------------------------------
 
 
 def nominate(weights: Array, may_stand: Array, incumbent: Array, places: int, key: Array) -> Array:
-    """Who is asked to stand, (places,) workers: the incumbent first, then others drawn by lot without replacement, each
-    person as likely as any other (Efraimidis and Spirakis 2006, with survey weights).
+    """Who is asked to stand, (places,) workers: the incumbent first, then others drawn by lot
+    without replacement, each person as likely as any other (Efraimidis and Spirakis 2006, with
+    survey weights).
 
-    weights: (n,); may_stand: (n,) bool; incumbent: a worker or NOBODY. Places beyond those who may stand hold NOBODY.
+    weights: (n,); may_stand: (n,) bool; incumbent: a worker or NOBODY. Places beyond those who may
+    stand hold NOBODY.
     """
     n = weights.shape[0]
     lot = jnp.log(weights) + jax.random.gumbel(key, (n,), weights.dtype)
@@ -135,7 +152,9 @@ def nominate(weights: Array, may_stand: Array, incumbent: Array, places: int, ke
 
 
 def valuations(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
-    """Utility (m, n) of every voter at the followers' equilibrium under each schedule, the rebate's floor paid; rates: (m, k)."""
+    """Utility (m, n) of every voter at the followers' equilibrium under each schedule, the rebate's
+    floor paid; rates: (m, k).
+    """
     return jax.lax.map(lambda r: valuation_of(problem, thresholds, r), rates)
 
 
@@ -145,16 +164,18 @@ def valuation_of(problem: LeaderProblem, thresholds: Array, rates: Array) -> Arr
     )
 
 
-# --- ballots ---------------------------------------------------------------------------------------------------------
+# --- ballots --------------------------------------------------------------------------------------
 
 
 def perceived(
     economy: Economy, values: Array, noise: ArrayLike, year: Array
 ) -> tuple[Array, Array]:
-    """Valuations (m, n) with each voter's own error, and a number for each that breaks its ties, (m, n).
+    """Valuations (m, n) with each voter's own error, and a number for each that breaks its ties,
+    (m, n).
 
-    The error of a voter and candidate's place is a standard Gumbel deviate times `noise` and the voter's full-time income, in
-    units of utility. Draws depend on (seed, cohort, agent, year, place) alone.
+    The error of a voter and candidate's place is a standard Gumbel deviate times `noise` and the
+    voter's full-time income, in units of utility. Draws depend on (seed, cohort, agent, year,
+    place) alone.
     """
     m = values.shape[0]
     words = []
@@ -176,10 +197,13 @@ def perceived(
 
 
 def mark_ballots(method: VotingMethod, values: Array, stood: Array, tie_break: Array) -> Array:
-    """Sincere ballots (n, m) int8, as in `Election`. values: (m, n) as voters perceive them; stood: (m,) bool.
+    """Sincere ballots (n, m) int8, as in `Election`.
 
-    plurality: the best candidate. approval: all who are above the mean of those who stand, the best answer to not knowing who
-    will win (Merrill 1979). instant_runoff, borda: everybody in order. A voter for whom all are the same has no approval to give.
+    values: (m, n) as voters perceive them; stood: (m,) bool.
+
+    plurality: the best candidate. approval: all who are above the mean of those who stand, the best
+    answer to not knowing who will win (Merrill 1979). instant_runoff, borda: everybody in order. A
+    voter for whom all are the same has no approval to give.
     """
     if method == "approval":
         standing = stood[:, None]
@@ -197,10 +221,13 @@ def mark_ballots(method: VotingMethod, values: Array, stood: Array, tie_break: A
 
 
 def count(method: VotingMethod, ballots: Array, weights: Array, stood: Array, key: Array) -> Count:
-    """Count ballots (n, m), each by its survey weight (n,). Ties, to a millionth of all votes, are broken by lot.
+    """Count ballots (n, m), each by its survey weight (n,).
 
-    plurality, approval: votes. borda: of c who stand, c - 1 points for a first place, one less for each after it, none off the
-    ballot. instant_runoff: the last in first choices goes out, and its ballots to the next choice, until one is left.
+    Ties, to a millionth of all votes, are broken by lot.
+
+    plurality, approval: votes. borda: of c who stand, c - 1 points for a first place, one less for
+    each after it, none off the ballot. instant_runoff: the last in first choices goes out, and its
+    ballots to the next choice, until one is left.
     """
     m = ballots.shape[1]
     lots = jax.random.uniform(key, (m,))

@@ -12,7 +12,10 @@ from llm.messages import Draw, Request
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the server wants to be asked. It starts with everything, and loses for good what the server does not take."""
+    """How the server wants to be asked.
+
+    It starts with everything, and loses for good what the server does not take.
+    """
 
     structured_output: Literal["json_schema", "json_object", "plain"] = "json_schema"
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -43,7 +46,8 @@ class Dialect:
             (message for message in reversed(messages) if message["role"] == "user"), messages[-1]
         )
         asked["content"] += (
-            f"\nAnswer with JSON alone, as this JSON schema describes it: {json.dumps(request.schema)}"
+            "\nAnswer with JSON alone, as this JSON schema describes it: "
+            f"{json.dumps(request.schema)}"
         )
         return (
             body

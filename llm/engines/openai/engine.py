@@ -1,4 +1,6 @@
-"""Any OpenAI-compatible server (vllm serve, Ollama, a cloud API): one batch in, completions out as they finish."""
+"""Any OpenAI-compatible server (vllm serve, Ollama, a cloud API): one batch in, completions out as
+they finish.
+"""
 
 import asyncio
 import importlib.util
@@ -35,7 +37,8 @@ _CHECK_SECONDS = 4.0  # for each of two tries at the start
 
 
 def engine_identity(model: str, base_url: str | None = None) -> dict[str, str]:
-    """What `OpenAIEngine.identity` will be, without a server: enough to look answers up in a transcript.
+    """What `OpenAIEngine.identity` will be, without a server: enough to look answers up in a
+    transcript.
 
     Raises:
         UserError: base_url is not a plain http(s) address.
@@ -56,17 +59,22 @@ class OpenAIEngine:
     Args:
         model: the server's name for the model.
         base_url: up to and including /v1; None is OpenAI's own, whatever OPENAI_BASE_URL says.
-        api_key_env: the environment variable that holds the key. A server other than OpenAI's may do without one,
+        api_key_env: the environment variable that holds the key. A server other than OpenAI's may
+        do without one,
             where the variable is not named.
         max_connections: requests in flight at most.
-        requests_per_minute, tokens_per_minute: what the account allows, spread evenly; None is no limit.
+        requests_per_minute, tokens_per_minute: what the account allows, spread evenly; None is no
+        limit.
         timeout_seconds: for one answer, from sending to its last byte.
-        transport_retries: further attempts after a timeout, a cut connection, a passing HTTP error or a broken answer.
-        patience_seconds: how long the server may be gone, or ask to be left alone, before the engine gives up. It is gone where
+        transport_retries: further attempts after a timeout, a cut connection, a passing HTTP error
+        or a broken answer.
+        patience_seconds: how long the server may be gone, or ask to be left alone, before the
+        engine gives up. It is gone where
             nothing answers, or HTTP 502, 503 or 504 and no request gets through.
 
     Raises:
-        UserError: the openai package is missing, base_url is no plain address, no key where one is needed.
+        UserError: the openai package is missing, base_url is no plain address, no key where one is
+        needed.
         EngineError: nothing answers at base_url, or it refuses the key.
     """
 
@@ -140,7 +148,9 @@ class OpenAIEngine:
 
     @property
     def description(self) -> dict[str, str | int | float]:
-        """What the manifest records beside the identity: the client's version, limits, and how the server is asked."""
+        """What the manifest records beside the identity: the client's version, limits, and how the
+        server is asked.
+        """
         dialect = self._dialect
         return self._description | {
             "structured_output": dialect.structured_output,
@@ -152,11 +162,15 @@ class OpenAIEngine:
         return estimated_tokens(request.messages)
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
-        """Answer one batch, in whatever order. Whatever ends it early leaves nothing in flight.
+        """Answer one batch, in whatever order.
+
+        Whatever ends it early leaves nothing in flight.
 
         Raises:
-            EngineError: closed; or unreachable for longer than patience_seconds; or the key, the model, the sampling
-                settings or the account are refused, which every request would meet. What was answered has been reported.
+            EngineError: closed; or unreachable for longer than patience_seconds; or the key, the
+            model, the sampling
+                settings or the account are refused, which every request would meet. What was
+                answered has been reported.
         """
         if self._closed:
             raise EngineError(f"the engine for {self._url} is closed")
@@ -209,7 +223,10 @@ class OpenAIEngine:
             runner.run(until_closed())
 
     async def _look_around(self) -> None:
-        """Whether the server is there and takes the key, and which models it names. Not every server lists them."""
+        """Whether the server is there and takes the key, and which models it names.
+
+        Not every server lists them.
+        """
         for last in (False, True):
             try:
                 listing = await self._call(
@@ -222,7 +239,8 @@ class OpenAIEngine:
                     return
                 if last:
                     raise EngineError(
-                        f"llm.base_url: nothing answers at {self._url} ({trouble}); start the server or correct the address"
+                        f"llm.base_url: nothing answers at {self._url} ({trouble}); start the "
+                        "server or correct the address"
                     ) from None
                 await asyncio.sleep(_BACKOFF_SECONDS)
             else:
@@ -234,7 +252,8 @@ class OpenAIEngine:
                 )
                 self._known = [self._line(model["id"]) for model in models if "id" in model]
                 if any(model.get("owned_by") == "vllm" for model in models):
-                    # On a CPU a request's own seed kills vLLM as soon as a batch needs chunked prefill.
+                    # On a CPU a request's own seed kills vLLM as soon as a batch needs chunked
+                    # prefill.
                     self._dialect = replace(self._dialect, seed=False)
                 return
 
@@ -282,7 +301,8 @@ class OpenAIEngine:
                     down += 1
                     wait = self._patience_left(trouble)
                 else:
-                    # Others get through, so it was this request; unless it was told so often that it was an outage.
+                    # Others get through, so it was this request; unless it was told so often that
+                    # it was an outage.
                     failures += 1 + (down if down <= self._retries else 0)
                     down, wait = 0, math.inf
                     if failures > self._retries or not trouble.passing:
@@ -295,7 +315,8 @@ class OpenAIEngine:
                 await asyncio.sleep(min(self._jitter.uniform(backoff / 2, backoff), wait))
 
     async def _send(self, request: Request, dialect: "Dialect") -> Completion:
-        # A server that asks to be left alone asks it of every request; the jitter keeps them from coming back together.
+        # A server that asks to be left alone asks it of every request; the jitter keeps them from
+        # coming back together.
         while (pause := self._resume_at - time.monotonic()) > 0:
             await asyncio.sleep(pause + self._jitter.uniform(0, _BACKOFF_SECONDS))
         estimate = (
@@ -317,7 +338,10 @@ class OpenAIEngine:
         return completion
 
     async def _call(self, sent: Awaitable[Any], timeout: float) -> Any:
-        """The JSON of the reply. Raises _Trouble for whatever the server or the way to it can do."""
+        """The JSON of the reply.
+
+        Raises _Trouble for whatever the server or the way to it can do.
+        """
         import openai
 
         try:
@@ -372,7 +396,8 @@ class OpenAIEngine:
             )
         if 300 <= trouble.status < 400:
             self._give_up(
-                f"llm.base_url: {self._url} sends its callers elsewhere ({trouble}); give the address it means"
+                f"llm.base_url: {self._url} sends its callers elsewhere ({trouble}); give the "
+                "address it means"
             )
         if trouble.status == 429 and "insufficient_quota" in trouble.complaint:
             self._give_up(
@@ -384,7 +409,8 @@ class OpenAIEngine:
             )
         if trouble.retry_after is not None and trouble.retry_after > self._patience:
             self._give_up(
-                f"llm.base_url: {self._url} is to be left alone for {trouble.retry_after:.0f} s ({trouble}); go on then"
+                f"llm.base_url: {self._url} is to be left alone for {trouble.retry_after:.0f} s "
+                f"({trouble}); go on then"
             )
 
     def _patience_left(self, trouble: "Trouble") -> float:
@@ -393,7 +419,8 @@ class OpenAIEngine:
         left = self._lost_since + self._patience - now
         if left <= 0:
             self._give_up(
-                f"llm.base_url: {self._url} cannot be reached for {self._patience:g} s ({trouble}); start the server again"
+                f"llm.base_url: {self._url} cannot be reached for {self._patience:g} s "
+                f"({trouble}); start the server again"
             )
         return left
 
@@ -401,7 +428,9 @@ class OpenAIEngine:
         raise EngineError(line) from None
 
     def _learn(self, used: "Dialect", trouble: "Trouble") -> bool:
-        """Whether to ask again because the server wants to be asked otherwise, as another request may have found first."""
+        """Whether to ask again because the server wants to be asked otherwise, as another request
+        may have found first.
+        """
         change = used.otherwise(trouble)
         for field, value in change.items():
             if getattr(self._dialect, field) == getattr(used, field):
@@ -437,7 +466,9 @@ class OpenAIEngine:
         return Completion(self._storable(text), self._line(reason), usage, seconds, ended)
 
     def _storable(self, text: str) -> str:
-        """A reply as the transcript can hold it: no half of a surrogate pair, and not the key, should a server echo it."""
+        """A reply as the transcript can hold it: no half of a surrogate pair, and not the key,
+        should a server echo it.
+        """
         text = text.encode(errors="replace").decode()
         return text.replace(self._key, "[key]") if len(self._key) >= 16 else text
 
@@ -460,7 +491,9 @@ class _Batch:
 
     @property
     def at_its_last(self) -> bool:
-        """Whether all but one request of several are answered, so that nobody else could show that the server is there."""
+        """Whether all but one request of several are answered, so that nobody else could show that
+        the server is there.
+        """
         return self.open == 1 < self.size
 
 
@@ -478,7 +511,8 @@ def _plain_address(base_url: str) -> str:
         or not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc)
     ):
         raise UserError(
-            "llm.base_url: must be a plain address such as http://127.0.0.1:8000/v1, without user, password or query; "
+            "llm.base_url: must be a plain address such as http://127.0.0.1:8000/v1, without "
+            "user, password or query; "
             "the key goes where llm.api_key_env says"
         )
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
@@ -487,7 +521,8 @@ def _plain_address(base_url: str) -> str:
 def _api_key(name: str, url: str) -> str:
     if name != _OPENAI_KEY and name not in os.environ:  # without what was given: it may be a key
         raise UserError(
-            f"llm.api_key_env: no environment variable of that name; give the NAME of the one that holds the key for {url}"
+            "llm.api_key_env: no environment variable of that name; give the NAME of the one "
+            f"that holds the key for {url}"
         )
     key = os.environ.get(name, "").strip()
     if not key and urlsplit(url).hostname == urlsplit(_OPENAI).hostname:

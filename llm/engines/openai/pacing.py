@@ -9,7 +9,10 @@ from email.utils import parsedate_to_datetime
 
 
 class Pace:
-    """So many units a minute, spread evenly. One that is larger than a minute's share goes, and the next waits for it."""
+    """So many units a minute, spread evenly.
+
+    One that is larger than a minute's share goes, and the next waits for it.
+    """
 
     def __init__(self, per_minute: float) -> None:
         self._seconds_each = 60.0 / per_minute

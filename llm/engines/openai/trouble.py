@@ -15,8 +15,8 @@ HOPELESS = {
 class Trouble(Exception):
     """No answer.
 
-    status: HTTP's, or what comes closest; 0 where the server said nothing. down: whether it is what a proxy says of a server
-    that is gone.
+    status: HTTP's, or what comes closest; 0 where the server said nothing. down: whether it is what
+    a proxy says of a server that is gone.
     """
 
     def __init__(
