@@ -10,7 +10,7 @@ from experiments.panels import gains_in
 from experiments.pictures import COLOURS, curve, finish, powers_of_two
 from experiments.suite import Arms, Picture, Study, arms_of, rows_of
 from experiments.tables import Table, arms_table, spread_table
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.economy.first_schedule import first_brackets
 
 QUESTION = (
@@ -87,7 +87,7 @@ def _judged(study: Study, name: str) -> list[dict[str, Any]]:
         "shares": {},
         "sampling": "quantiles",
     }
-    config = load({**given, "population": {**given["population"], **country}})
+    config = load_config({**given, "population": {**given["population"], **country}})
     rates = np.array(
         [[row[f"rate_{k}"] for k in range(len(first_brackets(config)[1]))] for row in lived]
     )

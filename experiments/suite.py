@@ -155,7 +155,7 @@ def conduct(
     check_matplotlib()
     least = getattr(module, "LEAST_YEARS", 1)
     for where, design in tree["mechanical"].items():
-        years = config_read.load(design["run"]).years
+        years = config_read.load_config(design["run"]).years
         if years < least:
             raise UserError(f"years: {years}; at least {least} in {name}.mechanical.{where}")
     for where, design in tree["llm"].items():

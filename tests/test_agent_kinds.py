@@ -7,7 +7,7 @@ import pytest
 from oracles import economy as oracle
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.precision import computing
 from jaxecon.workers.social import altruistic_response
@@ -22,7 +22,7 @@ COHORTS = [
 
 def config_of(shares=(0.2, 0.2), **sections):
     bad, good = shares
-    return load(
+    return load_config(
         {
             "years": 1,
             "year": {"days": 4},

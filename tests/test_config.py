@@ -3,15 +3,15 @@
 import pytest
 import yaml
 
-from jaxecon.config.read import load, to_yaml
+from jaxecon.config.read import load_config, to_yaml
 from jaxecon.core.errors import UserError
 
 
 def test_defaults_survive_yaml(tmp_path):
-    config = load()
+    config = load_config()
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
-    assert load(path) == config
+    assert load_config(path) == config
 
 
 def test_overrides_win_over_the_file(tmp_path):
@@ -25,7 +25,7 @@ def test_overrides_win_over_the_file(tmp_path):
             }
         )
     )
-    config = load(
+    config = load_config(
         path,
         [
             "year.days=5",
@@ -38,7 +38,7 @@ def test_overrides_win_over_the_file(tmp_path):
 
 
 def test_head_counts_become_cohorts():
-    config = load({"population": {"mechanical": 5, "llm": 2}})
+    config = load_config({"population": {"mechanical": 5, "llm": 2}})
     assert [(c.name, c.rule, c.size) for c in config.cohorts] == [
         ("adaptive", "adaptive", 3),
         ("quantal", "quantal", 2),
@@ -70,7 +70,7 @@ def test_head_counts_become_cohorts():
     ],
 )
 def test_shares(population, expected):
-    assert load({"population": population}).shares == pytest.approx(expected)
+    assert load_config({"population": population}).shares == pytest.approx(expected)
 
 
 COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
@@ -156,7 +156,7 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
 )
 def test_a_mistake_gets_one_line(override, message):
     with pytest.raises(UserError) as caught:
-        load(None, override.split("\n"))
+        load_config(None, override.split("\n"))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -180,7 +180,7 @@ def test_a_key_in_the_place_of_its_name_is_not_shown(setting, key):
     given = ["llm.others={big: {engine: openai}}", f"{setting}={key}"]
     for override in (given, [given[0], f"{setting}:{key}SECRET"]):
         with pytest.raises(UserError) as caught:
-            load(None, override)
+            load_config(None, override)
         said = str(caught.value)
         assert "\n" not in said
         assert not any(secret in said for secret in ("SECRET", "abc", "12345678"))
@@ -191,7 +191,7 @@ def test_a_key_in_the_place_of_its_name_is_not_shown(setting, key):
 
 def test_zero_agents():
     with pytest.raises(UserError, match="population: 0 agents"):
-        load({"population": {"mechanical": 0, "llm": 0}})
+        load_config({"population": {"mechanical": 0, "llm": 0}})
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_unreadable_files(tmp_path, text, message):
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=message):
-        load(path)
+        load_config(path)
 
 
 def test_several_mistakes_are_counted():
     with pytest.raises(UserError, match=r"\(and 1 more\)"):
-        load(None, ["years=0", "seed=-1"])
+        load_config(None, ["years=0", "seed=-1"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.sweeps.design import read, to_yaml
 from jaxecon.sweeps.points import Points, count
@@ -128,7 +128,7 @@ def test_a_point_is_the_configuration_that_set_makes():
     )
     for point in points:
         overrides = [f"{name}={value}" for name, value in point.settings.items()]
-        assert points.config(point) == load(run, overrides)
+        assert points.config(point) == load_config(run, overrides)
 
 
 def test_a_value_that_is_refused_is_one_points_failure():
@@ -159,7 +159,7 @@ def test_seeds_that_are_no_plain_numbers_keep_the_other_settings(seeds):
 def test_exponents_are_numbers_in_files_and_options(tmp_path):
     (tmp_path / "a.yaml").write_text("grid: {budget.public_spending: [0, 1e3, 2.5E+3, -.5e1]}\n")
     assert read(tmp_path / "a.yaml").grid["budget.public_spending"] == [0, 1000.0, 2500.0, -5.0]
-    assert load(None, ["budget.public_spending=1e3"]).budget.public_spending == 1000
+    assert load_config(None, ["budget.public_spending=1e3"]).budget.public_spending == 1000
 
 
 def test_a_design_reads_what_it_writes(tmp_path):

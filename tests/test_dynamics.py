@@ -18,7 +18,7 @@ from scipy import stats
 from test_continuing import HYBRID, MECHANICAL, assert_same_run, run_killed
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.draws import draw, named_key, normal
 from jaxecon.core.errors import UserError
 from jaxecon.economy import days as economy_days
@@ -58,7 +58,7 @@ def of(persistence=0.95, learning=0.0, shock=0.2, retirement=0.0):
 
 def config_of(dynamics, **sections):
     few = {"schedule": {"brackets": "flat"}}  # brackets: less to compile
-    return load({"population": {"cohorts": COHORTS}, "dynamics": dynamics} | few | sections)
+    return load_config({"population": {"cohorts": COHORTS}, "dynamics": dynamics} | few | sections)
 
 
 def words(seed, cohort, purpose, year, day, n):
@@ -530,7 +530,7 @@ def test_many_runs_at_once_are_the_runs(tmp_path, planner):
         for shock, years, inertia, tax in ((0.1, 3.0, 0.2, 0.0), (0.3, 20.0, 0.6, 0.7))
     ]
     configs = [
-        load({**given, "dynamics": dynamics, "seed": i}) for i, dynamics in enumerate(several)
+        load_config({**given, "dynamics": dynamics, "seed": i}) for i, dynamics in enumerate(several)
     ]
     with computing(configs[0]):
         stacked = jax.tree.map(lambda *x: np.stack(x), *(case(config) for config in configs))
@@ -585,8 +585,8 @@ def test_hours_of_llm_workers_adjust_with_a_lag_too(tmp_path):
         r.agents.filter(pc.field("cohort") == "llm")["hours"].to_numpy() for r in (stuck, free)
     ]
     assert not np.array_equal(*hours)
-    economy = build_economy(load(config))
-    exact = by_cohort(economy, equilibrium_outcome(economy, first_schedule(load(config))).hours)[
+    economy = build_economy(load_config(config))
+    exact = by_cohort(economy, equilibrium_outcome(economy, first_schedule(load_config(config))).hours)[
         "llm"
     ]
     draws = np.array(
@@ -651,7 +651,7 @@ def test_two_devices_live_the_life_of_one(tmp_path):
 )
 def test_mistakes_are_one_line(setting, message):
     with pytest.raises(UserError) as said:
-        load({}, [f"dynamics.{setting}"])
+        load_config({}, [f"dynamics.{setting}"])
     assert str(said.value).startswith(message)
     assert "\n" not in str(said.value)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.economy import days as economy_days
 from jaxecon.economy import summary as economy_summary
 from jaxecon.economy.build import build_economy
@@ -31,7 +31,7 @@ COHORTS = [
 
 
 def config_of(**sections):
-    return load({"population": {"cohorts": COHORTS, "shares": {"quantal": 0.5}}, **sections})
+    return load_config({"population": {"cohorts": COHORTS, "shares": {"quantal": 0.5}}, **sections})
 
 
 initial_state, start_year, summarise_year = (
@@ -107,7 +107,7 @@ def test_reference_is_the_equilibrium_under_us_federal():
     """A cohort of the FACTS population: welfare under US federal, and the best flat tax, to the
     printed digits.
     """
-    config = load(
+    config = load_config(
         {
             "precision": "float64",
             "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 1000}]},
@@ -122,7 +122,7 @@ def test_reference_is_the_equilibrium_under_us_federal():
 
 
 def test_rational_workers_realise_the_equilibrium():
-    config = load(
+    config = load_config(
         {
             "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 500}]},
             "schedule": {"brackets": "three"},
@@ -214,7 +214,7 @@ def test_scanned_days_are_days_one_by_one():
 
 def test_another_cohort_changes_nobodys_draws():
     """Quantal hours depend on the schedule and their own draws alone, whoever else lives there."""
-    alone = load({"population": {"cohorts": [{"name": "quantal", "rule": "quantal", "size": 60}]}})
+    alone = load_config({"population": {"cohorts": [{"name": "quantal", "rule": "quantal", "size": 60}]}})
     hours = [a_year(config)[4].hours["quantal"] for config in (alone, config_of())]
     np.testing.assert_array_equal(*hours)
 

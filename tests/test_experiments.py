@@ -25,7 +25,7 @@ from experiments import reproduction, suite, units
 from experiments.tables import arms_table
 from jaxecon.cli.app import app
 from jaxecon.cli.errors import USER_ERROR
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.precision import computing
@@ -427,7 +427,7 @@ def test_the_best_schedules_in_any_hours_and_in_steps():
         "precision": "float64",
         "schedule": {"brackets": "three"},
     }
-    config = load(settings)
+    config = load_config(settings)
     with computing(config):
         economy = build_economy(config)
         any_hours, steps = map(float, units.best_gains(economy, jnp.asarray(thresholds)))

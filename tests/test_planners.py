@@ -8,7 +8,7 @@ import pytest
 
 import jaxecon as je
 from jaxecon.cli.run_tables import print_summary
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import equilibrium_welfare, leader_problem
@@ -35,13 +35,13 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def economy():
-    return build_economy(load(CONFIG))
+    return build_economy(load_config(CONFIG))
 
 
 @pytest.fixture(scope="module")
 def welfare(economy):
     """By planner, what its schedule is worth at everybody's exact response."""
-    told = knowledge(load(CONFIG))
+    told = knowledge(load_config(CONFIG))
     found = {}
     for kind in SCHEDULES:
         if kind != "us_federal":
@@ -59,7 +59,7 @@ def test_nobody_beats_the_optimum(welfare):
 
 
 def test_an_iterated_schedule_says_whether_it_came_to_rest(economy, monkeypatch):
-    told = knowledge(load(CONFIG))
+    told = knowledge(load_config(CONFIG))
     assert announced("saez", economy, told).convergence is None
     ended = announced("saez_self_consistent", economy, told).convergence
     assert ended.converged
@@ -117,7 +117,7 @@ def test_us_federal_needs_its_brackets(tmp_path, economy):
     ):
         je.run(CONFIG, overrides=["planner.kind=us_federal"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    told = knowledge(load(CONFIG, ["schedule.brackets=us_federal"]))
+    told = knowledge(load_config(CONFIG, ["schedule.brackets=us_federal"]))
     assert announced("us_federal", economy, told).schedule.rates.tolist() == pytest.approx(
         [0.1, 0.12, 0.22, 0.24, 0.32, 0.35, 0.37]
     )
@@ -126,7 +126,7 @@ def test_us_federal_needs_its_brackets(tmp_path, economy):
 def test_elasticities_of_the_configuration_are_used(economy):
     low, high = (
         announced(
-            "saez", economy, knowledge(load(CONFIG, [f"planner.elasticity={e}"]))
+            "saez", economy, knowledge(load_config(CONFIG, [f"planner.elasticity={e}"]))
         ).schedule.rates
         for e in ("0.2", "[0.8, 0.8, 0.8]")
     )
@@ -143,7 +143,7 @@ def test_elasticities_of_the_configuration_are_used(economy):
 )
 def test_mistakes(override, message):
     with pytest.raises(UserError, match=message):
-        load(CONFIG, [override])
+        load_config(CONFIG, [override])
 
 
 def test_the_leaders_problem_is_the_economys(economy):

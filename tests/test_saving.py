@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate, optimize
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import equilibrium_welfare, leader_problem, welfare_gain
@@ -49,7 +49,7 @@ def config_of(saving, **sections):
         "schedule": {"brackets": "three"},
         "precision": "float64",
     }
-    return load(given | {"dynamics": {"saving": {"enabled": True} | saving}} | sections)
+    return load_config(given | {"dynamics": {"saving": {"enabled": True} | saving}} | sections)
 
 
 # --- kernels --------------------------------------------------------------------------------------
@@ -287,8 +287,8 @@ def test_the_books_balance_and_wealth_is_what_was_saved(tmp_path):
     assert (column["skill"][1:] != column["skill"][0]).mean() > 0.7
     # utility of those whose hours do not vary from day to day
     fixed = slice(COHORTS[0]["size"], None)
-    with computing(load(config)):
-        economy = build_economy(load(config))
+    with computing(load_config(config)):
+        economy = build_economy(load_config(config))
     c = np.asarray(economy.cohorts["settled"].preferences.disutility_weight)
     thrift = 0.05 * untaxed / 3 * (wealth / untaxed) ** 3
     cost = c * column["hours"][:, fixed] ** 3.5 + thrift[:, fixed]
@@ -371,7 +371,7 @@ def test_a_sweep_over_the_tax(tmp_path):
     assert rates[:2] == [0.0, 0.5]
     gains = swept.points["gain_equilibrium"].to_pylist()
     assert gains[2] > max(gains[:2])
-    run = je.run(load(design["run"], ["dynamics.saving.tax=optimum"]), out=tmp_path / "run")
+    run = je.run(load_config(design["run"], ["dynamics.saving.tax=optimum"]), out=tmp_path / "run")
     for name in (
         "swf",
         "swf_equilibrium",
@@ -452,5 +452,5 @@ def test_elections_among_owners(tmp_path, brackets, rate, cost):
 )
 def test_mistakes_are_one_line(settings, message):
     with pytest.raises(UserError) as said:
-        load({}, settings)
+        load_config({}, settings)
     assert str(said.value) == message

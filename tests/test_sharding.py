@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core import processes
 from jaxecon.core.errors import UserError
 from jaxecon.economy import devices as sharding
@@ -442,7 +442,7 @@ def test_what_jax_cannot_listen_at(monkeypatch):
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "some", "null"])
 def test_numbers_of_devices_that_are_none(value):
     with pytest.raises(UserError, match=r"^devices: .*all or a whole number of at least 1$"):
-        load({}, [f"devices={value}"])
+        load_config({}, [f"devices={value}"])
 
 
 @pytest.mark.parametrize(
@@ -468,11 +468,11 @@ def test_numbers_of_devices_that_are_none(value):
 def test_devices_that_do_not_fit(monkeypatch, settings, message):
     monkeypatch.setattr(jax, "devices", lambda backend=None: jax.local_devices(backend=backend) * 8)
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
-        sharding.layout_for(load(settings))
+        sharding.layout_for(load_config(settings))
 
 
 def test_one_device_needs_no_layout():
-    assert sharding.layout_for(load({"devices": "all"})) is None
-    assert sharding.layout_for(load({"devices": 1, "device": "cpu"})) is None
+    assert sharding.layout_for(load_config({"devices": "all"})) is None
+    assert sharding.layout_for(load_config({"devices": 1, "device": "cpu"})) is None
     ((_, err, status),) = ended(python("-m", "jaxecon", "run", "--set", "devices=2", devices=1))
     assert (err, status) == ("jaxecon: devices: 2; JAX finds 1 devices: give 1, or all\n", 2)

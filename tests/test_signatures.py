@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import jaxecon as je
 from jaxecon.cli.app import app
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.dispersion import MOST_AGENTS, HoursSpread
@@ -45,7 +45,7 @@ SMALL |= {
 
 def seen(rows, overrides=(), config=None):
     """Years in which each signature is seen, by name."""
-    watch = Watch(load(config, overrides))
+    watch = Watch(load_config(config, overrides))
     for year, row in enumerate(rows):
         watch.see(QUIET | {"year": year} | row)
     return {found.name: years_of(found) for found in watch.found}
@@ -161,7 +161,7 @@ def test_fallbacks_are_many_by_the_definition(counts, years):
 
 
 def test_spans_and_the_first_time():
-    watch = Watch(load())
+    watch = Watch(load_config())
     new = [
         watch.see(QUIET | {"year": t, "llm_decisions": 100, "llm_fallbacks": n})
         for t, n in enumerate([0, 9, 9, 0, 0, 0, 0, 9])
@@ -181,13 +181,13 @@ def test_a_year_that_an_older_jaxecon_lived():
     row = {name: value for name, value in QUIET.items() if name != "llm_decisions"} | {
         "llm_fallbacks": 9
     }
-    watch = Watch(load(LEARNERS))
+    watch = Watch(load_config(LEARNERS))
     assert [watch.see(row | {"year": year}) for year in range(3)] == [[], [], []]
 
 
 def test_other_brackets_are_other_rates():
     flat = [{"rate_0": 0.3 + 0.2 * (t % 2)} for t in range(5)]
-    watch = Watch(load(None, ["signatures.oscillating_rates.years=4"]))
+    watch = Watch(load_config(None, ["signatures.oscillating_rates.years=4"]))
     for year, row in enumerate(flat):
         watch.recall(QUIET | {"year": year} | row)
     found = [
@@ -199,7 +199,7 @@ def test_other_brackets_are_other_rates():
 
 def test_mistakes_in_the_settings_are_one_line():
     with pytest.raises(UserError, match=r"signatures.fallback_rate.limit: 2; a number in \[0, 1\]"):
-        load(None, ["signatures.fallback_rate.limit=2"])
+        load_config(None, ["signatures.fallback_rate.limit=2"])
 
 
 # --- the spread of hours --------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_mistakes_in_the_settings_are_one_line():
 
 @pytest.mark.parametrize(("size", "curvature"), [(7, 0.0), (7, 1.0), (MOST_AGENTS + 500, 0.0)])
 def test_the_spread_of_exact_responses(size, curvature):
-    config = load(
+    config = load_config(
         {
             "population": {"cohorts": [{"name": "a", "rule": "adaptive", "size": size}]},
             "preferences": {"set": "annualised", "consumption_curvature": curvature},
@@ -478,7 +478,7 @@ def test_healthy_planners_show_nothing(tmp_path):
         "planner": {"compared_with": []},
     }
     years = sweep({"run": run, "seeds": 40}, out=tmp_path / "sweep").years.to_pylist()
-    watches = [Watch(load(run)) for _ in range(40)]
+    watches = [Watch(load_config(run)) for _ in range(40)]
     for row in years:
         watches[row["point"]].see(row)
     assert sum(bool(watch.found) for watch in watches) == 0
@@ -488,7 +488,7 @@ def test_the_default_run_shows_nothing(tmp_path):
     """With rules in the model's place."""
     overrides = ["llm.messages=simulated", "population.mechanical=200", "planner.compared_with=[]"]
     run = je.run(None, overrides=overrides, out=tmp_path / "run")
-    assert run.years.num_rows == load().years
+    assert run.years.num_rows == load_config().years
     assert run.manifest["signatures"] == []
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
@@ -116,7 +116,7 @@ def test_run_directory(tmp_path):
     assert run.agents.column_names == AGENT_COLUMNS
     assert run.agents.num_rows == 3 * 60
     again = je.load(run.path)
-    assert again.config == load(SMALL)
+    assert again.config == load_config(SMALL)
     assert again.manifest["status"] == "complete"
     assert again.years.equals(run.years)
     # parts make one table for any Parquet reader
@@ -162,7 +162,7 @@ def test_same_seed_same_run_and_another_seed_another(tmp_path):
 
 
 def test_the_planner_is_shown_the_year_and_obeyed(tmp_path):
-    config = load(SMALL, ["schedule.brackets=three"])
+    config = load_config(SMALL, ["schedule.brackets=three"])
     planner = Raise()
     with computing(config):
         economy = build_economy(config)
@@ -180,7 +180,7 @@ def test_workers_learn_over_years():
     """Under a new tax welfare approaches what it is worth once all have learnt (from above: habit
     keeps them at work).
     """
-    config = load(
+    config = load_config(
         {
             "years": 4,
             "year": {"days": 48},
@@ -234,7 +234,7 @@ def test_microdata(tmp_path):
     skill, weights = read_microdata(path)
     np.testing.assert_array_equal(skill, [1000, 2000])
     np.testing.assert_array_equal(weights, [1, 3])
-    config = load(
+    config = load_config(
         {
             "population": {
                 "skills": "file",
@@ -269,7 +269,7 @@ def test_bad_microdata(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(UserError, match=message) as caught:
         build_economy(
-            load({"population": {"skills": "file", "file": str(path), "mechanical": 4, "llm": 0}})
+            load_config({"population": {"skills": "file", "file": str(path), "mechanical": 4, "llm": 0}})
         )
     assert "\n" not in str(caught.value)
 
@@ -283,7 +283,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
 
 
 def test_a_failed_run_says_so(tmp_path):
-    config = load(SMALL)
+    config = load_config(SMALL)
 
     class Broken(Fixed):
         def propose(self, state, observation, key):

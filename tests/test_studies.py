@@ -16,7 +16,7 @@ from scipy import stats
 
 import jaxecon as je
 from jaxecon.cli.policy_tables import print_comparison, rates_text
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import equilibrium_outcome
@@ -40,7 +40,7 @@ RATES = (0.7, 0.5, 0.6)
 
 @pytest.fixture(scope="module")
 def appraisal():
-    config = load(SMALL)
+    config = load_config(SMALL)
     with computing(config):
         economy = build_economy(config)
         return np.asarray(economy.everyone.skill), appraise(
@@ -96,7 +96,7 @@ def test_bunchers_belong_to_the_bracket_below_their_kink():
     """Also those whose skill*(t/skill) rounds above t in float32."""
     shares = []
     for precision in ("float32", "float64"):
-        config = load(SMALL | {"precision": precision}, ["population.cohorts.0.size=1000"])
+        config = load_config(SMALL | {"precision": precision}, ["population.cohorts.0.size=1000"])
         with computing(config):
             economy = build_economy(config)
             schedule = je.TaxSchedule([0.0, 60_000.0, 124_250.0], [0.3, 0.5, 0.9995]).astype(
@@ -113,7 +113,7 @@ def test_bunchers_belong_to_the_bracket_below_their_kink():
 
 def test_a_lump_sum_would_lose_nothing():
     """The excess burden of no tax is zero, and of any tax positive."""
-    config = load(SMALL)
+    config = load_config(SMALL)
     with computing(config):
         economy = build_economy(config)
         losses = [
@@ -126,7 +126,7 @@ def test_a_lump_sum_would_lose_nothing():
 
 def test_money_metric_with_income_effects():
     """With the lump sum an untaxed economy gives the same utility."""
-    config = load(SMALL, ["preferences.consumption_curvature=1.0"])
+    config = load_config(SMALL, ["preferences.consumption_curvature=1.0"])
     with computing(config):
         economy = build_economy(config)
         people = economy.everyone
@@ -200,7 +200,7 @@ def test_planners_meet_the_same_populations(comparison):
 def test_a_population_is_what_its_seed_says(comparison):
     config, found, _ = comparison
     alone = compare(
-        load(config, ["seed=2", "population.sampling=random"]),
+        load_config(config, ["seed=2", "population.sampling=random"]),
         ["us_federal", "saez", "uniform_50"],
         1,
     )

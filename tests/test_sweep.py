@@ -23,7 +23,7 @@ import yaml
 from scipy import stats
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import EngineError, Interrupted, UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.simulation import batch
@@ -158,7 +158,7 @@ def test_the_planners_that_announce_a_schedule(tmp_path):
     found = swept(tmp_path / "a", {"run": run, "grid": {"schedule.rates": [0.3, 0.2]}})
     assert found.years["rate_1"].to_pylist() == [0.3, 0.5, 0.2, 0.5]
     assert set(found.years["leader"].to_pylist()) == {"uniform_50"}
-    case = batch.case(load(run, ["schedule.brackets=us_federal", "planner.kind=us_federal"]))
+    case = batch.case(load_config(run, ["schedule.brackets=us_federal", "planner.kind=us_federal"]))
     assert case.later is None
     np.testing.assert_array_equal(case.rates, np.float32(je.TaxSchedule.us_federal().rates))
 
@@ -487,7 +487,7 @@ def test_the_size_of_a_chunk_follows_from_memory(monkeypatch):
 
 
 def test_runs_that_return_much_are_fewer_at_a_time():
-    one, many = (load(DESIGN["run"], [f"years={years}"]) for years in (1, 10_000))
+    one, many = (load_config(DESIGN["run"], [f"years={years}"]) for years in (1, 10_000))
     nodes = sweeping.skill_nodes(one)
     grown = batch.bytes_of(batch.draft(many), nodes) - batch.bytes_of(batch.draft(one), nodes)
     assert grown == 9_999 * (len(sweeping.FIGURES) + 3) * 4

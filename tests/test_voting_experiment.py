@@ -8,7 +8,7 @@ import pytest
 from oracles import leader
 
 from experiments import suite, voting
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 
@@ -106,7 +106,7 @@ def test_conflict_against_the_independent_program():
         "schedule": {"brackets": "flat"},
         "planner": {"kind": "elected"},
     }
-    resolved = load(config)
+    resolved = load_config(config)
     with pytest.MonkeyPatch.context() as patch:
         economy = economy_of(skill)
         patch.setattr(voting, "build_economy", lambda _: economy)
@@ -147,4 +147,4 @@ def economy_of(skill):
             "skills": "file",
             "file": str(path),
         }
-        return build_economy(load({"population": people}))
+        return build_economy(load_config({"population": people}))

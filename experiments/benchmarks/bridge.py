@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.benchmarks.timing import describe_machine, report
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
 from jaxecon.economy.build import build_economy
 from jaxecon.kernels.equilibrium import settle
@@ -59,7 +59,7 @@ def main() -> None:
         "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
     )  # as in a run: a GPU's memory is the engine's too
     describe_machine()
-    config = load(
+    config = load_config(
         {"year": {"days": given.days}, "population": {"mechanical": 0, "llm": given.workers}}
     )
     null_engine(config)

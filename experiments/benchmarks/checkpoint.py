@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.timing import describe_machine, report
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import initial_state, simulate_days, start_year
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measure(folder: Path, agents: int, days: int) -> None:
-    config = load({"population": {"mechanical": agents, "llm": 0}, "year": {"days": days}})
+    config = load_config({"population": {"mechanical": agents, "llm": 0}, "year": {"days": days}})
     with computing(config):
         economy, schedule = build_economy(config), first_schedule(config)
         state, plan, sums = jax.jit(start_year)(

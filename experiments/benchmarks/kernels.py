@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.timing import compile_seconds, describe_machine, report, seconds
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import initial_state, simulate_days, start_year
@@ -38,7 +38,7 @@ def main() -> None:
     for rule in ("quantal", "adaptive"):
         for agents in given.agents:
             cohorts = [{"name": "workers", "rule": rule, "size": agents}]
-            config = load(
+            config = load_config(
                 {
                     "precision": given.precision,
                     "year": {"days": given.days},

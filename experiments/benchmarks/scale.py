@@ -45,7 +45,7 @@ from experiments.benchmarks.timing import (
     timed,
     year_seconds,
 )
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
 from jaxecon.core.compilation import WIDE_VECTORS
 from jaxecon.core.draws import named_key
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def config_of(rule: str, agents: int) -> Config:
-    return load({"population": {"cohorts": [{"name": "workers", "rule": rule, "size": agents}]}})
+    return load_config({"population": {"cohorts": [{"name": "workers", "rule": rule, "size": agents}]}})
 
 
 def days_of(agents: int) -> int:

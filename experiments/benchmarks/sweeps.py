@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.timing import describe_machine, report, year_seconds
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import is_out_of_memory
 from jaxecon.economy.build import build_economy, skill_nodes
 from jaxecon.economy.days import initial_state
@@ -156,7 +156,7 @@ def fitting(measured: Callable[[dict[str, Any]], float], run: dict[str, Any]) ->
 
 def whole(run: dict[str, Any]) -> float:
     """Seconds of one economy, compiled."""
-    config = load(run)
+    config = load_config(run)
     with computing(config):
         case, nodes = (
             jax.tree.map(lambda x: np.asarray(x)[None], batch.case(config)),
@@ -172,7 +172,7 @@ def whole(run: dict[str, Any]) -> float:
 
 def on_a_runs_functions(run: dict[str, Any]) -> float:
     """Seconds of a year's tables and days of one economy, built and compiled."""
-    config = load(run)
+    config = load_config(run)
     with computing(config):
         economy, schedule = build_economy(config), first_schedule(config)
         first = jax.jit(initial_state)(economy, schedule)

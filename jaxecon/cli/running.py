@@ -51,7 +51,7 @@ def run(
     """Run an economy and print how its planner did."""
     prints = join_processes(join_hosts, join_seconds)
     keep_programs()
-    from jaxecon.config.read import load
+    from jaxecon.config.read import load_config
     from jaxecon.simulation.prepare import default_folder, prepare
     from jaxecon.simulation.run import execute
 
@@ -60,7 +60,7 @@ def run(
         *(set_ or []),
         *(f"{name}={value}" for name, value in options.items() if value is not None),
     ]
-    resolved = load(config, overrides)
+    resolved = load_config(config, overrides)
     folder = out or default_folder()
     prepared = prepare(resolved, folder)
     from jaxecon.cli.progress import RunProgress
@@ -128,7 +128,7 @@ def resume(
     keep_programs()
     from jaxecon.cli.progress import RunProgress
     from jaxecon.cli.run_tables import print_resumption
-    from jaxecon.config.read import load
+    from jaxecon.config.read import load_config
     from jaxecon.simulation import resume as simulation_resume
     from jaxecon.storage.run import Run
 
@@ -139,7 +139,7 @@ def resume(
     ]
     before = Run(run)
     complete = before.manifest["status"] == "complete"
-    resolved = load(before.config, overrides)
+    resolved = load_config(before.config, overrides)
     with (
         hinting_at_resume(run),
         RunProgress(resolved, run) if prints else nullcontext() as progress,
@@ -207,13 +207,13 @@ def branch(
     keep_programs()
     from jaxecon.cli.progress import RunProgress
     from jaxecon.cli.run_tables import print_futures
-    from jaxecon.config.read import load
+    from jaxecon.config.read import load_config
     from jaxecon.simulation import branch as simulation_branch
     from jaxecon.storage.run import Run
 
     overrides = set_ or []
     resumable = hinting_at_resume(out) if seeds == 1 else nullcontext()
-    with resumable, RunProgress(load(Run(run).config, overrides), out) as progress:
+    with resumable, RunProgress(load_config(Run(run).config, overrides), out) as progress:
         futures = simulation_branch.branch(
             run, year=year, out=out, overrides=overrides, seeds=seeds, listener=progress
         )

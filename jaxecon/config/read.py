@@ -19,7 +19,7 @@ from jaxecon.core.errors import UserError
 # --- reading and writing --------------------------------------------------------------------------
 
 
-def load(
+def load_config(
     source: "str | Path | dict[str, Any] | Config | None" = None, overrides: Sequence[str] = ()
 ) -> Config:
     """The configuration from a YAML file, a dict, a Config or nothing (the defaults), with

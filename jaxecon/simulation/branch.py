@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.economy.precision import dtype_of
@@ -76,11 +76,11 @@ def branch(
         raise UserError(
             f"--year: {year}; {path} has lived up to year {last}: {is_main_process} to {last}"
         )
-    draw_seed = load(run.config, overrides).seed_of_draws
+    draw_seed = load_config(run.config, overrides).seed_of_draws
     configs, folders = [], []
     for future in range(seeds):
         drawn = [f"draw_seed={draw_seed + future}"] if future else []
-        config = load(run.config, [*overrides, *drawn])
+        config = load_config(run.config, [*overrides, *drawn])
         changed, _ = changed_settings(run.config.model_dump(mode="json"), config)
         if dtype_of(config) is not dtype_of(run.config):
             changed.insert(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxecon.config.read import load, to_yaml
+from jaxecon.config.read import load_config, to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
@@ -48,13 +48,13 @@ def people(source: str | Path | None, overrides: Sequence[str], agents: int | No
             raise UserError(
                 f"--agents: {agents}; {source or counted[0]} says already who lives there"
             )
-        return load(source, overrides)
+        return load_config(source, overrides)
     cohort = {
         "name": "workers",
         "rule": FOLLOWERS_RULE,
         "size": DEFAULT_AGENTS if agents is None else agents,
     }
-    return load({"population": {"cohorts": [cohort]}}, overrides)
+    return load_config({"population": {"cohorts": [cohort]}}, overrides)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.simulation.changes import changed_code, continuable, first_position, inexact
@@ -87,7 +87,7 @@ def replay(
             / "run"
         )
         refuse_existing(folder)
-        config = load(run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"])
+        config = load_config(run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"])
         prepared = assemble_run(config, folder)
         served = stack.enter_context(replaying(run))
         recorder = create(prepared, served, replay_of=str(run.path.resolve()))

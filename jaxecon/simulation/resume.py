@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import is_main_process, together
 from jaxecon.simulation.changes import (
@@ -75,7 +75,7 @@ def resume(
     run = continuable(path)
     with ExitStack() as stack:
         recorder = stack.enter_context(closing(together(lambda: _recorder(run))))
-        config = load(run.config, overrides)
+        config = load_config(run.config, overrides)
         changed, given = changed_settings(recorder.manifest["configuration"], config)
         now = environment(config)
         changed += changed_code(recorder.manifest, now)

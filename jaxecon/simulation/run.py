@@ -54,7 +54,7 @@ def run(
     Raises UserError, one line, before anything is written, where the configuration, the folder or
     the model is not usable; EngineError when the language model's engine cannot start or dies.
     """
-    resolved = config_read.load(config, overrides)
+    resolved = config_read.load_config(config, overrides)
     folder = Path(out) if out else default_folder()
     return execute(prepare(resolved, folder), listener, engine)
 

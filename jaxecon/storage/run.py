@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxecon.config.read import load as load_config
+from jaxecon.config.read import load_config as load_config
 from jaxecon.core.errors import UserError
 from jaxecon.storage.diagnostics import Signature, Watch
 from jaxecon.storage.paths import (

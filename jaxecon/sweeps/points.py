@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxecon.config.fields import check_name, is_section
-from jaxecon.config.read import load, set_in
+from jaxecon.config.read import load_config, set_in
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.sweeps.design import Design, Sample
@@ -100,7 +100,7 @@ class Points(Sequence[Point]):
         tree = copy.deepcopy(self.design.run)
         for name, value in settings.items():
             set_in(tree, name, copy.deepcopy(value))
-        return load(tree)
+        return load_config(tree)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from oracles import leader
 from oracles.strictness import PROPERTY, strict
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.economy.build import build_economy
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.saving import Endowment
@@ -242,7 +242,7 @@ def test_absent_candidates_are_on_no_ballot_whatever_the_others_are_worth():
 
 def economy(*cohorts, **changes):
     named = [{"name": name, "rule": "rational", "size": size} for name, size in cohorts]
-    return build_economy(load({"population": {"cohorts": named}, **changes}))
+    return build_economy(load_config({"population": {"cohorts": named}, **changes}))
 
 
 def test_voters_errors():

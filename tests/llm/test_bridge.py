@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxecon as je
-from jaxecon.config.read import load
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import EngineError, Interrupted
 from jaxecon.planners import PlannerContext, YearObservation
 from jaxecon.workers.base import Cohort
@@ -76,7 +76,7 @@ def bridge(engine, transcript, retries=2, seed=0, **options):
 
 
 def settings(**llm):
-    return load({"years": 3, "population": {"personas": {"source": "none"}}, "llm": llm})
+    return load_config({"years": 3, "population": {"personas": {"source": "none"}}, "llm": llm})
 
 
 def test_decisions_come_in_order(transcript):
