@@ -142,7 +142,9 @@ def main() -> None:
 
 
 def config_of(rule: str, agents: int) -> Config:
-    return load_config({"population": {"cohorts": [{"name": "workers", "rule": rule, "size": agents}]}})
+    return load_config(
+        {"population": {"cohorts": [{"name": "workers", "rule": rule, "size": agents}]}}
+    )
 
 
 def days_of(agents: int) -> int:

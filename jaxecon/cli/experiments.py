@@ -56,13 +56,14 @@ def experiment(
     from jaxecon.simulation.prepare import default_folder
 
     check_suite()
-    from experiments import suite
+    from experiments.suite.conduct import conduct
+    from experiments.suite.registry import load_designs
 
     begun, size = time.monotonic(), "full" if full else "quick"
-    suite.load(name, size)  # a name that is none is heard of before a folder is
+    load_designs(name, size)  # a name that is none is heard of before a folder is
     folder = out or default_folder()
     try:
-        report = suite.conduct(
+        report = conduct(
             name,
             size,
             out=folder,

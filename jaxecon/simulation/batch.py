@@ -215,9 +215,8 @@ def _live_one(given: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
         )
         unseen = jnp.zeros(schedule.brackets)  # by bracket: what in_context does not look at
         means = figures.mean_hours, figures.mean_income, figures.rebate
-        seen = YearObservation(
-            number, given.years, schedule, figures.swf_window, *means, unseen, unseen, unseen
-        )  # type: ignore[arg-type]
+        traced: list[Any] = [number, given.years, schedule, figures.swf_window, *means]
+        seen = YearObservation(*traced, *[unseen] * 3)
         leader = memory.leader if isinstance(memory, ElectedState) else None
         announced, memory = planner.propose(memory, seen, jax.random.fold_in(key, number + 1))
         return (memory, state, announced), (figures, schedule.rates, leader, right)

@@ -87,7 +87,9 @@ def replay(
             / "run"
         )
         refuse_existing(folder)
-        config = load_config(run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"])
+        config = load_config(
+            run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"]
+        )
         prepared = assemble_run(config, folder)
         served = stack.enter_context(replaying(run))
         recorder = create(prepared, served, replay_of=str(run.path.resolve()))

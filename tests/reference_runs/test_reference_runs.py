@@ -15,7 +15,6 @@ The same adds the digests of a machine that has none yet: run once with `JAXECON
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -149,17 +148,12 @@ def assert_same_tables(golden: dict[str, Any], actual: dict[str, Any], where: st
 @pytest.fixture(scope="module", params=CASES)
 def case(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> tuple[str, dict[str, Any]]:
     """A case's name and what it left."""
     folders = CASES[request.param](tmp_path_factory.mktemp(request.param))
     tables = {name: shown(folder) for name, folder in folders.items()}
-    yield (
-        request.param,
-        {
-            "tables": tables,
-            "digests": {name: digests_of(folder) for name, folder in folders.items()},
-        },
-    )
+    digests = {name: digests_of(folder) for name, folder in folders.items()}
+    return request.param, {"tables": tables, "digests": digests}
 
 
 def golden_of(name: str) -> dict[str, Any]:

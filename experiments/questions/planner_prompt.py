@@ -1,0 +1,114 @@
+"""What each ingredient of a planner's prompt is worth: a full factorial, and single ablations of a
+language model's planner.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from experiments.suite.arms import arms_of, rows_of
+from experiments.suite.pictures import Picture, forest
+from experiments.suite.study import Study
+from experiments.suite.tables import Table, arms_table, described_table, effects_table
+
+QUESTION = (
+    "What do exploration, exploitation, the direction hint and the bound on a year's change each "
+    "bring a planner that learns "
+    "from its own history, and how do they work together? (The paper reports that removing "
+    "exploitation costs about 22 points, "
+    "more than removing exploration.)"
+)
+LEAST_YEARS = 2  # a planner moves from the second on
+RESERVED = ("planner.kind",)
+FACTORS = (
+    "exploration",
+    "exploitation",
+    "direction hint",
+    "bound",
+)  # all that in_context makes of its history but the best
+WELFARE = ("gain_realised", "gain_equilibrium")
+FULL = (True,) * len(FACTORS)
+
+
+def run(study: Study) -> list[Table | Picture]:
+    """All 2^4 planners on the same populations; the bound is 20 points a year, or none."""
+    rows = rows_of(study.sweep("factorial"))
+    arms = arms_of(rows, levels, WELFARE)
+    words = {cell: _words(cell) for cell in arms.labels}
+    cells = {
+        figure: {
+            cell: arms.of(figure, cell) for cell in product((True, False), repeat=len(FACTORS))
+        }
+        for figure in WELFARE
+    }
+    effects = effects_table(
+        "effects", "Main effects and two-way interactions on the last year's gain", cells, FACTORS
+    )
+    single = [FULL, *(cell for cell in arms.labels if sum(cell) == len(FACTORS) - 1)]
+    ablated = arms_of([row for row in rows if levels(row) in single], levels, WELFARE)
+    neither = {
+        cell for cell in single if words[cell] in ("without exploration", "without exploitation")
+    }
+    cues = arms_of([row for row in rows if levels(row) in neither], levels, WELFARE)
+    explores = next(cell for cell in neither if words[cell] == "without exploitation")
+    (exploits,) = neither - {explores}
+    title = "Without exploitation beside without exploration"
+    results: list[Table | Picture] = [
+        arms_table(
+            "ablations",
+            "One ingredient left out",
+            ablated,
+            WELFARE,
+            FULL,
+            arm="planner",
+            words=words,
+        ),
+        arms_table(
+            "cues", title, cues, WELFARE, exploits, arm="planner", words=words, printed=False
+        ),
+        effects,
+        arms_table(
+            "cells",
+            "All planners of the factorial",
+            arms,
+            WELFARE,
+            arm="planner",
+            words=words,
+            printed=False,
+        ),
+        Picture(
+            "effects",
+            "Main effects and interactions on the last year's gain over US federal, percentage "
+            "points.",
+            lambda figure: forest(figure, effects, "effect", "What an ingredient brings"),
+            (10, 4.5),
+        ),
+    ]
+    described = study.described("planner")
+    if described is not None:
+        told = [row | {"described": _words(levels(row))} for row in rows_of(described)]
+        results.append(
+            described_table(
+                "llm_planner",
+                "A language model's planner",
+                told,
+                (*WELFARE, "yearly_change", "reversals"),
+            )
+        )
+    return results
+
+
+def levels(row: Mapping[str, Any]) -> tuple[bool, ...]:
+    """Which ingredients a point's planner has."""
+    memory = "planner.memory."
+    return (
+        bool(row[f"{memory}exploration"]),
+        bool(row[f"{memory}exploitation"]),
+        bool(row[f"{memory}direction_hint"]),
+        row["planner.max_change"] <= 20,
+    )
+
+
+def _words(cell: tuple[bool, ...]) -> str:
+    missing = [factor for factor, there in zip(FACTORS, cell, strict=True) if not there]
+    return f"without {', '.join(missing)}" if missing else "all four"

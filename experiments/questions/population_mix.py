@@ -1,0 +1,74 @@
+"""What altruists and adversaries among the people do to welfare and to the schedule that a planner
+arrives at.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.suite.arms import arms_of, rows_of
+from experiments.suite.pictures import Picture, forest
+from experiments.suite.study import Study
+from experiments.suite.tables import Table, arms_table, described_table
+
+QUESTION = (
+    "What does it do to welfare, and to the planner's schedule, that some people work for "
+    "everybody's welfare, or against it, "
+    "in the place of their own?"
+)
+LEAST_YEARS = 2  # a planner moves from the second on
+RESERVED = tuple(f"population.cohorts.{i}.rule" for i in range(3))
+ALTRUISTS, ADVERSARIES = "population.shares.altruists", "population.shares.adversaries"
+FIGURES = ("gain_realised", "gain_equilibrium", "mean_hours", "rebate", "rate_0", "rate_2")
+NONE = 1e-3
+EGOTISTS = "egotists alone"
+
+
+def run(study: Study) -> list[Table | Picture]:
+    """Shares of the people by kind.
+
+    The gain once learnt counts everybody as if they worked for themselves.
+    """
+    arms = arms_of(rows_of(study.sweep("mixes")), _mix, FIGURES)
+    mixes = arms_table(
+        "mixes", "The last year by who the people are", arms, FIGURES, EGOTISTS, arm="people"
+    )
+    results: list[Table | Picture] = [
+        mixes,
+        Picture(
+            "mixes",
+            "The last year less that of egotists alone.",
+            lambda figure: forest(
+                figure,
+                _only(mixes, ("gain_realised", "gain_equilibrium", "mean_hours")),
+                "people",
+                "Mixtures",
+            ),
+            (12, 4),
+        ),
+    ]
+    described = study.described("objectives")
+    if described is not None:
+        told = [
+            row | {"described": row["population.cohorts.1.objective"]} for row in rows_of(described)
+        ]
+        title = "Language-model workers (half of the people) with an objective"
+        results.append(
+            described_table(
+                "llm_objectives", title, told, ("gain_realised", "gain_equilibrium", "mean_hours")
+            )
+        )
+    return results
+
+
+def _mix(row: Mapping[str, Any]) -> str:
+    given = {"altruists": row[ALTRUISTS], "adversaries": row[ADVERSARIES]}
+    return (
+        ", ".join(f"{share:.0%} {name}" for name, share in given.items() if share > NONE)
+        or EGOTISTS
+    )
+
+
+def _only(table: Table, figures: tuple[str, ...]) -> Table:
+    return Table(
+        table.name, table.title, [row for row in table.rows if row["figure"] in figures], [], []
+    )

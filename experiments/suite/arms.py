@@ -1,0 +1,159 @@
+"""Arms of an experiment over the same populations."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.suite.pictures import Picture
+from jaxecon.core.errors import UserError
+from jaxecon.core.files import write_atomically
+from jaxecon.sweeps.results import Sweep
+
+# --- what a sweep's rows say ----------------------------------------------------------------------
+
+
+def rows_of(found: Sweep) -> list[dict[str, Any]]:
+    """A row for each point: its settings, its last year, and of its whole path `settling` (days,
+    mean over the years after the first), `reversals` (share) and `yearly_change` (percentage
+    points), as the functions of these names define them, `answers` of a language model and
+    `fallbacks`.
+    """
+    years = found.years
+    rates = [name for name in years.column_names if name.startswith("rate_")]
+    by_point: dict[int, list[dict[str, Any]]] = {}
+    for year in years.select(
+        ["point", "settling_days", "llm_calls", "llm_fallbacks", *rates]
+    ).to_pylist():
+        by_point.setdefault(year["point"], []).append(year)
+    rows = []
+    for row in found.points.to_pylist():
+        path = by_point.get(row["point"], [])
+        row |= {
+            kind: sum(year[name] for year in path)
+            for kind, name in (("answers", "llm_calls"), ("fallbacks", "llm_fallbacks"))
+        }
+        if row["status"] == "ok":
+            moved = np.array(
+                [[year[name] for name in rates if year[name] is not None] for year in path]
+            )
+            later = [year["settling_days"] for year in path[1:]]
+            row |= {
+                "settling": float(np.mean(later)) if later else None,
+                "reversals": reversals(moved),
+                "yearly_change": yearly_change(moved),
+            }
+        rows.append(row)
+    return rows
+
+
+def reversals(rates: np.ndarray) -> float:
+    """Of the changes of a bracket's rate that follow an earlier one of that bracket, the share in
+    the other direction.
+
+    rates: (years, k). Years without a change lie between as if they were not there. 0 where there
+    are no such changes.
+    """
+    turned, followed = 0, 0
+    for column in np.diff(rates, axis=0).T:
+        signs = np.sign(column[np.abs(column) > 1e-6])
+        turned += int(np.sum(signs[1:] != signs[:-1]))
+        followed += max(len(signs) - 1, 0)
+    return turned / followed if followed else 0.0
+
+
+def yearly_change(rates: np.ndarray) -> float:
+    """Mean absolute change of a bracket's rate from year to year, percentage points.
+
+    rates: (years, k).
+    """
+    return float(100 * np.mean(np.abs(np.diff(rates, axis=0)))) if len(rates) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Figures of arms over the populations that all of them have.
+
+    labels: of the arms, in the order of the design. seeds: of the populations. figures: by name,
+    (arms, populations). dropped: populations without one of the arms, whose points failed. lacking:
+    those in which a figure has no value.
+    """
+
+    labels: list[Any]
+    seeds: list[int]
+    figures: dict[str, np.ndarray]
+    dropped: int
+    lacking: int
+
+    def of(self, figure: str, label: Any) -> np.ndarray:
+        """(populations,)"""
+        return np.asarray(self.figures[figure][self.labels.index(label)])
+
+
+def arms_of(
+    rows: Iterable[Mapping[str, Any]],
+    label: Callable[[Mapping[str, Any]], Any],
+    figures: Sequence[str],
+) -> Arms:
+    """label: of a row's arm; None leaves the row out.
+
+    Several draws of one population in an arm are averaged.
+
+    Raises UserError where no population has all arms, or all figures in them.
+    """
+    values: dict[Any, dict[int, list[list[float]]]] = {}
+    populations: dict[int, None] = {}
+    failed: set[int] = set()
+    without: dict[str, None] = {}
+    for row in rows:
+        arm = label(row)
+        if arm is None:
+            continue
+        populations[row["seed"]] = None
+        cells = values.setdefault(arm, {})
+        if row["status"] != "ok":
+            failed.add(row["seed"])
+        elif all(row[name] is not None for name in figures):
+            cells.setdefault(row["seed"], []).append([row[name] for name in figures])
+        else:
+            without |= dict.fromkeys(name for name in figures if row[name] is None)
+    shared = [seed for seed in populations if all(seed in cells for cells in values.values())]
+    if not shared and without and populations.keys() - failed:
+        raise UserError(f"{', '.join(without)}: no population has a value in all arms")
+    if not shared:
+        raise UserError(
+            "no population has lived all arms; the points' errors are in the sweeps' points.parquet"
+        )
+    array = np.array(
+        [[np.mean(cells[seed], axis=0) for seed in shared] for cells in values.values()]
+    )
+    dropped = len(failed.difference(shared))
+    lacking = len(populations) - len(shared) - dropped
+    return Arms(
+        list(values),
+        shared,
+        {name: array[..., i] for i, name in enumerate(figures)},
+        dropped,
+        lacking,
+    )
+
+
+# --- what is left on disk -------------------------------------------------------------------------
+
+
+def drawn(out: Path, picture: Picture) -> Path:
+    from io import BytesIO
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=picture.size, layout="constrained")
+    FigureCanvasAgg(figure)
+    picture.draw(figure)
+    content, path = BytesIO(), out / "figures" / f"{picture.name}.png"
+    figure.savefig(content, format="png", dpi=120)
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, content.getvalue())
+    return path

@@ -1,0 +1,104 @@
+"""What experiments draw, on axes of matplotlib."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.suite.statistics import estimate
+from experiments.suite.tables import FIGURES, Table
+
+if TYPE_CHECKING:
+    from experiments.suite.arms import Arms
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: draw(matplotlib.figure.Figure) fills one of `size` inches.
+
+    caption: what is to be seen.
+    """
+
+    name: str
+    caption: str
+    draw: Callable[[Any], None]
+    size: tuple[float, float] = (9.0, 4.0)
+
+
+# Okabe and Ito's colours, told apart by everybody
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def curve(
+    axes: Any,
+    x: Sequence[float],
+    arms: "Arms",
+    labels: Sequence[Any],
+    figure: str,
+    words: str = "",
+    colour: int = 0,
+) -> None:
+    """A figure's mean over x with its interval. labels: of the arms, one for each x."""
+    scale = FIGURES[figure].scale
+    found = [estimate(scale * arms.of(figure, label)) for label in labels]
+    mean = [e.mean for e in found]
+    reach = np.abs([[e.mean - e.low, e.high - e.mean] for e in found]).T
+    style = {
+        "color": COLOURS[colour],
+        "capsize": 3,
+        "marker": "o",
+        "markersize": 4,
+        "linewidth": 1.4,
+    }
+    axes.errorbar(x, mean, np.nan_to_num(reach), label=words or FIGURES[figure].words, **style)
+
+
+def finish(axes: Any, *, title: str, x: str, y: str = "", legend: bool = True) -> None:
+    """Words and a quiet frame."""
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend(fontsize=8, frameon=False)
+
+
+def powers_of_two(axes: Any, x: Sequence[float]) -> None:
+    """A logarithmic axis with the numbers themselves on it."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(x), [f"{v:,.0f}" for v in x])
+    axes.minorticks_off()
+
+
+def forest(drawing: Any, table: Table, label: str, title: str) -> None:
+    """Differences or effects with their intervals, a panel for each figure.
+
+    label: the rows' key that names them.
+    """
+    rows = [row for row in table.rows if "difference" in row]
+    figures = list(dict.fromkeys(row["figure"] for row in rows))
+    panels = np.atleast_1d(drawing.subplots(1, len(figures), sharey=True))
+    for axes, figure in zip(panels, figures, strict=True):
+        these = [row for row in rows if row["figure"] == figure]
+        scale, y = FIGURES[figure].scale, np.arange(len(these))[::-1]
+        mean = np.array([scale * row["difference"] for row in these])
+        ends = np.array(
+            [[scale * row["difference_low"], scale * row["difference_high"]] for row in these]
+        )
+        reach = np.abs(np.stack([mean - ends[:, 0], ends[:, 1] - mean]))
+        sure = np.array([row["p"] < 0.05 for row in these])
+        for chosen, colour in ((sure, COLOURS[1]), (~sure, "#999999")):
+            if chosen.any():
+                axes.errorbar(
+                    mean[chosen],
+                    y[chosen],
+                    xerr=reach[:, chosen],
+                    fmt="o",
+                    color=colour,
+                    capsize=3,
+                    markersize=4,
+                )
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(y, [row[label] for row in these])
+        finish(axes, title=FIGURES[figure].words, x="difference", legend=False)
+    drawing.suptitle(f"{title} (colour: p < 0.05 after Holm; bars: 95 %)", fontsize=10)

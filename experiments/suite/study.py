@@ -1,0 +1,163 @@
+"""What an experiment's module works with: its sweeps, and other rows that it computes."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from experiments.suite.registry import Designs
+from jaxecon.config.settings import Config
+from jaxecon.core.files import write_atomically
+from jaxecon.storage.paths import MANIFEST
+from jaxecon.storage.provenance import environment
+from jaxecon.sweeps.design import Design, read
+from jaxecon.sweeps.executor import Executor
+from jaxecon.sweeps.listener import Listener
+from jaxecon.sweeps.points import Points
+from jaxecon.sweeps.results import Sweep
+from jaxecon.sweeps.sweep import sweep
+
+EXPERIMENT, REPORT = "experiment.yaml", "report.md"
+
+Watch = Callable[[str], AbstractContextManager[Listener]]
+
+
+@dataclass
+class Study:
+    """An experiment while it is run.
+
+    accounts: of each sweep so far, what the manifest says of it.
+    """
+
+    name: str
+    size: str
+    folder: Path
+    designs: Designs
+    executor: Executor | None
+    force: bool
+    watch: Watch
+    accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def sweep(self, name: str, points: Sequence[Mapping[str, Any]] | None = None) -> Sweep:
+        """A mechanical design, lived or read.
+
+        points: its `list`, where that had to be worked out.
+        """
+        return self._lived("mechanical", name, self._design(name, points), self.executor)
+
+    def described(self, name: str) -> Sweep | None:
+        """A design with language models, lived or read; None where they are left out."""
+        design = self.designs["llm"].get(name)
+        return None if design is None else self._lived("llm", name, design, None)
+
+    def _lived(
+        self, kind: str, name: str, design: Mapping[str, Any], executor: Executor | None
+    ) -> Sweep:
+        folder = self.folder / kind / name
+        with self.watch(f"{self.name}: {kind} {name}") as listener:
+            found = sweep(
+                read(design), out=folder, executor=executor, force=self.force, listener=listener
+            )
+        points, years = found.points, found.years
+        seeds = (
+            points["seed"].to_pylist()
+            if "seed" in points.column_names
+            else [int(design.get("run", {}).get("seed", 0))]
+        )
+        self.accounts[f"{kind}.{name}"] = {
+            "points": points.num_rows,
+            "failed": found.manifest["failed"],
+            "errors": sorted({error for error in points["error"].to_pylist() if error is not None})[
+                :5
+            ],
+            "populations": len(set(seeds)),
+            **_sizes(read(design)),
+            "seeds": [min(seeds), max(seeds)],
+            "answers": sum(years["llm_calls"].to_pylist()),
+            "fallbacks": sum(years["llm_fallbacks"].to_pylist()),
+            "models": _models(folder),
+        }
+        return found
+
+    def _design(self, name: str, points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+        """A mechanical one. points: its `list`, where that had to be worked out, with its seeds."""
+        design = copy.deepcopy(self.designs["mechanical"][name])
+        if points is not None:
+            design["list"] = [dict(point) for point in points]
+            if any("seed" in point for point in points):
+                design.pop("seeds", None)
+        return design
+
+    def configurations(
+        self, name: str, points: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[tuple[dict[str, Any], Config]]:
+        """Each point's settings with its configuration. points: as `sweep` takes them."""
+        every = Points(read(self._design(name, points)))
+        return [(every[i].settings, every.config(every[i])) for i in range(len(every))]
+
+    def seeds(self, name: str) -> range:
+        """The populations of a mechanical design that gives their number."""
+        design = self.designs["mechanical"][name]
+        first = int(design.get("run", {}).get("seed", 0))
+        return range(first, first + int(design["seeds"]))
+
+    def computed(
+        self, name: str, work: Callable[[], Iterable[Mapping[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        """Rows that an experiment works out by itself, once: read again where they are there."""
+        path = (
+            self.folder / "computed" / f"{name}-{_code()}.parquet"
+        )  # other code works out something else
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            write_parquet(path, [dict(row) for row in work()])
+        return list(pq.read_table(path).to_pylist())
+
+
+@cache
+def _code() -> str:
+    """Which code this is, in a word."""
+    own = hashlib.sha256(
+        b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
+    ).hexdigest()
+    return hashlib.sha256(f"{environment()['code']} {own}".encode()).hexdigest()[:12]
+
+
+def _sizes(design: Design) -> dict[str, list[int]]:
+    """The fewest and the most agents, years and days of a year of any arm."""
+    points = Points(design)
+    arms = [points.config(points[i]) for i in range(0, len(points), design.seeds or 1)]
+    found = {
+        "agents": [sum(cohort.size for cohort in arm.cohorts) for arm in arms],
+        "years": [arm.years for arm in arms],
+        "days": [arm.year.days for arm in arms],
+    }
+    return {name: [min(values), max(values)] for name, values in found.items()}
+
+
+def _models(folder: Path) -> list[str]:
+    """What answered the runs of a sweep."""
+    found = set()
+    for path in sorted(folder.glob(f"runs/*/{MANIFEST}")):
+        for model in (json.loads(path.read_text()).get("models") or {}).values():
+            found.add(f"{model.get('model')} ({model.get('engine')})")
+    return sorted(found)
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    names = dict.fromkeys(name for row in rows for name in row)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        pa.table({name: [row.get(name) for row in rows] for name in names}),
+        sink,
+        compression="zstd",
+    )
+    write_atomically(path, sink.getvalue().to_pybytes())
