@@ -36,7 +36,7 @@ class Decision(Generic[Value]):
 
 
 @dataclass
-class Served:
+class ServedModel:
     """An engine, and what the bridge knows of it.
 
     restart: starts another of its kind where it has died; used once. max_model_len: tokens of
@@ -78,7 +78,7 @@ class Bridge:
 
     def __init__(
         self,
-        served: Mapping[str, Served],
+        served: Mapping[str, ServedModel],
         transcript: Transcript,
         *,
         seed: int,
@@ -283,7 +283,7 @@ class Bridge:
         return [replies[i] for i in range(len(requests))]
 
     def _answers_of(
-        self, served: Served, requests: Sequence[Request], abandoned: threading.Event
+        self, served: ServedModel, requests: Sequence[Request], abandoned: threading.Event
     ) -> list[Completion]:
         """abandoned: set where these answers are of no use any more; what came is kept."""
         identity = served.engine.identity

@@ -9,7 +9,7 @@ from jaxecon.config.language import Serving
 from jaxecon.config.people import LLM_RULE
 from jaxecon.config.settings import Config
 from llm.agents.planner import PLANNER
-from llm.bridge import Served
+from llm.bridge import ServedModel
 from llm.engines import models
 from llm.engines.base import Engine
 from llm.engines.simulated import SimulatedEngine
@@ -45,18 +45,18 @@ def asked_by(config: Config) -> dict[str | None, list[str]]:
 
 
 @contextmanager
-def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, Served]]:
+def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, ServedModel]]:
     """What serves each cohort, by its name; everything started here is closed.
 
     given: an engine for `llm` that stays open.
     """
-    by_cohort: dict[str, Served] = {}
-    started: list[Served] = []
+    by_cohort: dict[str, ServedModel] = {}
+    started: list[ServedModel] = []
     try:
         for name, cohorts in asked_by(config).items():
             settings = config.servings[name]
             start = partial(engine, settings, config.seed, cohorts)
-            served = Served(
+            served = ServedModel(
                 given if name is None and given is not None else start(),
                 start
                 if settings.engine == "vllm" and (name is not None or given is None)
@@ -76,7 +76,7 @@ def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, S
 @contextmanager
 def replaying(
     config: Config, transcript: Path, identities: Mapping[str, Mapping[str, str]]
-) -> Iterator[dict[str, Served]]:
+) -> Iterator[dict[str, ServedModel]]:
     """What serves each cohort of a run that is lived again, by its name: its own answers.
 
     identities: of what gave them.
@@ -84,14 +84,14 @@ def replaying(
     from llm.engines.replayed import ReplayEngine
 
     with ExitStack() as stack:
-        by_cohort: dict[str, Served] = {}
+        by_cohort: dict[str, ServedModel] = {}
         for name, cohorts in asked_by(config).items():
             settings = config.servings[name]
             again = stack.enter_context(
                 closing(ReplayEngine(transcript, identity=identities[cohorts[0]]))
             )
             by_cohort |= dict.fromkeys(
-                cohorts, Served(again, None, settings.max_model_len, settings.price)
+                cohorts, ServedModel(again, None, settings.max_model_len, settings.price)
             )
         yield by_cohort
 
@@ -132,7 +132,7 @@ def engine(settings: Serving, seed: int, cohorts: list[str]) -> Engine:
             )
 
 
-def manifest(served: Mapping[str, Served]) -> dict[str, dict[str, object]]:
+def manifest(served: Mapping[str, ServedModel]) -> dict[str, dict[str, object]]:
     """What a run's manifest says of the models, by cohort."""
     return {
         cohort: {**one.engine.identity, **one.engine.description} for cohort, one in served.items()

@@ -36,7 +36,7 @@ from jaxecon.kernels.equilibrium import settle
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.workers.base import Cohort
 from llm.agents.workers import LLMWorkers
-from llm.bridge import Bridge, Served
+from llm.bridge import Bridge, ServedModel
 from llm.engines.base import Engine, OnCompletion
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Message, Request, Sampling, Usage
@@ -160,7 +160,7 @@ def live(config: Config, engine: "Watched") -> tuple[int, float, Bridge]:
     with tempfile.TemporaryDirectory() as folder:
         transcript = Transcript(Path(folder) / "transcript.sqlite")
         sampling = Sampling(config.llm.temperature, config.llm.top_p, config.llm.max_tokens)
-        served = {name: Served(engine, max_model_len=config.llm.max_model_len)}
+        served = {name: ServedModel(engine, max_model_len=config.llm.max_model_len)}
         bridge = Bridge(
             served, transcript, seed=config.seed, sampling=sampling, retries=config.llm.retries
         )

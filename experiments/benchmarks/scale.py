@@ -65,7 +65,7 @@ AGENT_DAYS = {
     "gpu": 3.2e9,
 }  # of one repeat at most: with 1e7 agents the 32 days of a run's segment
 MIN_DAYS = 8
-LEAST_WATCHED = 1_000_000  # agents: with fewer, a process's memory on a CPU is that of compiling
+MIN_WATCHED = 1_000_000  # agents: with fewer, a process's memory on a CPU is that of compiling
 
 # An agent and day in float32 with the US federal schedule's seven brackets. Operations: each
 # integer or floating operation one. a block of threefry 118 (20 rounds of add, rotate as 3, xor; 5
@@ -78,7 +78,7 @@ LEAST_WATCHED = 1_000_000  # agents: with fewer, a process's memory on a CPU is 
 # values 44 to choose, 88 to learn in the place of the table rational: nothing moves: the sums 24,
 # and hours, tax, utility 12
 OPERATIONS = {"quantal": 118 + 30 + 103, "adaptive": 118 + 40 + 103 + 52, "rational": 3}
-LEAST_BYTES = {"quantal": 105, "adaptive": 197, "rational": 36}
+MIN_BYTES = {"quantal": 105, "adaptive": 197, "rational": 36}
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--watched",
         type=int,
-        default=LEAST_WATCHED,
+        default=MIN_WATCHED,
         help="from so many agents on, memory is measured",
     )
     parser.add_argument(
@@ -133,7 +133,7 @@ def main() -> None:
                 rule=rule,
                 agents=agents,
                 **measured,
-                share_of_copy=LEAST_BYTES[rule] * days_rate / copy,
+                share_of_copy=MIN_BYTES[rule] * days_rate / copy,
                 share_of_arithmetic=OPERATIONS[rule] * days_rate / arithmetic,
                 **peaks.get((rule, agents), {}),
             )

@@ -31,7 +31,7 @@ from jaxecon.economy.days import initial_state
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import computing
 from jaxecon.simulation import batch
-from jaxecon.sweeps.listener import Silent
+from jaxecon.sweeps.listener import SilentSweepListener
 from jaxecon.sweeps.sweep import sweep
 
 TIMED_DAYS = 10  # of the economy on a run's functions
@@ -106,7 +106,7 @@ class _Enough(Exception):
     pass
 
 
-class _Chunks(Silent):
+class _Chunks(SilentSweepListener):
     """The largest chunk."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class _Chunks(Silent):
         self.most = max(self.most, points)
 
 
-class _Once(Silent):
+class _Once(SilentSweepListener):
     """Stops after a chunk: what is compiled by then."""
 
     def __init__(self, chunks: _Chunks) -> None:

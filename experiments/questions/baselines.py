@@ -14,7 +14,7 @@ QUESTION = (
     "history gain over one another, among workers who learn? (The paper reports 93 to 114 % over "
     "US federal.)"
 )
-LEAST_YEARS = 2  # that a reform lies between
+MIN_YEARS = 2  # that a reform lies between
 RESERVED = ("planner.kind", "planner.elasticity")
 FIXED = 0.4  # Saez 2002
 WELFARE = ("gain_realised", "gain_equilibrium")

@@ -16,7 +16,7 @@ QUESTION = (
     "estimate, by how workers decide, and what does the schedule that comes of it lose against "
     "the optimum?"
 )
-LEAST_YEARS = 2  # that a reform lies between
+MIN_YEARS = 2  # that a reform lies between
 RESERVED = ("planner.kind", "planner.elasticity")
 RULE = "population.cohorts.0.rule"
 TRUE = "true"

@@ -18,7 +18,7 @@ QUESTION = (
     "exploitation costs about 22 points, "
     "more than removing exploration.)"
 )
-LEAST_YEARS = 2  # a planner moves from the second on
+MIN_YEARS = 2  # a planner moves from the second on
 RESERVED = ("planner.kind",)
 FACTORS = (
     "exploration",

@@ -15,7 +15,7 @@ QUESTION = (
     "everybody's welfare, or against it, "
     "in the place of their own?"
 )
-LEAST_YEARS = 2  # a planner moves from the second on
+MIN_YEARS = 2  # a planner moves from the second on
 RESERVED = tuple(f"population.cohorts.{i}.rule" for i in range(3))
 ALTRUISTS, ADVERSARIES = "population.shares.altruists", "population.shares.adversaries"
 FIGURES = ("gain_realised", "gain_equilibrium", "mean_hours", "rebate", "rate_0", "rate_2")

@@ -12,7 +12,7 @@ QUESTION = (
     "have, which schedule does it "
     "arrive at, and what does that cost in private welfare?"
 )
-LEAST_YEARS = 2  # a planner moves from the second on
+MIN_YEARS = 2  # a planner moves from the second on
 RESERVED = ("satisfaction.judged",)
 RATES = ("rate_0", "rate_1", "rate_2")
 FIGURES = ("gain_equilibrium", "satisfied_share", *RATES, "rebate", "mean_hours")

@@ -20,7 +20,7 @@ QUESTION = (
     "of the people, as language-model workers do, what does that do to variance and bias of what "
     "the planner achieves?"
 )
-LEAST_YEARS = 2  # a planner moves from the second on
+MIN_YEARS = 2  # a planner moves from the second on
 SIZE, SHARE = "population.cohorts.0.size", "population.shares.panel"
 COUNTRY = 20_000  # quantiles of the same distribution, who judge a schedule found elsewhere
 WELFARE = ("gain_realised", "gain_equilibrium", "gain_true", "gain_bias")

@@ -12,7 +12,7 @@ QUESTION = (
     "does a planner that moves "
     "before they have settled do to rates and welfare? (The paper takes 128 days.)"
 )
-LEAST_YEARS = 3  # a change of a rate, and one that may reverse it
+MIN_YEARS = 3  # a change of a rate, and one that may reverse it
 RESERVED = ("planner.kind",)
 DAYS = "year.days"
 SETTLING = ("settling", "settled_share", "reversals", "yearly_change")

@@ -31,7 +31,7 @@ QUESTION = (
     "remain in annual units and with "
     "fixed, floored welfare weights? And what comes of its choices, hours in steps of ten?"
 )
-LEAST_YEARS = 2  # a planner moves from the second on
+MIN_YEARS = 2  # a planner moves from the second on
 RESERVED = ("planner.kind", "schedule")
 SET, FLOOR = "preferences.set", "welfare.floor"
 WELFARE = ("gain_realised", "gain_equilibrium")

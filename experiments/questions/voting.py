@@ -31,7 +31,7 @@ QUESTION = (
     "does another leader raise welfare, and how often does a majority live at the cost of the "
     "others?"
 )
-LEAST_YEARS = 3  # one before any election, and two leaders
+MIN_YEARS = 3  # one before any election, and two leaders
 RESERVED = (
     "planner.kind",
     "elections.candidates",

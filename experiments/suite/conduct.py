@@ -1,7 +1,7 @@
 """The suite behind `jaxecon experiment NAME`: what an experiment is, how it is run, what it leaves.
 
 An experiment is a module with `QUESTION` and `run(study) -> list[Table | Picture]`, and a YAML of
-the same name beside it. The module may name `LEAST_YEARS` that its mechanical designs need, and the
+the same name beside it. The module may name `MIN_YEARS` that its mechanical designs need, and the
 settings that it fixes itself, `RESERVED`. The file's `base` has `mechanical` and `llm`, mappings of
 names to designs of sweeps (docs/scaling.md); `quick` and `full` go on top of it. Mechanical designs
 are compiled programs over many populations, and only they are tested; points of `llm` designs are
@@ -45,7 +45,7 @@ from jaxecon.storage.paths import MANIFEST, refuse_existing
 from jaxecon.storage.provenance import environment
 from jaxecon.sweeps.design import read
 from jaxecon.sweeps.executor import Executor
-from jaxecon.sweeps.listener import Listener, Silent
+from jaxecon.sweeps.listener import Listener, SilentSweepListener
 from jaxecon.sweeps.points import Points
 
 MIN_POPULATIONS = 30  # of a mechanical arm
@@ -101,7 +101,7 @@ def conduct(
     if left_out:
         tree["llm"] = {}
     check_matplotlib()
-    least = getattr(module, "LEAST_YEARS", 1)
+    least = getattr(module, "MIN_YEARS", 1)
     for where, design in tree["mechanical"].items():
         years = config_read.load_config(design["run"]).years
         if years < least:
@@ -172,7 +172,7 @@ def _refuse_taken(override: str, design: Mapping[str, Any], reserved: Iterable[s
 
 
 def _silently(_: str) -> AbstractContextManager[Listener]:
-    return nullcontext(Silent())
+    return nullcontext(SilentSweepListener())
 
 
 def _check_engines(where: str, design: Mapping[str, Any]) -> None:

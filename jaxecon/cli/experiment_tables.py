@@ -44,7 +44,7 @@ def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequ
     numbers = [max(map(len, column)) for column in list(zip(heads, *cells, strict=True))[1:]]
     labels = max((len(row[0]) for _, rows in sections for row in rows), default=0)
     labels = max(
-        _LEAST_LABEL,
+        _MIN_LABEL,
         min(max(labels, len(heads[0])), console.width - sum(width + 1 for width in numbers) - 3),
     )
     headed = False
@@ -64,6 +64,6 @@ def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequ
         console.print(table)
 
 
-_LEAST_LABEL = 10  # characters
+_MIN_LABEL = 10  # characters
 
-MOST_ROWS = 40  # of a table on a terminal
+MAX_ROWS = 40  # of a table on a terminal

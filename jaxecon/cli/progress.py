@@ -16,7 +16,7 @@ from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
 
 if TYPE_CHECKING:
-    from jaxecon.storage.diagnostics import Signature
+    from jaxecon.storage.diagnostics import Diagnostic
     from jaxecon.storage.usage import LLMUsage
     from jaxecon.sweeps.chunk import Chunk
 
@@ -84,7 +84,7 @@ class RunProgress:
                 f"(all learnt: {percent_text(row['gain_equilibrium'])})"
             )
 
-    def on_signature(self, found: "Signature") -> None:
+    def on_signature(self, found: "Diagnostic") -> None:
         self._bar.console.print(f"SIGN OF FAILURE: {signature_line(found)}", soft_wrap=True)
 
 

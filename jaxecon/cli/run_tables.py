@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxecon.simulation.resume import Resumption
 
 
-MOST_TERMS = 12  # that the closing lines list
+MAX_TERMS = 12  # that the closing lines list
 
 
 def _elections_line(run: Run) -> str:
@@ -40,9 +40,9 @@ def _elections_line(run: Run) -> str:
             terms.append((leader, year, year))
     shown = [
         f"{leader} ({first + 1}{f'-{last + 1}' * (last > first)})"
-        for leader, first, last in terms[-MOST_TERMS:]
+        for leader, first, last in terms[-MAX_TERMS:]
     ]
-    earlier = f"{len(terms) - MOST_TERMS} earlier, " if len(terms) > MOST_TERMS else ""
+    earlier = f"{len(terms) - MAX_TERMS} earlier, " if len(terms) > MAX_TERMS else ""
     return f"Leaders by year: {earlier}{', '.join(shown)}."
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from jaxecon.cli.experiment_tables import MOST_ROWS
+from jaxecon.cli.experiment_tables import MAX_ROWS
 from jaxecon.cli.tables import new_table
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def print_sweep_summary(found: "Sweep", figures: Sequence[str], level: float) ->
     ]
     units = [f"{name}, %" if name.startswith("gain_") else name for name in figures]
     table = new_table(*(head.replace("_", " ") for head in (*heads, "n", *units)))
-    for row in rows[:MOST_ROWS]:
+    for row in rows[:MAX_ROWS]:
         counted = f"{row['n']} ({row['failed']} failed)" if row["failed"] else str(row["n"])
         cells = (_mean_cell(name, row[f"{name}_mean"], row[f"{name}_ci"]) for name in figures)
         table.add_row(*(value_cell(row[name]) for name in kept), counted, *cells)
     console.print(table)
-    if len(rows) > MOST_ROWS:
-        console.print(f"{len(rows) - MOST_ROWS:,} more rows: --json prints them all")
+    if len(rows) > MAX_ROWS:
+        console.print(f"{len(rows) - MAX_ROWS:,} more rows: --json prints them all")
     console.print(f"Last years, mean over seeds ± half a {level:.0%} confidence interval.")
     if found.manifest["status"] != "complete":
         console.print(

@@ -11,10 +11,10 @@ from rich.table import Table
 from jaxecon.cli.words import SIGNATURES, SIMULATED
 
 if TYPE_CHECKING:
-    from jaxecon.storage.diagnostics import Signature
+    from jaxecon.storage.diagnostics import Diagnostic
 
 
-def signature_line(found: "Signature") -> str:
+def signature_line(found: "Diagnostic") -> str:
     """Years count from 1 on a terminal."""
     spans = ", ".join(
         f"{first + 1}" if first == last else f"{first + 1} to {last + 1}"

@@ -84,7 +84,7 @@ class FallbackRate(Section):
     )
 
 
-class Signatures(Section):
+class Diagnostics(Section):
     """Signs of failure that a run shows when it sees them; they change nothing in it.
 
     docs/failure-signatures.md.

@@ -7,7 +7,7 @@ import pydantic
 from pydantic import Field
 
 from jaxecon.config.base import Section, one_of
-from jaxecon.config.diagnostics import Signatures
+from jaxecon.config.diagnostics import Diagnostics
 from jaxecon.config.dynamics import OPTIMUM, DynamicsConfig
 from jaxecon.config.economics import Budget, PreferencesConfig, Satisfaction, Welfare, Year
 from jaxecon.config.language import LLM, Serving
@@ -56,7 +56,7 @@ class Config(Section):
     schedule: Schedule = Schedule()
     llm: LLM = LLM()
     record: Record = Record()
-    signatures: Signatures = Signatures()
+    signatures: Diagnostics = Diagnostics()
     checkpoint: CheckpointPolicy = CheckpointPolicy()
 
     @property

@@ -13,7 +13,7 @@ from jaxecon.core.machine import cpu_features_hash
 # changes: every agent's arithmetic is the same.
 WIDE_VECTORS: dict[str, str | int | bool] = {"xla_cpu_prefer_vector_width": 512}
 
-_LEAST_SECONDS = 0.05  # of compilation that are worth a file
+_MIN_SECONDS = 0.05  # of compilation that are worth a file
 
 
 def keep_compiled() -> None:
@@ -34,7 +34,7 @@ def keep_compiled() -> None:
     except OSError:
         return  # nowhere to keep them: they are compiled every time
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_SECONDS)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
     # an entry that cannot be read or written costs the time to compile, and nothing else
     warnings.filterwarnings(

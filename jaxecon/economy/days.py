@@ -26,7 +26,7 @@ from jaxecon.kernels.satisfaction import judged
 from jaxecon.kernels.skills import DynamicState, adjusted_hours, new_careers, next_careers
 from jaxecon.kernels.taxation import TaxSchedule, pooled_mean, tax_due
 from jaxecon.kernels.welfare import paper_welfare
-from jaxecon.workers.base import Observation, Turning
+from jaxecon.workers.base import HasDayLayout, Observation
 
 Array = jax.Array
 
@@ -125,7 +125,7 @@ def _turned(economy: Economy, state: EconomyState, *, live: bool) -> EconomyStat
     """Each rule's state as the rule's days take it (live), or as it is kept between them."""
     rules = dict(state.rules)
     for name, rule in economy.rules:
-        if isinstance(rule, Turning):
+        if isinstance(rule, HasDayLayout):
             rules[name] = rule.enter(rules[name]) if live else rule.leave(rules[name])
     return dataclasses.replace(state, rules=rules)
 

@@ -11,7 +11,7 @@ from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.taxation import TaxSchedule
 
 # of a cohort that are looked at, evenly spaced; always so many in one call, which is compiled once
-MOST_AGENTS = 1024
+MAX_AGENTS = 1024
 
 
 class HoursSpread:
@@ -21,8 +21,8 @@ class HoursSpread:
         self._people = {}
         for name in cohorts:
             size = economy.cohorts[name].size
-            rows = np.linspace(0, size - 1, min(size, MOST_AGENTS)).round().astype(np.int64)
-            filled = np.resize(rows, MOST_AGENTS)
+            rows = np.linspace(0, size - 1, min(size, MAX_AGENTS)).round().astype(np.int64)
+            filled = np.resize(rows, MAX_AGENTS)
             given = jax.tree.map(on_host, economy.cohorts[name].preferences)
             preferences = jax.tree.map(lambda x, filled=filled: x[filled] if x.ndim else x, given)
             self._people[name] = rows, filled, preferences

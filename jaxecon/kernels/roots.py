@@ -10,7 +10,7 @@ import numpy as np
 Array = jax.Array
 
 
-_SECANTS, _MOST_EVALUATIONS = 16, 80  # 64 bisections: beyond float64's resolution of any rebate
+_SECANTS, _MAX_EVALUATIONS = 16, 80  # 64 bisections: beyond float64's resolution of any rebate
 
 
 def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
@@ -27,7 +27,7 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
         width = jnp.abs(carry.high - carry.low)
         scale = jnp.maximum(jnp.abs(carry.low), jnp.abs(carry.high))
         return (
-            (carry.evaluations < _MOST_EVALUATIONS)
+            (carry.evaluations < _MAX_EVALUATIONS)
             & (width > 2 * eps * scale)
             & (jnp.abs(carry.f) > 2 * eps * scale)
         )

@@ -16,7 +16,7 @@ from jaxecon.kernels.saving import Saving
 Array = jax.Array
 
 # of log skill from its base: a factor of 20 up or down, beyond which nothing is learnt or lost
-MOST_DEVIATION = 3.0
+MAX_DEVIATION = 3.0
 
 
 @pytree
@@ -87,7 +87,7 @@ def next_deviation(
     given: SkillDynamics, deviation: Array, years: Array, hours: Array, innovation: Array
 ) -> Array:
     """a' = persistence*a + learning*(hours/40 - 1) + shock*innovation - m, kept within
-    MOST_DEVIATION; (n,) all.
+    MAX_DEVIATION; (n,) all.
 
     hours: the year's mean, h/week. innovation: standard normal. The drift m = (shock^2 -
     persistence*(1-persistence)*V)/2, with V = `shock_variance`, is what makes the shocks
@@ -102,7 +102,7 @@ def next_deviation(
         + given.shock * innovation
         - drift
     )
-    return jnp.clip(moved, -MOST_DEVIATION, MOST_DEVIATION)
+    return jnp.clip(moved, -MAX_DEVIATION, MAX_DEVIATION)
 
 
 def new_careers(skill: dict[str, Array]) -> Careers:

@@ -101,9 +101,9 @@ def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
         raise UserError(f"planner.kind: {config.planner_kind!r}; {error}") from error
 
 
-MOST_FOLLOWERS = 5000  # that schedules are worked out on: as many quantiles of a larger population
+MAX_FOLLOWERS = 5000  # that schedules are worked out on: as many quantiles of a larger population
 
-MOST_WITH_CURVATURE = 400  # a response takes a hundred times longer there
+MAX_WITH_CURVATURE = 400  # a response takes a hundred times longer there
 
 
 def _us_federal(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
@@ -168,7 +168,7 @@ def _optimum(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
 def followers(economy: Economy) -> LeaderProblem:
     """The leader's problem, on quantiles of the people where there are very many."""
     problem = leader_problem(economy)
-    most = MOST_FOLLOWERS if problem.preferences.consumption_curvature == 0 else MOST_WITH_CURVATURE
+    most = MAX_FOLLOWERS if problem.preferences.consumption_curvature == 0 else MAX_WITH_CURVATURE
     return problem if problem.skill.shape[0] <= most else thinned(problem, most)
 
 

@@ -17,7 +17,7 @@ from jaxecon.core.processes import refuse_several
 from jaxecon.economy.precision import dtype_of
 from jaxecon.simulation.changes import changed_settings, continuable, first_position
 from jaxecon.simulation.language import check_engines, make_bridge, make_deciders, start_engines
-from jaxecon.simulation.ports import Silent
+from jaxecon.simulation.ports import SilentListener
 from jaxecon.simulation.prepare import assemble_run, create
 from jaxecon.simulation.replay import replaying
 from jaxecon.simulation.run import simulate
@@ -155,7 +155,7 @@ def state_at(run: Run, position: Position) -> "RunState":
             run.config, folder, stack.enter_context(replaying(run)), None, stack
         )
         planner, workers = make_deciders(prepared, bridge)
-        again = _Again(run)
+        again = _RecordedYearChecker(run)
         simulation = Simulation(
             run.config,
             prepared.economy,
@@ -171,7 +171,7 @@ def state_at(run: Run, position: Position) -> "RunState":
     return simulation.state
 
 
-class _Again(Silent):
+class _RecordedYearChecker(SilentListener):
     """Checks that years that are lived again are the recorded ones, to rounding on another machine."""
 
     def __init__(self, run: Run) -> None:

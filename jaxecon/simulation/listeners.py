@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jaxecon.storage.diagnostics import Signature, Watch
+from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
@@ -16,7 +16,9 @@ class DiagnosingListener:
     Implements Listener.
     """
 
-    def __init__(self, listener: "Listener", watch: Watch, note: Callable[..., None]) -> None:
+    def __init__(
+        self, listener: "Listener", watch: DiagnosticsMonitor, note: Callable[..., None]
+    ) -> None:
         self.watch, self._listener, self._note = watch, listener, note
 
     def found(self) -> list[dict[str, Any]]:
@@ -33,6 +35,6 @@ class DiagnosingListener:
         for signature in self.watch.see(row):
             self.on_signature(signature)
 
-    def on_signature(self, found: Signature) -> None:
+    def on_signature(self, found: Diagnostic) -> None:
         self._note(signatures=self.found())  # a crash must not take the news away
         self._listener.on_signature(found)

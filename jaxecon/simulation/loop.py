@@ -33,7 +33,7 @@ from jaxecon.economy.summary import AgentYear, YearStatistics, summarise_year
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
 from jaxecon.planners.elections.voting import Election
-from jaxecon.simulation.ports import ExternalWorkers, Listener, Meter, NoUsage, Silent
+from jaxecon.simulation.ports import ExternalWorkers, Listener, Meter, NoUsage, SilentListener
 from jaxecon.simulation.state import RunState, joined_record
 from jaxecon.storage.checkpoint import Checkpoints
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, check_form, restore
@@ -99,7 +99,7 @@ class Simulation:
         self._layout = layout_of(economy)
         self.recorder, self.listener, self.meter = (
             recorder,
-            listener or Silent(),
+            listener or SilentListener(),
             meter or NoUsage(),
         )
         self._checkpoints, self._describe = checkpoints, describe

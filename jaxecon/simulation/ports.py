@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.storage.diagnostics import Signature
+from jaxecon.storage.diagnostics import Diagnostic
 from jaxecon.storage.usage import LLMUsage
 
 
@@ -74,19 +74,19 @@ class Listener(Protocol):
 
     def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None: ...
 
-    def on_signature(self, found: Signature) -> None:
+    def on_signature(self, found: Diagnostic) -> None:
         """The first year in which a sign of failure is seen has just been told."""
         ...
 
 
-class Silent:
+class SilentListener:
     def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: LLMUsage) -> None:
         return
 
     def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None:
         return
 
-    def on_signature(self, found: Signature) -> None:
+    def on_signature(self, found: Diagnostic) -> None:
         return
 
 

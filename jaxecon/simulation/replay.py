@@ -15,7 +15,13 @@ from jaxecon.simulation.changes import changed_code, continuable, first_position
 from jaxecon.simulation.language import check_bridge
 from jaxecon.simulation.prepare import assemble_run, create
 from jaxecon.simulation.run import simulate
-from jaxecon.storage.checkpoint_files import Checkpoint, Damaged, Position, newest, verified
+from jaxecon.storage.checkpoint_files import (
+    Checkpoint,
+    DamagedCheckpoint,
+    Position,
+    newest,
+    verified,
+)
 from jaxecon.storage.differences import Difference, differences
 from jaxecon.storage.digest import Digest, digest_at
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT, refuse_existing, refuse_while_written
@@ -113,7 +119,7 @@ def _origin(run: Run) -> Checkpoint:
     """The checkpoint with which a branch began."""
     try:
         return verified(run.path / CHECKPOINTS / first_position(run).name)
-    except Damaged as error:
+    except DamagedCheckpoint as error:
         raise UserError(f"{error}: the branch cannot be lived again") from None
 
 

@@ -21,7 +21,7 @@ from jaxecon.simulation.listeners import DiagnosingListener
 from jaxecon.simulation.prepare import create, default_folder, prepare
 from jaxecon.simulation.signals import handling_signals
 from jaxecon.simulation.state import Prepared
-from jaxecon.storage.diagnostics import Watch
+from jaxecon.storage.diagnostics import DiagnosticsMonitor
 from jaxecon.storage.paths import CHECKPOINTS
 from jaxecon.storage.provenance import configuration_hash, utc_now
 from jaxecon.storage.recorder import Recorder
@@ -100,7 +100,7 @@ def simulate(
     from jaxecon.economy.precision import computing
     from jaxecon.kernels.taxation import TaxSchedule
     from jaxecon.simulation.loop import Simulation
-    from jaxecon.simulation.ports import Silent
+    from jaxecon.simulation.ports import SilentListener
     from jaxecon.storage.checkpoint import Checkpoints, remove_unfinished
     from jaxecon.storage.checkpoint_files import Position
 
@@ -115,7 +115,9 @@ def simulate(
             if begun:
                 recorder.update(**entries)
 
-        watching = DiagnosingListener(listener or Silent(), Watch(config), note)
+        watching = DiagnosingListener(
+            listener or SilentListener(), DiagnosticsMonitor(config), note
+        )
         stack.callback(
             lambda: note(seconds=before + time.monotonic() - started, signatures=watching.found())
         )

@@ -67,7 +67,7 @@ class Position:
         return f"year {self.year}, day {self.day}"
 
 
-class Damaged(Exception):
+class DamagedCheckpoint(Exception):
     """A checkpoint that is not what was written. The message is one line."""
 
 
@@ -104,7 +104,7 @@ def newest(folder: Path, until: Position | None = None) -> tuple[Checkpoint | No
             continue
         try:
             return verified(folder / position.name), damaged
-        except Damaged as error:
+        except DamagedCheckpoint as error:
             damaged.append(str(error))
     return None, damaged
 
@@ -121,20 +121,20 @@ def verified(path: Path) -> Checkpoint:
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
         present = set(files_below(path)) - {SUMS}
         for name in sorted(present ^ sums.keys()):
-            raise Damaged(
+            raise DamagedCheckpoint(
                 f"{path}: {name} is {'missing' if name in sums else 'not one of its files'}"
             )
         for name, digest in sha256_of_file(path, sums).items():
             if digest != sums[name]:
-                raise Damaged(f"{path}: {name} is not what was written")
+                raise DamagedCheckpoint(f"{path}: {name} is not what was written")
         meta = json.loads((path / META).read_text())
         position = Position(meta["year"], meta["day"])
     except FileNotFoundError as error:
-        raise Damaged(f"{path}: {Path(error.filename).name} is missing") from None
+        raise DamagedCheckpoint(f"{path}: {Path(error.filename).name} is missing") from None
     except OSError as error:
-        raise Damaged(f"{path}: cannot be read ({error.strerror})") from None
+        raise DamagedCheckpoint(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path}: cannot be understood ({error!r})") from None
+        raise DamagedCheckpoint(f"{path}: cannot be understood ({error!r})") from None
     if meta["format"] > FORMAT:
         raise UserError(
             f"{path}: format {meta['format']}; this jaxecon reads up to {FORMAT}; install a newer "

@@ -17,14 +17,14 @@ import numpy as np
 from jaxecon.config.people import LLM_RULE, CohortConfig
 from jaxecon.config.settings import Config
 
-LEAST_AGENTS = 5  # of a cohort whose hours can be called alike
+MIN_AGENTS = 5  # of a cohort whose hours can be called alike
 _ROUNDING = 1e-6  # of rates, which years.parquet keeps to seven digits
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Signature:
+class Diagnostic:
     """A sign of failure that a run shows.
 
     name: of its section in `signatures`. years: each span's first and last, from 0. seen: what was
@@ -35,7 +35,7 @@ class Signature:
     years: tuple[tuple[int, int], ...]
     seen: str
 
-    def and_in(self, year: int) -> "Signature":
+    def and_in(self, year: int) -> "Diagnostic":
         """Seen in a later year as well."""
         first, last = self.years[-1]
         spans = (
@@ -171,7 +171,7 @@ DETECTORS: dict[str, Callable[[Config], Detector]] = {
 }
 
 
-class Watch:
+class DiagnosticsMonitor:
     """The detectors that a configuration asks for, and what they have found."""
 
     def __init__(self, config: Config) -> None:
@@ -180,7 +180,7 @@ class Watch:
             for name, make in DETECTORS.items()
             if getattr(config.signatures, name).watched
         }
-        self._found: dict[str, Signature] = {}
+        self._found: dict[str, Diagnostic] = {}
 
     def recall(self, row: Row) -> None:
         """A year from before a branch began.
@@ -190,7 +190,7 @@ class Watch:
         for detector in self._detectors.values():
             detector.see(row)
 
-    def see(self, row: Row) -> list[Signature]:
+    def see(self, row: Row) -> list[Diagnostic]:
         """The next year. Returns the signatures that no year before it has shown."""
         new = []
         for name, detector in self._detectors.items():
@@ -200,12 +200,12 @@ class Watch:
             if name in self._found:
                 self._found[name] = self._found[name].and_in(year)
             else:
-                self._found[name] = Signature(name, ((year, year),), seen)
+                self._found[name] = Diagnostic(name, ((year, year),), seen)
                 new.append(self._found[name])
         return new
 
     @property
-    def found(self) -> tuple[Signature, ...]:
+    def found(self) -> tuple[Diagnostic, ...]:
         return tuple(self._found[name] for name in self._detectors if name in self._found)
 
 
@@ -214,7 +214,7 @@ def learning_cohorts(config: Config) -> list[str]:
     at: adaptive ones, those of language models that are not told to be altruists or adversaries,
     and those with a user's own rule.
     """
-    return [c.name for c in config.cohorts if c.size >= LEAST_AGENTS and _learns(c)]
+    return [c.name for c in config.cohorts if c.size >= MIN_AGENTS and _learns(c)]
 
 
 def _learns(cohort: CohortConfig) -> bool:

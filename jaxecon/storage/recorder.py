@@ -35,7 +35,7 @@ from jaxecon.storage.tables import years_schema
 
 _MANY_PARTS = 256  # of a year each, which are then made one
 
-_MOST_ROWS = 1_000_000  # of a row group made of several parts
+_MAX_ROWS = 1_000_000  # of a row group made of several parts
 
 
 class Recorder:
@@ -180,7 +180,7 @@ class Recorder:
             for table in tables:
                 waiting.append(_with_columns(table, columns))
                 rows += table.num_rows
-                if rows >= _MOST_ROWS:
+                if rows >= _MAX_ROWS:
                     writer.write_table(pa.concat_tables(waiting))
                     waiting, rows = [], 0
             if waiting:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from jaxecon.config.read import load_config as load_config
 from jaxecon.core.errors import UserError
-from jaxecon.storage.diagnostics import Signature, Watch
+from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
 from jaxecon.storage.paths import (
     AGENTS,
     BALLOTS,
@@ -77,9 +77,9 @@ class Run:
         path = self.path / PAST
         return pq.read_table(path) if path.exists() else pa.table({})
 
-    def watch(self) -> Watch:
+    def watch(self) -> DiagnosticsMonitor:
         """The detectors of failure signatures as they stand after its last year."""
-        watch = Watch(self.config)
+        watch = DiagnosticsMonitor(self.config)
         for row in self.past.to_pylist():
             watch.recall(row)
         for part in parts(self.path / YEARS):
@@ -88,7 +88,7 @@ class Run:
         return watch
 
     @property
-    def signatures(self) -> tuple[Signature, ...]:
+    def signatures(self) -> tuple[Diagnostic, ...]:
         """Signs of failure in its years so far; docs/failure-signatures.md."""
         return self.watch().found
 

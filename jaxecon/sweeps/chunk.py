@@ -51,7 +51,7 @@ class Chunk:
     errors: tuple[str, ...] = ()
 
 
-class TooLarge(Exception):
+class ChunkTooLarge(Exception):
     """A chunk for which memory is not enough."""
 
 
@@ -83,7 +83,7 @@ class Engines(ExitStack):
         return self._served
 
 
-class Stop(Exception):
+class SweepStopped(Exception):
     """What ends a sweep because it is no single point's: the disk, a model or a key that is
     missing.
 
@@ -108,7 +108,7 @@ class Task:
     brackets: int
     force: bool = False
 
-    def live(self, chunk: Chunk, engines: Engines) -> ChunkRows | TooLarge:
+    def live(self, chunk: Chunk, engines: Engines) -> ChunkRows | ChunkTooLarge:
         """What points are and do is in their rows. Raises Stop. engines: stay until it closes."""
         if chunk.kind == "refused":
             return self.failed(chunk, chunk.errors)
@@ -120,12 +120,12 @@ class Task:
                 if alone
                 else _run_batch(self, points, chunk.lanes, failed)
             )
-        except Stop:
+        except SweepStopped:
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 return (
-                    TooLarge()
+                    ChunkTooLarge()
                     if chunk.lanes > 1
                     else self.failed(chunk, "out of memory: lower the cohorts' sizes")
                 )
@@ -206,7 +206,7 @@ def _run_batch(task: Task, points: Sequence[Point], lanes: int, failed: dict[int
 
 
 @dataclass(frozen=True)
-class _Alike:
+class _PointGroup:
     """Points one after another that share a case but for their seeds.
 
     indices: of the points; seeds: of people and of draws.
@@ -218,12 +218,12 @@ class _Alike:
     seeds: list[tuple[int, int]]
 
 
-def _alike(task: Task, points: Sequence[Point], failed: dict[int, str]) -> list[_Alike]:
+def _alike(task: Task, points: Sequence[Point], failed: dict[int, str]) -> list[_PointGroup]:
     """All points that can be lived, in their order.
 
     failed: gets what is wrong with the others, by index.
     """
-    groups: list[_Alike] = []
+    groups: list[_PointGroup] = []
     last: Config | None = None
     for point in points:
         try:
@@ -231,7 +231,7 @@ def _alike(task: Task, points: Sequence[Point], failed: dict[int, str]) -> list[
             if shared is not last or not batch.only_drawn(shared):
                 config = task.points.config(point)
                 with computing(config):
-                    groups.append(_Alike(config, batch.case(config), [], []))
+                    groups.append(_PointGroup(config, batch.case(config), [], []))
         except Exception as error:  # a user's rule may do anything
             failed[point.index] = reason(error)
             continue
@@ -329,7 +329,7 @@ def _run_alone(task: Task, point: Point, engines: Engines) -> pa.Table:
                 recorder.close()
     except Exception as error:
         if _is_no_points_fault(error, living):
-            raise Stop(error) from error
+            raise SweepStopped(error) from error
         raise
     run = Run(folder)
     if "stopped" in run.manifest:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from jaxecon.core.errors import UserError
-from jaxecon.sweeps.chunk import Chunk, Engines, Task, TooLarge
+from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge, Engines, Task
 from jaxecon.sweeps.rows import ChunkRows
 
 
@@ -18,7 +18,7 @@ class Executor(Protocol):
 
     def run(
         self, task: "Task", waiting: deque[Chunk]
-    ) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
+    ) -> Iterator[tuple[Chunk, ChunkRows | ChunkTooLarge]]:
         """Each of the chunks, in any order; more may be put into `waiting` between two."""
         ...
 
@@ -31,7 +31,7 @@ class Local:
 
     def run(
         self, task: "Task", waiting: deque[Chunk]
-    ) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
+    ) -> Iterator[tuple[Chunk, ChunkRows | ChunkTooLarge]]:
         with Engines() as engines:
             while waiting:
                 chunk = waiting.popleft()

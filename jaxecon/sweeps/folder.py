@@ -16,7 +16,7 @@ from jaxecon.core.files import atomically, lock_for_writing, write_atomically
 from jaxecon.simulation.changes import changed_code, inexact
 from jaxecon.storage.paths import MANIFEST, refuse_existing
 from jaxecon.storage.provenance import changed_files, environment, source_of_rule
-from jaxecon.sweeps.chunk import Chunk, Stop
+from jaxecon.sweeps.chunk import Chunk, SweepStopped
 from jaxecon.sweeps.design import to_yaml
 from jaxecon.sweeps.listener import Listener
 from jaxecon.sweeps.points import Points
@@ -84,7 +84,7 @@ def opened_folder(
         for table in (POINTS, YEARS):
             (out / table).mkdir(exist_ok=True)
         yield manifest
-    except Stop as stop:
+    except SweepStopped as stop:
         if isinstance(stop.error, OSError):
             raise UserError(
                 f"{out}: {first_line(stop.error)}; finished chunks are kept"

@@ -19,7 +19,7 @@ class Listener(Protocol):
     def halved(self, chunk: Chunk, lanes: int) -> None: ...
 
 
-class Silent:
+class SilentSweepListener:
     def note(self, line: str) -> None:
         return
 

@@ -21,7 +21,7 @@ AGENT_DAYS_A_CHUNK = {
     "gpu": 1 << 34,
 }  # some seconds: progress is shown, and little lost, at a chunk's end
 
-LEAST_AGENTS_A_CHUNK = 1 << 15  # fewer leave a processor idle, however long they live
+MIN_AGENTS_A_CHUNK = 1 << 15  # fewer leave a processor idle, however long they live
 
 _PEAK = 3  # times what a chunk holds
 
@@ -127,7 +127,7 @@ def _lanes(drawn: batch.Case, config: Config) -> int:
     days = AGENT_DAYS_A_CHUNK.get(platform, AGENT_DAYS_A_CHUNK["gpu"]) // (
         agents * drawn.years * drawn.days
     )
-    by_time = max(days, LEAST_AGENTS_A_CHUNK // agents)
+    by_time = max(days, MIN_AGENTS_A_CHUNK // agents)
     return max(1, min(by_memory, by_processor, by_time))
 
 

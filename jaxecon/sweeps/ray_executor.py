@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxecon.core.errors import UserError, first_line
-from jaxecon.sweeps.chunk import Chunk, Engines, Task, TooLarge
+from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge, Engines, Task
 from jaxecon.sweeps.rows import ChunkRows
 
 RETRIES = 5  # of a chunk whose machine or process was lost
@@ -49,7 +49,7 @@ class RayExecutor:
 
     def run(
         self, task: Task, waiting: deque[Chunk]
-    ) -> Iterator[tuple[Chunk, ChunkRows | TooLarge]]:
+    ) -> Iterator[tuple[Chunk, ChunkRows | ChunkTooLarge]]:
         """A chunk whose process dies every time counts as too large, and as failed where it is but
         one run.
         """
@@ -72,13 +72,13 @@ class RayExecutor:
                 ray.shutdown()
                 self._mine = False
 
-    def _result(self, task: Task, chunk: Chunk, reference: Any) -> ChunkRows | TooLarge:
+    def _result(self, task: Task, chunk: Chunk, reference: Any) -> ChunkRows | ChunkTooLarge:
         errors = self._ray.exceptions
         try:
             return self._ray.get(reference)
         except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
             if chunk.lanes > 1:
-                return TooLarge()
+                return ChunkTooLarge()
             return task.failed(
                 chunk, f"lost {RETRIES + 1} times with its process ({type(error).__name__})"
             )
@@ -138,7 +138,7 @@ def _wait_for(address: str) -> None:
             time.sleep(1)
 
 
-def _live(task: Task, chunk: Chunk) -> ChunkRows | TooLarge:
+def _live(task: Task, chunk: Chunk) -> ChunkRows | ChunkTooLarge:
     """On a machine of the cluster."""
     from jaxecon.core.compilation import keep_compiled
 

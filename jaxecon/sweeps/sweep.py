@@ -17,7 +17,7 @@ from typing import Any
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.simulation.prepare import default_folder
-from jaxecon.sweeps.chunk import Chunk, Task, TooLarge
+from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge, Task
 from jaxecon.sweeps.design import Design, read, to_yaml
 from jaxecon.sweeps.executor import Executor, Local, check_executor
 from jaxecon.sweeps.folder import (
@@ -32,14 +32,14 @@ from jaxecon.sweeps.folder import (
     write_part,
     write_plan,
 )
-from jaxecon.sweeps.listener import Listener, Silent
+from jaxecon.sweeps.listener import Listener, SilentSweepListener
 from jaxecon.sweeps.plan import MANY_PROGRAMS, compiled_apart, cut_chunks, plan
 from jaxecon.sweeps.points import Points, count
 from jaxecon.sweeps.results import Sweep
 
-MOST_POINTS = 1_000_000  # without being told that more are meant
+MAX_POINTS = 1_000_000  # without being told that more are meant
 
-_MOST_PLANNED = 10**15
+_MAX_PLANNED = 10**15
 
 
 # --- the folder -----------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def sweep(
     out: str | Path | None = None,
     executor: Executor | None = None,
     lanes: int | None = None,
-    most_points: int = MOST_POINTS,
+    most_points: int = MAX_POINTS,
     force: bool = False,
     listener: "Listener | None" = None,
 ) -> "Sweep":
@@ -69,15 +69,15 @@ def sweep(
     """
     design = design if isinstance(design, Design) else read(design, overrides)
     out = Path(out) if out else default_folder()
-    told: Listener = listener or Silent()
+    told: Listener = listener or SilentSweepListener()
     total = count(design)
-    if total > min(most_points, _MOST_PLANNED):
+    if total > min(most_points, _MAX_PLANNED):
         more = (
             f"--max-points {total} if they are meant"
-            if total <= _MOST_PLANNED
+            if total <= _MAX_PLANNED
             else "more than can be planned"
         )
-        raise UserError(f"{total:,} points; more than {min(most_points, _MOST_PLANNED):,}: {more}")
+        raise UserError(f"{total:,} points; more than {min(most_points, _MAX_PLANNED):,}: {more}")
     if lanes is not None and lanes < 1:
         raise UserError(f"--chunk: {lanes}; 1 or more")
     points, executor = Points(design), executor or Local()
@@ -102,7 +102,7 @@ def sweep(
         told.begin(total, total - sum(len(chunk.points) for chunk in left))
         waiting = deque(left)
         for chunk, result in executor.run(task, waiting):
-            if isinstance(result, TooLarge):
+            if isinstance(result, ChunkTooLarge):
                 width = (chunk.lanes + 1) // 2
                 too_large = [
                     chunk,

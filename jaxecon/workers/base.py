@@ -98,7 +98,7 @@ class WorkerRule(Protocol):
 
 
 @runtime_checkable
-class Turning(Protocol):
+class HasDayLayout(Protocol):
     """A rule whose `act` and `learn` take its state in another layout than it is kept in.
 
     Rules need not have this.

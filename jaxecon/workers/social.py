@@ -27,8 +27,8 @@ Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
 # stands for g = 0 where g divides: t/g still fits in float32, and no own utility counts beside tax
-_LEAST_WEIGHT = 1e-30
-_NEWTONS, _MOST_STEPS = (
+_MIN_WEIGHT = 1e-30
+_NEWTONS, _MAX_STEPS = (
     20,
     80,
 )  # the 60 bisections after the last Newton step are beyond float64's resolution of hours
@@ -103,7 +103,7 @@ def adversarial_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLik
 
 
 def _weight(cohort: Cohort) -> Array:
-    return jnp.maximum(cohort.welfare_weight, _LEAST_WEIGHT)
+    return jnp.maximum(cohort.welfare_weight, _MIN_WEIGHT)
 
 
 def _first_best(candidates: Array, values: Array) -> Array:
@@ -161,7 +161,7 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
 
     start = jnp.where(inside, (low + high) / 2, at_end)
     searched = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[3]) & (carry[4] < _MOST_STEPS),
+        lambda carry: jnp.any(carry[3]) & (carry[4] < _MAX_STEPS),
         step,
         (start, low, high, inside, jnp.zeros((), jnp.int32)),
     )

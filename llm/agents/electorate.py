@@ -15,7 +15,7 @@ from jaxecon.planners.elections.voting import NOBODY, VotingMethod
 from llm.agents.workers import LLMWorkers, brackets_of
 from llm.bridge import Bridge
 from llm.decisions.candidacy import Candidacy, CandidacyObservation
-from llm.decisions.election_wording import LedYear, Standing
+from llm.decisions.election_wording import CandidateView, LedYear
 from llm.decisions.policy import Policy, PolicyObservation
 from llm.decisions.vote import Vote, VoteObservation
 
@@ -106,11 +106,11 @@ class LLMElectorate:
         moved = changed_schedule(schedule, points, self._config.planner.max_change)
         return tuple(round(float(rate), 6) for rate in moved.rates)
 
-    def _standing(self, candidate: Candidate, voter: tuple[str, int]) -> Standing:
+    def _standing(self, candidate: Candidate, voter: tuple[str, int]) -> CandidateView:
         """A candidate as a voter sees it."""
         cohort, agent, rates, incumbent = candidate
         pay = REFERENCE_HOURS * float(self._skills[cohort][agent]) if cohort else None
-        return Standing(rates, pay, incumbent, (cohort, agent) == voter)
+        return CandidateView(rates, pay, incumbent, (cohort, agent) == voter)
 
     def _about(
         self, observation: YearObservation, history: History, cohort: str, agent: int

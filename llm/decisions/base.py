@@ -7,12 +7,12 @@ from llm.messages import DecisionKindName, Message
 
 Value = TypeVar("Value")
 
-Observation = TypeVar("Observation", bound="Addressed")
+Observation = TypeVar("Observation", bound="AnyObservation")
 
-Seen = TypeVar("Seen", bound="Addressed", contravariant=True)
+ObservationT = TypeVar("ObservationT", bound="AnyObservation", contravariant=True)
 
 
-class Addressed(Protocol):
+class AnyObservation(Protocol):
     """Every observation says whose decision it is, and when."""
 
     @property
@@ -36,20 +36,20 @@ class Parsed(Generic[Value]):
     repaired: bool = False
 
 
-class DecisionKind(Protocol[Seen, Value]):
+class DecisionKind(Protocol[ObservationT, Value]):
     """What the bridge needs to know of one kind of decision."""
 
     name: DecisionKindName
 
-    def messages(self, observation: Seen) -> tuple[Message, ...]: ...
-    def schema(self, observation: Seen) -> dict[str, Any]: ...
-    def parse(self, text: str, observation: Seen) -> Parsed[Value]: ...
-    def fallback(self, observation: Seen) -> Value: ...
-    def tokens(self, observation: Seen) -> int:
+    def messages(self, observation: ObservationT) -> tuple[Message, ...]: ...
+    def schema(self, observation: ObservationT) -> dict[str, Any]: ...
+    def parse(self, text: str, observation: ObservationT) -> Parsed[Value]: ...
+    def fallback(self, observation: ObservationT) -> Value: ...
+    def tokens(self, observation: ObservationT) -> int:
         """What the longest allowed answer needs."""
         ...
 
-    def shorter(self, observation: Seen) -> Any:
+    def shorter(self, observation: ObservationT) -> Any:
         """The observation with less of its history, for a prompt that is too long; None where there
         is no less.
         """

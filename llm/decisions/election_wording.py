@@ -30,7 +30,7 @@ class LedYear:
 
 
 @dataclass(frozen=True)
-class Standing:
+class CandidateView:
     """One candidate as a voter sees it.
 
     rates: that it announced, None where it said nothing. pay: $/year at 40 hours, None where it is

@@ -5,7 +5,7 @@ from dataclasses import Field, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from llm.decisions.base import Style
-from llm.decisions.replies import MOST_REASONING
+from llm.decisions.replies import MAX_REASONING
 
 
 class WithHistory(Protocol):
@@ -32,7 +32,7 @@ Shortened = TypeVar("Shortened", bound=WithBest)
 Remembering = TypeVar("Remembering", bound=WithHistory)
 
 
-_MOST_DAYS = 2**17  # at least as many as a year may have
+_MAX_DAYS = 2**17  # at least as many as a year may have
 
 
 def without_older_history(observation: Remembering) -> Remembering | None:
@@ -42,7 +42,7 @@ def without_older_history(observation: Remembering) -> Remembering | None:
     Such a beginning stays from day to day, and with it what the prefix cache holds; half of a
     history that grows would begin later every other day.
     """
-    numbers = [entry.year * _MOST_DAYS + getattr(entry, "day", 0) for entry in observation.history]
+    numbers = [entry.year * _MAX_DAYS + getattr(entry, "day", 0) for entry in observation.history]
     if not numbers:
         return None
     most, gone, step = (len(numbers) + 1) // 2, 1, 1
@@ -54,7 +54,7 @@ def without_older_history(observation: Remembering) -> Remembering | None:
 
 
 def reasoning_tokens(style: Style) -> int:
-    return MOST_REASONING // 3 + 16 if style == "cot" else 0
+    return MAX_REASONING // 3 + 16 if style == "cot" else 0
 
 
 def shortened(observation: Shortened) -> Shortened | None:

@@ -8,7 +8,7 @@ from llm.decisions.base import Parsed, Unusable
 from llm.decisions.replies import object_schema, only_field
 from llm.messages import DecisionKindName, Message
 
-MOST_PERSONA = 600
+MAX_PERSONA = 600
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PersonaObservation:
 
 
 def parse_persona(text: str) -> Parsed[str]:
-    """One line of text from {"persona": "..."}, cut at MOST_PERSONA characters. Raises Unusable."""
+    """One line of text from {"persona": "..."}, cut at MAX_PERSONA characters. Raises Unusable."""
     answer, repaired = only_field(text, "persona")
     # JSON's escapes can spell half of a surrogate pair, which no file and no prompt can hold
     line = (
@@ -33,7 +33,7 @@ def parse_persona(text: str) -> Parsed[str]:
     )
     if not line:
         raise Unusable("persona must be a text")
-    return Parsed(line[:MOST_PERSONA], repaired or line != answer or len(line) > MOST_PERSONA)
+    return Parsed(line[:MAX_PERSONA], repaired or line != answer or len(line) > MAX_PERSONA)
 
 
 _PERSONA_RULES = """\
@@ -49,7 +49,7 @@ def persona_messages(observation: PersonaObservation) -> tuple[Message, ...]:
 
 @lru_cache
 def persona_schema() -> dict[str, Any]:
-    return object_schema(persona={"type": "string", "minLength": 1, "maxLength": MOST_PERSONA})
+    return object_schema(persona={"type": "string", "minLength": 1, "maxLength": MAX_PERSONA})
 
 
 class DescribePersona:
@@ -70,7 +70,7 @@ class DescribePersona:
         return observation.facts
 
     def tokens(self, observation: PersonaObservation) -> int:
-        return 16 + MOST_PERSONA // 3
+        return 16 + MAX_PERSONA // 3
 
     def shorter(self, observation: PersonaObservation) -> None:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm.decisions.base import Style, Unusable
 
-MOST_REASONING = 240  # characters
+MAX_REASONING = 240  # characters
 
 
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
@@ -29,7 +29,7 @@ def answer_in(style: Style, **properties: Any) -> dict[str, Any]:
     first.
     """
     thought = (
-        {"reasoning": {"type": "string", "maxLength": MOST_REASONING}} if style == "cot" else {}
+        {"reasoning": {"type": "string", "maxLength": MAX_REASONING}} if style == "cot" else {}
     )
     return object_schema(**thought, **properties)
 
@@ -61,12 +61,12 @@ def only_object(text: str, name: str) -> tuple[dict[str, Any], bool]:
     return first, extent != (0, len(text))
 
 
-_MOST_SCANNED = (
+_MAX_SCANNED = (
     20_000  # characters of a reply that are searched for an object: an answer has a few dozen
 )
 
 # brackets there: many more would take the decoder seconds, or past Python's recursion limit
-_MOST_OPENED = 200
+_MAX_OPENED = 200
 
 _OPENING = re.compile(r"\{")
 
@@ -75,8 +75,8 @@ def _objects(text: str) -> list[tuple[dict[str, Any], tuple[int, int]]]:
     """All JSON objects that stand in the text, with where each begins and ends: outermost first,
     none inside another.
     """
-    text = text[:_MOST_SCANNED]
-    if text.count("{") + text.count("[") > _MOST_OPENED:
+    text = text[:_MAX_SCANNED]
+    if text.count("{") + text.count("[") > _MAX_OPENED:
         raise Unusable("answer with one short JSON object")
     objects, end = [], 0
     for match in _OPENING.finditer(text):

@@ -9,8 +9,8 @@ from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.election_wording import (
     ELECTION,
     ENDS,
+    CandidateView,
     LedYear,
-    Standing,
     about_lines,
     election_chat,
 )
@@ -35,7 +35,7 @@ class VoteObservation:
     income: float
     tax: float
     rebate: float
-    candidates: tuple[Standing, ...]
+    candidates: tuple[CandidateView, ...]
     method: VotingMethod = "plurality"
     objective: Objective = "egotistical"
     style: Style = "io"
@@ -150,7 +150,7 @@ class Vote:
         return without_older_history(observation)
 
 
-def candidate_line(c: Standing) -> str:
+def candidate_line(c: CandidateView) -> str:
     if c.pay is None:
         return (
             "the present planner stays"

@@ -35,7 +35,7 @@ from llm.messages import Completion, Draw, Request, Usage
 
 _EXPLORES = 0.25  # of the decisions with a cue to explore
 _STANDS = 0.5  # of those who are asked
-_MOST_NET_TAX = 1 / 3  # of income, that satisfies
+_MAX_NET_TAX = 1 / 3  # of income, that satisfies
 
 
 class SimulatedEngine:
@@ -78,7 +78,7 @@ def _answer(observation: Any, random: np.random.Generator) -> dict[str, Any]:
         case LaborObservation():
             return {"hours": _hours(observation, random)}
         case SatisfactionObservation(income=income, tax=tax, rebate=rebate):
-            return {"satisfied": bool(tax - rebate < _MOST_NET_TAX * income or income <= 0)}
+            return {"satisfied": bool(tax - rebate < _MAX_NET_TAX * income or income <= 0)}
         case PlanObservation():
             return {"changes": _changes(observation, random)}
         case PolicyObservation(announced=announced, brackets=brackets):

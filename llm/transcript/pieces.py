@@ -18,7 +18,7 @@ class PieceWriter:
     """
 
     _MOST = 100_000  # numbers remembered: what some thousand agents' histories hold
-    _MOST_RULES = 64
+    _MAX_RULES = 64
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -52,7 +52,7 @@ class PieceWriter:
         if known is None:
             known = message.content.splitlines(keepends=True)
             if message.role == "system":  # rules that thousands of requests share
-                if len(self._rules) >= self._MOST_RULES:
+                if len(self._rules) >= self._MAX_RULES:
                     self._rules.clear()
                     self._packed_rules.clear()
                 self._rules[message.content] = known

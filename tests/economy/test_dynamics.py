@@ -192,7 +192,7 @@ def test_nothing_overflows():
         careers = step(
             of(1.0, 1.0, 0.5), careers, {"a": jnp.linspace(0, 168, 1000)}, jnp.uint32(0), year
         )
-    assert np.all(np.abs(careers.deviation["a"]) <= dyn.MOST_DEVIATION)
+    assert np.all(np.abs(careers.deviation["a"]) <= dyn.MAX_DEVIATION)
     assert np.all(np.isfinite(dyn.shock_variance(of(1.0), jnp.asarray([2**31 - 1]))))
 
 

@@ -39,7 +39,7 @@ from jaxecon.economy.precision import computing
 from jaxecon.economy.summary import SETTLED_WITHIN, settling_days
 from jaxecon.simulation import run as api
 from jaxecon.sweeps.design import read
-from jaxecon.sweeps.listener import Silent
+from jaxecon.sweeps.listener import SilentSweepListener
 from jaxecon.sweeps.points import Points
 
 RUNNER = CliRunner()
@@ -186,7 +186,7 @@ def test_one_program_for_each_shape_of_memory(factorial):
     assert len({chunk["form"] for chunk in plan["chunks"]}) == 2
 
 
-class Interrupting(Silent):
+class Interrupting(SilentSweepListener):
     def lived(self, points, failed):
         raise KeyboardInterrupt
 

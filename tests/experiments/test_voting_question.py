@@ -86,7 +86,7 @@ def test_the_least_years_that_it_takes_are_enough(tmp_path, monkeypatch):
     given = load_designs("voting", "quick")
     given["llm"] = {}
     given["mechanical"]["elections"]["run"] |= {
-        "years": voting.LEAST_YEARS,
+        "years": voting.MIN_YEARS,
         "schedule": {"brackets": "flat"},
     }
     given["mechanical"]["elections"]["seeds"] = 4

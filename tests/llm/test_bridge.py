@@ -19,7 +19,7 @@ from jaxecon.planners import PlannerContext, YearObservation
 from jaxecon.workers.base import Cohort
 from llm.agents.planner import LLMPlanner
 from llm.agents.workers import LLMWorkers
-from llm.bridge import Bridge, Served
+from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.wording import Bracket
 from llm.engines.scripted import ScriptedEngine
@@ -64,7 +64,7 @@ def transcript(tmp_path):
 
 
 def bridge(engine, transcript, retries=2, seed=0, **options):
-    served = Served(engine)
+    served = ServedModel(engine)
     return Bridge(
         {"llm": served, "planner": served},
         transcript,
@@ -301,7 +301,10 @@ def test_what_ends_one_engines_batch_ends_the_others_at_their_next_answer(
 
     other = ScriptedEngine(slow)
     working = "big" if breaks == "llm" else "llm"
-    served = {breaks: Served(ScriptedEngine(broken)), working: Served(other, restart=restart)}
+    served = {
+        breaks: ServedModel(ScriptedEngine(broken)),
+        working: ServedModel(other, restart=restart),
+    }
     asked = Bridge(served, transcript, seed=0, sampling=Sampling(), retries=0)
     seen = {breaks: observations(1), working: observations(100)}
     with pytest.raises(type(error), match=str(error)):
@@ -327,7 +330,7 @@ def test_an_interruption_leaves_the_answers_that_came(transcript):
 
     other = ScriptedEngine(slow)
     asked = Bridge(
-        {"llm": Served(ScriptedEngine(broken)), "big": Served(other)},
+        {"llm": ServedModel(ScriptedEngine(broken)), "big": ServedModel(other)},
         transcript,
         seed=0,
         sampling=Sampling(),

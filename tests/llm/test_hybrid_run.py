@@ -136,7 +136,7 @@ def test_survey_weights_of_a_hybrid_population(run):
 @pytest.mark.engine
 def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
     """The real engine, given too few tokens for any answer: every decision falls back, and says so."""
-    from llm.bridge import Bridge, Served
+    from llm.bridge import Bridge, ServedModel
     from llm.decisions.labor import Labor, LaborObservation
     from llm.decisions.wording import Bracket
     from llm.messages import Sampling
@@ -162,7 +162,7 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
     ]
     transcript = Transcript(tmp_path / "transcript.sqlite")
     bridge = Bridge(
-        {"llm": Served(engine)}, transcript, seed=0, sampling=Sampling(max_tokens=1), retries=1
+        {"llm": ServedModel(engine)}, transcript, seed=0, sampling=Sampling(max_tokens=1), retries=1
     )
     decisions = bridge.decide(Terse(), observations)
     assert [(d.value, d.status, d.attempts) for d in decisions] == [(30, "fallback", 2)] * 3
@@ -176,7 +176,7 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     """What is asked fits, with room for the answer and a retry, and not a window less was kept than
     would have fitted.
     """
-    from llm.bridge import Bridge, Served
+    from llm.bridge import Bridge, ServedModel
     from llm.decisions.labor import Labor, LaborObservation, WorkerDay, labor_messages
     from llm.decisions.wording import Bracket
     from llm.messages import Sampling
@@ -186,7 +186,7 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
         1, 0, "llm", 0, (Bracket(0, 0.3),), 1000.0, 0.0, days, last_hours=30, choices=(0, 10, 40)
     )
     transcript = Transcript(tmp_path / "transcript.sqlite")
-    served = {"llm": Served(engine, max_model_len=1024)}
+    served = {"llm": ServedModel(engine, max_model_len=1024)}
     bridge = Bridge(served, transcript, seed=0, sampling=Sampling(max_tokens=32), retries=1)
     (decision,) = bridge.decide(Labor(), [observation])
     (asked, *_) = transcript.conversations()

@@ -15,7 +15,7 @@ import jaxecon as je
 from jaxecon.cli.app import app
 from jaxecon.cli.errors import BUDGET_SPENT, USER_ERROR
 from jaxecon.core.errors import EngineError
-from llm.bridge import Bridge, Served
+from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, WorkerDay
 from llm.decisions.wording import Cues
 from llm.engines.scripted import ScriptedEngine
@@ -291,7 +291,7 @@ def test_an_engine_that_dies_is_started_once_more(tmp_path):
             raise EngineError("gone")
         return Completion(json.dumps({"hours": 10 * request.draw.agent}))
 
-    served = Served(ScriptedEngine(dying), restart=SimulatedTwin)
+    served = ServedModel(ScriptedEngine(dying), restart=SimulatedTwin)
     transcript = Transcript(tmp_path / "transcript.sqlite")
     bridge = Bridge({"llm": served}, transcript, seed=0, sampling=Sampling(), retries=0)
     decisions = bridge.decide(Labor(), observations(6))
@@ -327,7 +327,7 @@ def test_histories_are_cut_to_what_fits(tmp_path):
     )
     engine = ScriptedEngine(lambda request: Completion('{"hours": 40}'))
     transcript = Transcript(tmp_path / "transcript.sqlite")
-    served = Served(engine, max_model_len=700)
+    served = ServedModel(engine, max_model_len=700)
     Bridge({"llm": served}, transcript, seed=0, sampling=Sampling(max_tokens=32), retries=0).decide(
         Labor(), [long, short]
     )
@@ -352,7 +352,7 @@ def test_cohorts_on_two_engines_keep_their_own_answers(tmp_path):
         )
         for name, plus in (("a", 0), ("b", 50))
     }
-    served = {name: Served(engine) for name, engine in engines.items()}
+    served = {name: ServedModel(engine) for name, engine in engines.items()}
     asked = [
         replace(o, cohort=name)
         for i in range(5)

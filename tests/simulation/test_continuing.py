@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import jaxecon as je
 from jaxecon.core.errors import Interrupted, UserError
-from jaxecon.simulation.ports import Silent
+from jaxecon.simulation.ports import SilentListener
 from jaxecon.storage import checkpoint_files as storage_checkpoint_files
 from jaxecon.storage import run as records
 from jaxecon.storage.checkpoint_files import Position, positions
@@ -45,7 +45,7 @@ HYBRID = {
 }
 
 
-class At(Silent):
+class At(SilentListener):
     """Calls something after a day or a year."""
 
     def __init__(self, what, *, year, day=None):

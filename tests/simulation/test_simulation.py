@@ -20,7 +20,7 @@ from jaxecon.economy.microdata import read_microdata
 from jaxecon.economy.precision import computing
 from jaxecon.planners import Fixed, Planner, changed_schedule
 from jaxecon.simulation.loop import Simulation
-from jaxecon.simulation.ports import Silent
+from jaxecon.simulation.ports import SilentListener
 from jaxecon.storage.recorder import Recorder
 
 SMALL = {
@@ -91,7 +91,7 @@ class Raise(Planner):
         ), state + 1
 
 
-class Rows(Silent):
+class Rows(SilentListener):
     """A listener that keeps the rows of years.parquet."""
 
     def __init__(self):

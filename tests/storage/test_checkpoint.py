@@ -19,7 +19,7 @@ from jaxecon.storage import checkpoint as ck
 from jaxecon.storage import checkpoint_files as storage_checkpoint_files
 from jaxecon.storage.checkpoint import Checkpoints, _copied, remove_unfinished, write
 from jaxecon.storage.checkpoint_files import (
-    Damaged,
+    DamagedCheckpoint,
     Position,
     files_below,
     named_leaves,
@@ -138,7 +138,7 @@ def test_damage_to_any_file_is_seen_and_the_one_before_is_used(tmp_path, damage)
 def test_a_file_that_does_not_belong_there(tmp_path):
     path = written(tmp_path)
     (path / "arrays" / "more").write_text("x")
-    with pytest.raises(Damaged, match="arrays/more is not one of its files"):
+    with pytest.raises(DamagedCheckpoint, match="arrays/more is not one of its files"):
         verified(path)
 
 

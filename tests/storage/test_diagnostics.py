@@ -20,12 +20,12 @@ from jaxecon.cli.app import app
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.dispersion import MOST_AGENTS, HoursSpread
+from jaxecon.economy.dispersion import MAX_AGENTS, HoursSpread
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import computing
-from jaxecon.simulation.ports import Silent
+from jaxecon.simulation.ports import SilentListener
 from jaxecon.storage import run as records
-from jaxecon.storage.diagnostics import Signature, Watch
+from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
 from jaxecon.sweeps.sweep import sweep
 from llm.decisions.labor import LaborObservation
 from llm.engines.scripted import ScriptedEngine
@@ -45,7 +45,7 @@ SMALL |= {
 
 def seen(rows, overrides=(), config=None):
     """Years in which each signature is seen, by name."""
-    watch = Watch(load_config(config, overrides))
+    watch = DiagnosticsMonitor(load_config(config, overrides))
     for year, row in enumerate(rows):
         watch.see(QUIET | {"year": year} | row)
     return {found.name: years_of(found) for found in watch.found}
@@ -161,12 +161,12 @@ def test_fallbacks_are_many_by_the_definition(counts, years):
 
 
 def test_spans_and_the_first_time():
-    watch = Watch(load_config())
+    watch = DiagnosticsMonitor(load_config())
     new = [
         watch.see(QUIET | {"year": t, "llm_decisions": 100, "llm_fallbacks": n})
         for t, n in enumerate([0, 9, 9, 0, 0, 0, 0, 9])
     ]
-    seen_first = Signature(
+    seen_first = Diagnostic(
         "fallback_rate", ((1, 1),), "9 of the year's 100 decisions were fallbacks (9 %)"
     )
     assert new == [[], [seen_first], [], [], [], [], [], []]
@@ -181,13 +181,13 @@ def test_a_year_that_an_older_jaxecon_lived():
     row = {name: value for name, value in QUIET.items() if name != "llm_decisions"} | {
         "llm_fallbacks": 9
     }
-    watch = Watch(load_config(LEARNERS))
+    watch = DiagnosticsMonitor(load_config(LEARNERS))
     assert [watch.see(row | {"year": year}) for year in range(3)] == [[], [], []]
 
 
 def test_other_brackets_are_other_rates():
     flat = [{"rate_0": 0.3 + 0.2 * (t % 2)} for t in range(5)]
-    watch = Watch(load_config(None, ["signatures.oscillating_rates.years=4"]))
+    watch = DiagnosticsMonitor(load_config(None, ["signatures.oscillating_rates.years=4"]))
     for year, row in enumerate(flat):
         watch.recall(QUIET | {"year": year} | row)
     found = [
@@ -205,7 +205,7 @@ def test_mistakes_in_the_settings_are_one_line():
 # --- the spread of hours --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "curvature"), [(7, 0.0), (7, 1.0), (MOST_AGENTS + 500, 0.0)])
+@pytest.mark.parametrize(("size", "curvature"), [(7, 0.0), (7, 1.0), (MAX_AGENTS + 500, 0.0)])
 def test_the_spread_of_exact_responses(size, curvature):
     config = load_config(
         {
@@ -300,7 +300,7 @@ def zigzag():
 OSCILLATING = {**SMALL, "years": 14, "planner": {"kind": "llm", "compared_with": ["us_federal"]}}
 
 
-class Heard(Silent):
+class Heard(SilentListener):
     def __init__(self):
         self.said = []
 
@@ -323,7 +323,7 @@ def test_a_planner_that_oscillates(oscillating):
     run, heard = oscillating
     assert run.years["rate_1"].to_pylist()[:4] == [0.5, 0.7, 0.5, 0.7]
     (found,) = run.signatures
-    assert found == Signature(
+    assert found == Diagnostic(
         "oscillating_rates",
         ((10, 13),),
         "rate 2 of 3 turned back in 9 of 10 years, between 50 % and 70 %",
@@ -333,7 +333,7 @@ def test_a_planner_that_oscillates(oscillating):
     ]
     assert heard.said == [
         *range(11),
-        Signature(found.name, ((10, 10),), found.seen),
+        Diagnostic(found.name, ((10, 10),), found.seen),
         *range(11, 14),
     ]  # told as soon as it is seen
 
@@ -462,7 +462,7 @@ def test_answers_that_cannot_be_used(tmp_path):
     assert run.years["llm_decisions"].to_pylist() == [32] * 3
     assert run.years["llm_fallbacks"].to_pylist() == [4] * 3
     (found,) = run.signatures
-    assert found == Signature(
+    assert found == Diagnostic(
         "fallback_rate", ((0, 2),), "4 of the year's 32 decisions were fallbacks (12.5 %)"
     )
 
@@ -478,7 +478,7 @@ def test_healthy_planners_show_nothing(tmp_path):
         "planner": {"compared_with": []},
     }
     years = sweep({"run": run, "seeds": 40}, out=tmp_path / "sweep").years.to_pylist()
-    watches = [Watch(load_config(run)) for _ in range(40)]
+    watches = [DiagnosticsMonitor(load_config(run)) for _ in range(40)]
     for row in years:
         watches[row["point"]].see(row)
     assert sum(bool(watch.found) for watch in watches) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from jaxecon.sweeps.listener import Silent
+from jaxecon.sweeps.listener import SilentSweepListener
 from jaxecon.sweeps.ray_executor import RayExecutor
 from jaxecon.sweeps.sweep import sweep
 
@@ -17,7 +17,7 @@ def main(config: Path, out: Path) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     machines = [cluster.add_node(num_cpus=1) for _ in range(2)]
 
-    class Losing(Silent):
+    class Losing(SilentSweepListener):
         lost = False
 
         def lived(self, points: int, failed: int) -> None:

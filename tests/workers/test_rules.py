@@ -10,7 +10,7 @@ from jaxecon.core.draws import draw, named_key
 from jaxecon.kernels.equilibrium import settle
 from jaxecon.kernels.taxation import tax_due
 from jaxecon.workers import RULES, rule_named
-from jaxecon.workers.base import Cohort, Observation, Turning
+from jaxecon.workers.base import Cohort, HasDayLayout, Observation
 
 N = 64
 
@@ -45,7 +45,7 @@ def live(rule, params, people, schedules, days, seed=0, rebate=10_000.0):
         @jax.jit
         def one_day(plan, state, rebate, year, day, schedule):
             seen = Observation(rebate, day / max(days - 1, 1))
-            turns = isinstance(rule, Turning)
+            turns = isinstance(rule, HasDayLayout)
             state = rule.enter(state) if turns else state
             hours, state = rule.act(params, plan, state, draw(key, year, day, people.size), seen)
             outcome = settle(schedule, hours, people.skill, people.preferences, people.weight)

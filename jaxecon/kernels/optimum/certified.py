@@ -20,7 +20,7 @@ from jaxecon.kernels.welfare import SocialWelfare, check_mean_one, gain_over
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
-MOST_GRID_POINTS = 50_000_000
+MAX_GRID_POINTS = 50_000_000
 
 _EFFORT = Effort()
 _EFFORT_WITH_CURVATURE = Effort(8, 60, 32, 30, 1)  # each response takes a hundred times longer
@@ -222,9 +222,9 @@ def check_search(
         points = _grid_points(bounds, grid_step) ** brackets
         if abs(low + (_grid_points(bounds, grid_step) - 1) * grid_step - high) > 1e-9:
             raise ValueError(f"grid_step: {grid_step}; must divide the bounds {bounds} evenly")
-        if points > MOST_GRID_POINTS:
+        if points > MAX_GRID_POINTS:
             raise ValueError(
-                f"grid_step: {grid_step}; {points:,} schedules, at most {MOST_GRID_POINTS:,} (or "
+                f"grid_step: {grid_step}; {points:,} schedules, at most {MAX_GRID_POINTS:,} (or "
                 "method auto)"
             )
 

@@ -22,7 +22,7 @@ _PADDING = 4.0  # bandwidths of grid beyond the lowest and the highest income
 
 _BUNCHING = 16.0  # epsilons from a kink: income there is income at it
 
-_LEAST_NET_OF_TAX = 1e-3
+_MIN_NET_OF_TAX = 1e-3
 
 
 def past_bunching(thresholds: Numbers) -> Numbers:
@@ -134,7 +134,7 @@ def virtual_density(
     """
 
     def log_untaxed(log_z: Array, rate: Array, e: Array) -> Array:
-        return log_z - e * jnp.log(jnp.maximum(1 - rate, _LEAST_NET_OF_TAX))
+        return log_z - e * jnp.log(jnp.maximum(1 - rate, _MIN_NET_OF_TAX))
 
     untaxed = log_untaxed(log_income, marginal_rate(schedule, income), e)
     tolerance = _BUNCHING * float(np.finfo(income.dtype).eps)

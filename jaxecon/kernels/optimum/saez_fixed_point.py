@@ -18,7 +18,7 @@ ArrayLike = jax.typing.ArrayLike
 
 Array = jax.Array
 
-_LEAST_DAMPING = 0.02  # that the fixed point shrinks to by itself
+_MIN_DAMPING = 0.02  # that the fixed point shrinks to by itself
 
 
 # --- the fixed point ------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def _fixed_point(
         )  # a step of that share should cut the change by it
         damping = jnp.where(
             slow,
-            jnp.maximum(0.8 * carry.damping, jnp.minimum(carry.damping, _LEAST_DAMPING)),
+            jnp.maximum(0.8 * carry.damping, jnp.minimum(carry.damping, _MIN_DAMPING)),
             carry.damping,
         )
         changes = carry.changes.at[count].set(change)

@@ -16,10 +16,10 @@ from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.optimum.space import (
     SEARCHES,
     Effort,
-    Found,
     Judge,
     Limits,
     Method,
+    SearchResult,
     Space,
     project,
     schedule_at,
@@ -35,7 +35,7 @@ CERTIFIED_STEP = 0.01  # of a rate; of the logarithm of a free threshold
 
 _STEPS = (0.02, 0.01, 0.005, 0.002, 0.001, CERTIFIED_STEP)  # of the polish; the last only verifies
 
-_MOST_MOVES = 1000
+_MAX_MOVES = 1000
 
 ROUNDING = 4.0  # epsilons of welfare: smaller differences are none
 
@@ -106,7 +106,7 @@ class Searcher:
 
     # --- searches ---------------------------------------------------------------------------------
 
-    def search(self, judge: Judge) -> tuple[Found, dict[str, Array], Array]:
+    def search(self, judge: Judge) -> tuple[SearchResult, dict[str, Array], Array]:
         """The best point, what each search reached, and which of SEARCHES found it."""
         if self.method == "grid":
             every = self.grid(judge)
@@ -139,7 +139,7 @@ class Searcher:
         polished = jax.lax.map(lambda i: self.polish(members[i], value[i], judge), best)
         top = jnp.argmax(polished.value)
         evolved = reached.get("population", -jnp.inf) > reached.get("gradient", -jnp.inf)
-        found = Found(
+        found = SearchResult(
             polished.x[top],
             polished.value[top],
             evaluations + jnp.sum(polished.evaluations, dtype=jnp.int32),
@@ -176,7 +176,7 @@ class Searcher:
             )  # within a factor e of those given
         return jax.vmap(self.project)(rates)
 
-    def grid(self, judge: Judge) -> Found:
+    def grid(self, judge: Judge) -> SearchResult:
         """Every combination of `points` rates, a chunk at a time."""
         k, count = self.space.brackets, self.points**self.space.brackets
         chunk = min(count, max(1, _ELEMENTS // (k * self.problem.skill.shape[0])))
@@ -206,30 +206,30 @@ class Searcher:
             jnp.full((), -jnp.inf, self.problem.skill.dtype),
         )
         (x, value), _ = jax.lax.scan(one_chunk, nothing, jnp.arange(0, count, chunk))
-        return Found(x, value, jnp.asarray(count, jnp.int32))
+        return SearchResult(x, value, jnp.asarray(count, jnp.int32))
 
-    def line(self, judge: Judge) -> Found:
+    def line(self, judge: Judge) -> SearchResult:
         """One rate: nested grids, each within two steps of the best of the one before; down to 1e-6
         of the bounds.
         """
         rounds, count = 4, 101
         width = self.limits.high - self.limits.low
 
-        def look(i: Array, carry: Found) -> Found:
+        def look(i: Array, carry: SearchResult) -> SearchResult:
             step = width / (count - 1) / (count // 4) ** i
             offsets = (jnp.arange(count) - count // 2) * step
             x = jax.vmap(self.project)(carry.x[None] + offsets[:, None])
             value = self.exact(x, judge)
             top = jnp.argmax(value)
             better = value[top] > carry.value
-            return Found(
+            return SearchResult(
                 jnp.where(better, x[top], carry.x),
                 jnp.where(better, value[top], carry.value),
                 carry.evaluations + count,
             )
 
         middle = (self.limits.low + self.limits.high)[None] / 2
-        start = Found(middle, jnp.full((), -jnp.inf, middle.dtype), jnp.zeros((), jnp.int32))
+        start = SearchResult(middle, jnp.full((), -jnp.inf, middle.dtype), jnp.zeros((), jnp.int32))
         return jax.lax.fori_loop(0, rounds, look, start)
 
     def gradient(self, starts: Array, judge: Judge) -> Array:
@@ -298,7 +298,7 @@ class Searcher:
         start = (members, jnp.full(count, -jnp.inf, members.dtype), unknown)
         return jax.lax.scan(generation, start, jnp.arange(generations))[0]
 
-    def polish(self, x: Array, value: Array, judge: Judge) -> Found:
+    def polish(self, x: Array, value: Array, judge: Judge) -> SearchResult:
         """Pattern search on the exact response: to the best neighbour while one is better, at ever
         smaller steps, and back to larger ones after each success.
 
@@ -308,7 +308,7 @@ class Searcher:
 
         def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
             _, _, level, moves = carry
-            return (level < len(_STEPS)) & (moves < _MOST_MOVES)
+            return (level < len(_STEPS)) & (moves < _MAX_MOVES)
 
         def look_around(
             carry: tuple[Array, Array, Array, Array],
@@ -333,7 +333,7 @@ class Searcher:
 
         zero = jnp.zeros((), jnp.int32)
         x, value, _, moves = jax.lax.while_loop(unfinished, look_around, (x, value, zero, zero))
-        return Found(x, value, moves * len(self.space.directions))
+        return SearchResult(x, value, moves * len(self.space.directions))
 
     def filled(self, x: Array, income: Array) -> tuple[Array, Array]:
         """The point with the rates of idle brackets those of the bracket below (the first: above);
@@ -356,7 +356,7 @@ class Searcher:
 
     # --- the revenue constraint -------------------------------------------------------------------
 
-    def constrained(self, free: Found, worth: Array) -> tuple[Found, Array, Array]:
+    def constrained(self, free: SearchResult, worth: Array) -> tuple[SearchResult, Array, Array]:
         """The best schedule that can pay the rebate's floor, the constraint's multiplier, and
         whether there is one.
 
@@ -406,7 +406,11 @@ class Searcher:
         x = jnp.where(feasible, polished.x, richest.x)
         q = (low + high) / 2
         multiplier = jnp.where(binds, q / (1 - q) * worth, 0)
-        return Found(x, polished.value, evaluations + polished.evaluations), multiplier, feasible
+        return (
+            SearchResult(x, polished.value, evaluations + polished.evaluations),
+            multiplier,
+            feasible,
+        )
 
     def slopes(self, x: Array, multiplier: Array) -> Array:
         """Derivative of smoothed welfare (and the multiplier's worth of rebate) in each rate, (k,),

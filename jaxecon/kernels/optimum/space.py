@@ -109,7 +109,7 @@ def isotonic(x: Array) -> Array:
     return jnp.max(jnp.where(i[:, None] <= i[None, :], least, -jnp.inf), axis=0)
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     x: Array
     value: Array
     evaluations: Array

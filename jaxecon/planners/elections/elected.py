@@ -15,7 +15,7 @@ from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
 from jaxecon.planners.elections.electorate import (
-    MOST_KEPT,
+    MAX_KEPT,
     Candidate,
     ElectedState,
     Electorate,
@@ -66,7 +66,7 @@ class Elected(Planner):
         self._optima: tuple[Array, Array] | None = (
             None  # rates (n, k) and utility (n,), where all may stand in every year
         )
-        if n <= min(self._places, MOST_KEPT):
+        if n <= min(self._places, MAX_KEPT):
             self._optima = _own_optima(
                 leader_problem(economy), jnp.arange(n), thresholds, rules.bounds
             )

@@ -32,7 +32,7 @@ ArrayLike = jax.typing.ArrayLike
 Array = jax.Array
 
 
-MOST_KEPT = 64  # workers whose own optima are worked out once and kept, where no more may stand
+MAX_KEPT = 64  # workers whose own optima are worked out once and kept, where no more may stand
 
 HISTORY = 8  # years of leaders, rates and own utility that a model is shown
 

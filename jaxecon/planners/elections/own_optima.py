@@ -12,7 +12,7 @@ from jaxecon.planners.elections.voting import valuation_of
 Array = jax.Array
 
 
-MOST_FOLLOWERS = (
+MAX_FOLLOWERS = (
     1000  # that a candidate works its own optimum out on: as many quantiles of a larger population
 )
 
@@ -37,11 +37,11 @@ def own_optima(
     evolution and the pattern search of `stackelberg`, in tenths of a percentage point. Utility is
     what `valuations` says of these rates, and -inf where no schedule that the search met pays for
     public spending and the rebate's floor; with curvature, schedules that leave somebody nothing to
-    consume are not looked at either. With more than MOST_FOLLOWERS followers the search takes the
+    consume are not looked at either. With more than MAX_FOLLOWERS followers the search takes the
     others' responses from as many quantiles. Brackets that hold nobody take a neighbour's rate.
     """
     n, k = problem.skill.shape[0], thresholds.shape[0]
-    crowd = thinned(problem, MOST_FOLLOWERS) if n > MOST_FOLLOWERS else problem
+    crowd = thinned(problem, MAX_FOLLOWERS) if n > MAX_FOLLOWERS else problem
 
     def optimum(agent: Array) -> tuple[Array, Array]:
         own = _own_problem(problem, crowd, agent)
@@ -83,7 +83,7 @@ def evaluated_at_once(agents: int, brackets: int, followers: int) -> int:
 
 def _evaluated(brackets: int, followers: int) -> int:
     """Followers in brackets under schedules that one agent looks at side by side."""
-    return _EFFORT.population * brackets * min(followers, MOST_FOLLOWERS)
+    return _EFFORT.population * brackets * min(followers, MAX_FOLLOWERS)
 
 
 def numbers_held(agents: int, brackets: int, followers: int) -> int:

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from test_bridge import observations
 
 from jaxecon.planners import changes
-from llm.bridge import Bridge, Served
-from llm.decisions.base import Addressed, DecisionKind, Parsed, Unusable
+from llm.bridge import Bridge, ServedModel
+from llm.decisions.base import AnyObservation, DecisionKind, Parsed, Unusable
 from llm.decisions.labor import Labor
-from llm.decisions.persona import MOST_PERSONA, DescribePersona, PersonaObservation
+from llm.decisions.persona import MAX_PERSONA, DescribePersona, PersonaObservation
 from llm.decisions.plan import BracketGroup, Plan, PlanObservation
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.wording import Bracket
@@ -34,7 +34,7 @@ from llm.transcript.store import Transcript
 
 REPLIES = json.loads(Path(__file__).with_name("real_replies.json").read_text(encoding="utf-8"))
 HOURS = tuple(range(0, 101, 10))
-MOST_SECONDS = 0.5  # for one reply, on a busy machine
+MAX_SECONDS = 0.5  # for one reply, on a busy machine
 
 
 def plan(brackets: int) -> PlanObservation:
@@ -67,7 +67,7 @@ def in_range(name: str, value: Any) -> bool:
             return type(value) is bool
         case "persona":
             value.encode()  # can be stored and sent
-            return 0 < len(value) <= MOST_PERSONA and len(value.splitlines()) == 1
+            return 0 < len(value) <= MAX_PERSONA and len(value.splitlines()) == 1
     return len(value) == int(name[-1]) and all(type(c) is int and c in changes() for c in value)
 
 
@@ -80,7 +80,7 @@ def read(name: str, text: str) -> Parsed | None:
         parsed = kind.parse(text, observation)
     except Unusable as unusable:
         problem = str(unusable)
-    assert time.thread_time() - started < MOST_SECONDS
+    assert time.thread_time() - started < MAX_SECONDS
     assert parsed is None or in_range(name, parsed.value), (name, text, parsed)
     assert 0 < len(problem) < 200
     assert len(problem.splitlines()) == 1
@@ -453,7 +453,7 @@ def test_a_right_answer_in_any_style_is_itself(
 
 
 def crowd(name: str, count: int) -> list[Any]:
-    observation: Addressed = ASKED[name][1]
+    observation: AnyObservation = ASKED[name][1]
     return [replace(observation, agent=i) for i in range(count)]  # type: ignore[type-var]
 
 
@@ -489,7 +489,7 @@ def test_every_agent_gets_what_its_own_reply_said(name: str, seed: int, tmp_path
 
     transcript = Transcript(tmp_path / "transcript.sqlite")
     bridge = Bridge(
-        {"llm": Served(ScriptedEngine(reply))},
+        {"llm": ServedModel(ScriptedEngine(reply))},
         transcript,
         seed=seed,
         sampling=Sampling(),

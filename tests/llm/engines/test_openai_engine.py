@@ -26,7 +26,7 @@ import pytest
 pytest.importorskip("openai")
 
 from jaxecon.core.errors import EngineError, UserError
-from llm.bridge import Bridge, Served
+from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation, labor_schema
 from llm.decisions.wording import Bracket
 from llm.engines.base import Engine, estimated_tokens
@@ -1096,7 +1096,7 @@ def test_decisions_behind_the_bridge(
     transcript = Transcript(tmp_path / "transcript.sqlite")
     try:
         bridge = Bridge(
-            {"llm": Served(connect())}, transcript, seed=0, sampling=Sampling(), retries=2
+            {"llm": ServedModel(connect())}, transcript, seed=0, sampling=Sampling(), retries=2
         )
         decisions = bridge.decide(Labor(), observations)
         expected = {0: "fallback", 1: "retried", 2: "fallback", 6: "repaired"}
@@ -1127,7 +1127,7 @@ def test_decisions_behind_the_bridge(
         sent = len(server.calls)
         assert (
             Bridge(
-                {"llm": Served(connect())}, transcript, seed=0, sampling=Sampling(), retries=2
+                {"llm": ServedModel(connect())}, transcript, seed=0, sampling=Sampling(), retries=2
             ).decide(Labor(), observations)
             == decisions
         )

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxecon.core.errors import EngineError, UserError
-from llm.bridge import Bridge, Served
+from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.wording import Bracket
 from llm.engines.base import Engine
@@ -1081,7 +1081,9 @@ def test_a_replayed_cohort_decides_as_it_did(tmp_path: Path) -> None:
 
     def live(engine: Engine, name: str) -> tuple[list[Any], list[Any]]:
         transcript = Transcript(tmp_path / name)
-        bridge = Bridge({"llm": Served(engine)}, transcript, seed=0, sampling=Sampling(), retries=1)
+        bridge = Bridge(
+            {"llm": ServedModel(engine)}, transcript, seed=0, sampling=Sampling(), retries=1
+        )
         decisions = bridge.decide(Labor(), observations)
         listed = list(transcript.conversations())
         transcript.close()

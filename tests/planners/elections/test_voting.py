@@ -21,7 +21,7 @@ from jaxecon.config.read import load_config
 from jaxecon.economy.build import build_economy
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.saving import Endowment
-from jaxecon.planners.elections.own_optima import MOST_FOLLOWERS, own_optima
+from jaxecon.planners.elections.own_optima import MAX_FOLLOWERS, own_optima
 from jaxecon.planners.elections.voting import (
     NOBODY,
     count,
@@ -83,7 +83,7 @@ def test_the_richest_wants_no_tax_and_the_poorest_a_high_one():
 
 def test_own_optimum_among_very_many():
     """Beside quantiles of the others: within a little of the optimum in the whole population."""
-    n = MOST_FOLLOWERS * 4
+    n = MAX_FOLLOWERS * 4
     skill = oracle.skills(n)
     given = leader.Problem(skill, oracle.calibrated_weight(skill), np.ones(n), np.array([0.0]))
     agents = np.array([100, n // 2, n - 5])
@@ -110,7 +110,7 @@ def test_own_optimum_pays_for_the_floor_or_says_that_it_cannot():
     assert np.all(np.asarray(utility) == -np.inf)
 
 
-@pytest.mark.parametrize("n", [6, MOST_FOLLOWERS + 500])
+@pytest.mark.parametrize("n", [6, MAX_FOLLOWERS + 500])
 def test_an_own_optimum_is_worth_what_a_voter_says_of_it(n):
     """With wealth and without; beside quantiles, too: not what it would be worth among them."""
     given, agents = random_problem(n, 4, spending=3_000.0, floor=0.0), jnp.array([0, n // 2, n - 1])
