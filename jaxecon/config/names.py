@@ -1,0 +1,76 @@
+"""Every rule, planner, policy, engine, decision and diagnostic by name: its words and its colour.
+
+Settings, tables and pictures read their names here. The classes behind them stand in the registry
+of their own folder (`jaxecon.workers`, `jaxecon.planners.registry`, `llm.engines.registry`,
+`llm.decisions.registry`), whose names are these; a test holds them together. No heavy import here.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Name:
+    """What people see of a name in a configuration.
+
+    words: in tables and legends. colour: of its line in a figure, from Okabe and Ito's palette,
+    which everybody can tell apart. line: matplotlib's style of the line.
+    """
+
+    words: str
+    colour: str = "#009E73"
+    line: str = "-"
+
+
+RULES = {
+    "rational": Name("exact response"),
+    "quantal": Name("quantal response"),
+    "adaptive": Name("adaptive learning"),
+    "habit": Name("habit"),
+    "fixed": Name("fixed hours"),
+    "altruistic": Name("altruists"),
+    "adversarial": Name("adversaries"),
+}
+LLM_RULE = "llm"  # in the place of a rule: a language model decides
+
+# Planners that compute one schedule and announce it every year.
+POLICIES = {
+    "us_federal": Name("US federal", "#999999"),
+    "flat": Name("best flat", "#56B4E9", "--"),
+    "saez": Name("Saez", "#E69F00"),
+    "saez_self_consistent": Name("Saez, fixed point", "#D55E00", "-."),
+    "optimum": Name("optimum", "#000000"),
+    "uniform_50": Name("50 % everywhere", "#CC79A7", ":"),
+}
+FINAL = "final"  # the row of a closing table with the run's own last schedule
+FINAL_NAME = Name("planner")
+
+PLANNERS = {
+    "fixed": Name("fixed"),
+    "in_context": Name("in-context learning"),
+    "llm": Name("language model"),
+    "elected": Name("elected worker"),
+    **POLICIES,
+}
+
+ENGINES = {
+    "vllm": Name("vLLM in this process"),
+    "openai": Name("a server with OpenAI's interface"),
+    "simulated": Name("simulated"),
+    "replay": Name("an earlier run's transcript"),
+}
+
+DECISIONS = {
+    "labor": Name("hours"),
+    "satisfaction": Name("satisfaction"),
+    "plan": Name("plan"),
+    "persona": Name("persona"),
+    "candidacy": Name("candidacy"),
+    "vote": Name("vote"),
+}
+
+DIAGNOSTICS = {
+    "oscillating_rates": Name("oscillating rates"),
+    "welfare_collapse": Name("welfare collapse"),
+    "homogeneous_labor": Name("homogeneous labour"),
+    "fallback_rate": Name("many fallbacks"),
+}
