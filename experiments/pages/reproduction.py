@@ -283,7 +283,7 @@ def _interactions() -> tuple[str, str]:
 def _language_models() -> tuple[str, str]:
     rows = _table("planner_prompt", "llm_planner")["rows"]
     whole = next(row for row in rows if row["described"] == "all four")
-    models = ", ".join(_manifest("planner_prompt")["designs"]["llm.agents.planner"]["models"])
+    models = ", ".join(_manifest("planner_prompt")["designs"]["llm.planner"]["models"])
     return UNTESTED, (
         f"No machine here holds Llama-3.1-8B with 100 agents. What did run: {models} as planner, "
         f"one population, {len(rows)} "

@@ -37,7 +37,6 @@ from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.precision import computing
 from jaxecon.economy.summary import SETTLED_WITHIN, settling_days
-from jaxecon.simulation import run as api
 from jaxecon.sweeps.design import read
 from jaxecon.sweeps.listener import SilentSweepListener
 from jaxecon.sweeps.points import Points
@@ -92,7 +91,7 @@ def test_designs_are_sound(name, size):
     assert min(counts) >= MIN_POPULATIONS
     if name != "scale":  # whose two studies share no table
         assert len(counts) == 1
-    module = importlib.import_module(f"experiments.{name}")
+    module = importlib.import_module(f"experiments.questions.{name}")
     assert module.QUESTION.count("?") >= 1
 
 
@@ -269,7 +268,7 @@ def test_every_experiment_runs(name, tmp_path, monkeypatch):
     assert report.figures
     assert computed <= {
         "seed",
-        *getattr(importlib.import_module(f"experiments.{name}"), "RESERVED", ()),
+        *getattr(importlib.import_module(f"experiments.questions.{name}"), "RESERVED", ()),
     }
     for table in report.tables:
         assert table.rows
@@ -328,7 +327,7 @@ def test_the_command(tmp_path, monkeypatch):
     given = small("population_mix")
     monkeypatch.setattr(
         suite,
-        "load",
+        "load_designs",
         lambda name, size: copy.deepcopy(given) | {"llm": {"objectives": {"run": {}, "seeds": 1}}},
     )
     done = RUNNER.invoke(
@@ -398,7 +397,7 @@ def test_without_vllm_the_line_says_what_to_do(tmp_path, monkeypatch):
         "find_spec",
         lambda name, *more: None if name == "vllm" else found(name, *more),
     )
-    monkeypatch.setattr(api, "check_engines", lambda config: None)
+    monkeypatch.setattr(suite_conduct, "check_engines", lambda config: None)
     result = RUNNER.invoke(app, ["experiment", "planner_prompt", "--out", "out"])
     assert_one_line(result, "planner_prompt.llm.planner: needs vLLM: pip install 'jaxecon[vllm]'")
     assert "--no-llm" in result.stderr

@@ -921,7 +921,7 @@ def test_a_crash_while_parts_are_joined(tmp_path):
 
 
 def test_kills(tmp_path):
-    """Real processes, killed at random moments (experiments/crash_test.py; more on demand)."""
+    """Real processes, killed at random moments (more on demand: experiments.benchmarks.crash_test)."""
     done = subprocess.run(
         [
             *(
