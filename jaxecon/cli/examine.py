@@ -4,6 +4,7 @@ import importlib.util
 from typing import Any
 
 from jaxecon.core.errors import UserError
+from jaxecon.simulation.language import model_store
 from jaxecon.storage.provenance import environment
 
 _VLLM_HELP = "install the extra `vllm` on a GPU, or what docs/install.md says on a CPU"
@@ -19,17 +20,11 @@ def examine() -> dict[str, Any]:
     if not engines["vllm"]:
         missing["language-model workers and planners"] = _VLLM_HELP
     models: list[dict[str, str]] = []
-    bridge = True
     try:
-        from jaxecon.simulation.language import check_bridge
-
-        check_bridge()
+        store = model_store()
     except UserError as error:
-        bridge = False
         missing["the bridge"] = str(error)
-    if bridge:
-        from llm.engines import models as store
-
+    else:
         models = [{"name": m.name, "path": str(m.path)} for m in store.installed()]
         if not models:
             missing["the default model"] = "jaxecon models pull smollm2"

@@ -45,9 +45,6 @@ def models_path(
 
 
 def _model_store() -> Any:
-    from jaxecon.simulation.language import check_bridge
+    from jaxecon.simulation.language import model_store
 
-    check_bridge()
-    from llm.engines import models
-
-    return models
+    return model_store()

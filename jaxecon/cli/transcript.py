@@ -93,14 +93,11 @@ def transcript(
 
 
 def _open_transcript(run: Path) -> Any:
-    from jaxecon.simulation.language import check_bridge
+    from jaxecon.simulation.language import open_transcript
     from jaxecon.storage.paths import MANIFEST, TRANSCRIPT
 
     if not (run / TRANSCRIPT).is_file():
         if not (run / MANIFEST).is_file():
             raise UserError(f"{run}: not a run directory (no {MANIFEST})")
         raise UserError(f"{run}: this run has no transcript: no language model took part")
-    check_bridge()
-    from llm.transcript.store import Transcript
-
-    return Transcript(run / TRANSCRIPT, read_only=True)
+    return open_transcript(run / TRANSCRIPT)

@@ -19,7 +19,7 @@ from jaxecon.simulation.changes import changed_settings, continuable, first_posi
 from jaxecon.simulation.language import check_engines, make_bridge, make_deciders, start_engines
 from jaxecon.simulation.ports import SilentListener
 from jaxecon.simulation.prepare import assemble_run, create
-from jaxecon.simulation.replay import replaying
+from jaxecon.simulation.replay import replay_engines_of
 from jaxecon.simulation.run import simulate
 from jaxecon.storage.checkpoint_files import Position, newest
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT, refuse_existing, refuse_while_written
@@ -151,9 +151,8 @@ def state_at(run: Run, position: Position) -> "RunState":
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-branch-")))
         prepared = assemble_run(run.config, folder)
-        bridge, _ = make_bridge(
-            run.config, folder, stack.enter_context(replaying(run)), None, stack
-        )
+        served = stack.enter_context(replay_engines_of(run))
+        bridge, _ = make_bridge(run.config, folder, served, None, stack)
         planner, workers = make_deciders(prepared, bridge)
         again = _RecordedYearChecker(run)
         simulation = Simulation(

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
+from jaxecon.simulation.language import open_transcript
 from jaxecon.storage.checkpoint_files import Checkpoint, Position
 from jaxecon.storage.paths import TRANSCRIPT
 from jaxecon.storage.run import Run
@@ -108,9 +109,7 @@ def lost_requests(path: Path, checkpoint: Checkpoint) -> list[str]:
         return []
     now = 0
     if path.exists():
-        from llm.transcript.store import Transcript
-
-        with closing(Transcript(path, read_only=True)) as transcript:
+        with closing(open_transcript(path)) as transcript:
             now = transcript.counts().requests
     return [f"requests in {path.name}: {before} -> {now}"] if now < before else []
 

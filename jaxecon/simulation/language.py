@@ -1,4 +1,8 @@
-"""The one door to the language models (the package `llm`), which is imported here alone."""
+"""The one door to the language models: only this module imports the package `llm`.
+
+It does so inside functions, since vLLM, Torch and the OpenAI client stand behind it, which a run
+without language models must neither need nor wait for.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +18,28 @@ from jaxecon.storage.paths import TRANSCRIPT
 if TYPE_CHECKING:
     from jaxecon.planners.base import Planner
     from llm.engines.base import Engine
+    from llm.transcript.store import Transcript
+
+
+def check_bridge() -> None:
+    """Raise UserError where `import llm` brings another project's module of that name."""
+    check_ours("llm", "BRIDGE_OF")
+
+
+def model_store() -> Any:
+    """The module that lists, fetches and finds local models (`llm.engines.models`)."""
+    check_bridge()
+    from llm.engines import models
+
+    return models
+
+
+def open_transcript(path: Path) -> "Transcript":
+    """A transcript to be read; the caller closes it."""
+    check_bridge()
+    from llm.transcript.store import Transcript
+
+    return Transcript(path, read_only=True)
 
 
 def check_engines(config: Config) -> None:
@@ -36,6 +62,24 @@ def start_engines(config: Config, engine: "Engine | None") -> Iterator[dict[str,
     from llm.serving import serving
 
     with serving(config, engine) as served:
+        yield served
+
+
+@contextmanager
+def replay_engines(
+    config: Config, transcript: Path, identities: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Engines, by cohort, that answer from a run's transcript instead of from a model.
+
+    identities: of the engines that wrote the transcript, which are part of every request's key.
+    """
+    if not config.needs_engine:
+        yield {}
+        return
+    check_bridge()
+    from llm.serving import replaying
+
+    with replaying(config, transcript, identities) as served:
         yield served
 
 
@@ -138,8 +182,3 @@ def llm_summary(bridge: Any, served: Mapping[str, Any]) -> dict[str, Any]:
         "engines": sorted({one.engine.identity["engine"] for one in served.values()}),
         "restarts": sum({id(one): one.restarts for one in served.values()}.values()),
     }
-
-
-def check_bridge() -> None:
-    """Raise UserError where `import llm` brings somebody else's module instead of jaxecon's bridge."""
-    check_ours("llm", "BRIDGE_OF")

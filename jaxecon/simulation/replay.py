@@ -1,8 +1,7 @@
 """Computes a run again from its transcript, and compares the two."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -12,7 +11,7 @@ from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.simulation.changes import changed_code, continuable, first_position, inexact
-from jaxecon.simulation.language import check_bridge
+from jaxecon.simulation.language import open_transcript, replay_engines
 from jaxecon.simulation.prepare import assemble_run, create
 from jaxecon.simulation.run import simulate
 from jaxecon.storage.checkpoint_files import (
@@ -97,7 +96,7 @@ def replay(
             run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"]
         )
         prepared = assemble_run(config, folder)
-        served = stack.enter_context(replaying(run))
+        served = stack.enter_context(replay_engines_of(run))
         recorder = create(prepared, served, replay_of=str(run.path.resolve()))
         stack.callback(recorder.close)
         recorder.inherit(run.past)
@@ -125,11 +124,9 @@ def _origin(run: Run) -> Checkpoint:
 
 def _different_decisions(one: Path, other: Path, until: Position) -> list[Difference]:
     """What was decided through a language model before a position, compared one by one."""
-    from llm.transcript.store import Transcript
-
     with ExitStack() as stack:
         both = [
-            stack.enter_context(closing(Transcript(path / TRANSCRIPT, read_only=True)))
+            stack.enter_context(closing(open_transcript(path / TRANSCRIPT)))
             for path in (one, other)
         ]
         lists = [[d for d in t.decisions() if _decided_at(d[0]) < until] for t in both]
@@ -148,14 +145,6 @@ def _decided_at(draw: "Draw") -> Position:
     return Position(draw.year, draw.day + (draw.kind == "satisfaction"))
 
 
-@contextmanager
-def replaying(run: Run) -> Iterator[dict[str, Any]]:
-    """What serves each LLM cohort of a run from the run's own transcript."""
-    if not run.config.needs_engine:
-        yield {}
-        return
-    check_bridge()
-    from llm.serving import replaying
-
-    with replaying(run.config, run.path / TRANSCRIPT, run.manifest["identities"]) as served:
-        yield served
+def replay_engines_of(run: Run) -> AbstractContextManager[dict[str, Any]]:
+    """Engines, by cohort, that answer from the run's own transcript."""
+    return replay_engines(run.config, run.path / TRANSCRIPT, run.manifest["identities"])
