@@ -18,7 +18,7 @@ class Year(Section):
 
 class PreferencesConfig(Section):
     set: Literal["calibrated", "annualised", "paper"] = Field(
-        "calibrated", description="docs/design.md, Parameter sets."
+        "calibrated", description="docs/economics.md, Preferences."
     )
     disutility_exponent: float = Field(
         3.5, gt=1, le=20, description="d; the elasticity of income is 1/(d-1)."
@@ -37,7 +37,7 @@ class Welfare(Section):
         "utilitarian",
         "rawlsian",
         "atkinson",
-    ] = Field("inverse_income", description="docs/design.md, Welfare weights.")
+    ] = Field("inverse_income", description="docs/economics.md, Welfare weights.")
     floor: Positive = Field(
         10_000.0,
         description="$/year; below it incomes (or utilities, for atkinson) count as equal.",
@@ -52,7 +52,7 @@ class Welfare(Section):
 
 
 class Satisfaction(Section):
-    """Whether workers are satisfied with what they pay and get back; docs/design.md, Satisfaction."""
+    """Whether workers are satisfied with what they pay and get back; docs/language-models.md, Satisfaction."""
 
     judged: bool = Field(
         False, description="Whether anybody is asked; otherwise everybody is satisfied."

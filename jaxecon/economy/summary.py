@@ -34,7 +34,7 @@ class AgentYear:
 class YearStatistics:
     """A year of the whole economy; scalars.
 
-    Names and meanings: docs/design.md, years.parquet. Defaults: where nobody saves.
+    Names and meanings: docs/run-folder.md. Defaults: where nobody saves.
     """
 
     swf: Array

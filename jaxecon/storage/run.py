@@ -51,7 +51,7 @@ class Run:
 
     @property
     def years(self) -> pa.Table:
-        """One row a year; columns in docs/design.md."""
+        """One row a year; columns in docs/run-folder.md."""
         return self._table(YEARS)
 
     @property

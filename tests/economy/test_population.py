@@ -199,7 +199,7 @@ def test_samples_follow_the_distribution():
 
 
 def test_a_draw_depends_on_key_and_index_only(precision):
-    """docs/design.md: another cohort size or chunk changes nobody's draws, to the last bit."""
+    """docs/economics.md: another cohort size or chunk changes nobody's draws, to the last bit."""
     key = jax.random.key(7)
     most = np.asarray(je.sample_gb2(key, 20_000))
     for n in (1_000, 5_000):

@@ -1,4 +1,4 @@
-"""An independent economy in NumPy and SciPy, float64, written from docs/design.md and not from
+"""An independent economy in NumPy and SciPy, float64, written from docs/economics.md and not from
 jaxecon's code.
 
 Every algorithm differs from jaxecon's: taxes by interpolation on the cumulated tax, best responses

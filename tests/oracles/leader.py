@@ -1,4 +1,4 @@
-"""The leader's problem in NumPy and SciPy, float64, written from docs/design.md and FACTS.md and
+"""The leader's problem in NumPy and SciPy, float64, written from docs/economics.md and FACTS.md and
 not from jaxecon's code.
 
 Exact responses by listing every point that can be best (zero, the cap, each kink, each bracket's

@@ -1,5 +1,5 @@
 """Saez's formula and two-stage least squares in NumPy and SciPy, float64, written from
-docs/design.md and the papers.
+docs/economics.md and the papers.
 
 Every algorithm differs from jaxecon's: closed-form distributions and adaptive quadrature instead of
 samples, kernel sums over people instead of smoothed bins, projection matrices and a loop over

@@ -132,7 +132,7 @@ def test_responses_are_extremes_of_any_economy(seed, rates, widths, weights):
 
 @pytest.mark.parametrize("rate", [0.0, 0.35, 1.0])
 def test_interior_formula(precision, rate):
-    """l = (s((1-t) + t/g)/(c d))^(1/(d-1)), docs/design.md."""
+    """l = (s((1-t) + t/g)/(c d))^(1/(d-1)), docs/economics.md."""
     people = People(5, cap=168.0)
     hours = altruistic_response(
         schedule_of([0.0], [rate], precision.dtype), people.cohort(precision.dtype)
