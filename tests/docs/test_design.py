@@ -38,7 +38,9 @@ def test_modules_that_pages_name_exist():
             path = ROOT / module.replace(".", "/")
             if not (path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()):
                 missing.append(f"{page.name}: {module}")
-        for file in re.findall(r"`((?:jaxecon|llm|experiments|tests)/[\w/.-]+\.(?:py|yaml))`", text):
+        for file in re.findall(
+            r"`((?:jaxecon|llm|experiments|tests)/[\w/.-]+\.(?:py|yaml))`", text
+        ):
             if "NAME" not in file and not (ROOT / file).is_file():
                 missing.append(f"{page.name}: {file}")
     assert not missing
