@@ -24,7 +24,7 @@ from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.preferences import isoelastic_utility, satisfaction_adjusted
 from jaxecon.kernels.satisfaction import judged
 from jaxecon.kernels.skills import DynamicState, adjusted_hours, new_careers, next_careers
-from jaxecon.kernels.taxation import TaxSchedule, pooled_mean, tax_due
+from jaxecon.kernels.taxation import TaxSchedule, pooled_mean, rebate_from, tax_due
 from jaxecon.kernels.welfare import paper_welfare
 from jaxecon.workers.base import HasDayLayout, Observation
 
@@ -177,9 +177,7 @@ def _settle_and_learn(
     revenue = pooled_mean(tax, economy.weights)
     if (capital := capital_of_year(economy, state)) is not None:
         revenue = revenue + capital.revenue
-    rebate = revenue - economy.public_spending
-    if economy.rebate_floor is not None:
-        rebate = jnp.maximum(rebate, economy.rebate_floor)
+    rebate = rebate_from(revenue, economy.public_spending, economy.rebate_floor)
     outcomes: dict[str, Outcome] = {}
     private: dict[str, Array] = {}
     felt: dict[str, Array] = {}

@@ -139,13 +139,22 @@ def lump_sum_rebate(
     public_spending: ArrayLike = 0.0,
     rebate_floor: ArrayLike | None = None,
 ) -> Array:
-    """What the pool returns to everyone: the weighted mean of tax (n,) less spending, all $/year
-    per person.
+    """What the pool returns to everyone out of taxes (n,) under survey weights (n,), $/year.
 
-    Negative (a lump-sum tax) when taxes do not cover the spending, unless `rebate_floor` holds it
-    up.
+    The rest as in `rebate_from`, whose revenue is the weighted mean of the taxes.
     """
-    rebate = weighted_mean(tax, weights) - public_spending
+    return rebate_from(weighted_mean(tax, weights), public_spending, rebate_floor)
+
+
+def rebate_from(
+    revenue: ArrayLike, public_spending: ArrayLike = 0.0, rebate_floor: ArrayLike | None = None
+) -> Array:
+    """What the pool returns to everyone out of its revenue, all scalars in $/year per person.
+
+    Revenue less public spending: negative (a lump-sum tax) when revenue does not cover the
+    spending, unless `rebate_floor` holds it up.
+    """
+    rebate = jnp.asarray(revenue) - public_spending
     return rebate if rebate_floor is None else jnp.maximum(rebate, rebate_floor)
 
 
