@@ -1,6 +1,6 @@
 # make run    set everything up and run the default hybrid economy
 # make test   set everything up and run the tests (all but those marked slow)
-# make lint   formatting, lint, types
+# make lint   formatting, lint, import contracts, types
 # make bench  the benchmarks of kernels, of the optimum and of scale
 # PYTHON=python3.12 and VENV=elsewhere choose another interpreter or folder.
 
@@ -26,6 +26,7 @@ test: model
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 bench: setup
