@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-DecisionKindName = Literal["labor", "satisfaction", "plan", "candidacy", "vote", "persona"]
-
 Role = Literal["system", "user", "assistant"]
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments.benchmarks.timing import describe_machine, report, seconds
 from llm.agents.memory import WorkerMemory
-from llm.decisions.labor import LaborObservation, labor_messages, labor_schema
+from llm.decisions.labor import Labor, LaborObservation, labor_schema
 from llm.decisions.wording import Bracket
 from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
 from llm.transcript.format import connect
@@ -76,7 +76,7 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
         recalled = memory.recall()
         yield [
             Request(
-                labor_messages(
+                Labor().messages(
                     LaborObservation(
                         year,
                         day,

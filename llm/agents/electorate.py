@@ -15,9 +15,9 @@ from jaxecon.planners.elections.voting import NOBODY, VotingMethod
 from llm.agents.workers import LLMWorkers, brackets_of
 from llm.bridge import Bridge
 from llm.decisions.candidacy import Candidacy, CandidacyObservation
-from llm.decisions.election_wording import CandidateView, LedYear
+from llm.decisions.election_wording import PastYear
 from llm.decisions.policy import Policy, PolicyObservation
-from llm.decisions.vote import Vote, VoteObservation
+from llm.decisions.vote import CandidateView, Vote, VoteObservation
 
 
 class LLMElectorate:
@@ -134,14 +134,14 @@ class LLMElectorate:
             **lived,
         }
 
-    def _years(self, history: History, cohort: str, agent: int) -> tuple[LedYear, ...]:
+    def _years(self, history: History, cohort: str, agent: int) -> tuple[PastYear, ...]:
         leaders = np.asarray(history.leaders).tolist()
         rates, utility = (
             np.asarray(history.rates, float),
             np.asarray(history.utility[cohort], float),
         )
         return tuple(
-            LedYear(
+            PastYear(
                 year,
                 self._called(leader, cohort, agent),
                 tuple(round(r, 6) for r in rates[i].tolist()),

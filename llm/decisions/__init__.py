@@ -1,3 +1,6 @@
-"""One file for each kind of decision: what is observed, asked, answered, and done where no answer
-can be used.
+"""One file for each kind of decision.
+
+Each holds, in this order, what is observed, the chat, the schema of the answer, its parser, and the
+kind itself with its fallback. `base` is the protocol and `registry` the table of kinds; `wording`,
+`election_wording`, `rate_changes`, `replies` and `history` are what several kinds share.
 """

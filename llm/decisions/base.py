@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from llm.messages import DecisionKindName, Message
+from llm.messages import Message
 
 Value = TypeVar("Value")
-
 Observation = TypeVar("Observation", bound="AnyObservation")
-
 ObservationT = TypeVar("ObservationT", bound="AnyObservation", contravariant=True)
+
+Style = Literal["io", "cot"]  # the answer alone, or a line of reasoning before it
 
 
 class AnyObservation(Protocol):
-    """Every observation says whose decision it is, and when."""
+    """Every observation says whose decision it is, and when: counted from 0."""
 
     @property
     def year(self) -> int: ...
@@ -36,26 +36,6 @@ class Parsed(Generic[Value]):
     repaired: bool = False
 
 
-class DecisionKind(Protocol[ObservationT, Value]):
-    """What the bridge needs to know of one kind of decision."""
-
-    name: DecisionKindName
-
-    def messages(self, observation: ObservationT) -> tuple[Message, ...]: ...
-    def schema(self, observation: ObservationT) -> dict[str, Any]: ...
-    def parse(self, text: str, observation: ObservationT) -> Parsed[Value]: ...
-    def fallback(self, observation: ObservationT) -> Value: ...
-    def tokens(self, observation: ObservationT) -> int:
-        """What the longest allowed answer needs."""
-        ...
-
-    def shorter(self, observation: ObservationT) -> Any:
-        """The observation with less of its history, for a prompt that is too long; None where there
-        is no less.
-        """
-        ...
-
-
 class Unusable(ValueError):
     """A reply that holds no decision.
 
@@ -63,4 +43,81 @@ class Unusable(ValueError):
     """
 
 
-Style = Literal["io", "cot"]
+class DecisionKind(Protocol[ObservationT, Value]):
+    """One kind of decision: how it is asked for, and how the reply is read.
+
+    The bridge calls these methods for many agents at once, so they depend on the observation alone
+    and keep no state. `name` is the key in `llm.decisions.registry`, and how transcripts record it.
+    """
+
+    name: str
+
+    def messages(self, observation: ObservationT) -> tuple[Message, ...]:
+        """The chat that asks for the decision.
+
+        Args:
+            observation: what the agent knows.
+
+        Returns:
+            A system message with the rules, the same for all agents of a cohort, and the user's.
+        """
+        ...
+
+    def schema(self, observation: ObservationT) -> dict[str, Any]:
+        """The form of the answer.
+
+        Args:
+            observation: what the agent knows.
+
+        Returns:
+            A bounded JSON schema. Equal ones are one shared object, which nobody changes.
+        """
+        ...
+
+    def parse(self, text: str, observation: ObservationT) -> Parsed[Value]:
+        """The decision in a reply.
+
+        Args:
+            text: what the model wrote; anything at all.
+            observation: what the agent knows, such as the hours it may choose among.
+
+        Returns:
+            The decision, and whether it had to be repaired.
+
+        Raises:
+            Unusable: the reply holds no decision; the message tells the model why.
+        """
+        ...
+
+    def fallback(self, observation: ObservationT) -> Value:
+        """What is done where no reply can be used.
+
+        Args:
+            observation: what the agent knows.
+
+        Returns:
+            A decision that changes nothing: yesterday's hours, no change of the rates.
+        """
+        ...
+
+    def tokens(self, observation: ObservationT) -> int:
+        """How long the answer may be.
+
+        Args:
+            observation: what the agent knows.
+
+        Returns:
+            Tokens that the longest allowed answer needs.
+        """
+        ...
+
+    def shorter(self, observation: ObservationT) -> Any:
+        """The observation with less of its history, for a prompt that is too long for the model.
+
+        Args:
+            observation: what the agent knows.
+
+        Returns:
+            A shorter observation; None where there is nothing to leave out.
+        """
+        ...

@@ -1,4 +1,4 @@
-"""Whether a worker stands for election, and with which platform."""
+"""Whether a worker stands for election, and with which rates."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,18 +6,19 @@ from typing import Any
 
 from jaxecon.planners.base import MAX_CHANGE
 from llm.decisions.base import Parsed, Style, Unusable
-from llm.decisions.election_wording import ENDS, LedYear, about_lines, election_chat, moves_text
-from llm.decisions.history import reasoning_tokens, without_older_history
+from llm.decisions.election_wording import ENDS, PastYear, about_lines, changes_line, election_chat
+from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import parse_changes, plan_schema
-from llm.decisions.replies import answer_in, only_object, yes_no
+from llm.decisions.replies import answer_schema, only_object, reasoning_tokens, yes_no
 from llm.decisions.wording import Bracket, Objective, form_text
-from llm.messages import DecisionKindName, Message
+from llm.messages import Message
 
 
 @dataclass(frozen=True)
 class CandidacyObservation:
-    """What a worker knows when it is asked to stand; and, once elected, when it sets the rates
-    (PolicyObservation).
+    """What a worker knows when it is asked to stand.
+
+    Once elected it knows the same when it sets the rates (PolicyObservation).
     """
 
     year: int  # whose rates are at stake
@@ -26,8 +27,8 @@ class CandidacyObservation:
     brackets: tuple[Bracket, ...]  # in force until now
     persona: str
     skill: float  # $/year per weekly hour
-    history: tuple[LedYear, ...]
-    hours: float  # of the last year, means; $/year
+    history: tuple[PastYear, ...]
+    hours: float  # mean of the last year, h/week; the next three in $/year
     income: float
     tax: float
     rebate: float
@@ -38,23 +39,12 @@ class CandidacyObservation:
     day: int = 0
 
 
-def candidacy_messages(o: CandidacyObservation) -> tuple[Message, ...]:
-    """Chat for whether to stand, and with which rates."""
-    form = form_text(o.style, '"stand": true or false, "changes": [C1, C2, ...]')
-    rules = f"Decide whether you stand for election, and which changes of the rates you would make, so that {ENDS[o.objective]}."
-    answer = f"Answer with JSON only: {form}, one number per bracket, lowest bracket first."
-    lines = [
-        *about_lines(o),
-        "You lead now. Do you stand again?" if o.leads else "Do you stand for election?",
-    ]
-    return election_chat(o.brackets, [rules, moves_text(o.max_change), answer], lines)
-
-
 @lru_cache
 def candidacy_schema(
     brackets: int, style: Style = "io", max_change: int = MAX_CHANGE
 ) -> dict[str, Any]:
-    return answer_in(
+    """A yes or a no, and one change per bracket."""
+    return answer_schema(
         style,
         stand={"type": "boolean"},
         changes=plan_schema(brackets, "io", max_change)["properties"]["changes"],
@@ -64,10 +54,9 @@ def candidacy_schema(
 def parse_candidacy(
     text: str, brackets: int, max_change: int = MAX_CHANGE
 ) -> Parsed[tuple[int, ...] | None]:
-    """From {"stand": true, "changes": [...]}: percentage points, one per bracket; None of who does
-    not stand.
+    """From {"stand": true, "changes": [...]}: percentage points, one per bracket.
 
-    Raises Unusable.
+    None where the worker does not stand. Raises Unusable.
     """
     answer, repaired = only_object(text, "stand")
     stands, coerced = yes_no(answer["stand"], "stand")
@@ -81,16 +70,26 @@ def parse_candidacy(
 
 
 class Candidacy:
-    """Whether a worker stands, and with which changes of the rates (percentage points); None: it
-    does not.
+    """With which changes of the rates (percentage points) a worker stands; None: it does not.
 
     Falls back on None.
     """
 
-    name: DecisionKindName = "candidacy"
+    name = "candidacy"
 
     def messages(self, observation: CandidacyObservation) -> tuple[Message, ...]:
-        return candidacy_messages(observation)
+        o = observation
+        form = form_text(o.style, '"stand": true or false, "changes": [C1, C2, ...]')
+        rules = (
+            "Decide whether you stand for election, and which changes of the rates you would make, "
+            f"so that {ENDS[o.objective]}."
+        )
+        answer = f"Answer with JSON only: {form}, one number per bracket, lowest bracket first."
+        lines = [
+            *about_lines(o),
+            "You lead now. Do you stand again?" if o.leads else "Do you stand for election?",
+        ]
+        return election_chat(o.brackets, [rules, changes_line(o.max_change), answer], lines)
 
     def schema(self, observation: CandidacyObservation) -> dict[str, Any]:
         return candidacy_schema(

@@ -1,7 +1,6 @@
-"""What a worker is asked around an election: whether it stands, whom it votes for, which rates it
-sets once elected.
+"""What the prompts around an election share: standing, voting, setting the rates once elected.
 
-Laid out as in prompts.py: rules and this year's schedule | what is constant of one worker | its
+Laid out as in wording.py: rules and this year's schedule | what is constant of one worker | its
 years | the question.
 """
 
@@ -10,17 +9,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jaxecon.core.text import amount_text
-from jaxecon.planners.base import changes
+from llm.decisions.rate_changes import allowed_changes
 from llm.decisions.wording import Bracket, Objective, bracket_lines, percents, person_lines
 from llm.messages import Message
 
 
 @dataclass(frozen=True)
-class LedYear:
-    """A year that a worker lived.
+class PastYear:
+    """A year that a worker remembers.
 
-    leader: who set its rates, in words, "" where nobody was elected. rates: fractions; utility: the
-    worker's own, mean.
+    leader: who set its rates, in words, "" where nobody was elected. rates: (k,) fractions;
+    utility: the worker's own, mean of the year.
     """
 
     year: int
@@ -29,53 +28,10 @@ class LedYear:
     utility: float
 
 
-@dataclass(frozen=True)
-class CandidateView:
-    """One candidate as a voter sees it.
+class VoterBackground(Protocol):
+    """What a worker knows of itself and of the last year when it is asked around an election.
 
-    rates: that it announced, None where it said nothing. pay: $/year at 40 hours, None where it is
-    no worker. you: whether it is the voter.
-    """
-
-    rates: tuple[float, ...] | None
-    pay: float | None
-    leads: bool
-    you: bool
-
-
-_SETTING = """\
-You are a worker in an economy with an income tax. Tax is taken bracket by bracket. All taxes are paid back to everyone as the \
-same rebate. High rates make people work less. """
-
-ELECTION = "Each year the workers elect one of themselves, who sets next year's tax rates.\n"
-
-ENDS: dict[Objective, str] = {
-    "egotistical": "your own utility becomes as high as possible",
-    "altruistic": "everyone is as well off as possible, the poor above all",
-    "adversarial": "everyone is as badly off as possible",
-}
-
-_MOVES = "The rates may change by {} percentage points each; they stay between 0 and 100 %."
-
-
-def election_chat(
-    brackets: tuple[Bracket, ...],
-    rules: Sequence[str],
-    lines: Sequence[str],
-    setting: str = ELECTION,
-) -> tuple[Message, ...]:
-    system = [_SETTING + setting + rules[0], *rules[1:], "The rates now:", *bracket_lines(brackets)]
-    return Message("system", "\n".join(system)), Message("user", "\n".join(lines))
-
-
-def moves_text(max_change: int) -> str:
-    return _MOVES.format(", ".join(f"{c:+d}" if c else "0" for c in changes(max_change)))
-
-
-class VoterYear(Protocol):
-    """What a voter knows of itself, and of the last year.
-
-    skill: $/year per weekly hour; hours: h/week; the rest $/year.
+    skill: $/year per weekly hour; hours: h/week; the others $/year.
     """
 
     @property
@@ -83,7 +39,7 @@ class VoterYear(Protocol):
     @property
     def skill(self) -> float: ...
     @property
-    def history(self) -> tuple[LedYear, ...]: ...
+    def history(self) -> tuple[PastYear, ...]: ...
     @property
     def hours(self) -> float: ...
     @property
@@ -94,7 +50,44 @@ class VoterYear(Protocol):
     def rebate(self) -> float: ...
 
 
-def about_lines(o: VoterYear) -> list[str]:
+_SETTING = """\
+You are a worker in an economy with an income tax. Tax is taken bracket by bracket. All taxes are \
+paid back to everyone as the same rebate. High rates make people work less. """
+
+ELECTION = "Each year the workers elect one of themselves, who sets next year's tax rates.\n"
+
+ENDS: dict[Objective, str] = {
+    "egotistical": "your own utility becomes as high as possible",
+    "altruistic": "everyone is as well off as possible, the poor above all",
+    "adversarial": "everyone is as badly off as possible",
+}
+
+
+def election_chat(
+    brackets: tuple[Bracket, ...],
+    rules: Sequence[str],
+    lines: Sequence[str],
+    setting: str = ELECTION,
+) -> tuple[Message, ...]:
+    """The chat of a question around an election.
+
+    rules: lines of the system message before the rates; lines: the user's; setting: who sets the
+    rates.
+    """
+    system = [_SETTING + setting + rules[0], *rules[1:], "The rates now:", *bracket_lines(brackets)]
+    return Message("system", "\n".join(system)), Message("user", "\n".join(lines))
+
+
+def changes_line(max_change: int) -> str:
+    """By how much the rates may change. max_change: percentage points."""
+    return (
+        f"The rates may change by {allowed_changes(max_change)} percentage points each; "
+        "they stay between 0 and 100 %."
+    )
+
+
+def about_lines(o: VoterBackground) -> list[str]:
+    """What a worker is told of itself, its years and the last year."""
     lines = person_lines(o.persona, o.skill)
     if o.history:
         lines.append("Your years so far:")

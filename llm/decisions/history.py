@@ -4,15 +4,11 @@ from bisect import bisect_left
 from dataclasses import Field, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from llm.decisions.base import Style
-from llm.decisions.replies import MAX_REASONING
+_MAX_DAYS = 2**17  # at least as many as a year may have
 
 
 class WithHistory(Protocol):
-    """A frozen dataclass that remembers.
-
-    history: entries with a `year` (and a `day`), the oldest first.
-    """
+    """A frozen dataclass with a history: entries with a `year` (and a `day`), the oldest first."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -21,21 +17,17 @@ class WithHistory(Protocol):
 
 
 class WithBest(WithHistory, Protocol):
-    """best: entries, the best first."""
+    """A frozen dataclass that also has the best entries, the best first."""
 
     @property
     def best(self) -> tuple[Any, ...]: ...
 
 
-Shortened = TypeVar("Shortened", bound=WithBest)
-
-Remembering = TypeVar("Remembering", bound=WithHistory)
-
-
-_MAX_DAYS = 2**17  # at least as many as a year may have
+HistoryT = TypeVar("HistoryT", bound=WithHistory)
+BestT = TypeVar("BestT", bound=WithBest)
 
 
-def without_older_history(observation: Remembering) -> Remembering | None:
+def without_older_history(observation: HistoryT) -> HistoryT | None:
     """Without up to the older half of the history; None where there is none.
 
     It then begins at a multiple of the largest power of two of days that takes no more than half.
@@ -53,11 +45,7 @@ def without_older_history(observation: Remembering) -> Remembering | None:
     return replace(observation, history=observation.history[gone:])
 
 
-def reasoning_tokens(style: Style) -> int:
-    return MAX_REASONING // 3 + 16 if style == "cot" else 0
-
-
-def shortened(observation: Shortened) -> Shortened | None:
+def without_older_or_worse(observation: BestT) -> BestT | None:
     """Without the older half of the history; then without the worst half of the best."""
     if observation.history:
         return without_older_history(observation)

@@ -1,4 +1,4 @@
-"""Hours a week."""
+"""How many hours a week a worker works."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from jaxecon.core.text import amount_text
 from llm.decisions.base import Parsed, Style, Unusable
-from llm.decisions.history import reasoning_tokens, shortened
-from llm.decisions.replies import answer_in, number_in, only_field
+from llm.decisions.history import without_older_or_worse
+from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
 from llm.decisions.wording import (
     Bracket,
     Cues,
@@ -18,34 +18,15 @@ from llm.decisions.wording import (
     bracket_lines,
     form_text,
     person_lines,
+    statistics_line,
     trend_text,
 )
-from llm.messages import DecisionKindName, Message
-
-
-def parse_labor(text: str, choices: Sequence[int]) -> Parsed[int]:
-    """Hours per week from {"hours": n}.
-
-    Hours in the range of the choices that are none are moved to the nearest one.
-
-    Raises Unusable.
-    """
-    answer, repaired = only_field(text, "hours")
-    hours, coerced = number_in(answer, "hours")
-    if not min(choices) <= hours <= max(choices):
-        raise Unusable(f"hours must be between {min(choices)} and {max(choices)}")
-    nearest = (
-        int(hours) if hours in choices else min(choices, key=lambda choice: abs(choice - hours))
-    )
-    return Parsed(nearest, repaired or coerced or nearest != hours)
-
-
-_parse_labor = lru_cache(maxsize=4096)(parse_labor)  # models say the same few things
+from llm.messages import Message
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The last change of a worker's hours, and of its metric."""
+    """The last change of a worker's hours (h/week), and of its metric."""
 
     hours: float
     metric: float
@@ -54,7 +35,8 @@ class Trend:
 class WorkerDay(NamedTuple):
     """One day a worker remembers.
 
-    h/week; $/year at annual rates. metric: what the worker wants more (or less) of.
+    hours: h/week; income, tax, rebate: $/year at annual rates. metric: what the worker wants more
+    (or less) of.
     """
 
     year: int
@@ -91,93 +73,18 @@ class LaborObservation:
     style: Style = "io"
 
 
-_METRICS: dict[Objective, str] = {
-    "egotistical": "utility",
-    "altruistic": "social welfare",
-    "adversarial": "social welfare",
-}
-
-
-def labor_messages(observation: LaborObservation) -> tuple[Message, ...]:
-    """Chat for today's hours."""
-    o = observation
-    metric = _METRICS[o.objective]
-    lines = person_lines(o.persona, o.skill)
-    if o.history:
-        lines.append("Your days so far:")
-    lines += [_day_line(d, metric) for d in o.history]
-    tail = [f"Today is year {o.year + 1} day {o.day + 1}. Yesterday's rebate: {o.rebate:,.0f}."]
-    if o.statistics is not None and o.statistics.lived:
-        s = o.statistics
-        spread = f", spread {amount_text(s.deviation)}" if s.lived > 1 else ""
-        tail.append(
-            f"Over {s.lived} days: mean {s.hours:.0f} hours, mean {metric} "
-            f"{amount_text(s.mean)}{spread}."
-        )
-    if o.best:
-        best = "; ".join(
-            f"{d.hours:.0f}: {amount_text(d.metric)}{_when(d, o.year)}" for d in o.best
-        )
-        tail.append(f"The best {metric} that hours brought: {best}.")
-    if o.trend is not None and math.isfinite(o.trend.metric):
-        tail.append(
-            trend_text(f"you worked {_hours_change(o.trend.hours)}", metric, o.trend.metric)
-        )
-    if o.cues.exploit and o.top is not None:
-        action = "Now take what has been best" if o.cues.final else "Best so far"
-        tail.append(
-            f"{action}: {o.top.hours:.0f} hours with {metric} "
-            f"{amount_text(o.top.metric)}{_when(o.top, o.year)}."
-        )
-    if o.cues.explore:
-        tail.append("Hours that you have not tried may be better: explore.")
-    lines.append(" ".join(tail) + " How many hours a week do you work today?")
-    system = _labor_rules(o.curvature > 0, o.objective, o.style, o.choices, o.brackets)
-    return Message("system", system), Message("user", "\n".join(lines))
-
-
-# Schemas are made once and shared: nobody changes them.
-
-
-@lru_cache
-def labor_schema(choices: tuple[int, ...], style: Style = "io") -> dict[str, Any]:
-    return answer_in(style, hours={"type": "integer", "enum": list(choices)})
-
-
-class Labor:
-    """Hours a week. Falls back on the hours of the day before."""
-
-    name: DecisionKindName = "labor"
-
-    def messages(self, observation: LaborObservation) -> tuple[Message, ...]:
-        return labor_messages(observation)
-
-    def schema(self, observation: LaborObservation) -> dict[str, Any]:
-        return labor_schema(observation.choices, observation.style)
-
-    def parse(self, text: str, observation: LaborObservation) -> Parsed[int]:
-        return _parse_labor(text, observation.choices)
-
-    def fallback(self, observation: LaborObservation) -> int:
-        return observation.last_hours
-
-    def tokens(self, observation: LaborObservation) -> int:
-        return 16 + reasoning_tokens(observation.style)
-
-    def shorter(self, observation: LaborObservation) -> LaborObservation | None:
-        return shortened(observation)
-
-
 _ECONOMY = """\
 You are a worker in an economy with an income tax. Each day you choose how many hours a week you work.
-Income per year = your pay per weekly hour x hours. Tax is taken bracket by bracket. All taxes are paid back to everyone \
-as the same rebate.
+Income per year = your pay per weekly hour x hours. Tax is taken bracket by bracket. All taxes are \
+paid back to everyone as the same rebate.
 """
-
 
 _LINEAR = "Your utility = income - tax + rebate - effort."
 
-_CURVED = "Your utility rises with income - tax + rebate, each further dollar counting less, and falls with effort."
+_CURVED = (
+    "Your utility rises with income - tax + rebate, each further dollar counting less, and falls "
+    "with effort."
+)
 
 _EFFORT = " Effort rises steeply with hours. "
 
@@ -191,9 +98,15 @@ _GOALS: dict[Objective, str] = {
     "everyone's utility, in which the poor count more; your taxes are paid back to all.",
 }
 
+_METRICS: dict[Objective, str] = {
+    "egotistical": "utility",
+    "altruistic": "social welfare",
+    "adversarial": "social welfare",
+}
+
 
 @lru_cache(maxsize=64)  # the same for all agents of a cohort, all year
-def _labor_rules(
+def _rules(
     curved: bool,
     objective: Objective,
     style: Style,
@@ -211,7 +124,7 @@ def _labor_rules(
     )
 
 
-@lru_cache(maxsize=65_536)  # said again on every day that remembers it
+@lru_cache(maxsize=65_536)  # the same line on every day that remembers this one
 def _day_line(day: WorkerDay, metric: str) -> str:
     return (
         f"Year {day.year + 1} day {day.day + 1}: {day.hours:.0f} hours, income {day.income:,.0f}, "
@@ -220,7 +133,33 @@ def _day_line(day: WorkerDay, metric: str) -> str:
     )
 
 
-def _when(day: WorkerDay, year: int) -> str:
+def _today(o: LaborObservation, metric: str) -> list[str]:
+    """The day's sentences: what is new since yesterday, and what the worker is advised."""
+    tail = [f"Today is year {o.year + 1} day {o.day + 1}. Yesterday's rebate: {o.rebate:,.0f}."]
+    if o.statistics is not None and o.statistics.count:
+        hours = f"mean {o.statistics.hours:.0f} hours, "
+        tail.append(statistics_line(o.statistics, "days", metric, hours))
+    if o.best:
+        best = "; ".join(
+            f"{d.hours:.0f}: {amount_text(d.metric)}{_other_year(d, o.year)}" for d in o.best
+        )
+        tail.append(f"The best {metric} that hours brought: {best}.")
+    if o.trend is not None and math.isfinite(o.trend.metric):
+        tail.append(
+            trend_text(f"you worked {_hours_change(o.trend.hours)}", metric, o.trend.metric)
+        )
+    if o.cues.exploit and o.top is not None:
+        action = "Now take what has been best" if o.cues.final else "Best so far"
+        tail.append(
+            f"{action}: {o.top.hours:.0f} hours with {metric} "
+            f"{amount_text(o.top.metric)}{_other_year(o.top, o.year)}."
+        )
+    if o.cues.explore:
+        tail.append("Hours that you have not tried may be better: explore.")
+    return tail
+
+
+def _other_year(day: WorkerDay, year: int) -> str:
     """The year of a day under another schedule than this year's."""
     return "" if day.year == year else f" (year {day.year + 1})"
 
@@ -231,3 +170,60 @@ def _hours_change(hours: float) -> str:
         if abs(hours) < 0.5
         else f"{abs(hours):.0f} hours {'more' if hours > 0 else 'less'}"
     )
+
+
+@lru_cache
+def labor_schema(choices: tuple[int, ...], style: Style = "io") -> dict[str, Any]:
+    """One of the choices, h/week."""
+    return answer_schema(style, hours={"type": "integer", "enum": list(choices)})
+
+
+def parse_labor(text: str, choices: Sequence[int]) -> Parsed[int]:
+    """Hours per week from {"hours": n}.
+
+    Hours between the choices are moved to the nearest one. Raises Unusable.
+    """
+    answer, repaired = only_field(text, "hours")
+    hours, coerced = number_in(answer, "hours")
+    if not min(choices) <= hours <= max(choices):
+        raise Unusable(f"hours must be between {min(choices)} and {max(choices)}")
+    nearest = (
+        int(hours) if hours in choices else min(choices, key=lambda choice: abs(choice - hours))
+    )
+    return Parsed(nearest, repaired or coerced or nearest != hours)
+
+
+_parse_labor = lru_cache(maxsize=4096)(parse_labor)  # models say the same few things
+
+
+class Labor:
+    """Hours a week. Falls back on the hours of the day before."""
+
+    name = "labor"
+
+    def messages(self, observation: LaborObservation) -> tuple[Message, ...]:
+        o = observation
+        metric = _METRICS[o.objective]
+        lines = person_lines(o.persona, o.skill)
+        if o.history:
+            lines.append("Your days so far:")
+        lines += [_day_line(d, metric) for d in o.history]
+        today = " ".join(_today(o, metric))
+        lines.append(f"{today} How many hours a week do you work today?")
+        system = _rules(o.curvature > 0, o.objective, o.style, o.choices, o.brackets)
+        return Message("system", system), Message("user", "\n".join(lines))
+
+    def schema(self, observation: LaborObservation) -> dict[str, Any]:
+        return labor_schema(observation.choices, observation.style)
+
+    def parse(self, text: str, observation: LaborObservation) -> Parsed[int]:
+        return _parse_labor(text, observation.choices)
+
+    def fallback(self, observation: LaborObservation) -> int:
+        return observation.last_hours
+
+    def tokens(self, observation: LaborObservation) -> int:
+        return 16 + reasoning_tokens(observation.style)
+
+    def shorter(self, observation: LaborObservation) -> LaborObservation | None:
+        return without_older_or_worse(observation)

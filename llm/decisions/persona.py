@@ -1,4 +1,4 @@
-"""Somebody in the model's own words."""
+"""A worker's persona, written out in the model's own words."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,20 +6,32 @@ from typing import Any
 
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.replies import object_schema, only_field
-from llm.messages import DecisionKindName, Message
+from llm.messages import Message
 
-MAX_PERSONA = 600
+MAX_PERSONA = 600  # characters
 
 
 @dataclass(frozen=True)
 class PersonaObservation:
-    """Somebody whom the model is to describe. facts: the template's words."""
+    """A person whom the model is to describe. facts: the template's words."""
 
     cohort: str
     agent: int
     facts: str
     year: int = 0
     day: int = 0
+
+
+_RULES = """\
+Describe a person to themselves, in the second person ("You are ..."), in two or three plain \
+sentences: their work, their daily life and what they think of taxes. Keep every fact you are given.
+Answer with JSON only: {"persona": "..."}"""
+
+
+@lru_cache
+def persona_schema() -> dict[str, Any]:
+    """A text of bounded length."""
+    return object_schema(persona={"type": "string", "minLength": 1, "maxLength": MAX_PERSONA})
 
 
 def parse_persona(text: str) -> Parsed[str]:
@@ -36,29 +48,13 @@ def parse_persona(text: str) -> Parsed[str]:
     return Parsed(line[:MAX_PERSONA], repaired or line != answer or len(line) > MAX_PERSONA)
 
 
-_PERSONA_RULES = """\
-Describe a person to themselves, in the second person ("You are ..."), in two or three plain sentences: their work, their \
-daily life and what they think of taxes. Keep every fact you are given.
-Answer with JSON only: {"persona": "..."}"""
-
-
-def persona_messages(observation: PersonaObservation) -> tuple[Message, ...]:
-    """Chat for a persona in the model's own words."""
-    return Message("system", _PERSONA_RULES), Message("user", observation.facts)
-
-
-@lru_cache
-def persona_schema() -> dict[str, Any]:
-    return object_schema(persona={"type": "string", "minLength": 1, "maxLength": MAX_PERSONA})
-
-
 class DescribePersona:
-    """Somebody in the model's own words. Falls back on the template's."""
+    """A persona in the model's own words. Falls back on the template's."""
 
-    name: DecisionKindName = "persona"
+    name = "persona"
 
     def messages(self, observation: PersonaObservation) -> tuple[Message, ...]:
-        return persona_messages(observation)
+        return Message("system", _RULES), Message("user", observation.facts)
 
     def schema(self, observation: PersonaObservation) -> dict[str, Any]:
         return persona_schema()

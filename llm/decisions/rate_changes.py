@@ -1,30 +1,12 @@
-"""Changes of the rates, as planners and elected workers give them."""
+"""Changes of the tax rates, as planners and elected workers answer with them."""
 
 from functools import lru_cache
 from typing import Any, Protocol
 
 from jaxecon.planners.base import MAX_CHANGE, changes
 from llm.decisions.base import Parsed, Style, Unusable
-from llm.decisions.history import reasoning_tokens
-from llm.decisions.replies import answer_in, number_in, only_object
+from llm.decisions.replies import answer_schema, number_in, only_object, reasoning_tokens
 from llm.decisions.wording import Bracket
-from llm.messages import DecisionKindName
-
-
-def parse_plan(text: str, brackets: int, max_change: int = MAX_CHANGE) -> Parsed[tuple[int, ...]]:
-    """Changes in percentage points, one per bracket, from {"changes": [...]}. Raises Unusable."""
-    answer, repaired = only_object(text, "changes")
-    moves, coerced = parse_changes(answer["changes"], brackets, max_change)
-    return Parsed(moves, repaired or coerced)
-
-
-@lru_cache
-def plan_schema(brackets: int, style: Style = "io", max_change: int = MAX_CHANGE) -> dict[str, Any]:
-    change = {"type": "integer", "enum": list(changes(max_change))}
-    return answer_in(
-        style,
-        changes={"type": "array", "items": change, "minItems": brackets, "maxItems": brackets},
-    )
 
 
 class WithRates(Protocol):
@@ -38,22 +20,26 @@ class WithRates(Protocol):
     def max_change(self) -> int: ...
 
 
-class RateChanges:
-    """Changes of the rates in percentage points, one per bracket. Falls back on no change."""
+def allowed_changes(max_change: int) -> str:
+    """The percentage points by which a rate may change, as a prompt lists them."""
+    return ", ".join(f"{change:+d}" if change else "0" for change in changes(max_change))
 
-    name: DecisionKindName = "plan"
 
-    def schema(self, observation: WithRates) -> dict[str, Any]:
-        return plan_schema(len(observation.brackets), observation.style, observation.max_change)
+@lru_cache
+def plan_schema(brackets: int, style: Style = "io", max_change: int = MAX_CHANGE) -> dict[str, Any]:
+    """One change per bracket."""
+    change = {"type": "integer", "enum": list(changes(max_change))}
+    return answer_schema(
+        style,
+        changes={"type": "array", "items": change, "minItems": brackets, "maxItems": brackets},
+    )
 
-    def parse(self, text: str, observation: WithRates) -> Parsed[tuple[int, ...]]:
-        return parse_plan(text, len(observation.brackets), observation.max_change)
 
-    def fallback(self, observation: WithRates) -> tuple[int, ...]:
-        return (0,) * len(observation.brackets)
-
-    def tokens(self, observation: WithRates) -> int:
-        return 16 + 6 * len(observation.brackets) + reasoning_tokens(observation.style)
+def parse_plan(text: str, brackets: int, max_change: int = MAX_CHANGE) -> Parsed[tuple[int, ...]]:
+    """Changes in percentage points, one per bracket, from {"changes": [...]}. Raises Unusable."""
+    answer, repaired = only_object(text, "changes")
+    moves, coerced = parse_changes(answer["changes"], brackets, max_change)
+    return Parsed(moves, repaired or coerced)
 
 
 def parse_changes(answer: Any, brackets: int, max_change: int) -> tuple[tuple[int, ...], bool]:
@@ -69,3 +55,21 @@ def parse_changes(answer: Any, brackets: int, max_change: int) -> tuple[tuple[in
         moves.append(int(change))
         repaired = repaired or coerced
     return tuple(moves), repaired
+
+
+class RateChanges:
+    """Changes of the rates in percentage points, one per bracket. Falls back on no change."""
+
+    name = "plan"
+
+    def schema(self, observation: WithRates) -> dict[str, Any]:
+        return plan_schema(len(observation.brackets), observation.style, observation.max_change)
+
+    def parse(self, text: str, observation: WithRates) -> Parsed[tuple[int, ...]]:
+        return parse_plan(text, len(observation.brackets), observation.max_change)
+
+    def fallback(self, observation: WithRates) -> tuple[int, ...]:
+        return (0,) * len(observation.brackets)
+
+    def tokens(self, observation: WithRates) -> int:
+        return 16 + 6 * len(observation.brackets) + reasoning_tokens(observation.style)

@@ -1,4 +1,4 @@
-"""JSON in what a model wrote."""
+"""JSON in what a model wrote, and the schemas that ask for it."""
 
 import json
 import re
@@ -10,24 +10,15 @@ from llm.decisions.base import Style, Unusable
 
 MAX_REASONING = 240  # characters
 
-
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
+_MAX_SCANNED = 20_000  # characters of a reply that are searched: an answer has a few dozen
+# Brackets there: many more would take the decoder seconds, or past Python's recursion limit.
+_MAX_OPENED = 200
+_OPENING = re.compile(r"\{")
 
 
-def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
-    """Yes or no, and whether it had to be read out of a word."""
-    if isinstance(answer, bool):
-        return answer, False
-    word = answer.strip().lower() if isinstance(answer, str) else ""
-    if word not in _YES_NO:
-        raise Unusable(f"{name} must be true or false")
-    return _YES_NO[word], True
-
-
-def answer_in(style: Style, **properties: Any) -> dict[str, Any]:
-    """The object to answer with; in the chain-of-thought style a bounded line of reasoning comes
-    first.
-    """
+def answer_schema(style: Style, **properties: Any) -> dict[str, Any]:
+    """The object to answer with; in the style `cot` a bounded line of reasoning comes first."""
     thought = (
         {"reasoning": {"type": "string", "maxLength": MAX_REASONING}} if style == "cot" else {}
     )
@@ -35,12 +26,18 @@ def answer_in(style: Style, **properties: Any) -> dict[str, Any]:
 
 
 def object_schema(**properties: Any) -> dict[str, Any]:
+    """An object with exactly these fields, each with its schema."""
     return {
         "type": "object",
         "properties": properties,
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def reasoning_tokens(style: Style) -> int:
+    """Tokens that the line of reasoning needs at most."""
+    return MAX_REASONING // 3 + 16 if style == "cot" else 0
 
 
 def only_field(text: str, name: str) -> tuple[Any, bool]:
@@ -61,14 +58,31 @@ def only_object(text: str, name: str) -> tuple[dict[str, Any], bool]:
     return first, extent != (0, len(text))
 
 
-_MAX_SCANNED = (
-    20_000  # characters of a reply that are searched for an object: an answer has a few dozen
-)
+def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
+    """Yes or no, and whether it had to be read out of a word."""
+    if isinstance(answer, bool):
+        return answer, False
+    word = answer.strip().lower() if isinstance(answer, str) else ""
+    if word not in _YES_NO:
+        raise Unusable(f"{name} must be true or false")
+    return _YES_NO[word], True
 
-# brackets there: many more would take the decoder seconds, or past Python's recursion limit
-_MAX_OPENED = 200
 
-_OPENING = re.compile(r"\{")
+def number_in(value: Any, name: str) -> tuple[float, bool]:
+    """A finite number, and whether it had to be read out of a string or a fraction."""
+    if isinstance(value, str):
+        try:
+            return number_in(float(value), name)[0], True
+        except ValueError:
+            raise Unusable(f"{name} must be a number") from None
+    # a comparison, as math.isfinite does not take integers beyond a float's range
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -sys.float_info.max <= value <= sys.float_info.max
+    ):
+        raise Unusable(f"{name} must be a number")
+    return value, not isinstance(value, int)
 
 
 def _objects(text: str) -> list[tuple[dict[str, Any], tuple[int, int]]]:
@@ -101,20 +115,3 @@ def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates)
-
-
-def number_in(value: Any, name: str) -> tuple[float, bool]:
-    """A finite number, and whether it had to be read out of a string or a fraction."""
-    if isinstance(value, str):
-        try:
-            return number_in(float(value), name)[0], True
-        except ValueError:
-            raise Unusable(f"{name} must be a number") from None
-    # a comparison, as math.isfinite does not take integers beyond a float's range
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not -sys.float_info.max <= value <= sys.float_info.max
-    ):
-        raise Unusable(f"{name} must be a number")
-    return value, not isinstance(value, int)

@@ -6,18 +6,25 @@ from typing import Any
 
 from jaxecon.planners.elections.voting import VotingMethod
 from llm.decisions.base import Parsed, Style, Unusable
-from llm.decisions.election_wording import (
-    ELECTION,
-    ENDS,
-    CandidateView,
-    LedYear,
-    about_lines,
-    election_chat,
-)
-from llm.decisions.history import reasoning_tokens, without_older_history
-from llm.decisions.replies import answer_in, number_in, only_field
+from llm.decisions.election_wording import ELECTION, ENDS, PastYear, about_lines, election_chat
+from llm.decisions.history import without_older_history
+from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
 from llm.decisions.wording import Bracket, Objective, form_text, percents
-from llm.messages import DecisionKindName, Message
+from llm.messages import Message
+
+
+@dataclass(frozen=True)
+class CandidateView:
+    """One candidate as a voter sees it.
+
+    rates: (k,) that it announced, None where it said nothing. pay: $/year at 40 hours, None where
+    it is no worker. you: whether it is the voter.
+    """
+
+    rates: tuple[float, ...] | None
+    pay: float | None
+    leads: bool
+    you: bool
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class VoteObservation:
     brackets: tuple[Bracket, ...]
     persona: str
     skill: float
-    history: tuple[LedYear, ...]
+    history: tuple[PastYear, ...]
     hours: float
     income: float
     tax: float
@@ -42,22 +49,72 @@ class VoteObservation:
     day: int = 0
 
 
-VOTE_FIELDS: dict[VotingMethod, str] = {
+_RETENTION = (
+    "A planner sets the tax rates. Each year the workers vote on whether it stays or a new planner "
+    "takes its place.\n"
+)
+
+_FIELDS: dict[VotingMethod, str] = {
     "plurality": "vote",
     "approval": "approve",
     "instant_runoff": "ranking",
     "borda": "ranking",
 }
 
+_FORMS: dict[VotingMethod, str] = {
+    "plurality": '"vote": N',
+    "approval": '"approve": [N, ...]',
+    "instant_runoff": '"ranking": [N, ...]',
+    "borda": '"ranking": [N, ...]',
+}
+
+_RANKING = (
+    "the numbers of the candidates, the one you like best first; leave out whom you do not want."
+)
+
+_MEANINGS: dict[VotingMethod, str] = {
+    "plurality": "N the number of the candidate you vote for, or 0 for nobody.",
+    "approval": "the numbers of all candidates you would be content with, or [] for none.",
+    "instant_runoff": _RANKING,
+    "borda": _RANKING,
+}
+
+
+def candidate_line(c: CandidateView) -> str:
+    """One candidate on the ballot, in words."""
+    if c.pay is None:
+        return (
+            "the present planner stays"
+            if c.leads
+            else f"a new planner, who begins with the rates {percents(c.rates or ())}"
+        )
+    said = f"would set {percents(c.rates)}" if c.rates is not None else "has announced no rates"
+    who = "you" if c.you else "a worker"
+    return f"{who}, earning {c.pay:,.0f} at 40 hours, {'leads now, ' if c.leads else ''}{said}"
+
+
+@lru_cache
+def vote_schema(method: VotingMethod, candidates: int, style: Style = "io") -> dict[str, Any]:
+    """One number, or a list of numbers, of those on the ballot."""
+    numbers = list(range(1, candidates + 1))
+    if method == "plurality":
+        return answer_schema(style, vote={"type": "integer", "enum": [0, *numbers]})
+    several = {
+        "type": "array",
+        "items": {"type": "integer", "enum": numbers},
+        "minItems": 0,
+        "maxItems": candidates,
+    }
+    return answer_schema(style, **{_FIELDS[method]: several})
+
 
 def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple[int, ...]]:
-    """Numbers 1..candidates: the one voted for, all approved of, or the ranking, best first; () for
-    nobody.
+    """Numbers 1..candidates: the one voted for, all approved of, or the ranking, best first.
 
-    From {"vote": 2}, {"approve": [1, 3]} or {"ranking": [3, 1]}. A candidate named again is left
-    out. Raises Unusable.
+    From {"vote": 2}, {"approve": [1, 3]} or {"ranking": [3, 1]}; () for nobody. A candidate named
+    again is left out. Raises Unusable.
     """
-    field = VOTE_FIELDS[method]
+    field = _FIELDS[method]
     answer, repaired = only_field(text, field)
     if method == "plurality":
         answer = [] if answer is None else [answer]
@@ -79,59 +136,21 @@ def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple
     return Parsed(tuple(chosen), repaired)
 
 
-ASKED: dict[VotingMethod, str] = {
-    "plurality": '"vote": N',
-    "approval": '"approve": [N, ...]',
-    "instant_runoff": '"ranking": [N, ...]',
-    "borda": '"ranking": [N, ...]',
-}
-
-_MEANING: dict[VotingMethod, str] = {
-    "plurality": "N the number of the candidate you vote for, or 0 for nobody.",
-    "approval": "the numbers of all candidates you would be content with, or [] for none.",
-    "instant_runoff": "the numbers of the candidates, the one you like best first; leave out whom "
-    "you do not want.",
-    "borda": "the numbers of the candidates, the one you like best first; leave out whom you do "
-    "not want.",
-}
-
-_RETENTION = "A planner sets the tax rates. Each year the workers vote on whether it stays or a new planner takes its place.\n"
-
-
-def vote_messages(o: VoteObservation) -> tuple[Message, ...]:
-    """Chat for a ballot."""
-    form = form_text(o.style, ASKED[o.method])
-    rules = [
-        f"Vote as the person you are, so that {ENDS[o.objective]}.",
-        f"Answer with JSON only: {form}, {_MEANING[o.method]}",
-    ]
-    lines = [*about_lines(o), "The candidates:"]
-    lines += [f"{number}: {candidate_line(c)}" for number, c in enumerate(o.candidates, 1)]
-    setting = _RETENTION if any(c.pay is None for c in o.candidates) else ELECTION
-    return election_chat(o.brackets, rules, [*lines, "How do you vote?"], setting)
-
-
-@lru_cache
-def vote_schema(method: VotingMethod, candidates: int, style: Style = "io") -> dict[str, Any]:
-    numbers = list(range(1, candidates + 1))
-    if method == "plurality":
-        return answer_in(style, vote={"type": "integer", "enum": [0, *numbers]})
-    several = {
-        "type": "array",
-        "items": {"type": "integer", "enum": numbers},
-        "minItems": 0,
-        "maxItems": candidates,
-    }
-    return answer_in(style, **{VOTE_FIELDS[method]: several})
-
-
 class Vote:
-    """Candidates' numbers from 1, as `schemas.parse_vote`. Falls back on a vote for nobody."""
+    """Candidates' numbers from 1, as `parse_vote`. Falls back on a vote for nobody."""
 
-    name: DecisionKindName = "vote"
+    name = "vote"
 
     def messages(self, observation: VoteObservation) -> tuple[Message, ...]:
-        return vote_messages(observation)
+        o = observation
+        rules = [
+            f"Vote as the person you are, so that {ENDS[o.objective]}.",
+            f"Answer with JSON only: {form_text(o.style, _FORMS[o.method])}, {_MEANINGS[o.method]}",
+        ]
+        lines = [*about_lines(o), "The candidates:"]
+        lines += [f"{number}: {candidate_line(c)}" for number, c in enumerate(o.candidates, 1)]
+        setting = _RETENTION if any(c.pay is None for c in o.candidates) else ELECTION
+        return election_chat(o.brackets, rules, [*lines, "How do you vote?"], setting)
 
     def schema(self, observation: VoteObservation) -> dict[str, Any]:
         return vote_schema(observation.method, len(observation.candidates), observation.style)
@@ -148,15 +167,3 @@ class Vote:
 
     def shorter(self, observation: VoteObservation) -> VoteObservation | None:
         return without_older_history(observation)
-
-
-def candidate_line(c: CandidateView) -> str:
-    if c.pay is None:
-        return (
-            "the present planner stays"
-            if c.leads
-            else f"a new planner, who begins with the rates {percents(c.rates or ())}"
-        )
-    said = f"would set {percents(c.rates)}" if c.rates is not None else "has announced no rates"
-    who = "you" if c.you else "a worker"
-    return f"{who}, earning {c.pay:,.0f} at 40 hours, {'leads now, ' if c.leads else ''}{said}"

@@ -17,7 +17,7 @@ Objective = Literal["egotistical", "altruistic", "adversarial"]
 
 
 class Bracket(NamedTuple):
-    """threshold: $/year; rate: fraction."""
+    """One bracket of a tax schedule. threshold: $/year where it begins; rate: fraction."""
 
     threshold: float
     rate: float
@@ -25,11 +25,13 @@ class Bracket(NamedTuple):
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of all that an agent has lived, with a finite metric: days or years, mean and standard
-    deviation of it, mean hours.
+    """Running statistics of an agent's days, or of a planner's years, with a finite metric.
+
+    count: of days or years; mean, deviation: of the metric, the standard deviation; hours: mean,
+    h/week.
     """
 
-    lived: int
+    count: int
     mean: float
     deviation: float
     hours: float = 0.0
@@ -37,9 +39,10 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Cues:
-    """explore: try something new.
+    """What a prompt advises.
 
-    exploit: what has been best so far, and, where final, to take it.
+    explore: to try something new. exploit: to remember what has been best so far; final: to take
+    it now.
     """
 
     explore: bool = False
@@ -47,14 +50,11 @@ class Cues:
     final: bool = False
 
 
-_REASONING = "one short sentence"
-
-
 def try_again(messages: Sequence[Message], reply: str, problem: str) -> tuple[Message, ...]:
     """The chat continued after a reply that could not be used.
 
-    Its blanks are left out: a small model that lost itself in line breaks (JSON allows any number)
-    would go on with them.
+    Its white space is shortened: a small model that lost itself in line breaks (JSON allows any
+    number) would go on with them.
     """
     return (
         *messages,
@@ -67,12 +67,20 @@ def try_again(messages: Sequence[Message], reply: str, problem: str) -> tuple[Me
 
 
 def person_lines(persona: str, skill: float) -> list[str]:
-    """What is constant of one worker."""
+    """What is constant of one worker. skill: $/year per weekly hour."""
     pay = f"Your pay: {skill:,.0f} dollars a year per weekly hour ({40 * skill:,.0f} at 40 hours)."
     return [persona, pay] if persona else [pay]
 
 
+def statistics_line(statistics: Statistics, unit: str, metric: str, hours: str = "") -> str:
+    """Mean and spread of the metric over all days or years. hours: a part about the mean hours."""
+    s = statistics
+    spread = f", spread {amount_text(s.deviation)}" if s.count > 1 else ""
+    return f"Over {s.count} {unit}: {hours}mean {metric} {amount_text(s.mean)}{spread}."
+
+
 def trend_text(what: str, metric: str, change: float) -> str:
+    """What followed the last change of a decision."""
     effect = (
         "stayed the same"
         if change == 0
@@ -82,10 +90,12 @@ def trend_text(what: str, metric: str, change: float) -> str:
 
 
 def form_text(style: Style, answer: str) -> str:
-    return f'{{"reasoning": "{_REASONING}", {answer}}}' if style == "cot" else f"{{{answer}}}"
+    """The form of the JSON object to answer with. answer: its fields without braces."""
+    return f'{{"reasoning": "one short sentence", {answer}}}' if style == "cot" else f"{{{answer}}}"
 
 
 def bracket_lines(brackets: Sequence[Bracket]) -> list[str]:
+    """A tax schedule, one line a bracket."""
     tops = [*(b.threshold for b in brackets[1:]), None]
     return [
         f"{100 * b.rate:.0f} % on income from {b.threshold:,.0f}"
@@ -95,4 +105,13 @@ def bracket_lines(brackets: Sequence[Bracket]) -> list[str]:
 
 
 def percents(rates: Sequence[float]) -> str:
+    """Rates (fractions), from the lowest bracket up, such as `10/25/40 %`."""
     return "/".join(f"{100 * r:.0f}" for r in rates) + " %"
+
+
+def set_year_line(year: int, brackets: int) -> str:
+    """The request for changes of the rates. year: the one to plan, counted from 0."""
+    return (
+        f"Set year {year + 1}: give {brackets} change{'s' if brackets > 1 else ''}, "
+        "one per bracket."
+    )

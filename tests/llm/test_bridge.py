@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.decisions import by_agent, observations
 
 import jaxecon as je
 from jaxecon.config.read import load_config
@@ -20,40 +21,11 @@ from jaxecon.workers.base import Cohort
 from llm.agents.planner import LLMPlanner
 from llm.agents.workers import LLMWorkers
 from llm.bridge import Bridge, ServedModel
-from llm.decisions.labor import Labor, LaborObservation
-from llm.decisions.wording import Bracket
+from llm.decisions.labor import Labor
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
 from llm.transcript.keys import request_key
 from llm.transcript.store import Transcript
-
-
-def observations(n, day=0, last_hours=40):
-    return [
-        LaborObservation(
-            year=0,
-            day=day,
-            cohort="llm",
-            agent=i,
-            brackets=(Bracket(0, 0.3),),
-            skill=100.0,
-            rebate=0.0,
-            history=(),
-            last_hours=last_hours,
-            choices=tuple(range(0, 101, 10)),
-        )
-        for i in range(n)
-    ]
-
-
-def by_agent(reply):
-    """An engine whose reply to each agent is reply(agent, attempt)."""
-
-    def answer(request):
-        text = reply(request.draw.agent, request.draw.attempt)
-        return text if isinstance(text, Completion) else Completion(text, usage=Usage(100, 40, 7))
-
-    return ScriptedEngine(answer)
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     would have fitted.
     """
     from llm.bridge import Bridge, ServedModel
-    from llm.decisions.labor import Labor, LaborObservation, WorkerDay, labor_messages
+    from llm.decisions.labor import Labor, LaborObservation, WorkerDay
     from llm.decisions.wording import Bracket
     from llm.messages import Sampling
 
@@ -196,5 +196,5 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     assert asked["usage"]["prompt_tokens"] <= room
     kept = asked["messages"][1]["content"].count(" hours, income")
     assert kept in (32, 16, 8)
-    assert labor_messages(observation)[1].content.endswith(asked["messages"][1]["content"][-200:])
+    assert Labor().messages(observation)[1].content.endswith(asked["messages"][1]["content"][-200:])
     assert asked["usage"]["prompt_tokens"] * 2 > room  # halving once more would have been too much

@@ -1,0 +1,107 @@
+"""What holds of every kind of decision in the registry."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from jaxecon.config.names import DECISIONS
+from llm.decisions.base import DecisionKind, Unusable
+from llm.decisions.candidacy import Candidacy, CandidacyObservation
+from llm.decisions.election_wording import PastYear
+from llm.decisions.labor import Labor, LaborObservation, WorkerDay
+from llm.decisions.persona import DescribePersona, PersonaObservation
+from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
+from llm.decisions.policy import Policy, PolicyObservation
+from llm.decisions.registry import KINDS
+from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
+from llm.decisions.vote import CandidateView, Vote, VoteObservation
+from llm.decisions.wording import Bracket
+from llm.engines.simulated import SimulatedEngine
+from llm.messages import Completion, Draw, Request, Sampling
+
+BRACKETS = (Bracket(0, 0.1), Bracket(90_000, 0.5))
+WHO: dict[str, Any] = {"year": 3, "cohort": "llm", "agent": 0}
+DAYS = tuple(WorkerDay(2, day, 40, 40_000, 4_000, 9_000, 17_900) for day in range(5))
+YEARS = tuple(PastYear(year, "worker llm 1", (0.1, 0.5), 20_000) for year in range(3))
+SELF: dict[str, Any] = {"brackets": BRACKETS, "persona": "You are 30.", "skill": 1_000.0} | WHO
+OUTCOME = {"hours": 40.0, "income": 40_000.0, "tax": 4_000.0, "rebate": 9_000.0}
+
+OBSERVED: dict[type, Any] = {
+    Labor: LaborObservation(
+        **SELF, day=1, rebate=9e3, history=DAYS, last_hours=40, choices=(0, 20, 40), best=DAYS[:2]
+    ),
+    Satisfaction: SatisfactionObservation(**SELF, **OUTCOME, day=1, satisfied=True),
+    Plan: PlanObservation(
+        **WHO,
+        brackets=BRACKETS,
+        history=(PlannerYear(1, (0.1, 0.4), 1.0), PlannerYear(2, (0.1, 0.5), 2.0)),
+        best=(PlannerYear(2, (0.1, 0.5), 2.0),),
+        groups=(BracketGroup(0.8, 3e4, 2e4), BracketGroup(0.2, 2e5, 9e4)),
+        mean_hours=38.0,
+        mean_income=6e4,
+        rebate=9e3,
+    ),
+    Policy: PolicyObservation(**SELF, **OUTCOME, history=YEARS, announced=(0.2, 0.5)),
+    DescribePersona: PersonaObservation("llm", 0, "You are 30."),
+    Candidacy: CandidacyObservation(**SELF, **OUTCOME, history=YEARS),
+    Vote: VoteObservation(
+        **SELF,
+        **OUTCOME,
+        history=YEARS,
+        candidates=(
+            CandidateView((0.2, 0.5), 4e4, leads=True, you=False),
+            CandidateView(None, 6e4, leads=False, you=True),
+        ),
+    ),
+}
+ALL = [kind for kinds in KINDS.values() for kind in kinds]
+
+
+def simulated(kind: DecisionKind[Any, Any], observation: Any) -> str:
+    """What the simulated engine answers."""
+    replies: list[Completion] = []
+    request = Request(
+        kind.messages(observation),
+        kind.schema(observation),
+        Sampling(),
+        Draw(0, kind.name, observation.year, observation.day, observation.cohort, 0),
+        observation,
+    )
+    SimulatedEngine().complete([request], on_completion=lambda _, reply: replies.append(reply))
+    return replies[0].text
+
+
+def test_the_registry_has_the_names_of_the_settings() -> None:
+    assert KINDS.keys() == DECISIONS.keys()
+    assert all(kind.name == name for name, kinds in KINDS.items() for kind in kinds)
+    assert {type(kind) for kind in ALL} == OBSERVED.keys()
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: type(kind).__name__)
+def test_every_kind_keeps_the_protocol(kind: DecisionKind[Any, Any]) -> None:
+    o = OBSERVED[type(kind)]
+    system, user = kind.messages(o)
+    assert (system.role, user.role) == ("system", "user")
+    assert system.content
+    assert user.content
+    assert kind.messages(o) == (system, user)  # the same observation, the same words
+    assert kind.schema(o) is kind.schema(o)  # shared, so that engines compile it once
+    assert kind.tokens(o) > 0
+    reply = simulated(kind, o)
+    jsonschema.validate(json.loads(reply), kind.schema(o))
+    assert not kind.parse(reply, o).repaired
+    kind.fallback(o)
+    for nothing in ("", "no", "{}", "[1, 2]"):
+        with pytest.raises(Unusable):
+            kind.parse(nothing, o)
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: type(kind).__name__)
+def test_every_observation_can_be_shortened_to_an_end(kind: DecisionKind[Any, Any]) -> None:
+    o, length = OBSERVED[type(kind)], float("inf")
+    while o is not None:
+        now = len(kind.messages(o)[1].content)
+        assert now < length
+        o, length = kind.shorter(o), now
