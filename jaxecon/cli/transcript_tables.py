@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from jaxecon.cli.tables import new_table, share_text
 from jaxecon.cli.words import STATUSES
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import DiskError, UserError
 
 if TYPE_CHECKING:
     from llm.transcript.rows import Conversation, Total
@@ -128,7 +128,7 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise UserError(f"--export: {path}: cannot be written ({error.strerror})") from error
+        raise DiskError(f"--export: {path}: cannot be written ({error.strerror})") from error
 
 
 def _printable(text: str) -> str:

@@ -8,7 +8,7 @@ from jaxecon.config.base import Bounded, Section
 class OscillatingRates(Section):
     """A planner that keeps taking its moves back."""
 
-    watched: bool = Field(True, description="Whether this signature is looked for.")
+    enabled: bool = Field(True, description="Whether a run is checked for this sign.")
     years: int = Field(10, ge=2, le=10_000, description="So many years back are looked at.")
     points: float = Field(
         20.0,
@@ -32,7 +32,7 @@ class WelfareCollapse(Section):
     schedule.
     """
 
-    watched: bool = Field(True, description="Whether this signature is looked for.")
+    enabled: bool = Field(True, description="Whether a run is checked for this sign.")
     drop: float = Field(
         0.5,
         gt=0,
@@ -48,7 +48,7 @@ class WelfareCollapse(Section):
 class HomogeneousLabor(Section):
     """Workers who learn, or are language models, and all work alike where they should not."""
 
-    watched: bool = Field(True, description="Whether this signature is looked for.")
+    enabled: bool = Field(True, description="Whether a run is checked for this sign.")
     share: float = Field(
         0.25,
         gt=0,
@@ -72,7 +72,7 @@ class HomogeneousLabor(Section):
 class FallbackRate(Section):
     """Decisions that pass for a language model's and are none of its."""
 
-    watched: bool = Field(True, description="Whether this signature is looked for.")
+    enabled: bool = Field(True, description="Whether a run is checked for this sign.")
     limit: Bounded = Field(
         0.05, description="Share of a year's decisions, or of all so far, that may be fallbacks."
     )
@@ -87,7 +87,7 @@ class FallbackRate(Section):
 class Diagnostics(Section):
     """Signs of failure that a run shows when it sees them; they change nothing in it.
 
-    docs/failure-signatures.md.
+    docs/diagnostics.md.
     """
 
     oscillating_rates: OscillatingRates = OscillatingRates()

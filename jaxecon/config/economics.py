@@ -52,7 +52,10 @@ class Welfare(Section):
 
 
 class Satisfaction(Section):
-    """Whether workers are satisfied with what they pay and get back; docs/language-models.md, Satisfaction."""
+    """Whether workers accept what they pay and get back.
+
+    docs/language-models.md, Satisfaction.
+    """
 
     judged: bool = Field(
         False, description="Whether anybody is asked; otherwise everybody is satisfied."

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 import pydantic
 
 from jaxecon.config.base import one_of
+from jaxecon.config.renamed import refuse_renamed_name
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 
@@ -16,6 +17,7 @@ def check_name(name: str, tree: dict[str, Any]) -> None:
     """Raise UserError unless there is a setting of that dotted name, in a tree that gives the lists
     it goes through.
     """
+    refuse_renamed_name(name)
     path = name.split(".")
     node: Any = tree
     for i, part in enumerate(path):

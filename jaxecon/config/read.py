@@ -13,6 +13,7 @@ from jaxecon.config.base import one_of
 from jaxecon.config.describe import accepted_values
 from jaxecon.config.fields import fields_at
 from jaxecon.config.language import KEY_SETTING
+from jaxecon.config.renamed import refuse_renamed
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 
@@ -141,6 +142,7 @@ def _validate(tree: dict[str, Any]) -> Config:
             raise UserError(
                 f"{key!r}: no such setting; {one_of(list(Config.model_fields), str(key))}"
             )
+    refuse_renamed(tree)
     try:
         return Config.model_validate(tree)
     except pydantic.ValidationError as error:
@@ -171,7 +173,10 @@ def _explain(problem: Any) -> str:
     path = _path(problem)
     setting, value = ".".join(path), problem["input"]
     if KEY_SETTING in path:
-        return f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY (capitals, digits and _), never the key"
+        return (
+            f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY "
+            "(capitals, digits and _), never the key"
+        )
     if problem["type"] == "extra_forbidden":
         return f"{setting}: no such setting; {one_of(list(fields_at(path[:-1])), path[-1])}"
     if problem["type"] == "value_error":
@@ -179,5 +184,8 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{setting}: missing; {accepted_values(path)}"
     if problem["type"] == "string_pattern_mismatch":
-        return f"{setting}: {value!r}; lower-case letters, digits and _, beginning with a letter, at most 31"
+        return (
+            f"{setting}: {value!r}; lower-case letters, digits and _, beginning with a letter, "
+            "at most 31"
+        )
     return f"{setting}: {value!r}; {accepted_values(path)}"

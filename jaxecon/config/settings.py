@@ -56,7 +56,7 @@ class Config(Section):
     schedule: Schedule = Schedule()
     llm: LLM = LLM()
     record: Record = Record()
-    signatures: Diagnostics = Diagnostics()
+    diagnostics: Diagnostics = Diagnostics()
     checkpoint: CheckpointPolicy = CheckpointPolicy()
 
     @property

@@ -10,6 +10,10 @@ class UserError(ValueError):
     """
 
 
+class DiskError(UserError):
+    """A disk, or a file on it, that cannot be read or written; not the fault of the run using it."""
+
+
 class BudgetSpent(RuntimeError):
     """A budget for language models is used up: the run stops between two days, with everything so
     far on disk.

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from types import ModuleType
 
-# ruff: noqa: E501
 MOVED = {
     "jaxecon.api": "jaxecon.simulation.run, jaxecon.simulation.listeners, "
     "jaxecon.simulation.signals, jaxecon.simulation.state, jaxecon.simulation.prepare, "

@@ -39,8 +39,8 @@ _PEOPLE = (
     "seed",
     "population",
     "precision",
-    "llm.agents.memory.window",
-    "llm.agents.memory.best",
+    "llm.memory.window",
+    "llm.memory.best",
 )  # what a state is made of
 
 

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from jaxecon.config.renamed import migrate
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.simulation.language import open_transcript
@@ -19,7 +20,7 @@ _FREE = (
         "device",
         "devices",
         "planner.compared_with",
-        "signatures",
+        "diagnostics",
         "llm.budget_tokens",
         "llm.budget_usd",
     ),
@@ -67,7 +68,7 @@ def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
 
 def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:
     """Those that change what a run computes, and those that are free."""
-    old, new = dict(_settings(before)), dict(_settings(config.model_dump(mode="json")))
+    old, new = dict(_settings(migrate(before))), dict(_settings(config.model_dump(mode="json")))
     found: tuple[list[str], list[str]] = [], []
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):

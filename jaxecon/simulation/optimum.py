@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxecon.config.read import load_config, to_yaml
 from jaxecon.config.settings import Config
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import effective_sample
@@ -164,7 +164,7 @@ def prepare_folder(out: Path, config: Config) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / CONFIG, to_yaml(config).encode())
     except OSError as error:
-        raise UserError(f"--out: {out}: cannot be written ({error.strerror})") from error
+        raise DiskError(f"--out: {out}: cannot be written ({error.strerror})") from error
 
 
 def write_optimum(out: Path, study: OptimumStudy) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.core import processes
-from jaxecon.core.errors import UserError, first_line
+from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.storage.checkpoint_files import (
     ARRAYS,
     FILE_BYTES,
@@ -144,7 +144,7 @@ class Checkpoints:
             raise error
         # tensorstore reports a full disk as a ValueError, with everything it knows in it
         reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
-        raise UserError(
+        raise DiskError(
             f"{self.folder}: no checkpoint can be written ({reason}); what was written before is "
             "kept"
         ) from error

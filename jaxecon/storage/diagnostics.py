@@ -56,7 +56,7 @@ class OscillatingRates:
     """
 
     def __init__(self, config: Config) -> None:
-        given = config.signatures.oscillating_rates
+        given = config.diagnostics.oscillating_rates
         self._years, self._least = given.years, given.points / 100 - _ROUNDING
         self._needed = given.share * given.years - _ROUNDING
         self._rates: deque[np.ndarray] = deque(maxlen=given.years + 1)
@@ -97,7 +97,7 @@ class WelfareCollapse:
     """
 
     def __init__(self, config: Config) -> None:
-        given = config.signatures.welfare_collapse
+        given = config.diagnostics.welfare_collapse
         self._kept, self._needed = 1 - given.drop, given.years
         self._best = 1.0  # in welfares of US federal
         self._low = 0  # years on end
@@ -124,7 +124,7 @@ class HomogeneousLabor:
     """
 
     def __init__(self, config: Config) -> None:
-        self._given = config.signatures.homogeneous_labor
+        self._given = config.diagnostics.homogeneous_labor
         self._alike = dict.fromkeys(learning_cohorts(config), 0)  # years on end
 
     def see(self, row: Row) -> str | None:
@@ -146,7 +146,7 @@ class FallbackRate:
     """Of the decisions of a year, or of all so far, more than so many were no model's."""
 
     def __init__(self, config: Config) -> None:
-        self._given = config.signatures.fallback_rate
+        self._given = config.diagnostics.fallback_rate
         self._decisions = self._fallbacks = 0
 
     def see(self, row: Row) -> str | None:
@@ -178,7 +178,7 @@ class DiagnosticsMonitor:
         self._detectors = {
             name: make(config)
             for name, make in DETECTORS.items()
-            if getattr(config.signatures, name).watched
+            if getattr(config.diagnostics, name).enabled
         }
         self._found: dict[str, Diagnostic] = {}
 

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import refuse_locked
 
 CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = (
@@ -77,6 +77,6 @@ def refuse_existing(path: Path) -> None:
             dir=parent
         ).cleanup()  # only trying tells, whoever the user and the file system are
     except OSError as error:
-        raise UserError(
+        raise DiskError(
             f"--out: {path}: is not a folder that can be written ({error.strerror})"
         ) from error

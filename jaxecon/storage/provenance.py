@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxecon.config.settings import Config
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.installation import ROOT
 from jaxecon.core.machine import cpu_features_hash, cpu_model, package_version
 
@@ -115,7 +115,7 @@ def _sha256(setting: str, path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"{setting}: {path}: cannot be read ({error.strerror})") from error
+        raise DiskError(f"{setting}: {path}: cannot be read ({error.strerror})") from error
 
 
 def configuration_hash(config: Config) -> str:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from jaxecon.config.read import to_yaml
 from jaxecon.config.settings import Config
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import DiskError
 from jaxecon.core.files import atomically, lock_for_writing, write_atomically
 from jaxecon.storage.paths import (
     AGENTS,
@@ -65,7 +65,7 @@ class Recorder:
             recorder = cls(path, {"format": FORMAT, "status": "running", **manifest})
             recorder.configure(config)
         except OSError as error:
-            raise UserError(f"--out: {path}: cannot be written ({error.strerror})") from error
+            raise DiskError(f"--out: {path}: cannot be written ({error.strerror})") from error
         return recorder
 
     @classmethod
@@ -77,7 +77,7 @@ class Recorder:
         try:
             recorder = cls(path, dict(Run(path).manifest))
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+            raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
         recorder.manifest = dict(Run(path).manifest)  # as the process before left it
         return recorder
 
@@ -198,7 +198,7 @@ class Recorder:
         try:
             yield
         except OSError as error:
-            raise UserError(
+            raise DiskError(
                 f"{path}: cannot be written ({error.strerror}); what was written before is kept"
             ) from error
 

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxecon.config.read import load_config as load_config
-from jaxecon.core.errors import UserError
+from jaxecon.config.read import read_yaml
+from jaxecon.config.renamed import migrate
+from jaxecon.core.errors import DiskError, UserError
 from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
 from jaxecon.storage.paths import (
     AGENTS,
@@ -38,7 +40,7 @@ class Run:
         except FileNotFoundError:
             raise UserError(f"{path}: not a run directory (no {MANIFEST})") from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
+            raise DiskError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
         if self.manifest.get("kind") == "sweep":
             raise UserError(
                 f"{path}: holds a sweep, not a run; jaxecon sweep --out {path} --summary shows it"
@@ -47,7 +49,7 @@ class Run:
             raise UserError(
                 f"{path}: format {self.manifest.get('format')}; this version reads format {FORMAT}"
             )
-        self.config = load_config(self.path / CONFIG)
+        self.config = load_config(migrate(read_yaml(self.path / CONFIG)))
 
     @property
     def years(self) -> pa.Table:

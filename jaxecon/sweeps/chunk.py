@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from jaxecon.config.language import Serving
 from jaxecon.config.settings import Config
-from jaxecon.core.errors import EngineError, UserError, first_line, is_out_of_memory
+from jaxecon.core.errors import DiskError, EngineError, UserError, first_line, is_out_of_memory
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import skill_nodes, too_poor
 from jaxecon.economy.precision import computing
@@ -342,12 +342,11 @@ def _run_alone(task: Task, point: Point, engines: Engines) -> pa.Table:
 def _is_no_points_fault(error: Exception, living: bool) -> bool:
     """Of what a run of its own raised.
 
-    living: since it had its models and its folder, as which only a disk (what could not be written
-    has its cause) is refused that is not the run's own; before, a missing model or key, another
-    process, other code.
+    living: since it had its models and its folder. From then on a UserError is the run's own,
+    except a DiskError; before, it is a missing model or key, another process, other code.
     """
     if isinstance(error, UserError):
-        return not living or error.__cause__ is not None
+        return not living or isinstance(error, DiskError)
     return isinstance(error, OSError | EngineError)
 
 

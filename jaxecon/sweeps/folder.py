@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxecon.core.errors import UserError, first_line
+from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.core.files import atomically, lock_for_writing, write_atomically
 from jaxecon.simulation.changes import changed_code, inexact
 from jaxecon.storage.paths import MANIFEST, refuse_existing
@@ -40,7 +40,7 @@ def has_begun(out: Path) -> bool:
             else set()
         )
     except OSError as error:
-        raise UserError(f"--out: {out}: cannot be read ({error.strerror})") from error
+        raise DiskError(f"--out: {out}: cannot be read ({error.strerror})") from error
     if left - {MANIFEST, PLAN, POINTS, YEARS} or (
         left and read_json(out / MANIFEST).get("kind") != "sweep"
     ):
@@ -58,7 +58,7 @@ def opened_folder(
         out.mkdir(parents=True, exist_ok=True)
         release = lock_for_writing(out / ".lock", f"{out}:")
     except OSError as error:
-        raise UserError(f"--out: {out}: cannot be written ({error.strerror})") from error
+        raise DiskError(f"--out: {out}: cannot be written ({error.strerror})") from error
     try:
         if (out / SWEEP).exists():
             if (out / SWEEP).read_text() != text:
@@ -86,12 +86,12 @@ def opened_folder(
         yield manifest
     except SweepStopped as stop:
         if isinstance(stop.error, OSError):
-            raise UserError(
+            raise DiskError(
                 f"{out}: {first_line(stop.error)}; finished chunks are kept"
             ) from stop.error
         raise stop.error from None
     except OSError as error:
-        raise UserError(
+        raise DiskError(
             f"--out: {out}: cannot be written ({error.strerror}); finished chunks are kept"
         ) from error
     finally:
@@ -150,7 +150,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({first_line(error)}); give a new folder") from error
+        raise DiskError(f"{path}: damaged ({first_line(error)}); give a new folder") from error
 
 
 def finished_chunks(out: Path, chunks: Sequence[Chunk]) -> set[int]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxecon.core.errors import UserError, first_line
+from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.storage.paths import MANIFEST
 from jaxecon.sweeps.folder import POINTS, SWEEP, YEARS, part_files, read_json
 from jaxecon.sweeps.points import SEEDS
@@ -52,7 +52,7 @@ class Sweep:
         try:
             tables = [pq.read_table(parts[number]) for number in sorted(finished)]
         except (OSError, KeyError, pa.ArrowException) as error:
-            raise UserError(f"{self.path / name}: cannot be read ({first_line(error)})") from error
+            raise DiskError(f"{self.path / name}: cannot be read ({first_line(error)})") from error
         return pa.concat_tables(tables).sort_by(order)
 
     @property

@@ -21,7 +21,7 @@ from typing import TypedDict
 
 from platformdirs import user_cache_path
 
-from jaxecon.core.errors import UserError, first_line
+from jaxecon.core.errors import DiskError, UserError, first_line
 
 _CARD = "jaxecon.json"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
@@ -151,7 +151,7 @@ def pull(
                 _write_card(known, made)
                 os.replace(made, target)
     except OSError as error:
-        raise UserError(
+        raise DiskError(
             f"models pull {name}: cannot write to {root}: {error.strerror or error}"
         ) from error
     report(f"{name} is in {target}")

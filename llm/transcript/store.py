@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import lock_for_writing
 from llm.messages import Completion, Draw, Request
 from llm.transcript.format import (
@@ -443,17 +443,17 @@ class Transcript:
         try:
             yield
         except OSError as error:
-            raise UserError(
+            raise DiskError(
                 f"transcript: cannot use {self.path}: {error.strerror or error}"
             ) from error
         except sqlite3.OperationalError as error:
-            raise UserError(f"transcript: cannot use {self.path}: {error}") from error
+            raise DiskError(f"transcript: cannot use {self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             if (
                 type(error) is not sqlite3.DatabaseError
             ):  # a subclass is our mistake, not the file's
                 raise
-            raise UserError(
+            raise DiskError(
                 f"transcript: {self.path} is not a jaxecon transcript, or is damaged: {error}"
             ) from error
 
@@ -463,4 +463,4 @@ class Transcript:
         try:
             yield
         except (ValueError, TypeError, LookupError) as error:
-            raise UserError(f"transcript: {self.path} is damaged: {error!r}") from error
+            raise DiskError(f"transcript: {self.path} is damaged: {error!r}") from error

@@ -95,12 +95,12 @@ def test_cues_have_their_times(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "kind", "gone"),
     [
-        ("llm.agents.memory.exploration=false", "labor", "explore."),
-        ("llm.agents.memory.exploitation=false", "labor", "Best so far"),
-        ("llm.agents.memory.statistics=false", "labor", "spread"),
-        ("llm.agents.memory.direction_hint=false", "labor", "Last time"),
-        ("llm.agents.memory.best=0", "labor", "The best utility"),
-        ("llm.agents.memory.window=0", "labor", "Your days so far"),
+        ("llm.memory.exploration=false", "labor", "explore."),
+        ("llm.memory.exploitation=false", "labor", "Best so far"),
+        ("llm.memory.statistics=false", "labor", "spread"),
+        ("llm.memory.direction_hint=false", "labor", "Last time"),
+        ("llm.memory.best=0", "labor", "The best utility"),
+        ("llm.memory.window=0", "labor", "Your days so far"),
         ("population.personas.source=none", "labor", "You are a"),
         ("planner.memory.exploration=false", "plan", "explore."),
         ("planner.memory.exploitation=false", "plan", "Best so far"),
@@ -190,7 +190,7 @@ def test_a_budget_stops_a_run_between_days(tmp_path, budget):
     arguments = [
         "run",
         "--set",
-        "llm.messages=simulated",
+        "llm.engine=simulated",
         "--set",
         "population.mechanical=10",
         "--set",
@@ -237,7 +237,7 @@ def test_the_simulated_engine_never_passes_for_a_model(tmp_path):
         [
             "run",
             "--set",
-            "llm.messages=simulated",
+            "llm.engine=simulated",
             "--set",
             "population.mechanical=4",
             "--set",
@@ -259,15 +259,15 @@ def test_the_simulated_engine_never_passes_for_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["llm.messages=replay", "llm.transcript=/nowhere"], "/nowhere"),
-        (["llm.messages=replay"], "llm.transcript"),
+        (["llm.engine=replay", "llm.transcript=/nowhere"], "/nowhere"),
+        (["llm.engine=replay"], "llm.transcript"),
         (["planner.llm=big"], "planner.llm: 'big'"),
         (["population.cohorts=[{name: planner, rule: llm, size: 1}]"], "'planner'"),
         (
             ["population.cohorts=[{name: a, rule: quantal, size: 1, objective: altruistic}]"],
             "objective",
         ),
-        (["llm.messages=simulated", "llm.budget_usd=1"], "llm.price"),
+        (["llm.engine=simulated", "llm.budget_usd=1"], "llm.price"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, settings, words):

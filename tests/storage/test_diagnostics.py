@@ -85,7 +85,7 @@ def test_rates_oscillate_by_the_definition(moves, years, share):
         if max(turned) >= share * years:
             expected.append(year)
     settings_ = [
-        f"signatures.oscillating_rates.{name}={value}"
+        f"diagnostics.oscillating_rates.{name}={value}"
         for name, value in (("years", years), ("share", share), ("points", 10))
     ]
     assert (
@@ -107,7 +107,7 @@ def test_welfare_collapses_by_the_definition(gains, years, drop):
         low.append(np.isnan(gain) or 1 + gain <= (1 - drop) * best)
     expected = [t for t in range(len(gains)) if t + 1 >= years and all(low[t + 1 - years : t + 1])]
     given_ = [
-        f"signatures.welfare_collapse.{name}={value}"
+        f"diagnostics.welfare_collapse.{name}={value}"
         for name, value in (("years", years), ("drop", drop))
     ]
     assert (
@@ -187,7 +187,7 @@ def test_a_year_that_an_older_jaxecon_lived():
 
 def test_other_brackets_are_other_rates():
     flat = [{"rate_0": 0.3 + 0.2 * (t % 2)} for t in range(5)]
-    watch = DiagnosticsMonitor(load_config(None, ["signatures.oscillating_rates.years=4"]))
+    watch = DiagnosticsMonitor(load_config(None, ["diagnostics.oscillating_rates.years=4"]))
     for year, row in enumerate(flat):
         watch.recall(QUIET | {"year": year} | row)
     found = [
@@ -198,8 +198,8 @@ def test_other_brackets_are_other_rates():
 
 
 def test_mistakes_in_the_settings_are_one_line():
-    with pytest.raises(UserError, match=r"signatures.fallback_rate.limit: 2; a number in \[0, 1\]"):
-        load_config(None, ["signatures.fallback_rate.limit=2"])
+    with pytest.raises(UserError, match=r"diagnostics.fallback_rate.limit: 2; a number in \[0, 1\]"):
+        load_config(None, ["diagnostics.fallback_rate.limit=2"])
 
 
 # --- the spread of hours --------------------------------------------------------------------------
@@ -380,13 +380,13 @@ def test_other_thresholds_may_be_given_when_a_run_goes_on(oscillating, tmp_path)
     out = tmp_path / "run"
     je.run(OSCILLATING, out=out, engine=zigzag(), listener=At(lambda: copied(out, copy), year=12))
     resumed = je.resume(
-        copy, engine=zigzag(), overrides=["signatures.oscillating_rates.watched=false"]
+        copy, engine=zigzag(), overrides=["diagnostics.oscillating_rates.enabled=false"]
     )
     assert (resumed.signatures, resumed.manifest["signatures"]) == ((), [])
     assert resumed.manifest["resumed"][0]["given"] == [
-        "signatures.oscillating_rates.watched: True -> False"
+        "diagnostics.oscillating_rates.enabled: True -> False"
     ]
-    assert not je.load(copy).config.signatures.oscillating_rates.watched  # kept for the next time
+    assert not je.load(copy).config.diagnostics.oscillating_rates.enabled  # kept for the next time
 
 
 def test_a_planner_that_taxes_everything_away(tmp_path):
@@ -486,7 +486,7 @@ def test_healthy_planners_show_nothing(tmp_path):
 
 def test_the_default_run_shows_nothing(tmp_path):
     """With rules in the model's place."""
-    overrides = ["llm.messages=simulated", "population.mechanical=200", "planner.compared_with=[]"]
+    overrides = ["llm.engine=simulated", "population.mechanical=200", "planner.compared_with=[]"]
     run = je.run(None, overrides=overrides, out=tmp_path / "run")
     assert run.years.num_rows == load_config().years
     assert run.manifest["signatures"] == []
@@ -521,7 +521,7 @@ def test_what_a_user_sees(tmp_path):
     assert len(told) == len(shown) == 1
     assert told[0].startswith("SIGN OF FAILURE: welfare collapse in year 3: welfare ")
     assert shown[0].startswith("SIGN OF FAILURE: welfare collapse in years 3 to 4: welfare ")
-    off = ["--set", "signatures.welfare_collapse.watched=false", "--json"]
+    off = ["--set", "diagnostics.welfare_collapse.enabled=false", "--json"]
     quiet = CliRunner().invoke(app, ["run", *arguments, *off, "--out", str(tmp_path / "b")])
     assert json.loads(quiet.stdout)["signatures"] == []
     assert "SIGN" not in quiet.output
