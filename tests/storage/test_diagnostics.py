@@ -198,7 +198,9 @@ def test_other_brackets_are_other_rates():
 
 
 def test_mistakes_in_the_settings_are_one_line():
-    with pytest.raises(UserError, match=r"diagnostics.fallback_rate.limit: 2; a number in \[0, 1\]"):
+    with pytest.raises(
+        UserError, match=r"diagnostics.fallback_rate.limit: 2; a number in \[0, 1\]"
+    ):
         load_config(None, ["diagnostics.fallback_rate.limit=2"])
 
 
