@@ -138,7 +138,7 @@ def main() -> None:
                 **peaks.get((rule, agents), {}),
             )
     if given.economies:
-        sweeps.measure(given.economies, agents=1_000, days=128, lanes=None)
+        sweeps.measure(given.economies, agents=1_000, days=128, chunk_size=None)
 
 
 def config_of(rule: str, agents: int) -> Config:

@@ -50,7 +50,7 @@ def main() -> None:
     measure(given.economies, given.agents, given.days, given.chunk)
 
 
-def measure(economies: int, agents: int, days: int, lanes: int | None) -> None:
+def measure(economies: int, agents: int, days: int, chunk_size: int | None) -> None:
     """One line."""
     run = {
         "years": 1,
@@ -65,7 +65,7 @@ def measure(economies: int, agents: int, days: int, lanes: int | None) -> None:
         sweep(
             {"run": run, "seeds": economies},
             out=folder / "first",
-            lanes=lanes,
+            chunk_size=chunk_size,
             listener=_Once(heard),
         )
     try:
@@ -73,7 +73,7 @@ def measure(economies: int, agents: int, days: int, lanes: int | None) -> None:
         batch.simulate_batch = inside  # type: ignore[assignment]
         begun = time.perf_counter()
         found = sweep(
-            {"run": run, "seeds": economies}, out=folder / "whole", lanes=lanes, listener=heard
+            {"run": run, "seeds": economies}, out=folder / "whole", chunk_size=chunk_size, listener=heard
         )
         swept = time.perf_counter() - begun
         batch.simulate_batch = live
@@ -112,7 +112,7 @@ class _Chunks(SilentSweepListener):
     def __init__(self) -> None:
         self.most = 0
 
-    def lived(self, points: int, failed: int) -> None:
+    def on_chunk(self, points: int, failed: int) -> None:
         self.most = max(self.most, points)
 
 
@@ -122,8 +122,8 @@ class _Once(SilentSweepListener):
     def __init__(self, chunks: _Chunks) -> None:
         self._chunks = chunks
 
-    def lived(self, points: int, failed: int) -> None:
-        self._chunks.lived(points, failed)
+    def on_chunk(self, points: int, failed: int) -> None:
+        self._chunks.on_chunk(points, failed)
         raise _Enough
 
 

@@ -45,7 +45,7 @@ from jaxecon.storage.paths import MANIFEST, refuse_existing
 from jaxecon.storage.provenance import environment
 from jaxecon.sweeps.design import read
 from jaxecon.sweeps.executor import Executor
-from jaxecon.sweeps.listener import Listener, SilentSweepListener
+from jaxecon.sweeps.listener import SilentSweepListener, SweepListener
 from jaxecon.sweeps.points import Points
 
 MIN_POPULATIONS = 30  # of a mechanical arm
@@ -171,7 +171,7 @@ def _refuse_taken(override: str, design: Mapping[str, Any], reserved: Iterable[s
             )
 
 
-def _silently(_: str) -> AbstractContextManager[Listener]:
+def _silently(_: str) -> AbstractContextManager[SweepListener]:
     return nullcontext(SilentSweepListener())
 
 

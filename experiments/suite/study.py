@@ -20,14 +20,14 @@ from jaxecon.storage.paths import MANIFEST
 from jaxecon.storage.provenance import environment
 from jaxecon.sweeps.design import Design, read
 from jaxecon.sweeps.executor import Executor
-from jaxecon.sweeps.listener import Listener
+from jaxecon.sweeps.listener import SweepListener
 from jaxecon.sweeps.points import Points
 from jaxecon.sweeps.results import Sweep
 from jaxecon.sweeps.sweep import sweep
 
 EXPERIMENT, REPORT = "experiment.yaml", "report.md"
 
-Watch = Callable[[str], AbstractContextManager[Listener]]
+Watch = Callable[[str], AbstractContextManager[SweepListener]]
 
 
 @dataclass

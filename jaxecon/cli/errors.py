@@ -77,4 +77,4 @@ def hinting_at_resume(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         number = error.signal if isinstance(error, Interrupted) else 2
-        fail(f"interrupted; go on with: jaxecon resume {shlex.quote(str(folder))}", 128 + number)
+        fail(f"interrupted; continue with: jaxecon resume {shlex.quote(str(folder))}", 128 + number)

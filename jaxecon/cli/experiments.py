@@ -76,7 +76,7 @@ def experiment(
     except KeyboardInterrupt as error:
         number = error.signal if isinstance(error, Interrupted) else 2
         again = shlex.join([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
-        fail(f"interrupted; go on with: jaxecon {again}", 128 + number)
+        fail(f"interrupted; continue with: jaxecon {again}", 128 + number)
     print_experiment(report, time.monotonic() - begun)
     if report.failed:
         sys.exit(DIFFERENT)

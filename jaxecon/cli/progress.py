@@ -112,7 +112,7 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 class SweepProgress:
-    """A line of progress on standard error. Implements sweep.Listener."""
+    """A line of progress on standard error. Implements SweepListener."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -140,23 +140,23 @@ class SweepProgress:
         if self._bar.live.is_started:
             self._bar.stop()
 
-    def note(self, line: str) -> None:
+    def on_note(self, line: str) -> None:
         self._bar.console.print(escape(line), soft_wrap=True)
 
-    def planning(self, looked_at: int, total: int) -> None:
+    def on_plan(self, examined: int, total: int) -> None:
         self._bar.start()  # not before there is a sweep to go through
-        self._bar.update(self._task, completed=looked_at, total=total)
+        self._bar.update(self._task, completed=examined, total=total)
 
-    def begin(self, total: int, done: int) -> None:
+    def on_begin(self, total: int, done: int) -> None:
         self._bar.start()
         self._begun, self._before, self._done = time.monotonic(), done, done
         if done:
-            self.note(f"going on: {done:,} of {total:,} points are there")
+            self.on_note(f"continuing: {done:,} of {total:,} points are finished")
         self._bar.update(
             self._task, completed=done, total=total, description=f"point {done:,}/{total:,}"
         )
 
-    def lived(self, points: int, failed: int) -> None:
+    def on_chunk(self, points: int, failed: int) -> None:
         self._done, self._failed = self._done + points, self._failed + failed
         total = int(self._bar.tasks[self._task].total or 0)
         rate = (self._done - self._before) / max(time.monotonic() - self._begun, 1e-9)
@@ -171,9 +171,9 @@ class SweepProgress:
             figures=figures,
         )
 
-    def halved(self, chunk: "Chunk", lanes: int) -> None:
-        self.note(
-            f"out of memory: {chunk.lanes:,} runs at a time do not fit, going on with {lanes:,}"
+    def on_split(self, chunk: "Chunk", size: int) -> None:
+        self.on_note(
+            f"out of memory: {chunk.size:,} runs at a time do not fit, continuing with {size:,}"
         )
 
 
@@ -182,4 +182,4 @@ class StudyProgress(SweepProgress):
 
     def __init__(self, what: str) -> None:
         super().__init__()
-        self.note(what)
+        self.on_note(what)

@@ -20,7 +20,7 @@ def print_sweep(found: "Sweep", seconds: float) -> None:
     manifest, table = found.manifest, found.points
     ok = manifest["points"] - manifest["failed"]
     console.print(
-        f"{ok:,} of {manifest['points']:,} points lived, {manifest['failed']:,} failed "
+        f"{ok:,} of {manifest['points']:,} points simulated, {manifest['failed']:,} failed "
         f"({seconds:.0f} s)"
     )
     errors: dict[str, list[int]] = {}

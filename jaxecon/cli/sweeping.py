@@ -95,15 +95,15 @@ def sweep(
                     overrides=set_ or [],
                     out=folder,
                     executor=where,
-                    lanes=chunk,
-                    most_points=max_points,
+                    chunk_size=chunk,
+                    max_points=max_points,
                     force=force,
                     listener=progress,
                 )
         except KeyboardInterrupt as error:
             number = error.signal if isinstance(error, Interrupted) else 2
             again = shlex.join([*sys.argv[1:], *([] if out else ["--out", str(folder)])])
-            fail(f"interrupted; go on with: jaxecon {again}", 128 + number)
+            fail(f"interrupted; continue with: jaxecon {again}", 128 + number)
     if as_json:
         rows = found.summary(names, level) if summary else None
         print(

@@ -14,7 +14,7 @@ MOVED = {
     "jaxecon.planners.announced, jaxecon.planners.in_context, "
     "jaxecon.planners.elections.voting, jaxecon.economy.exact",
     "jaxecon.checkpoint": "jaxecon.storage.checkpoint, jaxecon.storage.checkpoint_files",
-    "jaxecon.chunks": "jaxecon.sweeps.chunk, jaxecon.sweeps.rows",
+    "jaxecon.chunks": "jaxecon.sweeps.chunk, jaxecon.sweeps.task, jaxecon.sweeps.batch_points, jaxecon.sweeps.run_point, jaxecon.sweeps.rows",
     "jaxecon.comparison": "jaxecon.planners.appraisal",
     "jaxecon.compilation": "jaxecon.core.compilation",
     "jaxecon.continuing": "jaxecon.simulation.resume, jaxecon.simulation.changes, "
@@ -50,7 +50,7 @@ MOVED = {
     "jaxecon.spread": "jaxecon.economy.dispersion",
     "jaxecon.stackelberg": "jaxecon.kernels.optimum.certified",
     "jaxecon.studies": "jaxecon.simulation.compare, jaxecon.simulation.optimum",
-    "jaxecon.sweep": "jaxecon.sweeps.sweep, jaxecon.sweeps.executor, jaxecon.sweeps.plan, "
+    "jaxecon.sweep": "jaxecon.sweeps.sweep, jaxecon.sweeps.executor, jaxecon.sweeps.plan, jaxecon.sweeps.chunk_size, "
     "jaxecon.sweeps.folder, jaxecon.sweeps.listener, jaxecon.sweeps.results",
     "jaxecon.taxation": "jaxecon.kernels.taxation",
     "jaxecon.terminal": "jaxecon.cli.tables, jaxecon.cli.progress, jaxecon.cli.words, "

@@ -1,6 +1,4 @@
-"""Which configurations a sweep runs: grids, lists, random and Latin-hypercube designs over any
-settings.
-"""
+"""What varies in a sweep: grids, lists, random and Latin-hypercube designs over any settings."""
 
 import copy
 import json
@@ -25,7 +23,10 @@ _Name = Annotated[str, Field(pattern=r"^[a-z][A-Za-z0-9_.]*$")]
 
 
 class Range(Section):
-    """Where a sampled setting lies. Whole numbers where both ends are, the upper one included."""
+    """The range of a sampled setting.
+
+    Whole numbers, the upper end included, where both ends are whole.
+    """
 
     low: int | float
     high: int | float
@@ -40,7 +41,7 @@ class Range(Section):
         return self
 
     def at(self, u: np.ndarray) -> list[int | float]:
-        """Values at u (n,) in [0, 1)."""
+        """Values at shares u (n,) of the range, in [0, 1)."""
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         low, high = self.low, self.high + 1 if whole else self.high
         x = (
@@ -56,7 +57,7 @@ class Range(Section):
 
 
 class Sample(Section):
-    """Points drawn from a box. Values of a list are equally likely."""
+    """Points drawn at random, each setting from its range or its list of equally likely values."""
 
     points: int = Field(ge=1, le=100_000_000)
     seed: int = Field(0, ge=0)
@@ -64,9 +65,10 @@ class Sample(Section):
 
 
 class Design(Section):
-    """A sweep's file.
+    """What a sweep's file says.
 
-    Every point has the settings of `run` and, on top, one of each of the others: they are crossed.
+    Every point has the settings of `run`. The other parts are crossed: on top of `run`, a point
+    has one entry of the list, one draw, one combination of the grid and one seed.
     """
 
     run: dict[str, Any] = Field(
@@ -83,16 +85,19 @@ class Design(Section):
         default_factory=dict, description="Every combination, the last setting fastest."
     )
     seeds: int | None = Field(
-        None, ge=1, description="As a last setting of the grid, `seed` from run.seed on, so many."
+        None, ge=1, description="How many values `seed` takes, from run.seed on; varies fastest."
     )
 
 
 def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Design:
-    """A design from a YAML file or a mapping.
+    """Read a design from a YAML file or a mapping.
 
-    overrides: `key=value` on top of what all points share (`run`).
+    Args:
+        source: The file's path, or the mapping.
+        overrides: `key=value` settings on top of what all points share (`run`).
 
-    Raises UserError: one line with the place, the value and what is accepted.
+    Raises:
+        UserError: one line with the place, the value and what is accepted.
     """
     tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(Path(source))
     if overrides:
@@ -104,7 +109,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     try:
         design = Design.model_validate(tree)
     except pydantic.ValidationError as error:
-        raise UserError(_explained(error)) from None
+        raise UserError(_explain(error)) from None
     if not any((design.list_, design.random, design.latin_hypercube, design.grid, design.seeds)):
         raise UserError(
             "nothing varies: a sweep needs list, random, latin_hypercube, grid or seeds"
@@ -112,15 +117,11 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     return design
 
 
-def _explained(error: pydantic.ValidationError) -> str:
+def _explain(error: pydantic.ValidationError) -> str:
+    """The first problem as one line: the place, the value and what is accepted."""
     problem = error.errors()[0]
-    tags = (
-        "Range",
-        "bool",
-        "int",
-        "float",
-        "str",
-    )  # pydantic's names of what a value may be, no part of the user's file
+    # pydantic's names of the types that a value may have, which are not in the user's file
+    tags = ("Range", "bool", "int", "float", "str")
     place = ".".join(
         str(part) for part in problem["loc"] if part not in tags and "[" not in str(part)
     )
@@ -153,7 +154,7 @@ _ACCEPTED = {
 
 
 def to_yaml(design: Design) -> str:
-    """The design as a file that `read` reads."""
+    """The design as text that `read` reads."""
     return str(
         yaml.safe_dump(
             design.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=False

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from jaxecon.storage.paths import MANIFEST, refuse_existing
 from jaxecon.storage.provenance import changed_files, environment, source_of_rule
 from jaxecon.sweeps.chunk import Chunk, SweepStopped
 from jaxecon.sweeps.design import to_yaml
-from jaxecon.sweeps.listener import Listener
+from jaxecon.sweeps.listener import SweepListener
+from jaxecon.sweeps.plan import Plan
 from jaxecon.sweeps.points import Points
 
 FORMAT = 1
@@ -27,9 +27,9 @@ SWEEP, PLAN, POINTS, YEARS = "sweep.yaml", "plan.json", "points.parquet", "years
 
 
 def has_begun(out: Path) -> bool:
-    """Whether there is a sweep to go on with.
+    """Whether there is a sweep to continue.
 
-    Raises UserError where something else is in the way.
+    Raises UserError where the folder holds something else.
     """
     try:
         if (out / SWEEP).exists():
@@ -45,14 +45,18 @@ def has_begun(out: Path) -> bool:
         left and read_json(out / MANIFEST).get("kind") != "sweep"
     ):
         refuse_existing(out)
-    return False  # nothing, or what was left where a sweep was killed while it began
+    return False  # empty, or left by a sweep that was killed as it began
 
 
 @contextmanager
 def opened_folder(
-    out: Path, points: Points, force: bool, told: "Listener"
+    out: Path, points: Points, force: bool, listener: SweepListener
 ) -> Iterator[dict[str, Any]]:
-    """The folder, new or begun, for this process alone; yields its manifest."""
+    """Create or open the folder for this process alone; yields its manifest.
+
+    Raises UserError: another sweep is there, other code began it (without `force`), or the folder
+    cannot be written.
+    """
     text, now, files = to_yaml(points.design), environment(), _outside_files(points)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -68,10 +72,10 @@ def opened_folder(
             changed += changed_files(manifest["files"], files)
             if changed and not force:
                 raise UserError(
-                    f"{out}: not what the sweep began with: {'; '.join(changed)}; --force goes on"
+                    f"{out}: not what the sweep began with: {'; '.join(changed)}; --force continues"
                 )
             for line in (*changed, *inexact(manifest, now)):
-                told.note(f"going on, so that chunks can differ: {line}")
+                listener.on_note(f"continuing, so that chunks can differ: {line}")
         else:
             manifest = {
                 "format": FORMAT,
@@ -99,20 +103,18 @@ def opened_folder(
 
 
 def _outside_files(points: Points) -> dict[str, str]:
-    """SHA-256 of the microdata that points read, by path, and of the modules of users' own rules,
-    by rule.
-    """
+    """SHA-256 of files outside jaxecon: microdata by path, modules of users' own rules by rule."""
     files = {
-        path: Path(path) for path in values_given(points, "population.file") if Path(path).is_file()
+        path: Path(path) for path in _values_of(points, "population.file") if Path(path).is_file()
     }
-    for rule in values_given(points, "rule"):
-        with suppress(ValueError):  # points with a rule that there is not fail by themselves
+    for rule in _values_of(points, "rule"):
+        with suppress(ValueError):  # a point whose rule does not exist fails by itself
             source = source_of_rule(rule) if ":" in rule else None
             files |= {} if source is None else {rule: source}
     return {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sorted(files)}
 
 
-def values_given(points: Points, setting: str) -> set[str]:
+def _values_of(points: Points, setting: str) -> set[str]:
     """Values of a setting, by the end of its name, in what all points share and in what varies."""
     found: set[str] = set()
 
@@ -136,17 +138,14 @@ def values_given(points: Points, setting: str) -> set[str]:
     return found
 
 
-def stored_plan(out: Path) -> tuple[list[Chunk], int]:
-    """Chunks that are lived again must be the same ones."""
+def stored_plan(out: Path) -> Plan:
+    """The plan of the sweep in a folder. A sweep that continues has the same chunks."""
     stored = read_json(out / PLAN)
-    chunks = [
-        Chunk(**{**c, "points": tuple(c["points"]), "errors": tuple(c["errors"])})
-        for c in stored["chunks"]
-    ]
-    return chunks, stored["brackets"]
+    return Plan([Chunk.from_json(chunk) for chunk in stored["chunks"]], stored["brackets"])
 
 
 def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises UserError where it is damaged."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -154,7 +153,10 @@ def read_json(path: Path) -> Any:
 
 
 def finished_chunks(out: Path, chunks: Sequence[Chunk]) -> set[int]:
-    """Chunks with both parts. Parts of none, which an interruption left behind, are removed."""
+    """Numbers of the chunks that have both parts on disk.
+
+    Parts of other chunks, which an interruption left behind, are removed.
+    """
     planned, finished = {chunk.number for chunk in chunks}, part_files(out / POINTS)
     for table in (YEARS, POINTS):
         for number, path in part_files(out / table).items():
@@ -169,19 +171,21 @@ def part_files(folder: Path) -> dict[int, Path]:
     return {int(number): path for number, path in found if number.isdigit()}
 
 
-def write_plan(out: Path, chunks: Sequence[Chunk], brackets: int) -> None:
-    write_atomically(
-        out / PLAN,
-        json.dumps({"brackets": brackets, "chunks": [asdict(chunk) for chunk in chunks]}).encode(),
-    )
+def write_plan(out: Path, plan: Plan) -> None:
+    """Write plan.json."""
+    chunks = [chunk.to_json() for chunk in plan.chunks]
+    content = json.dumps({"brackets": plan.brackets, "chunks": chunks})
+    write_atomically(out / PLAN, content.encode())
 
 
 def write_part(folder: Path, chunk: Chunk, table: pa.Table) -> None:
+    """Write a chunk's rows of one table. folder: of the table."""
     with atomically(folder / f"part-{chunk.number:08d}.parquet") as file:
         pq.write_table(table, file)
 
 
 def finish_sweep(out: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a sweep that is complete."""
     ends = pq.read_table(out / POINTS, columns=["status"])["status"].to_pylist()
     manifest |= {"status": "complete", "points": len(ends), "failed": ends.count("failed")}
     write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())

@@ -1,36 +1,51 @@
-"""Who is told how a sweep goes."""
+"""What hears of a sweep's progress."""
 
 from typing import Protocol
 
 from jaxecon.sweeps.chunk import Chunk
 
 
-class Listener(Protocol):
-    """Who is told how a sweep goes."""
+class SweepListener(Protocol):
+    """Is called as a sweep goes on, for example to show its progress.
 
-    def note(self, line: str) -> None: ...
+    What a method raises ends the sweep; finished chunks stay on disk.
+    """
 
-    def planning(self, looked_at: int, total: int) -> None: ...
+    def on_note(self, line: str) -> None:
+        """Take one line for the user."""
+        ...
 
-    def begin(self, total: int, done: int) -> None: ...
+    def on_plan(self, examined: int, total: int) -> None:
+        """Hear that `examined` of `total` points have been looked at, before the sweep begins."""
+        ...
 
-    def lived(self, points: int, failed: int) -> None: ...
+    def on_begin(self, total: int, done: int) -> None:
+        """Hear that the sweep begins or continues: `done` of `total` points are finished."""
+        ...
 
-    def halved(self, chunk: Chunk, lanes: int) -> None: ...
+    def on_chunk(self, points: int, failed: int) -> None:
+        """Hear that a chunk of `points` points is on disk, of which `failed` have failed."""
+        ...
+
+    def on_split(self, chunk: Chunk, size: int) -> None:
+        """Hear that `chunk` did not fit into memory: its form continues with `size` runs."""
+        ...
 
 
 class SilentSweepListener:
-    def note(self, line: str) -> None:
+    """A SweepListener that does nothing: a base for those that need some of the methods."""
+
+    def on_note(self, line: str) -> None:
         return
 
-    def planning(self, looked_at: int, total: int) -> None:
+    def on_plan(self, examined: int, total: int) -> None:
         return
 
-    def begin(self, total: int, done: int) -> None:
+    def on_begin(self, total: int, done: int) -> None:
         return
 
-    def lived(self, points: int, failed: int) -> None:
+    def on_chunk(self, points: int, failed: int) -> None:
         return
 
-    def halved(self, chunk: Chunk, lanes: int) -> None:
+    def on_split(self, chunk: Chunk, size: int) -> None:
         return

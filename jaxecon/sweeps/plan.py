@@ -1,94 +1,114 @@
 """Which points make which chunk."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from jaxecon.config.settings import Config
-from jaxecon.economy.build import skill_nodes
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import computing
 from jaxecon.simulation import batch
-from jaxecon.sweeps.chunk import Chunk, devices_here, reason
+from jaxecon.sweeps.chunk import Chunk, error_line
+from jaxecon.sweeps.chunk_size import default_chunk_size
 from jaxecon.sweeps.points import SEEDS, Point, Points
-
-AGENTS_A_CHUNK = {"cpu": 1 << 20, "gpu": 1 << 27}  # more are not faster
-
-AGENT_DAYS_A_CHUNK = {
-    "cpu": 1 << 28,
-    "gpu": 1 << 34,
-}  # some seconds: progress is shown, and little lost, at a chunk's end
-
-MIN_AGENTS_A_CHUNK = 1 << 15  # fewer leave a processor idle, however long they live
-
-_PEAK = 3  # times what a chunk holds
-
-_SHARE = 0.5  # of the memory that is free
 
 MANY_PROGRAMS = 16  # more are minutes of compilation, which a user should know of
 
-_TRIED_VALUES = 16  # of a setting, to see whether others compile apart
+_TRIED_VALUES = 16  # of a setting, to see whether other values compile apart
 
 
-# --- the plan -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Plan:
+    """The chunks of a sweep.
 
-
-def plan(
-    points: Points, lanes: int | None = None, tell: Callable[[int], None] | None = None
-) -> tuple[list[Chunk], int]:
-    """Chunks of all points, each of one compiled program; and the most brackets of any.
-
-    tell: how many are looked at.
-
-    lanes: runs in a chunk; by default as memory and processor have it.
+    Args:
+        chunks: All points, each in one chunk.
+        brackets: Tax brackets of the point that has most.
     """
-    groups: dict[Any, list[int]] = {}
-    drafts: dict[Any, tuple[batch.Case, Config]] = {}
-    errors: dict[int, str] = {}
-    brackets, known = 1, None
+
+    chunks: list[Chunk]
+    brackets: int
+
+
+@dataclass
+class _Group:
+    """Points that one kind of chunk takes: with one compiled program, or refused.
+
+    example: the first point as arrays, and its configuration. errors: of refused points.
+    """
+
+    kind: str
+    example: tuple[batch.Case, Config] | None = None
+    points: list[int] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def chunk_size(self, asked: int | None) -> int:
+        """Runs in one chunk. asked: by the user, if anything."""
+        if self.example is None:
+            return len(self.points)
+        return min(asked or default_chunk_size(*self.example), len(self.points))
+
+
+def make_plan(
+    points: Points,
+    chunk_size: int | None = None,
+    on_point: Callable[[int], None] | None = None,
+) -> Plan:
+    """Put all points into chunks, each of one compiled program.
+
+    Args:
+        points: Of the sweep.
+        chunk_size: Runs in a chunk; by default what memory and processor take.
+        on_point: Is called with how many points have been looked at.
+    """
+    groups, brackets = _group_by_program(points, on_point)
+    chunks: list[Chunk] = []
+    for form, group in enumerate(groups):
+        size = group.chunk_size(chunk_size)
+        for start in range(0, len(group.points), size):
+            end = start + size
+            members, errors = tuple(group.points[start:end]), tuple(group.errors[start:end])
+            chunks.append(Chunk(len(chunks), group.kind, members, size, form, errors))
+    return Plan(chunks, brackets)
+
+
+def _group_by_program(
+    points: Points, on_point: Callable[[int], None] | None
+) -> tuple[list[_Group], int]:
+    """Groups in the order of their first points, and the brackets of the point that has most."""
+    groups: dict[Hashable, _Group] = {}
+    brackets = 1
+    last: tuple[Config, _Group] | None = None
     for i in range(len(points)):
         point = points[i]
         try:
             shared, _ = points.shared(point)
-            if (
-                known is not None and known[0] is shared
-            ):  # points that differ in their seeds alone have one form
-                key: Any = known[1]
+            if last is not None and last[0] is shared:  # only the seed differs: the same program
+                group = last[1]
             elif shared.needs_engine:
-                key = ("run", i)
+                group = groups.setdefault(("run", i), _Group("run"))
                 brackets = max(brackets, len(first_brackets(shared)[0]))
             else:
                 config = points.config(point)
                 with computing(config):
                     drawn = batch.draft(config)
-                key = ("batch", batch.form(drawn), config.device)
-                drafts.setdefault(key, (drawn, config))
-                brackets, known = max(brackets, len(drawn.rates)), (shared, key)
+                key = "batch", batch.form(drawn), config.device
+                group = groups.setdefault(key, _Group("batch", (drawn, config)))
+                brackets, last = max(brackets, len(drawn.rates)), (shared, group)
         except Exception as error:  # a user's rule may do anything
-            key, errors[i] = ("refused",), reason(error)
-        groups.setdefault(key, []).append(i)
-        if tell is not None:
-            tell(i + 1)
-    chunks: list[Chunk] = []
-    for form, (key, members) in enumerate(groups.items()):
-        kind = key[0]
-        width = (
-            min(lanes or _lanes(*drafts[key]), len(members)) if kind == "batch" else len(members)
-        )
-        for start in range(0, len(members), width):
-            these = tuple(members[start : start + width])
-            wrong = tuple(errors[i] for i in these) if kind == "refused" else ()
-            chunks.append(Chunk(len(chunks), kind, these, width, form, wrong))
-    return chunks, brackets
+            group = groups.setdefault("refused", _Group("refused"))
+            group.errors.append(error_line(error))
+        group.points.append(i)
+        if on_point is not None:
+            on_point(i + 1)
+    return list(groups.values()), brackets
 
 
 def compiled_apart(points: Points, base: int) -> list[str]:
-    """Which of the settings that vary are part of the compiled program, so that other values
-    compile anew.
+    """Settings that are part of the compiled program, so that another value compiles anew.
 
-    base: a point that can be lived.
+    Only settings that vary are looked at. base: a point that can be simulated.
     """
 
     def form_of(settings: Mapping[str, Any]) -> Any:
@@ -96,59 +116,28 @@ def compiled_apart(points: Points, base: int) -> list[str]:
             config = points.config(Point(base, dict(settings)))
             with computing(config):
                 return batch.form(batch.draft(config)), config.device
-        except (
-            Exception
-        ):  # a value that is refused, or one of a language model's settings: no program
+        except Exception:  # a value that is refused, or one of a language model: no program
             return None
 
-    given = points[base].settings
-    known = form_of(given)
-    found = []
-    for name in given:
-        others = (
-            (value for value in points.values(name) if value != given[name])
-            if name not in SEEDS
-            else ()
-        )
-        forms = (form_of({**given, name: value}) for value in islice(others, _TRIED_VALUES))
-        if any(form is not None and form != known for form in forms):
-            found.append(name)
-    return found
+    settings = points[base].settings
+    base_form = form_of(settings)
+    names = []
+    for name, value in settings.items():
+        if name in SEEDS:
+            continue
+        others = (other for other in points.values(name) if other != value)
+        forms = (form_of({**settings, name: other}) for other in islice(others, _TRIED_VALUES))
+        if any(form is not None and form != base_form for form in forms):
+            names.append(name)
+    return names
 
 
-def _lanes(drawn: batch.Case, config: Config) -> int:
-    """How many runs of this form one program takes at a time, over all devices of this machine."""
-    with computing(config):
-        each, devices = batch.bytes_of(drawn, skill_nodes(config)), devices_here()
-    agents = sum(size for _, size in drawn.economy.sizes)
-    by_memory = int(_SHARE * _free_memory(devices) / (_PEAK * each))
-    platform = devices[0].platform
-    by_processor = AGENTS_A_CHUNK.get(platform, AGENTS_A_CHUNK["gpu"]) // agents
-    days = AGENT_DAYS_A_CHUNK.get(platform, AGENT_DAYS_A_CHUNK["gpu"]) // (
-        agents * drawn.years * drawn.days
-    )
-    by_time = max(days, MIN_AGENTS_A_CHUNK // agents)
-    return max(1, min(by_memory, by_processor, by_time))
-
-
-def _free_memory(devices: Sequence[Any]) -> int:
-    """Bytes, of all together."""
-    stats = [device.memory_stats() or {} for device in devices]
-    if all("bytes_limit" in held for held in stats):
-        return sum(int(held["bytes_limit"] - held.get("bytes_in_use", 0)) for held in stats)
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
-def cut_chunks(chunks: Sequence[Chunk], width: int, number: int) -> list[Chunk]:
-    """The points of chunks of one form in narrower ones."""
+def cut_chunks(chunks: Sequence[Chunk], size: int, number: int) -> list[Chunk]:
+    """The points of chunks of one form in smaller chunks. number: of the first of these."""
     parts = [
-        chunk.points[i : i + width] for chunk in chunks for i in range(0, len(chunk.points), width)
+        chunk.points[i : i + size] for chunk in chunks for i in range(0, len(chunk.points), size)
     ]
     return [
-        Chunk(number + i, chunks[0].kind, part, width, chunks[0].form)
+        Chunk(number + i, chunks[0].kind, part, size, chunks[0].form)
         for i, part in enumerate(parts)
     ]

@@ -20,16 +20,16 @@ SEEDS = ("seed", "draw_seed")  # over which results are averaged
 
 @dataclass(frozen=True)
 class Point:
-    """One configuration. settings: what distinguishes it, by name."""
+    """One configuration of a sweep. settings: those that vary, by name."""
 
     index: int
     settings: dict[str, Any]
 
 
 class Points(Sequence[Point]):
-    """The points of a design, each made when it is asked for.
+    """The points of a design; each is made when it is needed, since there can be millions.
 
-    Raises UserError: a name twice, or one that does not exist.
+    Raises UserError: a setting varies twice, or does not exist.
     """
 
     def __init__(self, design: Design) -> None:
@@ -50,7 +50,7 @@ class Points(Sequence[Point]):
         _check_names(design.run, "", design.run)
         self.names = tuple(names)
         self._numbers = range(math.prod(len(axis.rows) for axis in self._axes))
-        self._known: tuple[str, Config] | None = None
+        self._last_loaded: tuple[str, Config] | None = None
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -72,31 +72,36 @@ class Points(Sequence[Point]):
     def values(self, name: str) -> Sequence[Any]:
         """All values that a setting takes."""
         axis = next(axis for axis in self._axes if name in axis.names)
-        if isinstance(axis.rows, _Singles):
+        if isinstance(axis.rows, _SingleValues):
             return axis.rows.values
         return [row[axis.names.index(name)] for row in axis.rows]
 
     def config(self, point: Point) -> Config:
-        """Raises UserError: values that a setting does not accept."""
+        """The configuration of a point.
+
+        Raises UserError: values that a setting does not accept.
+        """
         shared, seeds = self.shared(point)
         return shared.model_copy(update=seeds) if seeds else shared
 
     def shared(self, point: Point) -> tuple[Config, dict[str, int]]:
-        """All but the seeds that vary, the same object for neighbours that differ in nothing else;
-        and those seeds, by name.
+        """A point's configuration without the seeds that vary, and these seeds, by name.
+
+        The configuration is the same object for neighbouring points that differ in their seeds
+        alone.
 
         Raises UserError: values that a setting does not accept.
         """
         seeds = {name: point.settings[name] for name in SEEDS if name in point.settings}
         if not all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds.values()):
-            return self._loaded(point.settings), {}
+            return self._load(point.settings), {}
         settings = {name: value for name, value in point.settings.items() if name not in seeds}
         key = json.dumps(settings)
-        if self._known is None or self._known[0] != key:
-            self._known = key, self._loaded(settings)
-        return self._known[1], seeds
+        if self._last_loaded is None or self._last_loaded[0] != key:
+            self._last_loaded = key, self._load(settings)
+        return self._last_loaded[1], seeds
 
-    def _loaded(self, settings: Mapping[str, Any]) -> Config:
+    def _load(self, settings: Mapping[str, Any]) -> Config:
         tree = copy.deepcopy(self.design.run)
         for name, value in settings.items():
             set_in(tree, name, copy.deepcopy(value))
@@ -111,8 +116,8 @@ class _Axis:
     rows: Sequence[Sequence[Any]]
 
 
-class _Singles(Sequence[tuple[Any]]):
-    """Rows of one value each."""
+class _SingleValues(Sequence[tuple[Any]]):
+    """Values of one setting, as rows of one value each."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self.values = values
@@ -125,7 +130,7 @@ class _Singles(Sequence[tuple[Any]]):
 
 
 def count(design: Design) -> int:
-    """How many points a design has, without making any."""
+    """How many points a design has; makes none of them."""
     sampled = [
         sample.points for sample in (design.random, design.latin_hypercube) if sample is not None
     ]
@@ -136,6 +141,7 @@ def count(design: Design) -> int:
 
 
 def _axes(design: Design) -> Iterator[_Axis]:
+    """Everything that varies; the last axis varies fastest."""
     if design.list_ is not None:
         names = tuple(dict.fromkeys(name for row in design.list_ for name in row))
         for i, row in enumerate(design.list_):
@@ -156,7 +162,7 @@ def _axes(design: Design) -> Iterator[_Axis]:
         for i, key in enumerate(keys):
             if key in keys[:i]:
                 raise UserError(f"grid.{name}: {values[i]!r} is given twice")
-        yield _Axis((name,), _Singles(values))
+        yield _Axis((name,), _SingleValues(values))
     if design.seeds is not None:
         first = design.run.get("seed", 0)
         if type(first) is not int or not 0 <= first < 2**32:
@@ -164,31 +170,29 @@ def _axes(design: Design) -> Iterator[_Axis]:
                 f"run.seed: {first!r}; a whole number in [0, 4294967295], from which the seeds "
                 "count"
             )
-        yield _Axis(("seed",), _Singles(range(first, first + design.seeds)))
+        yield _Axis(("seed",), _SingleValues(range(first, first + design.seeds)))
 
 
 def _sampled(kind: str, sample: Sample) -> _Axis:
-    settings, rng = sample.settings, np.random.default_rng(sample.seed)
-    u = rng.random((sample.points, len(settings)))
+    """Random or Latin-hypercube points, from a stream that no version of a library may change."""
+    rng = np.random.default_rng(sample.seed)
+    u = rng.random((sample.points, len(sample.settings)))
     if kind == "latin_hypercube":  # one point in each slice of each setting, somewhere in it
-        slices = np.argsort(
-            rng.random(u.shape), axis=0, kind="stable"
-        )  # a stream that no version of a library may change
+        slices = np.argsort(rng.random(u.shape), axis=0, kind="stable")
         u = np.minimum((slices + u) / sample.points, np.nextafter(1, 0))
     columns: list[list[Any]] = []
-    for (name, given), share in zip(settings.items(), u.T, strict=True):
-        if isinstance(given, list) and not given:
-            raise UserError(f"{kind}.settings.{name}: no values; one or more")
-        columns.append(
-            [given[int(i)] for i in share * len(given)]
-            if isinstance(given, list)
-            else given.at(share)
-        )
-    return _Axis(tuple(settings), list(zip(*columns, strict=True)))
+    for (name, values), share in zip(sample.settings.items(), u.T, strict=True):
+        if isinstance(values, list):
+            if not values:
+                raise UserError(f"{kind}.settings.{name}: no values; one or more")
+            columns.append([values[int(i)] for i in share * len(values)])
+        else:
+            columns.append(list(values.at(share)))
+    return _Axis(tuple(sample.settings), list(zip(*columns, strict=True)))
 
 
 def _check_names(tree: Any, path: str, run: dict[str, Any]) -> None:
-    """Raise UserError for a name in what all points share that is no setting."""
+    """Raise UserError for a name in what all points share that is not a setting."""
     if isinstance(tree, dict):
         for name, value in tree.items():
             check_name(f"{path}{name}", run)

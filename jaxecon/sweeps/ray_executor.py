@@ -1,6 +1,4 @@
-"""Chunks of a sweep on a Ray cluster: as many machines as it has, each chunk again where one is
-lost.
-"""
+"""Chunks of a sweep on the machines of a Ray cluster; a chunk whose machine is lost is repeated."""
 
 import math
 import os
@@ -12,23 +10,28 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxecon.core.errors import UserError, first_line
-from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge, Engines, Task
+from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge
 from jaxecon.sweeps.rows import ChunkRows
+from jaxecon.sweeps.run_point import SharedEngines
+from jaxecon.sweeps.task import Task
 
 RETRIES = 5  # of a chunk whose machine or process was lost
 PATIENCE = 30.0  # seconds, with a cluster that is starting
 
 
 class RayExecutor:
-    """Implements sweep.Executor.
+    """An Executor on a Ray cluster.
 
-    A chunk takes a GPU where the cluster has some, else all processors of a machine.
+    A chunk takes a GPU where the cluster has some, else all processors of a machine. This process
+    alone writes the sweep's folder.
 
-    address: of a cluster; by default RAY_ADDRESS, the one that this machine belongs to, or a new
-    one on this machine alone. cpus: of a chunk; by default as many as the smallest machine has. The
-    sweep's folder is written by this process alone.
+    Args:
+        address: Of the cluster, host:port; by default RAY_ADDRESS, else the cluster that this
+            machine belongs to, else a new one on this machine alone.
+        cpus: Processors of a chunk; by default as many as the smallest machine has.
 
-    Raises UserError: Ray is not installed.
+    Raises:
+        UserError: Ray is not installed.
     """
 
     def __init__(self, address: str | None = None, cpus: float | None = None) -> None:
@@ -39,45 +42,46 @@ class RayExecutor:
                 "--executor ray: needs the package ray; pip install 'jaxecon[ray]'"
             ) from None
         self._ray, self._address, self._cpus = ray, address, cpus
-        self._mine = False  # whether the connection is, and must end with the chunks
+        self._own_connection = False  # to be ended after the last chunk
 
     def connect(self) -> None:
-        """Raises UserError: no cluster answers where one is said to be."""
+        """Connect to the cluster. Raises UserError: none answers at the address."""
         if not self._ray.is_initialized():
             _connect(self._ray, self._address or os.environ.get("RAY_ADDRESS"))
-            self._mine = True
+            self._own_connection = True
 
     def run(
         self, task: Task, waiting: deque[Chunk]
     ) -> Iterator[tuple[Chunk, ChunkRows | ChunkTooLarge]]:
-        """A chunk whose process dies every time counts as too large, and as failed where it is but
-        one run.
+        """Simulate chunks, several at a time.
+
+        One whose process dies every time counts as too large; as failed where it is a single run.
         """
         ray = self._ray
         self.connect()
         try:
             wanted = self._resources()
-            live = ray.remote(_live).options(max_retries=RETRIES, **wanted)
+            simulate = ray.remote(_simulate).options(max_retries=RETRIES, **wanted)
             sent = ray.put(task)
             running: dict[Any, Chunk] = {}
             while waiting or running:
                 while waiting and len(running) < self._room(wanted):
                     chunk = waiting.popleft()
-                    running[live.remote(sent, chunk)] = chunk
+                    running[simulate.remote(sent, chunk)] = chunk
                 ready, _ = ray.wait(list(running), num_returns=1)
                 chunk = running.pop(ready[0])
                 yield chunk, self._result(task, chunk, ready[0])
         finally:
-            if self._mine:
+            if self._own_connection:
                 ray.shutdown()
-                self._mine = False
+                self._own_connection = False
 
     def _result(self, task: Task, chunk: Chunk, reference: Any) -> ChunkRows | ChunkTooLarge:
         errors = self._ray.exceptions
         try:
             return self._ray.get(reference)
         except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError) as error:
-            if chunk.lanes > 1:
+            if chunk.size > 1:
                 return ChunkTooLarge()
             return task.failed(
                 chunk, f"lost {RETRIES + 1} times with its process ({type(error).__name__})"
@@ -93,9 +97,7 @@ class RayExecutor:
         }
 
     def _room(self, wanted: dict[str, float]) -> int:
-        """Chunks under way at once: what the cluster can live, and as many again to wait for their
-        turn there.
-        """
+        """Chunks sent to the cluster at once: twice what it can simulate at a time."""
         have = self._ray.cluster_resources()
         fit = min(
             have.get({"num_gpus": "GPU", "num_cpus": "CPU"}[name], 0) / amount
@@ -105,7 +107,7 @@ class RayExecutor:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    """address: None for the cluster that this machine belongs to, or a new one on it alone."""
+    """Connect to a cluster. address: None for this machine's, or a new one on it alone."""
     settings = {"log_to_driver": False, "include_dashboard": False}
     try:
         if address:
@@ -120,16 +122,16 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _wait_for(address: str) -> None:
-    """Until something listens at host:port; Ray itself would wait for many minutes.
+    """Wait until something listens at host:port; Ray itself would wait for many minutes.
 
     Raises OSError, OverflowError.
     """
-    found = re.fullmatch(r"([^/]+):(\d+)", address)
+    parts = re.fullmatch(r"([^/]+):(\d+)", address)
     deadline = time.monotonic() + PATIENCE
-    while found is not None:
+    while parts is not None:
         try:
             socket.create_connection(
-                (found[1].strip("[]"), int(found[2])), timeout=PATIENCE
+                (parts[1].strip("[]"), int(parts[2])), timeout=PATIENCE
             ).close()
             return
         except OSError:
@@ -138,10 +140,10 @@ def _wait_for(address: str) -> None:
             time.sleep(1)
 
 
-def _live(task: Task, chunk: Chunk) -> ChunkRows | ChunkTooLarge:
-    """On a machine of the cluster."""
+def _simulate(task: Task, chunk: Chunk) -> ChunkRows | ChunkTooLarge:
+    """Simulate a chunk. Runs on a machine of the cluster."""
     from jaxecon.core.compilation import keep_compiled
 
     keep_compiled()
-    with Engines() as engines:
-        return task.live(chunk, engines)
+    with SharedEngines() as engines:
+        return task.simulate(chunk, engines)

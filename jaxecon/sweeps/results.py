@@ -1,4 +1,4 @@
-"""A sweep on disk, to be read."""
+"""Read a sweep from disk, and summarise it over seeds."""
 
 import json
 import re
@@ -19,11 +19,15 @@ from jaxecon.sweeps.rows import OF_WEALTH, STATISTICS
 SUMMARISED = ("gain_equilibrium", "gain_realised", "mean_hours")
 
 
-# --- reading --------------------------------------------------------------------------------------
-
-
 class Sweep:
-    """A sweep on disk, finished or not. Raises UserError where there is none."""
+    """A sweep on disk, finished or not.
+
+    Args:
+        path: The sweep's folder.
+
+    Raises:
+        UserError: the folder holds no sweep.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -32,17 +36,21 @@ class Sweep:
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """Versions, hardware and status; once complete, how many points there are and failed."""
         manifest: dict[str, Any] = read_json(self.path / MANIFEST)
         return manifest
 
     @property
     def points(self) -> pa.Table:
-        """A row for each point that was lived, in their order."""
+        """A row for each point of the finished chunks, in their order.
+
+        Its columns: the settings that vary, `status`, `error`, and those of its last year.
+        """
         return self._table(POINTS, [("point", "ascending")])
 
     @property
     def years(self) -> pa.Table:
-        """A row for each point and year, in their order."""
+        """A row for each point and year of the finished chunks, in their order."""
         return self._table(YEARS, [("point", "ascending"), ("year", "ascending")])
 
     def _table(self, name: str, order: list[tuple[str, str]]) -> pa.Table:
@@ -57,21 +65,29 @@ class Sweep:
 
     @property
     def settings(self) -> list[str]:
-        """What varies, by name."""
+        """Names of the settings that vary."""
         return _settings(self.points)
 
     def summary(
         self, figures: Sequence[str] = SUMMARISED, level: float = 0.95
     ) -> list[dict[str, Any]]:
-        """Last years averaged over seeds: for each combination of the other settings its values,
-        `points` and `failed`, `n` seeds, and for each figure its `mean` and the half-width `ci` of
-        its confidence interval (Student's t; None for one).
+        """Average the last years over seeds.
 
-        Points of one `seed` are the same people: they are averaged first. Without a varied `seed`
-        the draws count. Raises UserError: a figure that there is not.
+        Points of one `seed` are the same people: they are averaged first, and count once. Where
+        `seed` does not vary, points with different draws count.
+
+        Args:
+            figures: Names of statistics of a year, or rate_0, rate_1, ..
+            level: Of the confidence intervals, in (0, 1).
+
+        Returns:
+            For each combination of the other settings its values, `points`, how many of these have
+            `failed`, the number `n` of seeds, and for each statistic its mean (`NAME_mean`) and
+            the half-width of its confidence interval (`NAME_ci`, Student's t; None for one seed).
+
+        Raises:
+            UserError: the points have no such statistic.
         """
-        from scipy.stats import t
-
         check_statistics(figures)
         table = self.points
         settings = _settings(table)
@@ -79,41 +95,53 @@ class Sweep:
             if name not in table.column_names:
                 raise UserError(
                     f"--figures: {name!r}; no point has "
-                    f"{'wealth' if name in OF_WEALTH else 'so many brackets'}"
+                    f"{'wealth' if name in OF_WEALTH else 'as many brackets'}"
                 )
-        kept = [name for name in settings if name not in SEEDS]
-        unit = next((name for name in SEEDS if name in settings), None)
+        others = [name for name in settings if name not in SEEDS]
+        seed = next((name for name in SEEDS if name in settings), None)
+        columns = [*([seed] if seed else []), *others, "status", *figures]
         groups: dict[str, list[dict[str, Any]]] = {}
-        for row in table.select([*([unit] if unit else []), *kept, "status", *figures]).to_pylist():
-            groups.setdefault(json.dumps([row[name] for name in kept]), []).append(row)
-        found = []
-        for rows in groups.values():
-            people: dict[Any, list[dict[str, Any]]] = {}
-            for row in rows:
-                if row["status"] == "ok":
-                    people.setdefault(row[unit] if unit else None, []).append(row)
-            failed = len(rows) - sum(map(len, people.values()))
-            line = {
-                **{name: rows[0][name] for name in kept},
-                "points": len(rows),
-                "failed": failed,
-                "n": len(people),
-            }
-            for name in figures:
-                means = (
-                    np.mean([row[name] for row in alike if row[name] is not None] or [np.nan])
-                    for alike in people.values()
-                )
-                x = np.array([mean for mean in means if not np.isnan(mean)])
-                line[f"{name}_mean"] = float(x.mean()) if len(x) else None
-                width = (
-                    t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-                    if len(x) > 1
-                    else None
-                )
-                line[f"{name}_ci"] = None if width is None else float(width)
-            found.append(line)
-        return found
+        for row in table.select(columns).to_pylist():
+            groups.setdefault(json.dumps([row[name] for name in others]), []).append(row)
+        return [_summary_row(rows, others, seed, figures, level) for rows in groups.values()]
+
+
+def _summary_row(
+    rows: Sequence[dict[str, Any]],
+    settings: Sequence[str],
+    seed: str | None,
+    statistics: Sequence[str],
+    level: float,
+) -> dict[str, Any]:
+    """The summary of points that differ in their seeds alone. seed: the name of what varies."""
+    by_seed: dict[Any, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["status"] == "ok":
+            by_seed.setdefault(row[seed] if seed else None, []).append(row)
+    summary = {
+        **{name: rows[0][name] for name in settings},
+        "points": len(rows),
+        "failed": len(rows) - sum(map(len, by_seed.values())),
+        "n": len(by_seed),
+    }
+    for name in statistics:
+        means = (
+            np.mean([row[name] for row in points if row[name] is not None] or [np.nan])
+            for points in by_seed.values()
+        )
+        x = np.array([mean for mean in means if not np.isnan(mean)])
+        summary[f"{name}_mean"] = float(x.mean()) if len(x) else None
+        summary[f"{name}_ci"] = _half_width(x, level)
+    return summary
+
+
+def _half_width(x: np.ndarray, level: float) -> float | None:
+    """Of the confidence interval of the mean of x (n,), by Student's t; None where n < 2."""
+    from scipy.stats import t  # SciPy takes long to load
+
+    if len(x) < 2:
+        return None
+    return float(t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
 
 
 def _settings(points: pa.Table) -> list[str]:
@@ -122,9 +150,8 @@ def _settings(points: pa.Table) -> list[str]:
 
 
 def check_statistics(names: Sequence[str]) -> None:
-    """Raise UserError for a name that is no figure of a year."""
+    """Raise UserError for a name that is not a statistic of a year."""
+    known = (*STATISTICS, *OF_WEALTH)
     for name in names:
-        if name not in (*STATISTICS, *OF_WEALTH) and not re.fullmatch(r"rate_\d+", name):
-            raise UserError(
-                f"--figures: {name!r}; any of {', '.join((*STATISTICS, *OF_WEALTH))}, rate_0, .."
-            )
+        if name not in known and not re.fullmatch(r"rate_\d+", name):
+            raise UserError(f"--figures: {name!r}; any of {', '.join(known)}, rate_0, ..")

@@ -1,4 +1,4 @@
-"""Sweeps: many configurations, lived in chunks of compiled programs, on disk chunk by chunk.
+"""Simulate all points of a design, chunk by chunk, into a folder.
 
 FOLDER/
   sweep.yaml        the design
@@ -17,9 +17,9 @@ from typing import Any
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.simulation.prepare import default_folder
-from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge, Task
+from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge
 from jaxecon.sweeps.design import Design, read, to_yaml
-from jaxecon.sweeps.executor import Executor, Local, check_executor
+from jaxecon.sweeps.executor import Executor, LocalExecutor, check_executor
 from jaxecon.sweeps.folder import (
     POINTS,
     SWEEP,
@@ -32,17 +32,16 @@ from jaxecon.sweeps.folder import (
     write_part,
     write_plan,
 )
-from jaxecon.sweeps.listener import Listener, SilentSweepListener
-from jaxecon.sweeps.plan import MANY_PROGRAMS, compiled_apart, cut_chunks, plan
+from jaxecon.sweeps.listener import SilentSweepListener, SweepListener
+from jaxecon.sweeps.plan import MANY_PROGRAMS, Plan, compiled_apart, cut_chunks, make_plan
 from jaxecon.sweeps.points import Points, count
 from jaxecon.sweeps.results import Sweep
+from jaxecon.sweeps.rows import ChunkRows
+from jaxecon.sweeps.task import Task
 
-MAX_POINTS = 1_000_000  # without being told that more are meant
+MAX_POINTS = 1_000_000  # unless the user asks for more
 
-_MAX_PLANNED = 10**15
-
-
-# --- the folder -----------------------------------------------------------------------------------
+_MAX_PLANNED = 10**15  # more cannot be planned
 
 
 def sweep(
@@ -51,102 +50,130 @@ def sweep(
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
     executor: Executor | None = None,
-    lanes: int | None = None,
-    most_points: int = MAX_POINTS,
+    chunk_size: int | None = None,
+    max_points: int = MAX_POINTS,
     force: bool = False,
-    listener: "Listener | None" = None,
-) -> "Sweep":
-    """Live all points, or those that an interrupted sweep in `out` has not.
+    listener: SweepListener | None = None,
+) -> Sweep:
+    """Simulate all points of a design, or those that an interrupted sweep in `out` has left.
 
-    Points that fail are rows with their error.
+    Points that fail do not end the sweep: they are rows with their error.
 
-    design: a YAML file's path, a mapping like it, or a Design. overrides: `key=value` on top of
-    what all points share. lanes: runs in a compiled program; by default what memory and processor
-    take. force: go on with another jaxecon's sweep.
+    Args:
+        design: The path of a YAML file, a mapping like it, or a Design (docs/scaling.md).
+        overrides: `key=value` settings on top of what all points share.
+        out: A new folder, or that of the same sweep, which continues; by default runs/TIME.
+        executor: Where chunks are simulated; by default this process.
+        chunk_size: Runs in a compiled program; by default what memory and processor take. A sweep
+            that continues keeps its chunks.
+        max_points: Refuse a design with more points.
+        force: Continue a sweep that another version of jaxecon began.
+        listener: Hears of the progress.
 
-    Raises UserError: a design that is none, more points than most_points, a folder of another
-    sweep, a disk that cannot be written.
+    Returns:
+        The sweep on disk.
+
+    Raises:
+        UserError: the design is not valid, has more than `max_points` points or none that can be
+            simulated; `out` holds something else or cannot be written.
     """
     design = design if isinstance(design, Design) else read(design, overrides)
     out = Path(out) if out else default_folder()
-    told: Listener = listener or SilentSweepListener()
+    listener = listener or SilentSweepListener()
     total = count(design)
-    if total > min(most_points, _MAX_PLANNED):
+    _check_limits(total, max_points, chunk_size)
+    points, executor = Points(design), executor or LocalExecutor()
+    new_plan = None if has_begun(out) else _new_plan(points, chunk_size, listener)
+    if new_plan is not None:
+        check_executor(executor, new_plan.chunks)
+    executor.connect()
+    with opened_folder(out, points, force, listener) as manifest:
+        if new_plan is not None:
+            write_plan(out, new_plan)
+            # Last: from here on there is a sweep to continue.
+            write_atomically(out / SWEEP, to_yaml(design).encode())
+        elif chunk_size is not None:
+            listener.on_note("--chunk: the chunks are those of the sweep as it was begun")
+        plan = stored_plan(out)
+        check_executor(executor, plan.chunks)
+        done = finished_chunks(out, plan.chunks)
+        waiting = deque(chunk for chunk in plan.chunks if chunk.number not in done)
+        listener.on_note(f"{total:,} points in {len(plan.chunks):,} chunks -> {out}")
+        listener.on_begin(total, total - sum(len(chunk.points) for chunk in waiting))
+        task = Task(points, out.resolve(), plan.brackets, force)
+        _simulate_chunks(executor, task, plan, waiting, listener)
+        finish_sweep(out, manifest)
+    return Sweep(out)
+
+
+def _check_limits(total: int, max_points: int, chunk_size: int | None) -> None:
+    """Raise UserError for too many points, or a chunk of none."""
+    if total > min(max_points, _MAX_PLANNED):
         more = (
             f"--max-points {total} if they are meant"
             if total <= _MAX_PLANNED
             else "more than can be planned"
         )
-        raise UserError(f"{total:,} points; more than {min(most_points, _MAX_PLANNED):,}: {more}")
-    if lanes is not None and lanes < 1:
-        raise UserError(f"--chunk: {lanes}; 1 or more")
-    points, executor = Points(design), executor or Local()
-    planned = None if has_begun(out) else _new_plan(points, lanes, told)
-    if planned is not None:
-        check_executor(executor, planned[0])
-    executor.connect()
-    with opened_folder(out, points, force, told) as manifest:
-        if planned is not None:
-            write_plan(out, *planned)
-            write_atomically(
-                out / SWEEP, to_yaml(design).encode()
-            )  # last: from here on there is a sweep to go on with
-        elif lanes is not None:
-            told.note("--chunk: the chunks are those of the sweep as it was begun")
-        chunks, brackets = stored_plan(out)
-        check_executor(executor, chunks)
-        task = Task(points, out.resolve(), brackets, force)
-        done = finished_chunks(out, chunks)
-        left = [chunk for chunk in chunks if chunk.number not in done]
-        told.note(f"{total:,} points in {len(chunks):,} chunks -> {out}")
-        told.begin(total, total - sum(len(chunk.points) for chunk in left))
-        waiting = deque(left)
-        for chunk, result in executor.run(task, waiting):
-            if isinstance(result, ChunkTooLarge):
-                width = (chunk.lanes + 1) // 2
-                too_large = [
-                    chunk,
-                    *(c for c in waiting if c.form == chunk.form and c.lanes > width),
-                ]
-                parts = cut_chunks(too_large, width, max(c.number for c in chunks) + 1)
-                chunks = [c for c in chunks if c not in too_large] + parts
-                write_plan(out, chunks, brackets)
-                rest = [c for c in waiting if c not in too_large]
-                waiting.clear()
-                waiting.extend(parts + rest)
-                told.halved(chunk, width)
-                continue
-            write_part(out / YEARS, chunk, result.years)
-            write_part(
-                out / POINTS, chunk, result.points
-            )  # last: the chunk is done when this is there
-            told.lived(
-                len(chunk.points),
-                sum(status == "failed" for status in result.points["status"].to_pylist()),
-            )
-        finish_sweep(out, manifest)
-    return Sweep(out)
+        raise UserError(f"{total:,} points; more than {min(max_points, _MAX_PLANNED):,}: {more}")
+    if chunk_size is not None and chunk_size < 1:
+        raise UserError(f"--chunk: {chunk_size}; 1 or more")
 
 
-def _new_plan(points: Points, lanes: int | None, told: "Listener") -> tuple[list[Chunk], int]:
-    """Raises UserError where no point at all can be lived: then something is wrong with what they
-    share.
+def _new_plan(points: Points, chunk_size: int | None, listener: SweepListener) -> Plan:
+    """The plan of a sweep that begins.
+
+    Raises UserError where no point can be simulated: then something that they share is wrong.
     """
     total = len(points)
-    chunks, brackets = plan(points, lanes, lambda done: told.planning(done, total))
-    programs = {chunk.form: chunk.points[0] for chunk in chunks if chunk.kind == "batch"}
+    plan = make_plan(points, chunk_size, lambda examined: listener.on_plan(examined, total))
+    programs = {chunk.form: chunk.points[0] for chunk in plan.chunks if chunk.kind == "batch"}
     if len(programs) > MANY_PROGRAMS:
-        names = (
-            ", ".join(compiled_apart(points, next(iter(programs.values()))))
-            or "what varies together"
-        )
-        told.note(
+        apart = ", ".join(compiled_apart(points, next(iter(programs.values()))))
+        listener.on_note(
             f"{len(programs):,} programs to compile, ten seconds and more each: each value of "
-            f"{names} makes another"
+            f"{apart or 'what varies together'} makes another"
         )
-    if all(chunk.kind == "refused" for chunk in chunks):
-        raise UserError(
-            chunks[0].errors[0]
-            + (f" (and none of {total:,} points can be lived)" if total > 1 else "")
-        )
-    return chunks, brackets
+    if all(chunk.kind == "refused" for chunk in plan.chunks):
+        others = f" (and none of {total:,} points can be simulated)" if total > 1 else ""
+        raise UserError(plan.chunks[0].errors[0] + others)
+    return plan
+
+
+def _simulate_chunks(
+    executor: Executor, task: Task, plan: Plan, waiting: deque[Chunk], listener: SweepListener
+) -> None:
+    """Simulate the chunks that wait, and write each as it is finished.
+
+    A chunk that memory is too small for is simulated again in smaller ones.
+    """
+    for chunk, result in executor.run(task, waiting):
+        if isinstance(result, ChunkTooLarge):
+            size = (chunk.size + 1) // 2
+            plan = _split_chunk(plan, chunk, size, waiting)
+            write_plan(task.folder, plan)
+            listener.on_split(chunk, size)
+        else:
+            _write_chunk(task.folder, chunk, result)
+            listener.on_chunk(
+                len(chunk.points), result.points["status"].to_pylist().count("failed")
+            )
+
+
+def _split_chunk(plan: Plan, chunk: Chunk, size: int, waiting: deque[Chunk]) -> Plan:
+    """The plan with chunks of `size` in the place of a chunk and of those like it that wait.
+
+    The new chunks become the first in `waiting`.
+    """
+    alike = [other for other in waiting if other.form == chunk.form and other.size > size]
+    too_large = [chunk, *alike]
+    parts = cut_chunks(too_large, size, max(other.number for other in plan.chunks) + 1)
+    others = [other for other in waiting if other not in too_large]
+    waiting.clear()
+    waiting.extend(parts + others)
+    return Plan([c for c in plan.chunks if c not in too_large] + parts, plan.brackets)
+
+
+def _write_chunk(folder: Path, chunk: Chunk, rows: ChunkRows) -> None:
+    """Write both parts of a chunk; it is finished when its part of the points is there."""
+    write_part(folder / YEARS, chunk, rows.years)
+    write_part(folder / POINTS, chunk, rows.points)

@@ -253,7 +253,7 @@ def test_two_processes_are_one(eight, tmp_path, cache):
     assert [status for _, _, status in results] == [143, 143], results
     assert [stdout for stdout, _, _ in results] == ["", ""]
     assert all(
-        said(err)[-1] == f"jaxecon: interrupted; go on with: jaxecon resume {out}"
+        said(err)[-1] == f"jaxecon: interrupted; continue with: jaxecon resume {out}"
         for _, err, _ in results
     )
     manifest = json.loads((out / "manifest.json").read_text())

@@ -186,7 +186,7 @@ def test_one_program_for_each_shape_of_memory(factorial):
 
 
 class Interrupting(SilentSweepListener):
-    def lived(self, points, failed):
+    def on_chunk(self, points, failed):
         raise KeyboardInterrupt
 
 
@@ -523,7 +523,7 @@ def test_an_elasticity_that_incomes_do_not_tell_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def lived(seed, arm, settling=1.0, status="ok"):
+def on_chunk(seed, arm, settling=1.0, status="ok"):
     return {"seed": seed, "arm": arm, "status": status, "settling": settling, "gain_realised": 0.1}
 
 

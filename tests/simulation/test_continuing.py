@@ -495,7 +495,7 @@ def test_signals(tmp_path, number, status):
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == status
-    assert stderr.endswith(f"jaxecon: interrupted; go on with: jaxecon resume {path}\n")
+    assert stderr.endswith(f"jaxecon: interrupted; continue with: jaxecon resume {path}\n")
     assert "Traceback" not in stderr
     run = je.load(path)
     assert run.manifest["status"] == "interrupted"

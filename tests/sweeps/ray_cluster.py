@@ -20,13 +20,13 @@ def main(config: Path, out: Path) -> None:
     class Losing(SilentSweepListener):
         lost = False
 
-        def lived(self, points: int, failed: int) -> None:
+        def on_chunk(self, points: int, failed: int) -> None:
             if not self.lost:
                 cluster.remove_node(machines[0], allow_graceful=False)
                 self.lost = True
                 print("a machine is lost", flush=True)
 
-    sweep(config, out=out, executor=RayExecutor(cluster.address), lanes=3, listener=Losing())
+    sweep(config, out=out, executor=RayExecutor(cluster.address), chunk_size=3, listener=Losing())
     ray.shutdown()
     cluster.shutdown()
 

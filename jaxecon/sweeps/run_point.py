@@ -1,0 +1,114 @@
+"""A point with language models: a whole run of its own, in the sweep's folder."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from jaxecon.config.language import Serving
+from jaxecon.config.names import LLM_RULE
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import DiskError, EngineError, UserError
+from jaxecon.simulation.language import check_engines, start_engines
+from jaxecon.simulation.prepare import assemble_run, create
+from jaxecon.simulation.resume import Resumption, resume
+from jaxecon.simulation.run import simulate
+from jaxecon.storage.paths import MANIFEST
+from jaxecon.storage.run import Run
+from jaxecon.sweeps.chunk import SweepStopped
+from jaxecon.sweeps.points import Point, Points
+from jaxecon.sweeps.rows import RowBuilder
+
+RUNS = "runs"  # the folder of such runs
+
+
+class SharedEngines(ExitStack):
+    """Language models that one point started and the next points go on using.
+
+    They stop when this closes, or when a point needs other ones.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._key, self._served = "", dict[str, Any]()
+
+    def engines_for(self, config: Config) -> Mapping[str, Any]:
+        """The engines of a configuration's cohorts, by cohort.
+
+        Raises UserError and EngineError as starting them does.
+        """
+        cohorts = [(c.name, c.llm) for c in config.cohorts if c.rule == LLM_RULE]
+        models = {
+            str(name): {field: getattr(serving, field) for field in Serving.model_fields}
+            for name, serving in config.servings.items()
+        }
+        key = json.dumps(
+            [models, cohorts, config.planner_kind, config.planner.llm, config.device], default=str
+        )
+        if key != self._key:
+            self.close()
+            self._key, self._served = key, self.enter_context(start_engines(config, None))
+        return self._served
+
+
+def simulate_point(
+    point: Point,
+    points: Points,
+    rows: RowBuilder,
+    sweep_folder: Path,
+    engines: SharedEngines,
+    *,
+    force: bool,
+) -> pa.Table:
+    """Rows of the years of a point's run, which is simulated, or continued where it was begun.
+
+    Raises:
+        SweepStopped: an error that concerns more than this point.
+        Exception: any other error, a spent budget included, is this point's.
+    """
+    config, folder = points.config(point), sweep_folder / RUNS / f"{point.index:08d}"
+    running = False  # whether the run has its models and its folder
+
+    def on_resumption(resumption: Resumption) -> None:
+        nonlocal running
+        running = True
+
+    begun = (folder / MANIFEST).exists()
+    if not begun:
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed as it began
+        prepared = assemble_run(config, folder)
+    try:
+        check_engines(config)
+        if begun:
+            resume(folder, force=force, tell=on_resumption)
+        else:
+            served = engines.engines_for(config)
+            recorder = create(prepared, served)
+            running = True
+            try:
+                simulate(prepared, recorder, served)
+            finally:
+                recorder.close()
+    except Exception as error:
+        if _concerns_all_points(error, running):
+            raise SweepStopped(error) from error
+        raise
+    run = Run(folder)
+    if "stopped" in run.manifest:
+        raise UserError(run.manifest["stopped"])
+    return rows.years_of_run(point.index, run.years)
+
+
+def _concerns_all_points(error: Exception, running: bool) -> bool:
+    """Whether an error of one point's run would meet the next points too.
+
+    running: whether the run had its models and its folder. Before, a UserError is a missing model
+    or key, another process or changed code; later, it is the run's own, unless it is a DiskError.
+    """
+    if isinstance(error, UserError):
+        return not running or isinstance(error, DiskError)
+    return isinstance(error, OSError | EngineError)
