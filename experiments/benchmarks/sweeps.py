@@ -73,7 +73,10 @@ def measure(economies: int, agents: int, days: int, chunk_size: int | None) -> N
         batch.simulate_batch = inside  # type: ignore[assignment]
         begun = time.perf_counter()
         found = sweep(
-            {"run": run, "seeds": economies}, out=folder / "whole", chunk_size=chunk_size, listener=heard
+            {"run": run, "seeds": economies},
+            out=folder / "whole",
+            chunk_size=chunk_size,
+            listener=heard,
         )
         swept = time.perf_counter() - begun
         batch.simulate_batch = live

@@ -225,7 +225,9 @@ def nulls(tmp_path_factory):
         "planner": {"kind": "in_context", "exploration_rate": 1.0},
     }
     found = sweep(
-        {"run": run, "list": points}, out=tmp_path_factory.mktemp("null") / "sweep", chunk_size=20_000
+        {"run": run, "list": points},
+        out=tmp_path_factory.mktemp("null") / "sweep",
+        chunk_size=20_000,
     )
     return [row | {"arm": row["draw_seed"] // 10_000_000} for row in found.points.to_pylist()]
 
