@@ -523,7 +523,7 @@ def test_an_elasticity_that_incomes_do_not_tell_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def on_chunk(seed, arm, settling=1.0, status="ok"):
+def lived(seed, arm, settling=1.0, status="ok"):
     return {"seed": seed, "arm": arm, "status": status, "settling": settling, "gain_realised": 0.1}
 
 
