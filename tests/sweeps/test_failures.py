@@ -77,7 +77,7 @@ def test_what_is_no_points_fault_ends_the_sweep_and_can_be_mended(tmp_path, lm, 
 
     def full(prepared, served):
         if "00000001" in str(prepared.folder):
-            raise DiskError(
+            raise UserError(
                 f"--out: {prepared.folder}: cannot be written (No space left on device)"
             )
         return create(prepared, served)
