@@ -3,7 +3,7 @@ many fallbacks.
 
 A detector is fed with the rows of years.parquet in their order and says of each year whether it
 sees its sign, from that row and those before alone: so a resumed run shows what an uninterrupted
-one does. Definitions and thresholds: docs/failure-signatures.md.
+one does. Definitions and thresholds: docs/diagnostics.md.
 """
 
 import math

@@ -91,7 +91,7 @@ class Run:
 
     @property
     def signatures(self) -> tuple[Diagnostic, ...]:
-        """Signs of failure in its years so far; docs/failure-signatures.md."""
+        """Signs of failure in its years so far; docs/diagnostics.md."""
         return self.watch().found
 
     @property

@@ -680,4 +680,4 @@ def test_results_are_replaced_by_whole_ones_alone(results, tmp_path):
 
 def test_the_readme_says_how_many_populations_there_are():
     text = (Path(reproduction.PAGE).parent.parent / "README.md").read_text()
-    assert f"lives the same populations, at least {MIN_POPULATIONS}, in every arm" in text
+    assert f"simulates the same populations, at least {MIN_POPULATIONS}, in every arm" in text
