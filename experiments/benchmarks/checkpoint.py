@@ -28,7 +28,7 @@ from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import initial_state, simulate_days, start_year
 from jaxecon.economy.first_schedule import first_schedule
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import EconomyState
 from jaxecon.storage import checkpoint_files as storage_checkpoint_files
 from jaxecon.storage.checkpoint import Checkpoints
@@ -60,7 +60,7 @@ def main() -> None:
 
 def measure(folder: Path, agents: int, days: int) -> None:
     config = load_config({"population": {"mechanical": agents, "llm": 0}, "year": {"days": days}})
-    with computing(config):
+    with compute_context(config):
         economy, schedule = build_economy(config), first_schedule(config)
         state, plan, sums = jax.jit(start_year)(
             economy, jax.jit(initial_state)(economy, schedule), schedule, days

@@ -20,7 +20,7 @@ from jaxecon.config.settings import Config
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import initial_state, simulate_days, start_year
 from jaxecon.economy.first_schedule import first_schedule
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState
 
 CHOICES = np.arange(0, 101, 10)
@@ -45,7 +45,7 @@ def main() -> None:
                     "population": {"cohorts": cohorts},
                 }
             )
-            with computing(config):
+            with compute_context(config):
                 measure(config, rule, agents)
 
 

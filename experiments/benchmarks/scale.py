@@ -52,7 +52,7 @@ from jaxecon.core.draws import named_key
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import initial_state
 from jaxecon.economy.first_schedule import first_schedule
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import Day, Economy
 from jaxecon.economy.summary import summarise_year
 from jaxecon.kernels.labor import best_response
@@ -125,7 +125,7 @@ def main() -> None:
     for rule in given.rules:
         for agents in given.agents:
             config = config_of(rule, agents)
-            with computing(config):
+            with compute_context(config):
                 measured = measure(config, rule, agents, given.repeats, numba=not given.no_numba)
             days_rate = agents / measured.pop("day_s")
             report(
@@ -266,7 +266,7 @@ def copy_bandwidth() -> float:
     )
     best = np.inf
     for _ in range(11):
-        seconds, x = timed(lambda: jax.block_until_ready(step(x)))  # noqa: B023
+        seconds, x = timed(lambda: jax.block_until_ready(step(x)))
         best = min(best, seconds)
     return 2 * x.nbytes / best
 
@@ -330,7 +330,7 @@ def peak(rule: str, agents: int) -> dict[str, Any]:
         arguments.
         """
         config = config_of(rule, n)
-        with computing(config):
+        with compute_context(config):
             economy, schedule = build_economy(config), first_schedule(config)
             state = jax.jit(initial_state)(economy, schedule)
             state, plan, sums = start_year(economy, state, schedule, YEAR)

@@ -29,7 +29,7 @@ from jaxecon.core.errors import is_out_of_memory
 from jaxecon.economy.build import build_economy, skill_nodes
 from jaxecon.economy.days import initial_state
 from jaxecon.economy.first_schedule import first_schedule
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.simulation import batch
 from jaxecon.sweeps.listener import SilentSweepListener
 from jaxecon.sweeps.sweep import sweep
@@ -160,7 +160,7 @@ def fitting(measured: Callable[[dict[str, Any]], float], run: dict[str, Any]) ->
 def whole(run: dict[str, Any]) -> float:
     """Seconds of one economy, compiled."""
     config = load_config(run)
-    with computing(config):
+    with compute_context(config):
         case, nodes = (
             jax.tree.map(lambda x: np.asarray(x)[None], batch.case(config)),
             skill_nodes(config),
@@ -176,7 +176,7 @@ def whole(run: dict[str, Any]) -> float:
 def on_a_runs_functions(run: dict[str, Any]) -> float:
     """Seconds of a year's tables and days of one economy, built and compiled."""
     config = load_config(run)
-    with computing(config):
+    with compute_context(config):
         economy, schedule = build_economy(config), first_schedule(config)
         first = jax.jit(initial_state)(economy, schedule)
         year, days = config.year.days, min(config.year.days, TIMED_DAYS)

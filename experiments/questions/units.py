@@ -17,7 +17,7 @@ from jaxecon.config.settings import Config
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import leader_problem, welfare_gain
 from jaxecon.economy.first_schedule import first_brackets
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.equilibrium import settle
 from jaxecon.kernels.labor import HOURS
@@ -117,7 +117,7 @@ def _steps_table(study: Study) -> Table:
 def _best_gains(people: Sequence[Config]) -> Iterator[dict[str, Any]]:
     """A row for each population."""
     for config in people:
-        with computing(config):
+        with compute_context(config):
             thresholds, _ = first_brackets(config)
             any_hours, steps = best_gains(build_economy(config), jnp.asarray(thresholds))
         named = {SET: config.preferences.set, FLOOR: int(config.welfare.floor), "seed": config.seed}

@@ -20,7 +20,7 @@ from jaxecon.config.settings import Config
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import leader_problem, welfare_gain
 from jaxecon.economy.first_schedule import first_brackets
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.planners.announced import announced_schedule
 from jaxecon.planners.elections.voting import valuations
 from jaxecon.sweeps.results import Sweep
@@ -219,7 +219,7 @@ def conflict(config: Config, years: list[dict[str, Any]]) -> dict[str, float | N
     thresholds, _ = first_brackets(config)
     elected = years[1:]
     rates = np.array([[year[f"rate_{k}"] for k in range(len(thresholds))] for year in elected])
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
         problem = leader_problem(economy)
         best = announced_schedule(

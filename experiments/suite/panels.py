@@ -12,12 +12,12 @@ import numpy as np
 
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
-from jaxecon.economy.blueprint import Blueprint, blueprint
+from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import assemble, build_economy, skill_nodes
 from jaxecon.economy.days import end_year, initial_state, simulate_days, start_year
 from jaxecon.economy.exact import equilibrium_welfare, welfare_gain
 from jaxecon.economy.first_schedule import first_brackets
-from jaxecon.economy.precision import computing, dtype_of
+from jaxecon.economy.precision import compute_context, dtype_of
 from jaxecon.economy.state import Economy, EconomyState
 from jaxecon.economy.summary import summarise_year
 from jaxecon.kernels.optimum.elasticity import estimate_elasticity
@@ -40,9 +40,13 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
             -REFORM, REFORM, (config.years, len(rates))
         )
         reformed: np.ndarray = np.clip(rates + drawn, 0, 0.9).astype(dtype_of(config))
-        with computing(config):
+        with compute_context(config):
             panel = _lived(
-                blueprint(config), skill_nodes(config), thresholds, reformed, config.year.days
+                Blueprint.from_config(config),
+                skill_nodes(config),
+                thresholds,
+                reformed,
+                config.year.days,
             )
             income, hours, weight = (np.asarray(x, np.float64) for x in panel)
         try:
@@ -81,7 +85,7 @@ def _lived(
         return end_year(economy, state, sums), (income, hours)
 
     _, (income, hours) = jax.lax.scan(year, initial_state(economy, first), rates)
-    return income, hours, economy.everyone.weight
+    return income, hours, economy.population.weight
 
 
 def gains_in(config: Config, rates: np.ndarray) -> np.ndarray:
@@ -90,7 +94,7 @@ def gains_in(config: Config, rates: np.ndarray) -> np.ndarray:
     rates: (m, k).
     """
     thresholds, _ = first_brackets(config)
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
 
         @jax.jit

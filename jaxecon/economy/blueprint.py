@@ -13,8 +13,7 @@ from jaxecon.core.pytree import pytree, static
 from jaxecon.economy.microdata import microdata_skill
 from jaxecon.economy.population import PreferenceSet, survey_weights
 from jaxecon.economy.precision import dtype_of
-from jaxecon.kernels.saving import Saving
-from jaxecon.kernels.skills import Dynamics, SkillDynamics
+from jaxecon.kernels.skills import Dynamics
 from jaxecon.kernels.welfare import WelfareKind
 from jaxecon.workers import rule_named
 from jaxecon.workers.base import WorkerRule
@@ -53,86 +52,49 @@ class Blueprint:
     optimal_capital_tax: bool = static()
     rules: tuple[tuple[str, WorkerRule], ...] = static()
 
+    @classmethod
+    def from_config(cls, config: Config) -> "Blueprint":
+        """The economy that the settings describe.
 
-def blueprint(config: Config) -> Blueprint:
-    """Raises UserError: rules or microdata that do not work."""
-    dtype = dtype_of(config)
-    sizes = {c.name: c.size for c in sorted(config.cohorts, key=lambda c: c.name)}
-    rules, parameters = _rules(config)
-    given, satisfaction = config.preferences, config.satisfaction
-    population, welfare = config.population, config.welfare
+        Raises UserError: rules or microdata that do not work.
+        """
+        dtype = dtype_of(config)
 
-    def scalar(x: float) -> np.ndarray:
-        return np.asarray(x, dtype)
+        def scalar(x: float) -> np.ndarray:
+            return np.asarray(x, dtype)
 
-    tolerance = (
-        (*(scalar(x) for x in satisfaction.tolerance), scalar(satisfaction.width))
-        if satisfaction.judged
-        else None
-    )
-    return Blueprint(
-        seed=np.asarray(config.seed, np.uint32),
-        draw_seed=np.asarray(config.seed_of_draws, np.uint32),
-        weights={
-            name: scalar(weight) for name, weight in survey_weights(sizes, config.shares).items()
-        },
-        skills={
-            name: microdata_skill(config, name, size)
-            for name, size in sizes.items()
-            if population.skills == "file"
-        },
-        parameters=parameters,
-        disutility_exponent=scalar(given.disutility_exponent),
-        max_hours=scalar(given.max_hours),
-        public_spending=scalar(config.budget.public_spending),
-        penalty=scalar(welfare.penalty),
-        tolerance=tolerance,  # type: ignore[arg-type]
-        dynamics=_dynamics(config),
-        sizes=tuple(sizes.items()),
-        skill_source=(population.skills, population.sampling),
-        preference_set=given.set,
-        curvature=given.consumption_curvature,
-        welfare=(welfare.function, welfare.epsilon, welfare.floor),
-        counts_satisfaction=welfare.satisfaction == "counted",
-        rebate_floor=config.budget.rebate_floor,
-        optimal_capital_tax=config.dynamics.saving.tax == OPTIMUM,
-        rules=rules,
-    )
-
-
-def _dynamics(config: Config) -> Dynamics:
-    """The scalars of what is switched on."""
-    skills, inertia, saving = (
-        config.dynamics.skills,
-        config.dynamics.hours_inertia,
-        config.dynamics.saving,
-    )
-
-    def scalar(x: float) -> Any:
-        return np.asarray(x, dtype_of(config))
-
-    retirement = 0.0 if skills.working_years is None else 1 / skills.working_years
-    moving = SkillDynamics(
-        scalar(skills.persistence),
-        scalar(skills.learning),
-        scalar(skills.shock),
-        scalar(retirement),
-    )
-    saved = Saving(
-        scalar(saving.return_rate),
-        scalar(
-            0.0 if isinstance(saving.tax, str) else saving.tax
-        ),  # the optimum: `assemble` works it out
-        scalar(saving.elasticity),
-        scalar(saving.adjustment),
-        scalar(saving.wealth_income_ratio),
-        scalar(saving.concentration),
-    )
-    return Dynamics(
-        moving if skills.enabled else None,
-        scalar(inertia) if inertia > 0 else None,
-        saved if saving.enabled else None,
-    )
+        sizes = {c.name: c.size for c in sorted(config.cohorts, key=lambda c: c.name)}
+        rules, parameters = _rules(config)
+        preferences, satisfaction = config.preferences, config.satisfaction
+        population, welfare = config.population, config.welfare
+        tolerance = (*map(scalar, satisfaction.tolerance), scalar(satisfaction.width))
+        shares = survey_weights(sizes, config.shares)
+        return cls(
+            seed=np.asarray(config.seed, np.uint32),
+            draw_seed=np.asarray(config.seed_of_draws, np.uint32),
+            weights={name: scalar(weight) for name, weight in shares.items()},
+            skills={
+                name: microdata_skill(config, name, size)
+                for name, size in sizes.items()
+                if population.skills == "file"
+            },
+            parameters=parameters,
+            disutility_exponent=scalar(preferences.disutility_exponent),
+            max_hours=scalar(preferences.max_hours),
+            public_spending=scalar(config.budget.public_spending),
+            penalty=scalar(welfare.penalty),
+            tolerance=tolerance if satisfaction.judged else None,  # type: ignore[arg-type]
+            dynamics=Dynamics.from_config(config, dtype),
+            sizes=tuple(sizes.items()),
+            skill_source=(population.skills, population.sampling),
+            preference_set=preferences.set,
+            curvature=preferences.consumption_curvature,
+            welfare=(welfare.function, welfare.epsilon, welfare.floor),
+            counts_satisfaction=welfare.satisfaction == "counted",
+            rebate_floor=config.budget.rebate_floor,
+            optimal_capital_tax=config.dynamics.saving.tax == OPTIMUM,
+            rules=rules,
+        )
 
 
 def _rules(config: Config) -> tuple[tuple[tuple[str, WorkerRule], ...], dict[str, object]]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxecon.config.settings import Config
 from jaxecon.core.draws import draw, named_key, uniform
 from jaxecon.core.errors import UserError
-from jaxecon.economy.blueprint import Blueprint, blueprint
+from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.devices import Layout, compiled
 from jaxecon.economy.gb2 import gb2_nodes, gb2_skill, sample_gb2
 from jaxecon.economy.population import (
@@ -45,7 +45,7 @@ def build_economy(config: Config, layout: Layout | None = None) -> Economy:
     nodes = skill_nodes(config)
     # what all devices take is no array of one of them
     economy, poorest = _assemble(
-        layout, blueprint(config), nodes if layout is None else jax.device_get(nodes)
+        layout, Blueprint.from_config(config), nodes if layout is None else jax.device_get(nodes)
     )
     if config.preferences.consumption_curvature > 0 and not poorest > 0:
         raise UserError(too_poor(config.budget.public_spending, float(poorest)))

@@ -17,7 +17,7 @@ from jaxecon.economy.state import (
     YearPlan,
     by_cohort,
     capital_of_year,
-    present,
+    economy_in_year,
 )
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.labor import best_response
@@ -68,7 +68,7 @@ def start_year(
 
     Who has just entered begins here (`_with_entrants`).
     """
-    economy = present(economy, state)
+    economy = economy_in_year(economy, state)
     state = _with_entrants(economy, state, schedule)
     states, plans = {}, {}
     for name, rule in economy.rules:
@@ -164,7 +164,9 @@ def settle_and_learn(
     it.
     """
     live = _turned(economy, state, live=True)
-    state, sums, day, outcomes = _settle_and_learn(present(economy, state), plan, live, sums, hours)
+    state, sums, day, outcomes = _settle_and_learn(
+        economy_in_year(economy, state), plan, live, sums, hours
+    )
     return _turned(economy, state, live=False), sums, day, outcomes
 
 
@@ -269,7 +271,7 @@ def simulate_days(
 
     judged: after how many of these days everybody is asked (`judge`).
     """
-    economy = present(economy, state)
+    economy = economy_in_year(economy, state)
 
     def one_day(
         carry: tuple[EconomyState, AgentSums], ask: Array | None
@@ -299,7 +301,7 @@ def judge(
 
     answered: (n,) bool, those who were asked.
     """
-    return judge_present(present(economy, state), state, sums, answered)
+    return judge_present(economy_in_year(economy, state), state, sums, answered)
 
 
 def judge_present(
@@ -321,7 +323,7 @@ def end_year(economy: Economy, state: EconomyState, sums: AgentSums) -> EconomyS
     with what was saved.
     """
     dynamics = state.dynamics
-    if (capital := capital_of_year(present(economy, state), state)) is not None:
+    if (capital := capital_of_year(economy_in_year(economy, state), state)) is not None:
         dynamics = dataclasses.replace(
             dynamics, wealth=jax.tree.map(jnp.add, capital.wealth, capital.saved)
         )

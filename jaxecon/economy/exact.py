@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxecon.core.pytree import concrete
-from jaxecon.economy.state import Economy, by_cohort, settled_capital
+from jaxecon.economy.state import Economy, by_cohort, capital_at_equilibrium
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.preferences import Preferences
@@ -31,7 +31,7 @@ def welfare_gain(economy: Economy, welfare: Array) -> Array:
     reference = economy.reference
     return gain_over(
         lambda utility: economy.welfare(by_cohort(economy, utility)),
-        economy.everyone.preferences,
+        economy.population.preferences,
         reference.consumption,
         reference.hours,
         economy.reference_welfare,
@@ -55,7 +55,7 @@ def leader_problem(economy: Economy) -> LeaderProblem:
 
 @jax.jit
 def _leader_problem(economy: Economy, exponent: Array | None, cap: Array | None) -> LeaderProblem:
-    everyone, welfare = economy.everyone, economy.welfare
+    everyone, welfare = economy.population, economy.welfare
     g = jnp.concatenate([welfare.weights[name] for name in economy.cohorts])
     judged = SocialWelfare(
         {"": g}, {"": everyone.weight}, welfare.kind, welfare.epsilon, welfare.floor
@@ -75,7 +75,7 @@ def _leader_problem(economy: Economy, exponent: Array | None, cap: Array | None)
         economy.public_spending,
         economy.rebate_floor,
     )
-    if (capital := settled_capital(economy)) is None:
+    if (capital := capital_at_equilibrium(economy)) is None:
         return problem
     adds = jax.tree.map(lambda *parts: jnp.concatenate(parts), *capital.adds.values())
     return dataclasses.replace(

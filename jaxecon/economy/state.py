@@ -53,7 +53,7 @@ class Economy:
         return {name: cohort.weight for name, cohort in self.cohorts.items()}
 
     @property
-    def everyone(self) -> Cohort:
+    def population(self) -> Cohort:
         """All cohorts as one, in cohort order."""
         return jax.tree.map(
             lambda *parts: jnp.concatenate(parts), *(_with_rows(c) for c in self.cohorts.values())
@@ -142,7 +142,7 @@ def skill_of_year(economy: Economy, state: EconomyState) -> dict[str, Array]:
     )
 
 
-def present(economy: Economy, state: EconomyState) -> Economy:
+def economy_in_year(economy: Economy, state: EconomyState) -> Economy:
     """The economy with the skills of the state's year, and the wealth that they make people want.
 
     Preferences and welfare weights stay those of the base skills.
@@ -182,7 +182,7 @@ def capital_of_year(economy: Economy, state: EconomyState) -> Capital | None:
     return None if state.dynamics.wealth is None else _capital(economy, state.dynamics.wealth)
 
 
-def settled_capital(economy: Economy) -> Capital | None:
+def capital_at_equilibrium(economy: Economy) -> Capital | None:
     """Once everybody has the wealth they want; None where nobody saves."""
     saving, untaxed = economy.dynamics.saving, economy.untaxed_wealth
     if saving is None or untaxed is None:

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 
 from jaxecon.core.pytree import pytree
 from jaxecon.economy.exact import equilibrium_welfare, welfare_gain
-from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState, capital_of_year, present
+from jaxecon.economy.state import (
+    AgentSums,
+    Day,
+    Economy,
+    EconomyState,
+    capital_of_year,
+    economy_in_year,
+)
 from jaxecon.kernels.taxation import TaxSchedule, pooled_mean
 from jaxecon.kernels.welfare import gini
 
@@ -82,7 +89,7 @@ def summarise_year(
 
     The window the planner judges by is the last max(1, days//8) of them.
     """
-    economy = present(economy, state)
+    economy = economy_in_year(economy, state)
     hours, tax, utility = (
         jax.tree.map(lambda x: x / sums.days, total)
         for total in (sums.hours, sums.tax, sums.utility)

@@ -4,6 +4,8 @@ with a lag, saving (saving.py).
 Pure functions of arrays. Equations and sources: docs/dynamics.md.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,10 @@ from jaxecon.core.draws import Draws, draw, named_key, normal, uniform
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.preferences import REFERENCE_HOURS
 from jaxecon.kernels.saving import Saving
+
+if TYPE_CHECKING:
+    from jaxecon.config.dynamics import SkillDynamicsConfig
+    from jaxecon.config.settings import Config
 
 Array = jax.Array
 
@@ -35,6 +41,13 @@ class SkillDynamics:
     shock: Array
     retirement: Array
 
+    @classmethod
+    def from_settings(cls, settings: "SkillDynamicsConfig", dtype: type) -> "SkillDynamics":
+        """Scalars of this type. Retirement is as likely as makes `working_years` the mean."""
+        retirement = 0.0 if settings.working_years is None else 1 / settings.working_years
+        numbers = settings.persistence, settings.learning, settings.shock, retirement
+        return cls(*(np.asarray(x, dtype) for x in numbers))  # type: ignore[arg-type]
+
 
 @pytree
 class Dynamics:
@@ -46,6 +59,19 @@ class Dynamics:
     skills: SkillDynamics | None = None
     hours_inertia: Array | None = None
     saving: Saving | None = None
+
+    @classmethod
+    def from_config(cls, config: "Config", dtype: type) -> "Dynamics":
+        """What the settings switch on, scalars of this type."""
+        settings = config.dynamics
+        inertia: Any = np.asarray(settings.hours_inertia, dtype)
+        return cls(
+            SkillDynamics.from_settings(settings.skills, dtype)
+            if settings.skills.enabled
+            else None,
+            inertia if settings.hours_inertia > 0 else None,
+            Saving.from_settings(settings.saving, dtype) if settings.saving.enabled else None,
+        )
 
 
 @pytree

@@ -37,13 +37,16 @@ class Knowledge:
     bounds: tuple[float, float] = (0.0, 1.0)
     monotone: bool = False
 
-
-def knowledge(config: Config) -> Knowledge:
-    """What planners that work out a schedule are told."""
-    thresholds = first_schedule(config).thresholds
-    return Knowledge(
-        thresholds, config.planner.elasticity, config.planner.rate_bounds, config.planner.monotone
-    )
+    @classmethod
+    def from_config(cls, config: Config) -> "Knowledge":
+        """What the settings say; the thresholds are those of the first schedule."""
+        planner = config.planner
+        return cls(
+            thresholds=first_schedule(config).thresholds,
+            elasticity=planner.elasticity,
+            bounds=planner.rate_bounds,
+            monotone=planner.monotone,
+        )
 
 
 class Convergence(NamedTuple):
@@ -96,7 +99,7 @@ def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
     Raises UserError: none for this economy or these brackets.
     """
     try:
-        return announced(config.planner_kind, economy, knowledge(config)).schedule
+        return announced(config.planner_kind, economy, Knowledge.from_config(config)).schedule
     except ValueError as error:
         raise UserError(f"planner.kind: {config.planner_kind!r}; {error}") from error
 

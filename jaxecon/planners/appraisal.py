@@ -118,7 +118,7 @@ class _Judged(NamedTuple):
 
 @jax.jit
 def _judged(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judged:
-    everyone = economy.everyone
+    everyone = economy.population
     welfare = economy.welfare(by_cohort(economy, outcome.utility))
     return _Judged(
         welfare,
@@ -134,7 +134,7 @@ def _judged(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judge
 
 @jax.jit
 def _untaxed_worth(economy: Economy, outcome: Outcome) -> Array:
-    worth = money_metric(economy.everyone, outcome)
+    worth = money_metric(economy.population, outcome)
     endowment = leader_problem(economy).endowment  # which an economy without taxes on work has, too
     return worth if endowment is None else worth - endowment.worth
 

@@ -23,12 +23,12 @@ MAX_CHANGE = (
 )
 
 
-def changes(max_change: int = MAX_CHANGE) -> tuple[int, ...]:
+def allowed_changes(max_change: int = MAX_CHANGE) -> tuple[int, ...]:
     """The percentage points by which a rate may move in a year."""
     return tuple(range(-max_change, max_change + 1, STEP))
 
 
-def last_tenth(year: Any, years: Any) -> Any:
+def in_last_tenth(year: Any, years: Any) -> Any:
     """Whether a year (0 the first) is in the last tenth of a run of so many, where exploration
     ends; rounded down.
     """
@@ -101,9 +101,9 @@ def changed_schedule(
     schedule: TaxSchedule, points: Sequence[int], max_change: int = MAX_CHANGE
 ) -> TaxSchedule:
     """The schedule with each rate moved by so many percentage points, (k,) of
-    `changes(max_change)`, kept in 0..100 %.
+    `allowed_changes(max_change)`, kept in 0..100 %.
     """
-    allowed = changes(max_change)
+    allowed = allowed_changes(max_change)
     if len(points) != schedule.brackets or any(p not in allowed for p in points):
         raise ValueError(
             f"changes: {list(points)}; {schedule.brackets} values, each one of "

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxecon.config.settings import Config
 from jaxecon.core.pytree import pytree, static
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.planners.base import STEP, Planner, PlannerContext, YearObservation, last_tenth
+from jaxecon.planners.base import STEP, Planner, PlannerContext, YearObservation, in_last_tenth
 from jaxecon.planners.memory import PlannerMemory
 
 Array = jax.Array
@@ -41,19 +41,19 @@ class Ingredients:
     exploration_rate: float | Array = 0.3
     max_change: int | Array = 20
 
-
-def ingredients(config: Config) -> Ingredients:
-    """Of the in_context planner."""
-    given, memory = config.planner, config.planner.memory
-    return Ingredients(
-        window=memory.window,
-        best=memory.best,
-        direction_hint=memory.direction_hint,
-        exploration=memory.exploration,
-        exploitation=memory.exploitation,
-        exploration_rate=given.exploration_rate,
-        max_change=given.max_change,
-    )
+    @classmethod
+    def from_config(cls, config: Config) -> "Ingredients":
+        """What the settings switch on."""
+        planner, memory = config.planner, config.planner.memory
+        return cls(
+            window=memory.window,
+            best=memory.best,
+            direction_hint=memory.direction_hint,
+            exploration=memory.exploration,
+            exploitation=memory.exploitation,
+            exploration_rate=planner.exploration_rate,
+            max_change=planner.max_change,
+        )
 
 
 @pytree
@@ -112,7 +112,7 @@ def _propose(
     improved = (memory.welfare[last] > memory.welfare[before]) & jnp.any(change != 0)
     climbing = jnp.where(improved & given.direction_hint, change, single)
 
-    final = last_tenth(year + 1, years)
+    final = in_last_tenth(year + 1, years)
     known = memory.best_years[0] >= 0  # nothing is best where no welfare was above minus infinity
     base = jnp.where(given.exploitation & known, memory.best_rates[0], rates)
     at_base = jnp.all(jnp.abs(rates - base) < STEP / 200)

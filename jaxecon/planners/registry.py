@@ -13,11 +13,11 @@ def configured_planner(config: Config) -> "Planner | None":
     people.
     """
     from jaxecon.planners.fixed import Fixed
-    from jaxecon.planners.in_context import InContext, ingredients
+    from jaxecon.planners.in_context import InContext, Ingredients
 
     match config.planner_kind:
         case "fixed":
             return Fixed()
         case "in_context":
-            return InContext(ingredients(config))
+            return InContext(Ingredients.from_config(config))
     return None

@@ -18,7 +18,7 @@ from jaxecon.core.compilation import WIDE_VECTORS
 from jaxecon.core.draws import named_key
 from jaxecon.core.errors import UserError
 from jaxecon.core.pytree import pytree, static
-from jaxecon.economy.blueprint import Blueprint, blueprint
+from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import assemble, build_economy
 from jaxecon.economy.days import end_year, initial_state, judged_after, simulate_days, start_year
 from jaxecon.economy.first_schedule import first_brackets
@@ -32,9 +32,9 @@ from jaxecon.planners.elections.elected import Elected
 from jaxecon.planners.elections.electorate import ElectedState
 from jaxecon.planners.elections.own_optima import numbers_held
 from jaxecon.planners.elections.retained import Retained
-from jaxecon.planners.elections.voting import ElectionRules, election_rules
+from jaxecon.planners.elections.voting import ElectionRules
 from jaxecon.planners.fixed import Fixed
-from jaxecon.planners.in_context import InContext, Ingredients, ingredients
+from jaxecon.planners.in_context import InContext, Ingredients
 
 Array = jax.Array
 Leaf = Any  # a NumPy array, or what a trace makes of it
@@ -111,15 +111,17 @@ def draft(config: Config) -> Case:
         )
     (thresholds, rates), kind = first_brackets(config), config.planner_kind
     return Case(
-        blueprint(config),
+        Blueprint.from_config(config),
         thresholds,
         rates,
         rates if kind in SCHEDULES and config.schedule.rates is not None else None,
-        _arrays(ingredients(config), dtype_of(config)) if kind == "in_context" else None,
+        _arrays(Ingredients.from_config(config), dtype_of(config))
+        if kind == "in_context"
+        else None,
         years=config.years,
         days=config.year.days,
         judged=tuple(judged_after(config)),
-        elections=election_rules(config) if config.holds_elections else None,
+        elections=ElectionRules.from_config(config) if config.holds_elections else None,
         retention=config.elections.retention,
     )
 
@@ -211,7 +213,7 @@ def _live_one(given: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
         memory, state, schedule = carry
         state, figures, hours = _live_year(economy, state, schedule, given.days, given.judged)
         right = jnp.all(
-            (hours >= 0) & (hours <= economy.everyone.preferences.max_hours * (1 + 1e-5))
+            (hours >= 0) & (hours <= economy.population.preferences.max_hours * (1 + 1e-5))
         )
         unseen = jnp.zeros(schedule.brackets)  # by bracket: what in_context does not look at
         means = figures.mean_hours, figures.mean_income, figures.rebate

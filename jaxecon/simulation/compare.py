@@ -14,8 +14,8 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.precision import computing
-from jaxecon.planners.announced import SCHEDULES, knowledge
+from jaxecon.economy.precision import compute_context
+from jaxecon.planners.announced import SCHEDULES, Knowledge
 from jaxecon.planners.appraisal import DECILES, policy_rows
 from jaxecon.simulation.optimum import write_json
 from jaxecon.storage.provenance import environment
@@ -74,8 +74,10 @@ def compare(
         drawn = config.model_copy(
             update={"seed": (config.seed + i) % 2**32, "population": population}
         )
-        with computing(drawn):
-            found, without = policy_rows(build_economy(drawn), planners, knowledge(drawn))
+        with compute_context(drawn):
+            found, without = policy_rows(
+                build_economy(drawn), planners, Knowledge.from_config(drawn)
+            )
         rows += [{"population": i, "seed": drawn.seed, **row} for row in found]
         for kind, reason in without.items():
             failures.setdefault(kind, []).append(reason)

@@ -150,20 +150,20 @@ def with_elections(
 ) -> "Planner":
     """The planner that is elected, or the one given where the people may throw it out."""
     from jaxecon.economy.devices import on_host
-    from jaxecon.economy.precision import computing
+    from jaxecon.economy.precision import compute_context
     from jaxecon.planners.elections.elected import Elected
     from jaxecon.planners.elections.retained import Retained
-    from jaxecon.planners.elections.voting import election_rules
+    from jaxecon.planners.elections.voting import ElectionRules
 
     config, economy = prepared.config, prepared.economy
-    rules, electorate = election_rules(config), None
+    rules, electorate = ElectionRules.from_config(config), None
     if workers is not None:
         from llm.agents.electorate import LLMElectorate
 
         skills = {name: on_host(cohort.skill) for name, cohort in economy.cohorts.items()}
         electorate = LLMElectorate(bridge, workers, skills, config)
     if planner is None:
-        with computing(config):
+        with compute_context(config):
             return Elected(economy, rules, prepared.schedule.thresholds, electorate)
     return Retained(planner, economy, rules, config.years, electorate)
 

@@ -27,7 +27,7 @@ from jaxecon.economy.days import (
 )
 from jaxecon.economy.devices import compiled, layout_of, on_host, unplaced
 from jaxecon.economy.dispersion import HoursSpread
-from jaxecon.economy.precision import computing, dtype_of
+from jaxecon.economy.precision import compute_context, dtype_of
 from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState, YearPlan, skill_of_year
 from jaxecon.economy.summary import AgentYear, YearStatistics, summarise_year
 from jaxecon.kernels.taxation import TaxSchedule
@@ -138,7 +138,7 @@ class Simulation:
 
         Raises UserError where it is not one of this configuration.
         """
-        with computing(self.config):
+        with compute_context(self.config):
             check_form(
                 "the state to go on from",
                 self._form(position, state.observation is not None),
@@ -165,7 +165,7 @@ class Simulation:
 
         Raises UserError: the state of another configuration.
         """
-        with computing(self.config):
+        with compute_context(self.config):
             seen = any(name.startswith("observation.") for name in checkpoint.meta["leaves"])
             state, meta = restore(checkpoint, self._form(checkpoint.position, seen))
         self.begin_at(checkpoint.position, state)
@@ -191,7 +191,7 @@ class Simulation:
             UserError: the disk cannot be written, or a rule returned what are no hours.
             What planner and workers raise. In all these cases the state is saved where it is whole.
         """
-        with computing(self.config):
+        with compute_context(self.config):
             end = until or Position(self.config.years, 0)
             try:
                 while self.position < end:
@@ -206,7 +206,7 @@ class Simulation:
             self.save()
 
     def _initial_state(self) -> RunState:
-        with computing(self.config):
+        with compute_context(self.config):
             economy = _initial_state(self._layout, self.economy, self._first_schedule)
             planner = self.planner.init(self._context(self._first_schedule), self._planner_key)
             workers = {} if self.workers is None else self.workers.state
@@ -221,7 +221,7 @@ class Simulation:
 
     def planner_state(self, schedule: TaxSchedule) -> Any:
         """Of a planner that takes over under a schedule."""
-        with computing(self.config):
+        with compute_context(self.config):
             return self.planner.init(self._context(schedule), self._planner_key)
 
     def _form(self, position: Position, observed: bool) -> RunState:

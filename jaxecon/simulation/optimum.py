@@ -17,10 +17,10 @@ from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import effective_sample
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.kernels.optimum.certified import Optimum, check_search, solve
 from jaxecon.kernels.optimum.space import SEARCHES, Method
-from jaxecon.planners.announced import followers, knowledge
+from jaxecon.planners.announced import Knowledge, followers
 from jaxecon.planners.appraisal import policy_row, policy_rows
 from jaxecon.storage.paths import CONFIG, refuse_existing
 from jaxecon.storage.provenance import environment
@@ -84,8 +84,8 @@ def study_optimum(
 
     Raises UserError where the options or the economy have no optimum.
     """
-    with computing(config):
-        told = knowledge(config)
+    with compute_context(config):
+        told = Knowledge.from_config(config)
         try:
             check_search(told.thresholds, method, told.bounds, free_thresholds, grid_step)
         except ValueError as error:
@@ -94,7 +94,7 @@ def study_optimum(
         problem = followers(economy)
 
         def others() -> tuple[list[dict[str, Any]], dict[str, str]]:
-            with computing(config):
+            with compute_context(config):
                 return policy_rows(economy, _BESIDE_OPTIMUM, told)
 
         def find() -> tuple[Optimum, float]:

@@ -48,10 +48,10 @@ def assemble_run(config: Config, out: Path) -> Prepared:
     from jaxecon.economy.build import build_economy
     from jaxecon.economy.devices import gathered, layout_for
     from jaxecon.economy.first_schedule import first_schedule
-    from jaxecon.economy.precision import computing
+    from jaxecon.economy.precision import compute_context
     from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
 
-    with computing(config):
+    with compute_context(config):
         layout = layout_for(config)
         # memory that is not enough is heard of here: looking at an array that could not be made can
         # wait for ever

@@ -97,7 +97,7 @@ def simulate(
 
     from jaxecon.core.processes import is_main_process
     from jaxecon.economy.exact import effective_sample
-    from jaxecon.economy.precision import computing
+    from jaxecon.economy.precision import compute_context
     from jaxecon.kernels.taxation import TaxSchedule
     from jaxecon.simulation.loop import Simulation
     from jaxecon.simulation.ports import SilentListener
@@ -177,7 +177,7 @@ def simulate(
         row = recorder.last_row()
         if row is None or simulation is None:
             return
-        with computing(config):
+        with compute_context(config):
             heard = effective_sample(economy)
             rates = [rate for name, rate in row.items() if name.startswith("rate_")]
             final = TaxSchedule(simulation.schedule.thresholds, jnp.array(rates))
@@ -196,13 +196,13 @@ def simulate(
 
 def _policies(config: Config, economy: "Economy", final: "TaxSchedule") -> dict[str, Any]:
     from jaxecon.economy.devices import gathered
-    from jaxecon.economy.precision import computing
-    from jaxecon.planners.announced import knowledge
+    from jaxecon.economy.precision import compute_context
+    from jaxecon.planners.announced import Knowledge
     from jaxecon.planners.appraisal import policy_rows
 
-    with computing(config), gathered(economy) as everybody:
+    with compute_context(config), gathered(economy) as everybody:
         policies, missing = policy_rows(
-            everybody, config.planner.compared_with, knowledge(config), {"final": final}
+            everybody, config.planner.compared_with, Knowledge.from_config(config), {"final": final}
         )
     return {"policies": policies, "policies_without_schedule": missing}
 

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxecon.config.settings import Config
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import skill_nodes, too_poor
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.simulation import batch
 from jaxecon.sweeps.chunk import error_line
 from jaxecon.sweeps.points import Point, Points
@@ -57,7 +57,7 @@ def simulate_points(
     config = groups[-1].config
     indices = np.array([index for group in groups for index in group.indices])
     planners = np.array([group.config.planner_kind for group in groups for _ in group.indices])
-    with computing(config):
+    with compute_context(config):
         cases, outcomes = _simulate_groups(groups, size)
     outcomes = jax.tree.map(lambda x: x[: len(indices)], outcomes)
     problems = _problems(cases.economy, outcomes)
@@ -81,7 +81,7 @@ def group_points(these: Sequence[Point], points: Points) -> tuple[list[PointGrou
             shared, seeds = points.shared(point)
             if shared is not last or not batch.only_drawn(shared):
                 config = points.config(point)
-                with computing(config):
+                with compute_context(config):
                     groups.append(PointGroup(config, batch.case(config), [], []))
         except Exception as error:  # a user's rule may do anything
             errors[point.index] = error_line(error)

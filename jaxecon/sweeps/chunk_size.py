@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxecon.config.settings import Config
 from jaxecon.economy.build import skill_nodes
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.simulation import batch
 from jaxecon.sweeps.batch_points import devices_here
 
@@ -34,7 +34,7 @@ def default_chunk_size(drawn: batch.Case, config: Config) -> int:
     Returns:
         As many as memory takes, but no more than the processor has use for.
     """
-    with computing(config):
+    with compute_context(config):
         each, devices = batch.bytes_of(drawn, skill_nodes(config)), devices_here()
     agents = sum(size for _, size in drawn.economy.sizes)
     by_memory = int(_SHARE * _free_memory(devices) / (_PEAK * each))

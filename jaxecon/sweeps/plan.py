@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxecon.config.settings import Config
 from jaxecon.economy.first_schedule import first_brackets
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.simulation import batch
 from jaxecon.sweeps.chunk import Chunk, error_line
 from jaxecon.sweeps.chunk_size import default_chunk_size
@@ -91,7 +91,7 @@ def _group_by_program(
                 brackets = max(brackets, len(first_brackets(shared)[0]))
             else:
                 config = points.config(point)
-                with computing(config):
+                with compute_context(config):
                     drawn = batch.draft(config)
                 key = "batch", batch.form(drawn), config.device
                 group = groups.setdefault(key, _Group("batch", (drawn, config)))
@@ -114,7 +114,7 @@ def compiled_apart(points: Points, base: int) -> list[str]:
     def form_of(settings: Mapping[str, Any]) -> Any:
         try:
             config = points.config(Point(base, dict(settings)))
-            with computing(config):
+            with compute_context(config):
                 return batch.form(batch.draft(config)), config.device
         except Exception:  # a value that is refused, or one of a language model: no program
             return None

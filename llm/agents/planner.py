@@ -11,7 +11,7 @@ from jaxecon.planners.base import (
     PlannerContext,
     YearObservation,
     changed_schedule,
-    last_tenth,
+    in_last_tenth,
 )
 from jaxecon.planners.memory import PlannerMemory
 from llm.agents.workers import brackets_of
@@ -73,7 +73,7 @@ class LLMPlanner(Planner):
             _year(*entry)
             for entry in zip(memory.best_years, memory.best_rates, memory.best_welfare, strict=True)
         ]
-        final = bool(last_tenth(planned, observation.years))
+        final = bool(in_last_tenth(planned, observation.years))
         return PlanObservation(
             year=planned,
             cohort=PLANNER,

@@ -11,7 +11,7 @@ from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.labor import HOURS
 from jaxecon.kernels.preferences import REFERENCE_HOURS
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.planners.base import last_tenth
+from jaxecon.planners.base import in_last_tenth
 from jaxecon.workers.base import Cohort
 from llm.agents.memory import Remembered, WorkerMemory
 from llm.agents.personas import sample_personas
@@ -168,7 +168,7 @@ class LLMWorkers:
         """
         given, days, held = self._given.memory, self._config.year.days, self._given.decide_every
         lived = year * days + day
-        final = bool(held < days <= day + held or last_tenth(lived, self._config.years * days))
+        final = bool(held < days <= day + held or in_last_tenth(lived, self._config.years * days))
         return Cues(given.exploration and not final, given.exploitation, final)
 
     def _labor_observation(

@@ -14,7 +14,7 @@ from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import settle_and_learn, simulate_days
 from jaxecon.economy.exact import equilibrium_outcome, leader_problem, welfare_gain
 from jaxecon.economy.first_schedule import first_schedule
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import EconomyState, by_cohort
 from jaxecon.kernels.optimum.certified import solve
 
@@ -65,7 +65,7 @@ def test_the_pool_balances_every_day(sections):
     both to rounding.
     """
     config = config_of(**sections)
-    with computing(config):
+    with compute_context(config):
         economy, schedule, _, state, sums, record = a_year(config)
         spending = config.budget.public_spending
         np.testing.assert_allclose(record.revenue, record.rebate + spending, rtol=1e-6)
@@ -113,7 +113,7 @@ def test_reference_is_the_equilibrium_under_us_federal():
             "population": {"cohorts": [{"name": "a", "rule": "rational", "size": 1000}]},
         }
     )
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
         assert float(economy.reference_welfare) == pytest.approx(25306.512, abs=6e-4)
         flat = solve(leader_problem(economy), (0.0,))
@@ -141,9 +141,9 @@ def test_rational_workers_realise_the_equilibrium():
 def test_consumption_equivalent_gain(curvature):
     """Welfare of the reference with everybody's consumption 7 % higher is a gain of 7 %."""
     config = config_of(preferences={"consumption_curvature": curvature})
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
-        everyone, reference = economy.everyone, economy.reference
+        everyone, reference = economy.population, economy.reference
         richer = je.isoelastic_utility(
             everyone.preferences, 1.07 * reference.consumption, reference.hours
         )
@@ -164,7 +164,7 @@ def test_a_gain_is_positive_where_welfare_is_higher():
 
 def test_a_gain_out_of_reach_is_nan():
     config = config_of(preferences={"consumption_curvature": 1.0})
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
         for welfare in (np.nan, -np.inf, 1e6):
             assert np.isnan(float(welfare_gain(economy, jnp.asarray(welfare))))
@@ -175,7 +175,7 @@ def test_the_reference_knows_the_rebate_floor():
         preferences={"consumption_curvature": 1.0},
         budget={"public_spending": 20_000.0, "rebate_floor": 0.0},
     )
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
         assert float(economy.reference.rebate) == 0
         assert min(float(c.reference_consumption.min()) for c in economy.cohorts.values()) > 0
@@ -187,7 +187,7 @@ def test_curvature_leaves_the_reference_response_unchanged():
     """
     for curvature in (0.5, 1.0, 2.0):
         config = config_of(preferences={"consumption_curvature": curvature})
-        with computing(config):
+        with compute_context(config):
             np.testing.assert_allclose(build_economy(config).reference.hours, 40, rtol=1e-6)
 
 
@@ -276,7 +276,7 @@ def test_every_welfare_function_runs(function):
     figures, _ = summarise_year(economy, schedule, state, sums, record)
     chex.assert_tree_all_finite(figures)
     outcome = equilibrium_outcome(economy, schedule)
-    everyone = economy.everyone
+    everyone = economy.population
     u, w = np.asarray(outcome.utility, float), np.asarray(everyone.weight, float)
     expected = {
         "rawlsian": u.min(),

@@ -26,8 +26,8 @@ from jaxecon.economy.build import build_economy, skill_nodes
 from jaxecon.economy.days import settle_and_learn, simulate_days
 from jaxecon.economy.exact import equilibrium_outcome
 from jaxecon.economy.first_schedule import first_schedule
-from jaxecon.economy.precision import computing
-from jaxecon.economy.state import by_cohort, present, skill_of_year
+from jaxecon.economy.precision import compute_context
+from jaxecon.economy.state import by_cohort, economy_in_year, skill_of_year
 from jaxecon.economy.summary import summarise_year
 from jaxecon.kernels import skills as dyn
 from jaxecon.kernels.quantal import choice_payoffs
@@ -242,7 +242,7 @@ def years_lived(config, years=3, days=4):
 
 def test_everything_is_computed_with_the_skills_of_the_year():
     config = config_of({"skills": SKILLS}, seed=5, precision="float64")
-    with computing(config):
+    with compute_context(config):
         deviation = {c["name"]: np.zeros(c["size"]) for c in COHORTS}
         age = {c["name"]: np.zeros(c["size"], int) for c in COHORTS}
         retired = 0
@@ -272,7 +272,7 @@ def test_everything_is_computed_with_the_skills_of_the_year():
                             je.best_response(schedule, cohort.skill, prefs),
                             rtol=1e-3,
                         )
-            everyone = economy.everyone
+            everyone = economy.population
             at_equilibrium = je.equilibrium(
                 schedule,
                 np.concatenate(list(skill.values())),
@@ -307,7 +307,8 @@ def test_who_enters_begins_afresh_under_the_present_schedule():
         new = {name: np.asarray(years) == 0 for name, years in begun.dynamics.careers.years.items()}
         assert new["adaptive"].all() if year == 0 else 0 < new["adaptive"].sum() < 50
         people = {
-            name: (c, np.asarray(c.skill)) for name, c in present(economy, begun).cohorts.items()
+            name: (c, np.asarray(c.skill))
+            for name, c in economy_in_year(economy, begun).cohorts.items()
         }
         for name, is_new in new.items():
             cohort, skill = people[name]
@@ -448,7 +449,7 @@ def test_off_leaves_nothing_behind():
     economy, schedule = build_economy(config), first_schedule(config)
     state = economy_days.initial_state(economy, schedule)
     assert jax.tree.leaves((economy.dynamics, state.dynamics)) == []
-    assert present(economy, state) is economy
+    assert economy_in_year(economy, state) is economy
     assert config.dynamics.switches == (False, False, False)
 
 
@@ -533,7 +534,7 @@ def test_many_runs_at_once_are_the_runs(tmp_path, planner):
         load_config({**given, "dynamics": dynamics, "seed": i})
         for i, dynamics in enumerate(several)
     ]
-    with computing(configs[0]):
+    with compute_context(configs[0]):
         stacked = jax.tree.map(lambda *x: np.stack(x), *(case(config) for config in configs))
         outcomes = jax.device_get(simulate_batch(stacked, skill_nodes(configs[0])))
     for i, config in enumerate(configs):

@@ -14,8 +14,8 @@ from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import equilibrium_welfare, leader_problem, welfare_gain
 from jaxecon.economy.first_schedule import first_schedule
-from jaxecon.economy.precision import computing
-from jaxecon.economy.state import settled_capital
+from jaxecon.economy.precision import compute_context
+from jaxecon.economy.state import capital_at_equilibrium
 from jaxecon.kernels import saving as sv
 from jaxecon.kernels.optimum.certified import solve
 from jaxecon.planners import Knowledge, announced
@@ -183,7 +183,7 @@ def test_taxes_on_work_and_on_wealth_do_not_hear_of_each_other():
         thresholds = first_schedule(config_of({})).thresholds
         optima = [solve(problem, thresholds) for problem in problems]
         np.testing.assert_allclose(optima[1].schedule.rates, optima[0].schedule.rates, atol=2e-3)
-        capital = settled_capital(saving)
+        capital = capital_at_equilibrium(saving)
         adds = np.concatenate([np.asarray(capital.adds[name].worth) for name in saving.cohorts])
         g = np.concatenate([np.asarray(saving.welfare.weights[name]) for name in saving.cohorts])
         w = np.asarray(problems[1].weights)
@@ -287,7 +287,7 @@ def test_the_books_balance_and_wealth_is_what_was_saved(tmp_path):
     assert (column["skill"][1:] != column["skill"][0]).mean() > 0.7
     # utility of those whose hours do not vary from day to day
     fixed = slice(COHORTS[0]["size"], None)
-    with computing(load_config(config)):
+    with compute_context(load_config(config)):
         economy = build_economy(load_config(config))
     c = np.asarray(economy.cohorts["settled"].preferences.disutility_weight)
     thrift = 0.05 * untaxed / 3 * (wealth / untaxed) ** 3

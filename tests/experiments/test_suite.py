@@ -35,7 +35,7 @@ from jaxecon.cli.errors import USER_ERROR
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.economy.summary import SETTLED_WITHIN, settling_days
 from jaxecon.sweeps.design import read
 from jaxecon.sweeps.listener import SilentSweepListener
@@ -434,26 +434,26 @@ def test_the_best_schedules_in_any_hours_and_in_steps():
         "schedule": {"brackets": "three"},
     }
     config = load_config(settings)
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
         any_hours, steps = map(float, units.best_gains(economy, jnp.asarray(thresholds)))
         skill, c = (
-            np.asarray(economy.everyone.skill),
-            np.asarray(economy.everyone.preferences.disutility_weight),
+            np.asarray(economy.population.skill),
+            np.asarray(economy.population.preferences.disutility_weight),
         )
         weights = je.welfare_weights(
-            "inverse_income", economy.reference.income, economy.everyone.weight
+            "inverse_income", economy.reference.income, economy.population.weight
         )
         before = float(
-            je.social_welfare(economy.reference.utility, weights, economy.everyone.weight)
+            je.social_welfare(economy.reference.utility, weights, economy.population.weight)
         )
-        g, w = np.asarray(weights), np.asarray(economy.everyone.weight)
+        g, w = np.asarray(weights), np.asarray(economy.population.weight)
         best = je.optimal_schedule(
             skill,
-            economy.everyone.preferences,
+            economy.population.preferences,
             thresholds,
             weights,
-            economy.everyone.weight,
+            economy.population.weight,
             method="grid",
             grid_step=0.1,
         )

@@ -16,7 +16,7 @@ from jaxecon.kernels.optimum.certified import solve
 from jaxecon.kernels.optimum.problem import thinned
 from jaxecon.kernels.optimum.space import Effort
 from jaxecon.planners import SCHEDULES, announced
-from jaxecon.planners.announced import followers, knowledge
+from jaxecon.planners.announced import Knowledge, followers
 
 CONFIG = {
     "years": 2,
@@ -41,7 +41,7 @@ def economy():
 @pytest.fixture(scope="module")
 def welfare(economy):
     """By planner, what its schedule is worth at everybody's exact response."""
-    told = knowledge(load_config(CONFIG))
+    told = Knowledge.from_config(load_config(CONFIG))
     found = {}
     for kind in SCHEDULES:
         if kind != "us_federal":
@@ -59,7 +59,7 @@ def test_nobody_beats_the_optimum(welfare):
 
 
 def test_an_iterated_schedule_says_whether_it_came_to_rest(economy, monkeypatch):
-    told = knowledge(load_config(CONFIG))
+    told = Knowledge.from_config(load_config(CONFIG))
     assert announced("saez", economy, told).convergence is None
     ended = announced("saez_self_consistent", economy, told).convergence
     assert ended.converged
@@ -96,7 +96,7 @@ def test_a_run_tells_that_what_it_is_compared_with_is_no_fixed_point(tmp_path, m
 @pytest.mark.parametrize("kind", ["uniform_50", "saez"])
 def test_a_run_lives_under_the_announced_schedule(tmp_path, economy, kind):
     run = je.run(CONFIG, overrides=[f"planner.kind={kind}"], out=tmp_path / "run")
-    schedule = announced(kind, economy, knowledge(run.config)).schedule
+    schedule = announced(kind, economy, Knowledge.from_config(run.config)).schedule
     for row in run.years.to_pylist():
         assert [row[f"rate_{k}"] for k in range(3)] == pytest.approx(
             schedule.rates.tolist(), abs=1e-6
@@ -117,7 +117,7 @@ def test_us_federal_needs_its_brackets(tmp_path, economy):
     ):
         je.run(CONFIG, overrides=["planner.kind=us_federal"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    told = knowledge(load_config(CONFIG, ["schedule.brackets=us_federal"]))
+    told = Knowledge.from_config(load_config(CONFIG, ["schedule.brackets=us_federal"]))
     assert announced("us_federal", economy, told).schedule.rates.tolist() == pytest.approx(
         [0.1, 0.12, 0.22, 0.24, 0.32, 0.35, 0.37]
     )
@@ -126,7 +126,7 @@ def test_us_federal_needs_its_brackets(tmp_path, economy):
 def test_elasticities_of_the_configuration_are_used(economy):
     low, high = (
         announced(
-            "saez", economy, knowledge(load_config(CONFIG, [f"planner.elasticity={e}"]))
+            "saez", economy, Knowledge.from_config(load_config(CONFIG, [f"planner.elasticity={e}"]))
         ).schedule.rates
         for e in ("0.2", "[0.8, 0.8, 0.8]")
     )

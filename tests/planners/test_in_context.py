@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import jaxecon as je
 from jaxecon.planners import InContext, Ingredients, PlannerContext, PlannerMemory, YearObservation
-from jaxecon.planners.base import last_tenth
+from jaxecon.planners.base import in_last_tenth
 
 THREE = je.TaxSchedule.three_bracket([0.5, 0.5, 0.5])
 appended = jax.jit(PlannerMemory.appended)
@@ -169,8 +169,8 @@ def test_it_is_pure_and_maps_over_economies():
 
 
 def test_the_last_tenth():
-    assert [year for year in range(40) if last_tenth(year, 40)] == [36, 37, 38, 39]
-    assert not any(last_tenth(year, 9) for year in range(9))
+    assert [year for year in range(40) if in_last_tenth(year, 40)] == [36, 37, 38, 39]
+    assert not any(in_last_tenth(year, 9) for year in range(9))
 
 
 def test_a_run_without_language_models_has_it(tmp_path):

@@ -9,7 +9,7 @@ from oracles import economy as oracle
 import jaxecon as je
 from jaxecon.config.read import load_config
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.workers.social import altruistic_response
 
 # of one size and so of the same skills: shares change who is what, and not who there is
@@ -96,9 +96,9 @@ def test_weight_of_a_worker_is_what_welfare_gains_from_its_dollar(function, eta)
         preferences={"consumption_curvature": eta},
         precision="float64",
     )
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
-        everyone, reference = economy.everyone, economy.reference
+        everyone, reference = economy.population, economy.reference
         g = np.asarray(everyone.welfare_weight)
         chex.assert_trees_all_equal(
             jnp.concatenate([c.welfare_weight for c in economy.cohorts.values()]), g
@@ -145,9 +145,9 @@ def test_first_order_effect_is_the_economys_at_the_reference():
     config = config_of(
         preferences={"consumption_curvature": 1.0}, schedule={"brackets": "us_federal"}
     )
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
-        everyone, reference = economy.everyone, economy.reference
+        everyone, reference = economy.population, economy.reference
         hours = np.asarray(
             altruistic_response(je.TaxSchedule.us_federal(), everyone, reference.rebate)
         )

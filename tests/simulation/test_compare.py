@@ -20,11 +20,11 @@ from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.exact import equilibrium_outcome
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.kernels.optimum import certified as stackelberg
 from jaxecon.kernels.optimum.space import Effort
 from jaxecon.planners import announced
-from jaxecon.planners.announced import followers, knowledge
+from jaxecon.planners.announced import Knowledge, followers
 from jaxecon.planners.appraisal import appraise, money_metric
 from jaxecon.simulation import compare as studies
 from jaxecon.simulation import optimum as simulation_optimum
@@ -41,9 +41,9 @@ RATES = (0.7, 0.5, 0.6)
 @pytest.fixture(scope="module")
 def appraisal():
     config = load_config(SMALL)
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
-        return np.asarray(economy.everyone.skill), appraise(
+        return np.asarray(economy.population.skill), appraise(
             economy, je.TaxSchedule.three_bracket(RATES)
         )
 
@@ -97,10 +97,10 @@ def test_bunchers_belong_to_the_bracket_below_their_kink():
     shares = []
     for precision in ("float32", "float64"):
         config = load_config(SMALL | {"precision": precision}, ["population.cohorts.0.size=1000"])
-        with computing(config):
+        with compute_context(config):
             economy = build_economy(config)
             schedule = je.TaxSchedule([0.0, 60_000.0, 124_250.0], [0.3, 0.5, 0.9995]).astype(
-                economy.everyone.skill.dtype
+                economy.population.skill.dtype
             )
             shares.append(appraise(economy, schedule).bracket_people)
             income = np.asarray(equilibrium_outcome(economy, schedule).income)
@@ -114,7 +114,7 @@ def test_bunchers_belong_to_the_bracket_below_their_kink():
 def test_a_lump_sum_would_lose_nothing():
     """The excess burden of no tax is zero, and of any tax positive."""
     config = load_config(SMALL)
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
         losses = [
             float(appraise(economy, je.TaxSchedule.flat(rate)).deadweight_loss)
@@ -127,9 +127,9 @@ def test_a_lump_sum_would_lose_nothing():
 def test_money_metric_with_income_effects():
     """With the lump sum an untaxed economy gives the same utility."""
     config = load_config(SMALL, ["preferences.consumption_curvature=1.0"])
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
-        people = economy.everyone
+        people = economy.population
         lump_sum = money_metric(people, economy.reference)
         untaxed = je.TaxSchedule.flat(0.0)
         hours = je.best_response(untaxed, people.skill, people.preferences, lump_sum)
@@ -325,8 +325,8 @@ def test_the_optimum_certified_is_the_one_the_planner_announces(monkeypatch):
     """
     monkeypatch.setattr(stackelberg, "_EFFORT", Effort(1, 1, 8, 4, 1))
     config = simulation_optimum.people(None, ["seed=5", "population.sampling=random"], 100)
-    with computing(config):
-        economy, told = build_economy(config), knowledge(config)
+    with compute_context(config):
+        economy, told = build_economy(config), Knowledge.from_config(config)
         planned = announced("optimum", economy, told).schedule.rates
         other = stackelberg.solve(followers(economy), told.thresholds, seed=5).schedule.rates
     assert np.abs(np.asarray(planned - other)).max() > 1e-3

@@ -17,7 +17,7 @@ from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.microdata import read_microdata
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.planners import Fixed, Planner, changed_schedule
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.ports import SilentListener
@@ -164,7 +164,7 @@ def test_same_seed_same_run_and_another_seed_another(tmp_path):
 def test_the_planner_is_shown_the_year_and_obeyed(tmp_path):
     config = load_config(SMALL, ["schedule.brackets=three"])
     planner = Raise()
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
     rows = lived(Simulation(config, economy, first_schedule(config), planner))
     assert [row["rate_0"] for row in rows] == pytest.approx([0.5, 0.6, 0.7])
@@ -191,7 +191,7 @@ def test_workers_learn_over_years():
             },
         }
     )
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
     rows = lived(Simulation(config, economy, first_schedule(config), Raise2()))
     after = [row["swf_window"] - row["swf_equilibrium"] for row in rows[1:]]
@@ -294,7 +294,7 @@ def test_a_failed_run_says_so(tmp_path):
     from jaxecon.simulation.run import _status
 
     recorder = Recorder.create(tmp_path / "run", config, {})
-    with computing(config):
+    with compute_context(config):
         economy = build_economy(config)
     with pytest.raises(RuntimeError, match="the planner broke"), _status(recorder):
         Simulation(config, economy, first_schedule(config), Broken(), recorder=recorder).run()

@@ -22,7 +22,7 @@ from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.dispersion import MAX_AGENTS, HoursSpread
 from jaxecon.economy.first_schedule import first_schedule
-from jaxecon.economy.precision import computing
+from jaxecon.economy.precision import compute_context
 from jaxecon.simulation.ports import SilentListener
 from jaxecon.storage import run as records
 from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
@@ -216,7 +216,7 @@ def test_the_spread_of_exact_responses(size, curvature):
             "schedule": {"brackets": "three", "rates": [0.3, 0.5, 0.4]},
         }
     )
-    with computing(config):
+    with compute_context(config):
         economy, schedule = build_economy(config), first_schedule(config)
         cohort = economy.cohorts["a"]
         hours = 40 + 10 * np.random.default_rng(0).standard_normal(size)

@@ -20,12 +20,12 @@ from jaxecon.planners.elections.electorate import (
     ElectedState,
     Electorate,
     History,
-    asked_to_stand,
-    compiled_valuations,
-    counted_election,
+    add_year,
+    compute_valuations,
+    decide_election,
+    draw_candidates,
     mechanical_ballots,
-    put_in_office,
-    with_year,
+    replace_ballots,
     worker_name,
 )
 from jaxecon.planners.elections.own_optima import own_optima
@@ -85,7 +85,7 @@ class Elected(Planner):
     ) -> tuple[TaxSchedule, ElectedState]:
         economy, rules, now = self._economy, self._rules, observation.schedule
         state = dataclasses.replace(
-            state, history=with_year(state.history, observation, state.leader)
+            state, history=add_year(state.history, observation, state.leader)
         )
         year = jnp.asarray(observation.year, jnp.int32) + 1
         nomination, lot = jax.random.split(key)
@@ -96,8 +96,8 @@ class Elected(Planner):
         if self._electorate is not None:
             ballots = self._with_votes(state, observation, election, ballots)
         election = dataclasses.replace(election, ballots=ballots)
-        state, rates = counted_election(
-            economy.everyone.weight, rules.method, state, election, now, lot
+        state, rates = decide_election(
+            economy.population.weight, rules.method, state, election, now, lot
         )
         if self._electorate is not None and (leader := self._asked(int(state.leader))) is not None:
             place = int(state.last.elected)
@@ -172,7 +172,7 @@ class Elected(Planner):
         said = self._electorate.vote(
             observation, state.history, self._rules.method, tuple(candidates)
         )
-        return put_in_office(self._economy, ballots, standing, said)
+        return replace_ballots(self._economy, ballots, standing, said)
 
 
 # --- kernels: each compiled once for all runs of a shape, so what rarely changes stands apart -----
@@ -197,7 +197,7 @@ def _nominated(
     """Candidates, whether they stand, and what is expected of them."""
     problem = leader_problem(economy)
     places, n = state.last.candidates.shape[0], problem.skill.shape[0]
-    candidates = asked_to_stand(
+    candidates = draw_candidates(
         economy, rules.eligible, rules.term_limit, state.leader, state.terms, key, places
     )
     who = jnp.maximum(candidates, 0)
@@ -210,7 +210,7 @@ def _nominated(
     platforms = jnp.where(incumbent[:, None], now.rates, optima)
     stood = (candidates != NOBODY) & ((worth > -jnp.inf) | incumbent)
     if rules.platforms:
-        before = compiled_valuations(problem, now.thresholds, now.rates[None])[0, who]
+        before = compute_valuations(problem, now.thresholds, now.rates[None])[0, who]
         stood = stood & (incumbent | (worth - before > rules.cost))
     blank = Election.none(n, places, now.brackets, now.rates.dtype)
     return dataclasses.replace(

@@ -124,7 +124,7 @@ def worker_name(worker: int, sizes: Mapping[str, int]) -> str:
     return "nobody" if worker == NOBODY else "{} {}".format(*worker_at(worker, sizes))
 
 
-def with_year(history: History, observation: YearObservation, leader: Array) -> History:
+def add_year(history: History, observation: YearObservation, leader: Array) -> History:
     """With the year that just ended in the last place, and all others one further up."""
 
     def pushed(kept: Array, new: Any) -> Array:
@@ -142,7 +142,7 @@ def with_year(history: History, observation: YearObservation, leader: Array) -> 
 
 
 @partial(jax.jit, static_argnames=("eligible", "term_limit", "places"))
-def asked_to_stand(
+def draw_candidates(
     economy: Economy,
     eligible: tuple[str, ...] | None,
     term_limit: int | None,
@@ -160,17 +160,17 @@ def asked_to_stand(
     )
     if term_limit is not None:
         may = may & ~((jnp.arange(may.shape[0]) == leader) & (terms >= term_limit))
-    return nominate(economy.everyone.weight, may, leader, places, key)
+    return nominate(economy.population.weight, may, leader, places, key)
 
 
-compiled_valuations = jax.jit(valuations)
+compute_valuations = jax.jit(valuations)
 
 
 def mechanical_ballots(
     economy: Economy, rules: ElectionRules, election: Election, now: TaxSchedule
 ) -> Array:
     """Ballots (n, m) of everybody as if all were mechanical."""
-    values = compiled_valuations(leader_problem(economy), now.thresholds, election.platforms)
+    values = compute_valuations(leader_problem(economy), now.thresholds, election.platforms)
     return _marked(economy, rules.method, rules.noise, values, election.stood, election.year)
 
 
@@ -187,7 +187,7 @@ def _marked(
     return mark_ballots(method, values, stood, tie_break)
 
 
-def put_in_office(
+def replace_ballots(
     economy: Economy, ballots: Array, places: np.ndarray, said: Mapping[str, np.ndarray]
 ) -> Array:
     """The ballots with those of the cohorts that were asked, (n, len(places)) each, in the places
@@ -203,7 +203,7 @@ def put_in_office(
 
 
 @partial(jax.jit, static_argnames="method")
-def counted_election(
+def decide_election(
     weights: Array,
     method: VotingMethod,
     state: ElectedState,

@@ -15,9 +15,9 @@ from jaxecon.planners.elections.electorate import (
     Candidate,
     Electorate,
     History,
+    add_year,
     mechanical_ballots,
-    put_in_office,
-    with_year,
+    replace_ballots,
 )
 from jaxecon.planners.elections.voting import NOBODY, Election, ElectionRules, count
 
@@ -72,7 +72,7 @@ class Retained(Planner):
         self, state: RetainedState, observation: YearObservation, key: Array
     ) -> tuple[TaxSchedule, RetainedState]:
         now = observation.schedule
-        history = with_year(state.history, observation, jnp.full((), NOBODY, jnp.int32))
+        history = add_year(state.history, observation, jnp.full((), NOBODY, jnp.int32))
         year = jnp.asarray(observation.year, jnp.int32) + 1
         platforms = jnp.stack([now.rates, state.began])
         contested = jnp.any(platforms[0] != platforms[1])
@@ -87,9 +87,9 @@ class Retained(Planner):
                 for place, rates in enumerate(platforms)
             )
             said = self._electorate.vote(observation, history, "plurality", options)
-            ballots = put_in_office(self._economy, ballots, np.arange(2), said)
+            ballots = replace_ballots(self._economy, ballots, np.arange(2), said)
         election, out = _verdict(
-            self._economy.everyone.weight, dataclasses.replace(election, ballots=ballots), key
+            self._economy.population.weight, dataclasses.replace(election, ballots=ballots), key
         )
         began = TaxSchedule(now.thresholds, state.began)
         fresh = self._planner.init(PlannerContext(began, self._years), key)

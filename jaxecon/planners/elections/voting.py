@@ -3,7 +3,7 @@
 Pure functions of arrays.
 
 n voters, m places for candidates (some may be empty), k brackets. Workers are counted by their
-place in `Economy.everyone`.
+place in `Economy.population`.
 """
 
 import dataclasses
@@ -47,20 +47,20 @@ class ElectionRules:
     cost: float = 0.0
     bounds: tuple[float, float] = (0.0, 1.0)
 
-
-def election_rules(config: Config) -> ElectionRules:
-    """Of elected and retained planners."""
-    given = config.elections
-    return ElectionRules(
-        method=given.method,
-        candidates=given.candidates,
-        platforms=given.platforms,
-        eligible=given.eligible,
-        term_limit=given.term_limit,
-        noise=given.noise,
-        cost=given.cost,
-        bounds=config.planner.rate_bounds,
-    )
+    @classmethod
+    def from_config(cls, config: Config) -> "ElectionRules":
+        """The rules that the settings ask for, of elected and of retained planners."""
+        elections = config.elections
+        return cls(
+            method=elections.method,
+            candidates=elections.candidates,
+            platforms=elections.platforms,
+            eligible=elections.eligible,
+            term_limit=elections.term_limit,
+            noise=elections.noise,
+            cost=elections.cost,
+            bounds=config.planner.rate_bounds,
+        )
 
 
 Array = jax.Array
@@ -187,7 +187,7 @@ def perceived(
     first, second = (
         jnp.concatenate([getattr(w, part) for w in words], axis=1) for part in ("first", "second")
     )
-    everyone = economy.everyone
+    everyone = economy.population
     eta = everyone.preferences.consumption_curvature
     stake = REFERENCE_HOURS * everyone.skill
     if eta > 0:

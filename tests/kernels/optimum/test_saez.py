@@ -704,7 +704,7 @@ def test_a_start_where_nobody_works_is_refused_or_left_behind():
     try:
         got = solved(start=(1.0, 1.0, 1.0))
     except ValueError as error:
-        assert str(error).startswith("start: ")  # noqa: PT017
+        assert str(error).startswith("start: ")
         return
     assert np.isfinite(np.asarray(got.schedule.rates)).all()
 
