@@ -8,8 +8,8 @@ from jaxecon.planners.base import (
     Planner,
     PlannerContext,
     YearObservation,
-    allowed_changes,
     changed_schedule,
+    possible_changes,
 )
 from jaxecon.planners.elections.elected import Elected
 from jaxecon.planners.elections.retained import Retained
@@ -30,7 +30,7 @@ __all__ = [
     "PlannerMemory",
     "Retained",
     "YearObservation",
-    "allowed_changes",
+    "possible_changes",
     "announced",
     "changed_schedule",
 ]

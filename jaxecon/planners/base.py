@@ -23,7 +23,7 @@ MAX_CHANGE = (
 )
 
 
-def allowed_changes(max_change: int = MAX_CHANGE) -> tuple[int, ...]:
+def possible_changes(max_change: int = MAX_CHANGE) -> tuple[int, ...]:
     """The percentage points by which a rate may move in a year."""
     return tuple(range(-max_change, max_change + 1, STEP))
 
@@ -101,9 +101,9 @@ def changed_schedule(
     schedule: TaxSchedule, points: Sequence[int], max_change: int = MAX_CHANGE
 ) -> TaxSchedule:
     """The schedule with each rate moved by so many percentage points, (k,) of
-    `allowed_changes(max_change)`, kept in 0..100 %.
+    `possible_changes(max_change)`, kept in 0..100 %.
     """
-    allowed = allowed_changes(max_change)
+    allowed = possible_changes(max_change)
     if len(points) != schedule.brackets or any(p not in allowed for p in points):
         raise ValueError(
             f"changes: {list(points)}; {schedule.brackets} values, each one of "

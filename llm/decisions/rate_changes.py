@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any, Protocol
 
-from jaxecon.planners.base import MAX_CHANGE, allowed_changes
+from jaxecon.planners.base import MAX_CHANGE, possible_changes
 from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.replies import answer_schema, number_in, only_object, reasoning_tokens
 from llm.decisions.wording import Bracket
@@ -22,13 +22,13 @@ class WithRates(Protocol):
 
 def allowed_changes(max_change: int) -> str:
     """The percentage points by which a rate may change, as a prompt lists them."""
-    return ", ".join(f"{change:+d}" if change else "0" for change in allowed_changes(max_change))
+    return ", ".join(f"{change:+d}" if change else "0" for change in possible_changes(max_change))
 
 
 @lru_cache
 def plan_schema(brackets: int, style: Style = "io", max_change: int = MAX_CHANGE) -> dict[str, Any]:
     """One change per bracket."""
-    change = {"type": "integer", "enum": list(allowed_changes(max_change))}
+    change = {"type": "integer", "enum": list(possible_changes(max_change))}
     return answer_schema(
         style,
         changes={"type": "array", "items": change, "minItems": brackets, "maxItems": brackets},
@@ -46,7 +46,7 @@ def parse_changes(answer: Any, brackets: int, max_change: int) -> tuple[tuple[in
     """Percentage points, and whether they had to be read out of something else."""
     if not isinstance(answer, list) or len(answer) != brackets:
         raise Unusable(f"changes must be a list of {brackets} numbers")
-    allowed = allowed_changes(max_change)
+    allowed = possible_changes(max_change)
     moves, repaired = [], False
     for item in answer:
         change, coerced = number_in(item, "every change")

@@ -10,7 +10,7 @@ from typing import Any
 
 from support.decisions import observations
 
-from jaxecon.planners import allowed_changes
+from jaxecon.planners import possible_changes
 from llm.decisions.base import DecisionKind, Parsed, Unusable
 from llm.decisions.labor import Labor
 from llm.decisions.persona import MAX_PERSONA, DescribePersona, PersonaObservation
@@ -58,7 +58,9 @@ def in_range(name: str, value: Any) -> bool:
         case "persona":
             value.encode()  # can be stored and sent
             return 0 < len(value) <= MAX_PERSONA and len(value.splitlines()) == 1
-    return len(value) == int(name[-1]) and all(type(c) is int and c in allowed_changes() for c in value)
+    return len(value) == int(name[-1]) and all(
+        type(c) is int and c in possible_changes() for c in value
+    )
 
 
 def read(name: str, text: str) -> Parsed | None:

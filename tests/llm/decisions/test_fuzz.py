@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.damage import ASKED, DAMAGES, GROSS, HOURS, REPLIES, Damage, damaged, read
 
-from jaxecon.planners import allowed_changes
+from jaxecon.planners import possible_changes
 from llm.decisions.base import Parsed
 
 NAMES = st.sampled_from(list(ASKED))
@@ -129,7 +129,7 @@ ANSWERS = st.one_of(
     *(
         st.tuples(
             st.just(f"plan_{n}"),
-            st.lists(st.sampled_from(allowed_changes()), min_size=n, max_size=n).map(
+            st.lists(st.sampled_from(possible_changes()), min_size=n, max_size=n).map(
                 lambda c: {"changes": c}
             ),
         )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxecon.planners import allowed_changes
+from jaxecon.planners import possible_changes
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.candidacy import candidacy_schema, parse_candidacy
 from llm.decisions.labor import labor_schema, parse_labor
@@ -105,7 +105,7 @@ def test_labor_schema_and_parser_agree(hours):
     assert parse_labor(json.dumps(answer), CHOICES) == Parsed(hours)
 
 
-@given(st.lists(st.sampled_from(allowed_changes()), min_size=1, max_size=9))
+@given(st.lists(st.sampled_from(possible_changes()), min_size=1, max_size=9))
 def test_plan_schema_and_parser_agree(changes):
     answer = {"changes": changes}
     jsonschema.validate(answer, plan_schema(len(changes)))
@@ -138,7 +138,7 @@ def test_any_text_is_a_bounded_decision_or_unusable(text):
         assert (
             value in CHOICES
             if isinstance(value, int)
-            else all(c in allowed_changes() for c in value)
+            else all(c in possible_changes() for c in value)
         )
 
 
@@ -151,7 +151,7 @@ def test_mutated_answers(noise, at):
     except Unusable:
         return
     assert len(value) == 3
-    assert all(c in allowed_changes() for c in value)
+    assert all(c in possible_changes() for c in value)
 
 
 # --- elections
