@@ -49,6 +49,10 @@ class ServedModel:
     price: Price = field(default_factory=Price)
     restarts: int = field(default=0, init=False)
 
+    def close(self) -> None:
+        """Close the engine that serves now, which may have been restarted."""
+        self.engine.close()
+
     def dollars(self, reply: Completion) -> float:
         """What one completion cost."""
         used, price = reply.usage, self.price

@@ -5,36 +5,26 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from jaxecon.config.language import Serving
 from jaxecon.config.people import LLM_RULE
 from jaxecon.config.settings import Config
 from llm.agents.planner import PLANNER
 from llm.bridge import ServedModel
-from llm.engines import models
 from llm.engines.base import Engine
-from llm.engines.simulated import SimulatedEngine
+from llm.engines.registry import ENGINES
+from llm.engines.replayed import ReplayEngine
 
 
 def check(config: Config) -> None:
-    """Raise UserError where a model, a key, a package or a transcript is missing that an engine
-    will need.
+    """Raise UserError where a model, a key, a package or a transcript is missing."""
+    for settings in config.servings.values():
+        ENGINES[settings.engine].check(settings)
+
+
+def cohorts_by_model(config: Config) -> dict[str | None, list[str]]:
+    """The cohorts that each model answers, the planner's among them.
+
+    By the model's name in llm.others; None is `llm` itself.
     """
-    for serving in config.servings.values():
-        match serving.engine:
-            case "vllm":
-                models.resolve(serving.model)
-            case "openai":
-                from llm.engines.openai.engine import check_openai
-
-                check_openai(serving.base_url, serving.api_key_env)
-            case "replay":
-                from llm.engines.replayed import transcript_path
-
-                transcript_path(serving.transcript or "")
-
-
-def asked_by(config: Config) -> dict[str | None, list[str]]:
-    """The cohorts (and the planner's) that each model answers, by the model's name in llm.others."""
     asked: dict[str | None, list[str]] = {}
     for cohort in config.cohorts:
         if cohort.rule == LLM_RULE:
@@ -45,91 +35,45 @@ def asked_by(config: Config) -> dict[str | None, list[str]]:
 
 
 @contextmanager
-def serving(config: Config, given: Engine | None = None) -> Iterator[dict[str, ServedModel]]:
+def serving(config: Config, engine: Engine | None = None) -> Iterator[dict[str, ServedModel]]:
     """What serves each cohort, by its name; everything started here is closed.
 
-    given: an engine for `llm` that stays open.
+    engine: one that takes the place of `llm`, and stays open.
     """
     by_cohort: dict[str, ServedModel] = {}
-    started: list[ServedModel] = []
-    try:
-        for name, cohorts in asked_by(config).items():
+    with ExitStack() as started:
+        for name, cohorts in cohorts_by_model(config).items():
             settings = config.servings[name]
-            start = partial(engine, settings, config.seed, cohorts)
-            served = ServedModel(
-                given if name is None and given is not None else start(),
-                start
-                if settings.engine == "vllm" and (name is not None or given is None)
-                else None,
-                settings.max_model_len,
-                settings.price,
-            )
-            if served.engine is not given:
-                started.append(served)
+            if name is None and engine is not None:
+                served = ServedModel(engine, None, settings.max_model_len, settings.price)
+            else:
+                kind = ENGINES[settings.engine]
+                start = partial(kind.start, settings, config.seed, cohorts)
+                restart = start if kind.restarts else None
+                served = ServedModel(start(), restart, settings.max_model_len, settings.price)
+                started.callback(served.close)
             by_cohort |= dict.fromkeys(cohorts, served)
         yield by_cohort
-    finally:
-        for served in started:
-            served.engine.close()
 
 
 @contextmanager
 def replaying(
     config: Config, transcript: Path, identities: Mapping[str, Mapping[str, str]]
 ) -> Iterator[dict[str, ServedModel]]:
-    """What serves each cohort of a run that is lived again, by its name: its own answers.
+    """What serves each cohort of a run that is repeated from its own answers, by its name.
 
-    identities: of what gave them.
+    identities: by cohort, of the model that answered it.
     """
-    from llm.engines.replayed import ReplayEngine
-
     with ExitStack() as stack:
         by_cohort: dict[str, ServedModel] = {}
-        for name, cohorts in asked_by(config).items():
+        for name, cohorts in cohorts_by_model(config).items():
             settings = config.servings[name]
-            again = stack.enter_context(
+            recorded = stack.enter_context(
                 closing(ReplayEngine(transcript, identity=identities[cohorts[0]]))
             )
-            by_cohort |= dict.fromkeys(
-                cohorts, ServedModel(again, None, settings.max_model_len, settings.price)
-            )
+            served = ServedModel(recorded, None, settings.max_model_len, settings.price)
+            by_cohort |= dict.fromkeys(cohorts, served)
         yield by_cohort
-
-
-def engine(settings: Serving, seed: int, cohorts: list[str]) -> Engine:
-    """Start what the settings name. Raises UserError and EngineError, one line each."""
-    match settings.engine:
-        case "simulated":
-            return SimulatedEngine()
-        case "replay":
-            from llm.engines.replayed import ReplayEngine, transcript_path
-
-            return ReplayEngine(transcript_path(settings.transcript or ""), cohorts)
-        case "openai":
-            from llm.engines.openai.engine import OpenAIEngine
-
-            return OpenAIEngine(
-                settings.model,
-                base_url=settings.base_url,
-                api_key_env=settings.api_key_env,
-                max_connections=settings.max_connections,
-                requests_per_minute=settings.requests_per_minute,
-                tokens_per_minute=settings.tokens_per_minute,
-                timeout_seconds=settings.timeout_seconds,
-                transport_retries=settings.transport_retries,
-                patience_seconds=settings.patience_seconds,
-            )
-        case "vllm":
-            from llm.engines.vllm import VLLMEngine
-
-            return VLLMEngine(
-                model=settings.model,
-                dtype=settings.dtype,
-                max_model_len=settings.max_model_len,
-                kv_cache_gib=settings.kv_cache_gib,
-                memory_share=settings.gpu_memory_share,
-                seed=seed,
-            )
 
 
 def manifest(served: Mapping[str, ServedModel]) -> dict[str, dict[str, object]]:

@@ -47,7 +47,7 @@ KINDS = {
         *(
             "population.mechanical=200",
             "population.llm=6",
-            "llm.messages=simulated",
+            "llm.engine=simulated",
             "years=8",
             f"year.days={DAYS}",
         ),
@@ -61,7 +61,7 @@ KINDS = {
         "checkpoint.every_days=2",
     ],
 }
-KINDS["replay"] = [s for s in KINDS["simulated"] if not s.startswith("llm.messages")]
+KINDS["replay"] = [s for s in KINDS["simulated"] if not s.startswith("llm.engine")]
 COMMON = ["planner.compared_with=[us_federal]", "checkpoint.every_minutes=null"]
 
 
@@ -137,7 +137,7 @@ def uninterrupted(folder: Path, kind: str, whole: dict[str, Uninterrupted]) -> U
     if kind not in whole:
         if kind == "replay":
             recorded = uninterrupted(folder, "simulated", whole).path
-            KINDS["replay"] += ["llm.messages=replay", f"llm.transcript={recorded / TRANSCRIPT}"]
+            KINDS["replay"] += ["llm.engine=replay", f"llm.transcript={recorded / TRANSCRIPT}"]
         path = folder / f"whole-{kind}"
         begun = time.monotonic()
         process = subprocess.Popen(

@@ -69,8 +69,7 @@ MOVED = {
     "llm.decisions.policy",
     "llm.memory": "llm.agents.memory",
     "llm.models": "llm.engines.models",
-    "llm.openai_engine": "llm.engines.openai.engine, llm.engines.openai.dialect, "
-    "llm.engines.openai.pacing, llm.engines.openai.trouble",
+    "llm.openai_engine": "llm.engines.openai.engine, llm.engines.openai.address",
     "llm.personas": "llm.agents.personas",
     "llm.planner": "llm.agents.planner",
     "llm.prompts": "llm.decisions.wording, llm.decisions.labor, llm.decisions.plan, "

@@ -10,33 +10,54 @@ OnCompletion = Callable[[int, Completion], None]
 
 @runtime_checkable
 class Engine(Protocol):
-    """A language model behind any transport."""
+    """A language model behind any transport.
+
+    A new engine is one file with a class like this, one line in `llm.engines.registry`, and one
+    line with its words in `jaxecon.config.names.ENGINES`.
+    """
 
     @property
     def identity(self) -> dict[str, str]:
-        """What answers: engine, model, a fingerprint of weights or revision, and of the chat
-        template.
+        """What answers: part of the key that every answer is stored under.
 
-        Part of every key.
-        """
-        ...
-
-    def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
-        """Answer all requests as one batch, calling on_completion(index, completion) once each, as
-        they finish.
-
-        One request's failure is a Completion with `error`; EngineError means that the engine itself
-        is gone.
+        Returns:
+            "engine" and "model", and what else tells one model's answers from another's, such as
+            hashes of weights and chat template.
         """
         ...
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a run's manifest says of it besides its identity."""
+        """What a run's manifest says of the engine besides its identity.
+
+        Returns:
+            Versions, device and sizes, as JSON; nothing that changes an answer's key.
+        """
+        ...
+
+    def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
+        """Answer all requests as one batch.
+
+        Args:
+            requests: one chat each, in any number.
+            on_completion: called once for each request, with its index and completion, in the
+                calling thread, as they finish. A request that fails by itself has a Completion
+                with `error`.
+
+        Raises:
+            EngineError: the engine itself is gone; what was answered before has been reported.
+        """
         ...
 
     def prompt_tokens(self, request: Request) -> int:
-        """Tokens of the request's prompt, by the model's own tokenizer where there is one."""
+        """Length of the request's prompt.
+
+        Args:
+            request: one that need not have been asked.
+
+        Returns:
+            Tokens, by the model's own tokenizer where there is one.
+        """
         ...
 
     def close(self) -> None:
@@ -45,7 +66,8 @@ class Engine(Protocol):
 
 
 def estimated_tokens(messages: Sequence[Message]) -> int:
-    """For engines without a tokenizer at hand: a token per three bytes, which English rarely
-    exceeds.
+    """Tokens of a prompt, for engines without a tokenizer at hand.
+
+    A token per three bytes, which English rarely exceeds.
     """
     return sum(-(-len(m.content.encode()) // 3) + 8 for m in messages)

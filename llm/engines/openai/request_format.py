@@ -1,4 +1,4 @@
-"""What servers with OpenAI's interface differ in."""
+"""How servers with OpenAI's interface want to be asked, in which they differ."""
 
 import hashlib
 import json
@@ -6,22 +6,22 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from llm.engines.openai.trouble import Trouble
+from llm.engines.openai.failure import RequestFailure
 from llm.messages import Draw, Request
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """How the server wants to be asked.
+class RequestFormat:
+    """How one server is asked.
 
-    It starts with everything, and loses for good what the server does not take.
+    It begins with everything, and loses for good what the server does not take.
     """
 
     structured_output: Literal["json_schema", "json_object", "plain"] = "json_schema"
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     seed: bool = True
 
-    def words(self, model: str, request: Request) -> dict[str, Any]:
+    def body(self, model: str, request: Request) -> dict[str, Any]:
         """The body of one chat completion."""
         sampling = request.sampling
         messages = [
@@ -49,16 +49,14 @@ class Dialect:
             "\nAnswer with JSON alone, as this JSON schema describes it: "
             f"{json.dumps(request.schema)}"
         )
-        return (
-            body
-            if self.structured_output == "plain"
-            else body | {"response_format": {"type": "json_object"}}
-        )
+        if self.structured_output == "plain":
+            return body
+        return body | {"response_format": {"type": "json_object"}}
 
-    def otherwise(self, trouble: Trouble) -> dict[str, Any]:
-        """What to change about it after this trouble; nothing where the trouble is another."""
-        said = trouble.complaint
-        if trouble.status not in (400, 422, 501):
+    def changes_after(self, failure: RequestFailure) -> dict[str, Any]:
+        """Fields to change after this failure; none where the failure has another reason."""
+        said = failure.complaint
+        if failure.status not in (400, 422, 501):
             return {}
         if (
             self.limit == "max_tokens"
@@ -69,11 +67,8 @@ class Dialect:
         if self.structured_output != "plain" and re.search(
             "response_format|json_schema|json_object", said
         ):
-            return {
-                "structured_output": "json_object"
-                if self.structured_output == "json_schema"
-                else "plain"
-            }
+            weaker = "json_object" if self.structured_output == "json_schema" else "plain"
+            return {"structured_output": weaker}
         if self.seed and re.search(r"\bseed\b", said):
             return {"seed": False}
         return {}

@@ -1,10 +1,11 @@
 """What a server's errors mean."""
 
-_PASSING = frozenset({408, 409, 429})  # and all 5xx
+_TRANSIENT = frozenset({408, 409, 429})  # and all 5xx
 
-DOWN = frozenset({502, 503, 504})  # what a proxy says of a server that is gone
+GATEWAY_STATUSES = frozenset({502, 503, 504})  # what a proxy says of a server that is gone
 
-HOPELESS = {
+# What every further request would meet too, by HTTP status.
+FATAL = {
     401: "llm.api_key_env: {url} does not accept the key in {key} ({words})",
     402: "llm.api_key_env: {url} wants to be paid first ({words})",
     403: "llm.api_key_env: {url} does not allow this with the key in {key} ({words})",
@@ -12,11 +13,13 @@ HOPELESS = {
 }
 
 
-class Trouble(Exception):
-    """No answer.
+class RequestFailure(Exception):
+    """A request without an answer.
 
-    status: HTTP's, or what comes closest; 0 where the server said nothing. down: whether it is what
-    a proxy says of a server that is gone.
+    status: HTTP's, or what comes closest; 0 where the server said nothing. unreachable: nothing
+    listens there. gateway: a proxy said that the server behind it is gone. complaint: all that the
+    server said, in lower case; parameter: what it complained of. retry_after: seconds that it asks
+    to be left alone.
     """
 
     def __init__(
@@ -25,18 +28,19 @@ class Trouble(Exception):
         *,
         status: int = 0,
         unreachable: bool = False,
-        down: bool = False,
+        gateway: bool = False,
         complaint: str = "",
-        about: str = "",
+        parameter: str = "",
         retry_after: float | None = None,
     ) -> None:
         super().__init__(words)
-        self.status, self.unreachable, self.down = status, unreachable, down
-        self.complaint, self.about, self.retry_after = complaint, about, retry_after
+        self.status, self.unreachable, self.gateway = status, unreachable, gateway
+        self.complaint, self.parameter, self.retry_after = complaint, parameter, retry_after
 
     @property
-    def passing(self) -> bool:
-        return self.status in _PASSING or self.status >= 500 or self.status == 0
+    def transient(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status in _TRANSIENT or self.status >= 500 or self.status == 0
 
 
 def system_error(error: BaseException) -> OSError | None:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
-class Pace:
-    """So many units a minute, spread evenly.
+class RateLimit:
+    """Lets a number of units (requests or tokens) through per minute, spread evenly.
 
     One that is larger than a minute's share goes, and the next waits for it.
     """
@@ -20,6 +20,7 @@ class Pace:
         self._turn, self._corrected = asyncio.Lock(), asyncio.Event()
 
     async def take(self, amount: float) -> None:
+        """Wait for one's turn to use `amount` units."""
         async with self._turn:
             while (wait := self._free - time.monotonic()) > 0:
                 self._corrected.clear()
@@ -34,8 +35,8 @@ class Pace:
         self._corrected.set()
 
 
-def retry_after(header: str | None) -> float | None:
-    """Seconds, from seconds or a date; None for what is neither."""
+def retry_after_seconds(header: str | None) -> float | None:
+    """The header Retry-After in seconds, from seconds or a date; None for what is neither."""
     if header is None:
         return None
     try:

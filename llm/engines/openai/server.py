@@ -1,0 +1,85 @@
+"""What has been learned of a server: what it offers, whether it is there, how it is asked."""
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+from jaxecon.core.errors import EngineError
+from llm.engines.openai.failure import FATAL, RequestFailure
+from llm.engines.openai.request_format import RequestFormat
+
+
+@dataclass
+class Server:
+    """One server and model, as all requests of an engine know it.
+
+    key_name: the environment variable with the key. patience: seconds that the server may be gone.
+    models: the names that it lists. answered: requests that it has answered so far. lost_since:
+    time since when it has been gone; resume_at: until when it asks to be left alone
+    (time.monotonic).
+    """
+
+    url: str
+    model: str
+    key_name: str
+    patience: float
+    format: RequestFormat = field(default_factory=RequestFormat)
+    models: list[str] = field(default_factory=list)
+    answered: int = 0
+    lost_since: float | None = None
+    resume_at: float = 0.0
+
+    def adapt_format(self, used: RequestFormat, failure: RequestFailure) -> bool:
+        """Whether to ask again because the server wants to be asked otherwise.
+
+        used: the format of the request that failed; another request may have found it first.
+        """
+        changes = used.changes_after(failure)
+        for name, value in changes.items():
+            if getattr(self.format, name) == getattr(used, name):
+                self.format = replace(self.format, **{name: value})
+        return bool(changes)
+
+    def raise_if_fatal(self, failure: RequestFailure) -> None:
+        """EngineError for what every further request would meet too."""
+        if failure.status in FATAL:
+            known = f" (it has {', '.join(self.models[:5])})" if self.models else ""
+            line = FATAL[failure.status]
+            self._give_up(
+                line.format(
+                    url=self.url, key=self.key_name, model=self.model, known=known, words=failure
+                )
+            )
+        if 300 <= failure.status < 400:
+            self._give_up(
+                f"llm.base_url: {self.url} sends its callers elsewhere ({failure}); give the "
+                "address it means"
+            )
+        if failure.status == 429 and "insufficient_quota" in failure.complaint:
+            self._give_up(
+                f"llm.api_key_env: the account at {self.url} has used up its quota ({failure})"
+            )
+        if failure.status in (400, 422) and failure.parameter in ("temperature", "top_p"):
+            self._give_up(
+                f"llm.{failure.parameter}: {self.model} at {self.url} does not take it ({failure})"
+            )
+        if failure.retry_after is not None and failure.retry_after > self.patience:
+            self._give_up(
+                f"llm.base_url: {self.url} is to be left alone for {failure.retry_after:.0f} s "
+                f"({failure}); go on then"
+            )
+
+    def patience_left(self, failure: RequestFailure) -> float:
+        """Seconds for which an outage is still waited for; EngineError once they are over."""
+        now = time.monotonic()
+        self.lost_since = self.lost_since or now
+        left = self.lost_since + self.patience - now
+        if left <= 0:
+            self._give_up(
+                f"llm.base_url: {self.url} cannot be reached for {self.patience:g} s "
+                f"({failure}); start the server again"
+            )
+        return left
+
+    def _give_up(self, line: str) -> NoReturn:
+        raise EngineError(line) from None

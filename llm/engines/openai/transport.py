@@ -1,0 +1,97 @@
+"""HTTP: one request to the server, and its failures in one type."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from llm.engines.openai.failure import GATEWAY_STATUSES, RequestFailure, system_error
+from llm.engines.openai.rate_limit import retry_after_seconds
+from llm.engines.openai.redaction import Redaction
+from llm.engines.openai.server import Server
+
+
+class Transport:
+    """The connections to one server. key: "" where it needs none; timeout: s, of one answer."""
+
+    def __init__(self, server: Server, key: str, max_connections: int, timeout: float) -> None:
+        import openai  # an extra, and slow to import
+
+        self.redaction = Redaction(key)
+        self._server, self._timeout = server, timeout
+        limits = type(openai.DEFAULT_CONNECTION_LIMITS)
+        self._client = openai.AsyncOpenAI(
+            base_url=server.url,
+            api_key=key or "none",
+            max_retries=0,
+            timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
+            http_client=openai.DefaultAsyncHttpxClient(
+                limits=limits(
+                    max_connections=max_connections, max_keepalive_connections=max_connections
+                ),
+                follow_redirects=False,  # the key is for this address alone
+            ),
+        )
+        self.version = openai.__version__
+
+    async def list_models(self, timeout: float) -> Any:
+        """The JSON of the server's list of models. Raises RequestFailure."""
+        return await self._call(self._client.models.with_raw_response.list(), timeout)
+
+    async def chat(self, body: dict[str, Any]) -> Any:
+        """The JSON of one chat completion. Raises RequestFailure."""
+        create = self._client.chat.completions.with_raw_response.create
+        return await self._call(create(**body), self._timeout)
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        await self._client.close()
+
+    async def _call(self, sent: Awaitable[Any], timeout: float) -> Any:
+        """The JSON of the reply.
+
+        Raises RequestFailure for whatever the server or the way to it can do.
+        """
+        import openai
+
+        try:
+            async with asyncio.timeout(timeout):
+                raw = await sent
+        except openai.APIStatusError as error:
+            if error.status_code not in GATEWAY_STATUSES:
+                self._server.lost_since = None
+            raise self._refusal(error.status_code, error.body, error.response.headers) from None
+        except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
+            cause = error.__cause__ or error
+            # By name: openai 2 stands on httpx, openai 3 on httpx2.
+            unreachable = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
+            if isinstance(error, TimeoutError | openai.APITimeoutError):
+                words = (
+                    "connecting takes too long"
+                    if unreachable
+                    else f"no answer within {timeout:g} s"
+                )
+            else:
+                words = self.redaction.line(system_error(cause) or cause)
+            raise RequestFailure(words, unreachable=unreachable) from None
+        except ValueError as error:
+            words = f"the request cannot be sent: {self.redaction.line(error)}"
+            raise RequestFailure(words, status=400) from None
+        try:
+            return json.loads(raw.http_response.content)
+        except (ValueError, RecursionError):
+            raise RequestFailure("the server's reply is not JSON", status=502) from None
+
+    def _refusal(self, status: int, body: object, headers: Mapping[str, str]) -> RequestFailure:
+        inner = body.get("error", body) if isinstance(body, Mapping) else body
+        fields: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
+        words = fields.get("message") or fields.get("detail") or inner or "no reason given"
+        waits = status in (429, 503)
+        return RequestFailure(
+            f"HTTP {status}: {self.redaction.line(words)}",
+            status=status,
+            gateway=status in GATEWAY_STATUSES,
+            complaint=str(body).lower(),
+            parameter=str(fields.get("param") or fields.get("code")),
+            retry_after=retry_after_seconds(headers.get("retry-after")) if waits else None,
+        )
