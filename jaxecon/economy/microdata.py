@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 
 from jaxecon.config.settings import Config
 from jaxecon.core.draws import draw, named_key, uniform
