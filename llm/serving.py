@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from jaxecon.config.people import LLM_RULE
+from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from llm.agents.planner import PLANNER
 from llm.bridge import ServedModel

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 import pydantic
 
 from jaxecon.config.base import one_of
+from jaxecon.config.marks import Mark
 from jaxecon.config.renamed import refuse_renamed_name
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
@@ -28,7 +29,7 @@ def check_name(name: str, tree: dict[str, Any]) -> None:
             continue
         node = node.get(part) if isinstance(node, dict) else None
         fields, above = fields_at(path[:i]), _field_at(path[:i])
-        if above is not None and typing.get_origin(above.annotation) is dict:
+        if above is not None and _is_mapping(above):
             continue  # a name that the user gives
         if part not in fields:
             raise UserError(
@@ -40,12 +41,65 @@ def check_name(name: str, tree: dict[str, Any]) -> None:
 def is_section(name: str) -> str | None:
     """One of the settings in a section of that dotted name; None for a setting."""
     field = _field_at(name.split("."))
-    if field is None or typing.get_origin(field.annotation) is dict:
+    if field is None or _is_mapping(field):
         return None
     for member in annotation_members(field.annotation):
         if isinstance(member, type) and issubclass(member, pydantic.BaseModel):
             return next(iter(member.model_fields))
     return None
+
+
+def changes_results(name: str) -> bool:
+    """Whether a run computes something else when the setting of that dotted name changes.
+
+    Only settings marked `Free` do not.
+    """
+    return Mark.FREE not in _marks_along(name.split("."))
+
+
+def decides_people(name: str) -> bool:
+    """Whether the setting of that dotted name is marked `DecidesPeople`."""
+    return Mark.PEOPLE in _marks_along(name.split("."))
+
+
+def marked(mark: Mark, model: type[pydantic.BaseModel] = Config, above: str = "") -> list[str]:
+    """The dotted names of the settings, and of whole sections, that bear a mark."""
+    names = []
+    for name, field in model.model_fields.items():
+        section = _section_in(field)
+        if mark in field.metadata:
+            names.append(f"{above}{name}")
+        elif section is not None and not _is_mapping(field):
+            names += marked(mark, section, f"{above}{name}.")
+    return names
+
+
+def _marks_along(path: Sequence[str]) -> set[Mark]:
+    """The marks of a setting and of the sections around it."""
+    marks: set[Mark] = set()
+    model: type[pydantic.BaseModel] | None = Config
+    rest = list(path)
+    while rest and model is not None:
+        field = model.model_fields.get(rest.pop(0))
+        if field is None:
+            break
+        marks |= {mark for mark in field.metadata if isinstance(mark, Mark)}
+        model = _section_in(field)
+        if model is not None and _is_mapping(field):  # the user's name of it, which may have dots
+            rest = rest[1:]
+            while rest and rest[0] not in model.model_fields:
+                rest = rest[1:]
+    return marks
+
+
+def _section_in(field: Any) -> type[pydantic.BaseModel] | None:
+    """The section that a field holds: itself, in a list, or in a mapping."""
+    sections = (section_of(member) for member in annotation_members(field.annotation))
+    return next((section for section in sections if section is not None), None)
+
+
+def _is_mapping(field: Any) -> bool:
+    return typing.get_origin(field.annotation) is dict
 
 
 def _field_at(path: Sequence[str]) -> Any:
@@ -56,6 +110,7 @@ def _field_at(path: Sequence[str]) -> Any:
 
 
 def annotation_members(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a union; one alone of any other annotation."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return tuple(m for arg in get_args(annotation) for m in annotation_members(arg))
     if typing.get_origin(annotation) is Annotated:
@@ -64,6 +119,7 @@ def annotation_members(annotation: Any) -> tuple[Any, ...]:
 
 
 def fields_at(path: Sequence[str]) -> dict[str, Any]:
+    """The fields of the section at a path; none where there is no section."""
     model: type[pydantic.BaseModel] = Config
     named = False  # whether the next part is a name that the user gave
     for part in path:
@@ -73,16 +129,16 @@ def fields_at(path: Sequence[str]) -> dict[str, Any]:
         field = model.model_fields.get(part)
         if field is None:
             return {}
-        named = typing.get_origin(field.annotation) is dict
-        sections = [section_of(m) for m in annotation_members(field.annotation)]
-        found = next((s for s in sections if s is not None), None)
-        if found is None:
+        named = _is_mapping(field)
+        section = _section_in(field)
+        if section is None:
             return {}
-        model = found
+        model = section
     return dict(model.model_fields)
 
 
 def section_of(annotation: Any) -> "type[pydantic.BaseModel] | None":
+    """The section that an annotation is, or is a list or a mapping of."""
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return annotation
     if typing.get_origin(annotation) is tuple:

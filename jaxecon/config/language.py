@@ -5,7 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from jaxecon.config.base import Section
-from jaxecon.config.planner import Memory
+from jaxecon.config.marks import Free
+from jaxecon.config.memory import WorkerMemory
+from jaxecon.config.names import EngineName
 
 KEY_SETTING = (
     "api_key_env"  # the setting whose value no error may show: a key may have been given by mistake
@@ -25,7 +27,7 @@ class Price(Section):
 class Serving(Section):
     """One model and what serves it."""
 
-    engine: Literal["vllm", "openai", "simulated", "replay"] = Field(
+    engine: EngineName = Field(
         "vllm",
         description="vllm: in this process. openai: any server with OpenAI's interface. replay: "
         "an earlier run's transcript. "
@@ -46,35 +48,37 @@ class Serving(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: what is fastest on this device."
     )
-    kv_cache_gib: float = Field(2.0, gt=0, le=4096, description="Key-value cache on a CPU, GiB.")
-    gpu_memory_share: float | None = Field(
+    kv_cache_gib: Free[float] = Field(
+        2.0, gt=0, le=4096, description="Key-value cache on a CPU, GiB."
+    )
+    gpu_memory_share: Free[float | None] = Field(
         None, gt=0, le=1, description="Share of a GPU's memory for the engine."
     )
     base_url: str | None = Field(
         None, description="Of openai, such as http://localhost:8000/v1; unset: OpenAI's own."
     )
-    api_key_env: str = Field(
+    api_key_env: Free[str] = Field(
         "OPENAI_API_KEY",
         pattern=r"^[A-Z_][A-Z0-9_]*$",
         description="The name of the environment variable that holds the key, in capitals; never "
         "the key.",
     )
-    max_connections: int = Field(64, ge=1, le=10_000)
-    requests_per_minute: float | None = Field(None, gt=0)
-    tokens_per_minute: float | None = Field(
+    max_connections: Free[int] = Field(64, ge=1, le=10_000)
+    requests_per_minute: Free[float | None] = Field(None, gt=0)
+    tokens_per_minute: Free[float | None] = Field(
         None, gt=0, description="Of prompts and answers together."
     )
-    timeout_seconds: float = Field(120.0, gt=0, le=86_400, description="Of one request.")
-    transport_retries: int = Field(
+    timeout_seconds: Free[float] = Field(120.0, gt=0, le=86_400, description="Of one request.")
+    transport_retries: Free[int] = Field(
         6, ge=0, le=100, description="After errors of the server or the network."
     )
-    patience_seconds: float = Field(
+    patience_seconds: Free[float] = Field(
         120.0, ge=0, le=86_400, description="How long a server may be gone before the run stops."
     )
-    transcript: str | None = Field(
+    transcript: Free[str | None] = Field(
         None, description="Of replay: a run's folder, or its transcript.sqlite."
     )
-    price: Price = Price()
+    price: Free[Price] = Price()
 
 
 class LLM(Serving):
@@ -101,11 +105,11 @@ class LLM(Serving):
         le=100_000,
         description="Days between an LLM worker's decisions; it holds in between.",
     )
-    memory: Memory = Memory()
-    budget_tokens: int | None = Field(
+    memory: WorkerMemory = WorkerMemory()
+    budget_tokens: Free[int | None] = Field(
         None, ge=0, description="Prompt and completion tokens after which the run stops."
     )
-    budget_usd: float | None = Field(
+    budget_usd: Free[float | None] = Field(
         None, ge=0, description="Dollars after which the run stops; needs prices."
     )
     others: dict[str, Serving] = Field(

@@ -6,6 +6,7 @@ of their own folder (`jaxecon.workers`, `jaxecon.planners.registry`, `llm.engine
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ POLICIES = {
     "optimum": Name("optimum", "#000000"),
     "uniform_50": Name("50 % everywhere", "#CC79A7", ":"),
 }
+# Named brackets: how many each of them has.
+BRACKETS = {"flat": 1, "three": 3, "us_federal": 7}
+
 FINAL = "final"  # the row of a closing table with the run's own last schedule
 FINAL_NAME = Name("planner")
 
@@ -74,3 +78,16 @@ DIAGNOSTICS = {
     "homogeneous_labor": Name("homogeneous labour"),
     "fallback_rate": Name("many fallbacks"),
 }
+
+# Types of the settings that choose a name. For a type checker, which cannot read a table, they are
+# text; pydantic checks them against the tables.
+if TYPE_CHECKING:
+    EngineName: TypeAlias = str
+    PlannerKind: TypeAlias = str
+    PolicyName: TypeAlias = str
+    BracketsName: TypeAlias = str
+else:
+    EngineName = Literal[tuple(ENGINES)]
+    PlannerKind = Literal[("auto", *PLANNERS)]
+    PolicyName = Literal[tuple(POLICIES)]
+    BracketsName = Literal[tuple(BRACKETS)]

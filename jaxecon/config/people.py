@@ -6,10 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from jaxecon.config.base import Bounded, Section, one_of
-
-RULE_NAMES = ("rational", "quantal", "adaptive", "habit", "fixed", "altruistic", "adversarial")
-
-LLM_RULE = "llm"
+from jaxecon.config.names import LLM_RULE, RULES
 
 _NAME = r"^[a-z][a-z0-9_]{0,30}$"
 
@@ -18,7 +15,7 @@ class CohortConfig(Section):
     """One cohort in the full form of `population.cohorts`."""
 
     name: str = Field(pattern=_NAME, description="Unique; seeds the cohort's random numbers.")
-    rule: str = Field(description=f"{', '.join(RULE_NAMES)}, llm, or package.module:Class.")
+    rule: str = Field(description=f"{', '.join(RULES)}, llm, or package.module:Class.")
     size: int = Field(ge=1, le=100_000_000, description="Agents.")
     parameters: dict[str, float] = Field(
         default_factory=dict, description="The rule's parameters, by name."

@@ -5,58 +5,13 @@ from typing import Literal
 from pydantic import Field
 
 from jaxecon.config.base import Bounded, Positive, Section
-
-NAMED_BRACKETS = ("flat", "three", "us_federal")
-
-
-class Memory(Section):
-    """The ingredients of in-context learning; each has a switch."""
-
-    window: int = Field(
-        4,
-        ge=0,
-        le=1000,
-        description="Days (a worker) or years (a planner) of recent history: so many to twice as "
-        "many. 0: none.",
-    )
-    best: int = Field(
-        5,
-        ge=0,
-        le=50,
-        description="Best distinct choices so far, each with what it brought. 0: none.",
-    )
-    statistics: bool = Field(True, description="Mean and spread of all that has been lived.")
-    direction_hint: bool = Field(
-        True, description="Whether the last change raised or lowered the result."
-    )
-    exploration: bool = Field(
-        True,
-        description="The cue to try something new; not in the last tenth of the run, nor, for "
-        "workers, on a year's last day.",
-    )
-    exploitation: bool = Field(
-        True, description="The cue of the best so far, and to take it where exploration ends."
-    )
-
-
-class PlannerMemory(Memory):
-    window: int = Field(8, ge=0, le=1000, description=Memory.model_fields["window"].description)
+from jaxecon.config.marks import Free
+from jaxecon.config.memory import PlannerMemory
+from jaxecon.config.names import BracketsName, PlannerKind, PolicyName
 
 
 class Planner(Section):
-    kind: Literal[
-        "auto",
-        "fixed",
-        "in_context",
-        "llm",
-        "elected",
-        "us_federal",
-        "flat",
-        "saez",
-        "saez_self_consistent",
-        "optimum",
-        "uniform_50",
-    ] = Field(
+    kind: PlannerKind = Field(
         "auto",
         description="auto: llm where there is an LLM cohort, else in_context, which climbs by "
         "trial on its own history. fixed: "
@@ -90,9 +45,7 @@ class Planner(Section):
     rate_bounds: tuple[Bounded, Bounded] = Field(
         (0.0, 1.0), description="Lowest and highest rate of flat and optimum."
     )
-    compared_with: tuple[
-        Literal["us_federal", "flat", "saez", "saez_self_consistent", "optimum", "uniform_50"], ...
-    ] = Field(
+    compared_with: Free[tuple[PolicyName, ...]] = Field(
         ("us_federal", "flat", "saez", "optimum"),
         description="Planners whose schedules a run's closing table shows beside the final one "
         "(optimum compiles for seconds).",
@@ -152,7 +105,7 @@ class Elections(Section):
 
 
 class Schedule(Section):
-    brackets: Literal["flat", "three", "us_federal"] | tuple[float, ...] = Field(
+    brackets: BracketsName | tuple[float, ...] = Field(
         "us_federal",
         description="Named brackets or thresholds in $/year, the first 0, strictly increasing.",
     )

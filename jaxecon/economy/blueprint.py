@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxecon.config.dynamics import OPTIMUM
-from jaxecon.config.people import LLM_RULE
+from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.core.pytree import pytree, static

@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxecon.config.people import LLM_RULE
+from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from jaxecon.core import processes
 from jaxecon.core.errors import UserError

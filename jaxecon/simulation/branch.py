@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jaxecon.config.fields import decides_people, marked
+from jaxecon.config.marks import Mark
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
@@ -34,14 +36,6 @@ if TYPE_CHECKING:
 
 
 # --- branch ---------------------------------------------------------------------------------------
-
-_PEOPLE = (
-    "seed",
-    "population",
-    "precision",
-    "llm.memory.window",
-    "llm.memory.best",
-)  # what a state is made of
 
 
 def branch(
@@ -86,16 +80,12 @@ def branch(
             changed.insert(
                 0, f"precision: {np.dtype(dtype_of(run.config))} -> {np.dtype(dtype_of(config))}"
             )
-        wrong = [
-            change
-            for change in changed
-            if any(change.startswith((f"{p}:", f"{p}.")) for p in _PEOPLE)
-        ]
+        wrong = [change for change in changed if decides_people(change.partition(":")[0])]
         if config.dynamics.switches != run.config.dynamics.switches:
             wrong += [change for change in changed if change.startswith("dynamics.")]
         if wrong:
             raise UserError(
-                f"{wrong[0]}; a branch keeps its run's people ({', '.join(_PEOPLE)}) and what "
+                f"{wrong[0]}; a branch keeps its run's people ({', '.join(marked(Mark.PEOPLE))}) and what "
                 "changes of itself (dynamics)"
             )
         if config.years <= year:

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from jaxecon.config.fields import changes_results
 from jaxecon.config.renamed import migrate
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
@@ -12,28 +13,6 @@ from jaxecon.simulation.language import open_transcript
 from jaxecon.storage.checkpoint_files import Checkpoint, Position
 from jaxecon.storage.paths import TRANSCRIPT
 from jaxecon.storage.run import Run
-
-# Settings that change nothing of what a run computes: how it is served, kept and paid for.
-_FREE = (
-    *(
-        "checkpoint",
-        "device",
-        "devices",
-        "planner.compared_with",
-        "diagnostics",
-        "llm.budget_tokens",
-        "llm.budget_usd",
-    ),
-    *("kv_cache_gib", "gpu_memory_share", "api_key_env", "max_connections", "requests_per_minute"),
-    *(
-        "tokens_per_minute",
-        "timeout_seconds",
-        "transport_retries",
-        "patience_seconds",
-        "price",
-        "transcript",
-    ),
-)
 
 
 def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list[str]]:
@@ -69,11 +48,13 @@ def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
 def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:
     """Those that change what a run computes, and those that are free."""
     old, new = dict(_settings(migrate(before))), dict(_settings(config.model_dump(mode="json")))
-    found: tuple[list[str], list[str]] = [], []
+    changed: list[str] = []
+    free: list[str] = []
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):
-            found[_is_free(name)].append(f"{name}: {old.get(name)} -> {new.get(name)}")
-    return found
+            kind = changed if changes_results(name) else free
+            kind.append(f"{name}: {old.get(name)} -> {new.get(name)}")
+    return changed, free
 
 
 def _settings(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -82,12 +63,6 @@ def _settings(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
             yield from _settings(value, f"{path}{name}.")
         else:
             yield f"{path}{name}", value
-
-
-def _is_free(name: str) -> bool:
-    return any(name == free or name.startswith(f"{free}.") for free in _FREE) or (
-        name.startswith("llm.") and any(part in _FREE for part in name.split("."))
-    )
 
 
 def first_position(run: Run) -> Position:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jaxecon.config.people import LLM_RULE, CohortConfig
+from jaxecon.config.names import LLM_RULE
+from jaxecon.config.people import CohortConfig
 from jaxecon.config.settings import Config
 
 MIN_AGENTS = 5  # of a cohort whose hours can be called alike

@@ -1,0 +1,261 @@
+"""Checks between settings: each looks at one relation and raises ValueError with one line."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from jaxecon.config.base import one_of
+from jaxecon.config.dynamics import OPTIMUM
+from jaxecon.config.names import BRACKETS, LLM_RULE, RULES
+from jaxecon.config.people import CohortConfig, shares_of_people
+
+if TYPE_CHECKING:
+    from jaxecon.config.settings import Config
+
+
+def check_all(config: "Config") -> None:
+    """Raise ValueError, one line, where settings contradict each other."""
+    for check in _CHECKS:
+        check(config)
+
+
+# --- the people -----------------------------------------------------------------------------------
+
+
+def _somebody(config: "Config") -> None:
+    if not config.cohorts:
+        raise ValueError(
+            "population: 0 agents; population.mechanical and population.llm (or "
+            "population.cohorts) must add up to at least 1"
+        )
+
+
+def _unique_cohort_names(config: "Config") -> None:
+    names = [cohort.name for cohort in config.cohorts]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"population.cohorts: name {name!r} is given {names.count(name)} times; names "
+                "must be unique"
+            )
+
+
+def _cohorts(config: "Config") -> None:
+    for i, cohort in enumerate(config.cohorts):
+        for check in (_known_rule, _free_name, _objective_of_llm, _model_of_llm):
+            check(f"population.cohorts.{i}", cohort)
+
+
+def _known_rule(where: str, cohort: CohortConfig) -> None:
+    known = (*RULES, LLM_RULE)
+    if ":" not in cohort.rule and cohort.rule not in known:
+        raise ValueError(
+            f"{where}.rule: {cohort.rule!r}; {one_of(known, cohort.rule)}, or package.module:Class"
+        )
+
+
+def _free_name(where: str, cohort: CohortConfig) -> None:
+    if cohort.rule != LLM_RULE and cohort.name == LLM_RULE:
+        raise ValueError(f"{where}.name: 'llm'; stands for the LLM cohorts together, take another")
+    if cohort.rule == LLM_RULE and cohort.name == "planner":
+        raise ValueError(f"{where}.name: 'planner'; the planner's own, take another")
+
+
+def _objective_of_llm(where: str, cohort: CohortConfig) -> None:
+    if cohort.rule != LLM_RULE and cohort.objective != "egotistical":
+        raise ValueError(
+            f"{where}.objective: {cohort.objective!r}; of LLM cohorts, others have the rules "
+            "altruistic and adversarial"
+        )
+
+
+def _model_of_llm(where: str, cohort: CohortConfig) -> None:
+    if cohort.rule != LLM_RULE and cohort.llm is not None:
+        raise ValueError(f"{where}.llm: {cohort.llm!r}; of LLM cohorts (rule: llm)")
+
+
+def _shares(config: "Config") -> None:
+    shares_of_people(config.cohorts, config.population.shares)
+
+
+def _microdata(config: "Config") -> None:
+    people = config.population
+    if (people.skills == "file") != (people.file is not None):
+        raise ValueError(
+            f"population.file: {people.file!r}; give it with population.skills=file, and only then"
+        )
+
+
+# --- language models ------------------------------------------------------------------------------
+
+
+def _known_models(config: "Config") -> None:
+    chosen = {f"population.cohorts.{i}.llm": c.llm for i, c in enumerate(config.cohorts)} | {
+        "planner.llm": config.planner.llm
+    }
+    for setting, model in chosen.items():
+        if model is not None and model not in config.llm.others:
+            raise ValueError(
+                f"{setting}: {model!r}; a name in llm.others: "
+                f"{', '.join(config.llm.others) or '(which is empty)'}"
+            )
+
+
+def _servings(config: "Config") -> None:
+    for other, serving in config.servings.items():
+        where = "llm" if other is None else f"llm.others.{other}"
+        if config.llm.max_tokens > serving.max_model_len // 2:
+            raise ValueError(
+                f"llm.max_tokens: {config.llm.max_tokens}; at most half of "
+                f"{where}.max_model_len ({serving.max_model_len})"
+            )
+        if (serving.engine == "replay") != (serving.transcript is not None):
+            raise ValueError(
+                f"{where}.transcript: {serving.transcript!r}; give it with "
+                f"{where}.engine=replay, and only then"
+            )
+
+
+def _price_of_budget(config: "Config") -> None:
+    priced = any(s.price.prompt + s.price.completion for s in config.servings.values())
+    if config.llm.budget_usd is not None and config.needs_engine and not priced:
+        raise ValueError(
+            f"llm.budget_usd: {config.llm.budget_usd:g}; needs llm.price, dollars per million "
+            "tokens"
+        )
+
+
+# --- the economy ----------------------------------------------------------------------------------
+
+
+def _satisfaction(config: "Config") -> None:
+    settings = config.satisfaction
+    if settings.every_days > config.year.days:
+        raise ValueError(
+            f"satisfaction.every_days: {settings.every_days}; at most year.days = "
+            f"{config.year.days}"
+        )
+    if not settings.tolerance[0] <= settings.tolerance[1]:
+        raise ValueError(
+            f"satisfaction.tolerance: {list(settings.tolerance)}; two numbers, the first not larger"
+        )
+
+
+def _curvature(config: "Config") -> None:
+    curvature = config.preferences.consumption_curvature
+    if config.precision == "float32" and curvature > 1:
+        raise ValueError(
+            "precision: 'float32'; preferences.consumption_curvature above 1 needs float64 "
+            "(auto takes it)"
+        )
+    if curvature > 1 and config.needs_engine:
+        raise ValueError(
+            f"preferences.consumption_curvature: {curvature:g}; at most 1 with language models: "
+            "utilities beyond differ in digits that no prompt can show"
+        )
+    if config.welfare.function == "atkinson" and curvature > 0:
+        raise ValueError(
+            "welfare.function: 'atkinson'; its floor is in $/year, "
+            f"so it needs preferences.consumption_curvature = 0, not {curvature:g}"
+        )
+
+
+def _saving(config: "Config") -> None:
+    saving, curvature = config.dynamics.saving, config.preferences.consumption_curvature
+    if saving.enabled and curvature > 0:
+        raise ValueError(
+            "dynamics.saving.enabled: True; with preferences.consumption_curvature 0, not "
+            f"{curvature:g}"
+        )
+    if saving.tax == OPTIMUM and config.welfare.function in ("rawlsian", "atkinson"):
+        raise ValueError(
+            f"dynamics.saving.tax: {OPTIMUM!r}; for welfare with fixed weights, not "
+            f"{config.welfare.function} (give a number)"
+        )
+
+
+# --- schedules and planners -----------------------------------------------------------------------
+
+
+def _brackets(config: "Config") -> None:
+    thresholds = config.schedule.brackets
+    if isinstance(thresholds, str):
+        return
+    increasing = all(a < b for a, b in pairwise(thresholds))
+    if not thresholds or thresholds[0] != 0 or not increasing:
+        raise ValueError(
+            f"schedule.brackets: {list(thresholds)}; {', '.join(BRACKETS)}, "
+            "or thresholds in $/year: the first 0, strictly increasing"
+        )
+
+
+def _eligible_cohorts(config: "Config") -> None:
+    eligible, names = config.elections.eligible, [cohort.name for cohort in config.cohorts]
+    for name in eligible or ():
+        if name not in names:
+            raise ValueError(f"elections.eligible: {name!r}; no such cohort; {one_of(names, name)}")
+    if eligible == ():
+        raise ValueError("elections.eligible: []; one cohort at least, or unset for all")
+
+
+def _retention(config: "Config") -> None:
+    if config.elections.retention and config.planner_kind == "elected":
+        raise ValueError(
+            "elections.retention: True; of a standing planner, and planner.kind elected has none"
+        )
+
+
+def _what_elections_need(config: "Config") -> None:
+    if config.holds_elections and config.dynamics.skills.enabled:
+        raise ValueError(
+            "dynamics.skills.enabled: True; elections are held among people whose skills stay "
+            "what they are"
+        )
+    if config.holds_elections and config.devices != 1:
+        raise ValueError(f"devices: {config.devices}; elections are held on one device")
+
+
+def _rate_bounds(config: "Config") -> None:
+    low, high = config.planner.rate_bounds
+    if not low < high:
+        raise ValueError(
+            f"planner.rate_bounds: {[low, high]}; two rates in [0, 1], the first smaller"
+        )
+
+
+def _one_for_each_bracket(config: "Config") -> None:
+    brackets, rates = config.schedule.brackets, config.schedule.rates
+    count = BRACKETS[brackets] if isinstance(brackets, str) else len(brackets)
+    if isinstance(rates, tuple) and len(rates) != count:
+        raise ValueError(
+            f"schedule.rates: {len(rates)} rates for {count} brackets; one for all, or one per "
+            "bracket"
+        )
+    elasticity = config.planner.elasticity
+    if isinstance(elasticity, tuple) and len(elasticity) != count:
+        raise ValueError(
+            f"planner.elasticity: {len(elasticity)} for {count} brackets; one for all, or one per "
+            "bracket"
+        )
+
+
+# In this order: where several fail, a user reads about the first.
+_CHECKS: tuple[Callable[["Config"], None], ...] = (
+    _somebody,
+    _unique_cohort_names,
+    _cohorts,
+    _known_models,
+    _servings,
+    _price_of_budget,
+    _satisfaction,
+    _shares,
+    _curvature,
+    _microdata,
+    _brackets,
+    _eligible_cohorts,
+    _retention,
+    _saving,
+    _what_elections_need,
+    _rate_bounds,
+    _one_for_each_bracket,
+)

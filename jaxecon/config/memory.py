@@ -1,0 +1,44 @@
+"""Settings of in-context learning: what a worker or a planner remembers, and how it is shown."""
+
+from pydantic import Field
+
+from jaxecon.config.base import Section
+from jaxecon.config.marks import DecidesPeople
+
+_WINDOW = (
+    "Days (a worker) or years (a planner) of recent history, between this number and twice as "
+    "many. 0: none."
+)
+_BEST = "Best distinct choices so far, each with its result. 0: none."
+
+
+class Memory(Section):
+    """The ingredients of in-context learning; each has a switch."""
+
+    window: int = Field(4, ge=0, le=1000, description=_WINDOW)
+    best: int = Field(5, ge=0, le=50, description=_BEST)
+    statistics: bool = Field(True, description="Mean and spread of all results so far.")
+    direction_hint: bool = Field(
+        True, description="Whether the last change raised or lowered the result."
+    )
+    exploration: bool = Field(
+        True,
+        description="The cue to try something new; not in the last tenth of the run, nor, for "
+        "workers, on a year's last day.",
+    )
+    exploitation: bool = Field(
+        True, description="The cue of the best so far, and to take it where exploration ends."
+    )
+
+
+class PlannerMemory(Memory):
+    """A planner remembers years, of which there are fewer: a longer window."""
+
+    window: int = Field(8, ge=0, le=1000, description=_WINDOW)
+
+
+class WorkerMemory(Memory):
+    """Workers' memories are part of a run's state, whose size these two decide."""
+
+    window: DecidesPeople[int] = Field(4, ge=0, le=1000, description=_WINDOW)
+    best: DecidesPeople[int] = Field(5, ge=0, le=50, description=_BEST)

@@ -1,0 +1,101 @@
+"""Settings by name: what may change when a run goes on, and one list for each kind of names."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from jaxecon.config import names
+from jaxecon.config.describe import accepted_values
+from jaxecon.config.diagnostics import Diagnostics
+from jaxecon.config.fields import changes_results, decides_people, marked
+from jaxecon.config.marks import Mark
+from jaxecon.config.read import load_config, to_yaml
+
+FREE = [
+    "device",
+    "devices",
+    "planner.compared_with",
+    "llm.kv_cache_gib",
+    "llm.gpu_memory_share",
+    "llm.api_key_env",
+    "llm.max_connections",
+    "llm.requests_per_minute",
+    "llm.tokens_per_minute",
+    "llm.timeout_seconds",
+    "llm.transport_retries",
+    "llm.patience_seconds",
+    "llm.transcript",
+    "llm.price",
+    "llm.budget_tokens",
+    "llm.budget_usd",
+    "diagnostics",
+    "checkpoint",
+]
+
+
+def test_marks():
+    assert marked(Mark.FREE) == FREE
+    assert marked(Mark.PEOPLE) == [
+        "seed",
+        "precision",
+        "population",
+        "llm.memory.window",
+        "llm.memory.best",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *FREE,
+        "checkpoint.keep_last",
+        "diagnostics.fallback_rate.limit",
+        "llm.price.prompt",
+        "llm.others.big.max_connections",
+        "llm.others.price.price.cached",
+        "llm.others.gpt-4.1 mini.transcript",
+    ],
+)
+def test_free_settings(name):
+    assert not changes_results(name)
+    assert not decides_people(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "seed",
+        "years",
+        "schedule.rates",
+        "planner.llm",
+        "planner.memory.best",
+        "population.cohorts.0.size",
+        "llm.model",
+        "llm.others.price.model",
+        "llm.others.big",
+        "no.such.setting",
+    ],
+)
+def test_settings_that_change_results(name):
+    assert changes_results(name)
+    assert decides_people(name) == name.startswith(("seed", "population"))
+
+
+def test_names_are_those_of_the_table():
+    for setting, table in (("planner.kind", names.PLANNERS), ("llm.engine", names.ENGINES)):
+        for name in table:
+            more = ["llm.transcript=x"] if name == "replay" else []
+            assert name in to_yaml(load_config(None, [f"{setting}={name}", *more]))
+            assert name in accepted_values(setting.split("."))
+    policies = load_config({"planner": {"compared_with": list(names.POLICIES)}})
+    assert policies.planner.compared_with == tuple(names.POLICIES)
+    assert list(Diagnostics.model_fields) == list(names.DIAGNOSTICS)
+
+
+@pytest.mark.parametrize("module", ["jaxecon", "jaxecon.config", "jaxecon.cli.app"])
+def test_imports_that_need_no_heavy_library(module):
+    code = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"jax", "numpy", "pyarrow", "scipy"} & set(json.loads(done.stdout))
