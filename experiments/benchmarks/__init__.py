@@ -1,3 +1,4 @@
-"""Benchmarks: one JSON line per figure, beside a baseline measured in the same run, compile time
-apart.
+"""Benchmarks, `python -m experiments.benchmarks.NAME`: one JSON line for each measurement, beside a
+baseline measured in the same run, with compile time apart. `results/` holds what named machines
+printed.
 """

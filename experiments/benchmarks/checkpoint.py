@@ -101,10 +101,15 @@ def measure(folder: Path, agents: int, days: int) -> None:
     best: dict[str, float] = {
         name: min(values)
         for name, values in {
-            "blocking_s": blocking, "save_s": save, "restore_s": restore, "raw_save_s": raw, "raw_load_s": loading,
-            "year_s": alone, "year_while_saving_s": during,
+            "blocking_s": blocking,
+            "save_s": save,
+            "restore_s": restore,
+            "raw_save_s": raw,
+            "raw_load_s": loading,
+            "year_s": alone,
+            "year_while_saving_s": during,
         }.items()
-    }  # fmt: skip
+    }
     on_disk = sum(path.stat().st_size for path in found.path.rglob("*") if path.is_file())
     report(
         benchmark="checkpoint",

@@ -253,7 +253,7 @@ def nelder_mead(leader: NumPyLeader, brackets: int, starts: int) -> tuple[np.nda
 
 
 def differential_evolution(leader: NumPyLeader, brackets: int) -> tuple[np.ndarray, int]:
-    """SciPy's defaults (population 15 a dimension, 1000 generations at most, L-BFGS-B in the end)."""
+    """With SciPy's defaults: population 15 a dimension, 1000 generations, L-BFGS-B at the end."""
     result = optimize.differential_evolution(_loss(leader), [(0, 1)] * brackets, rng=0, tol=1e-6)
     return result.x, int(result.nfev)
 

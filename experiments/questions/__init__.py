@@ -1,1 +1,3 @@
-"""One module and one YAML file an experiment: what it asks, and its tables and figures."""
+"""The experiments: a module and a YAML file of the same name for each. The module states the
+question and turns rows into tables and figures; the file holds the designs, quick and full.
+"""

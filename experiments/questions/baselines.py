@@ -3,8 +3,8 @@
 from typing import Any
 
 from experiments.suite.arms import arms_of, rows_of
+from experiments.suite.figures import Figure, forest
 from experiments.suite.panels import elasticities
-from experiments.suite.pictures import Picture, forest
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table
 
@@ -20,7 +20,7 @@ FIXED = 0.4  # Saez 2002
 WELFARE = ("gain_realised", "gain_equilibrium")
 
 
-def run(study: Study) -> list[Table | Picture]:
+def run(study: Study) -> list[Table | Figure]:
     """Every planner on the same populations and draws; the announced ones work out their schedule
     for each population.
     """
@@ -54,7 +54,7 @@ def run(study: Study) -> list[Table | Picture]:
         lambda row: row["arm"],
         WELFARE,
     )
-    results: list[Table | Picture] = [
+    results: list[Table | Figure] = [
         gains,
         arms_table(
             "beside_saez",
@@ -65,7 +65,7 @@ def run(study: Study) -> list[Table | Picture]:
             arm="planner",
             printed=False,
         ),
-        Picture(
+        Figure(
             "baselines",
             "Gain over US federal less the optimum's, percentage points.",
             lambda figure: forest(figure, gains, "planner", "Gain less the optimum's"),
@@ -74,7 +74,9 @@ def run(study: Study) -> list[Table | Picture]:
     ]
     described = study.described("planner")
     if described is not None:
-        told = [row | {"described": f"population {row['seed']}"} for row in rows_of(described)]
-        figures = (*WELFARE, "mean_hours", "yearly_change", "reversals")
-        results.append(described_table("llm_planner", "A language model's planner", told, figures))
+        rows = [row | {"described": f"population {row['seed']}"} for row in rows_of(described)]
+        statistics = (*WELFARE, "mean_hours", "yearly_change", "reversals")
+        results.append(
+            described_table("llm_planner", "A language model's planner", rows, statistics)
+        )
     return results

@@ -5,8 +5,8 @@ beside the optimum.
 from typing import Any
 
 from experiments.suite.arms import Arms, arms_of, rows_of
+from experiments.suite.figures import Figure, finish, forest
 from experiments.suite.panels import elasticities
-from experiments.suite.pictures import Picture, finish, forest
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table
 
@@ -23,7 +23,7 @@ TRUE = "true"
 WELFARE = ("gain_realised", "gain_equilibrium")
 
 
-def run(study: Study) -> list[Table | Picture]:
+def run(study: Study) -> list[Table | Figure]:
     """Elasticities by population and rule (12 years, first differences, two-stage least squares);
     then schedules.
     """
@@ -34,32 +34,9 @@ def run(study: Study) -> list[Table | Picture]:
     estimates = arms_of(
         [row | {"status": "ok"} for row in [*truth, *rows]], lambda row: row[RULE], ("elasticity",)
     )
-    points: list[dict[str, Any]] = []
-    labels: list[str] = []
-    for i, seed in enumerate(estimates.seeds):
-        found = {
-            rule: float(estimates.of("elasticity", rule)[i])
-            for rule in estimates.labels
-            if rule != TRUE
-        }
-        planners = [
-            ("optimum", "optimum", None),
-            ("Saez, true elasticity", "saez", exact),
-            *(
-                (f"Saez, elasticity of {rule} workers", "saez", max(e, 0.01))
-                for rule, e in found.items()
-            ),
-            (
-                "Saez, adaptive workers', fixed point",
-                "saez_self_consistent",
-                max(found["adaptive"], 0.01),
-            ),
-        ]
-        for label, kind, elasticity in planners:
-            labels.append(label)
-            points.append({"planner.kind": kind, "planner.elasticity": elasticity, "seed": seed})
-    lived = rows_of(study.sweep("planners", points))
-    arms = arms_of(lived, lambda row: labels[row["point"]], WELFARE)
+    points, labels = _planners(estimates, exact)
+    simulated = rows_of(study.sweep("planners", points))
+    arms = arms_of(simulated, lambda row: labels[row["point"]], WELFARE)
     gains = arms_table(
         "gains", "Gain over US federal of each schedule", arms, WELFARE, "optimum", arm="planner"
     )
@@ -73,18 +50,43 @@ def run(study: Study) -> list[Table | Picture]:
             arm="workers",
         ),
         gains,
-        Picture(
+        Figure(
             "elasticities",
             "Estimates of the elasticity over populations; the line is the true one.",
             _draw(estimates, exact),
         ),
-        Picture(
+        Figure(
             "losses",
             "What each schedule loses against the optimum, percentage points of gain.",
             lambda figure: forest(figure, gains, "planner", "Gain less the optimum's"),
             (11, 3.5),
         ),
     ]
+
+
+def _planners(estimates: Arms, exact: float) -> tuple[list[dict[str, Any]], list[str]]:
+    """Each population's planners as points of a sweep, and their labels: the optimum, and Saez'
+    formula with the true elasticity and with each estimate.
+    """
+    points: list[dict[str, Any]] = []
+    labels: list[str] = []
+    for i, seed in enumerate(estimates.seeds):
+        # the formula has no solution at an elasticity of 0 or below
+        estimate = {
+            rule: max(float(estimates.of("elasticity", rule)[i]), 0.01)
+            for rule in estimates.labels
+            if rule != TRUE
+        }
+        planners = [
+            ("optimum", "optimum", None),
+            ("Saez, true elasticity", "saez", exact),
+            *((f"Saez, elasticity of {rule} workers", "saez", e) for rule, e in estimate.items()),
+            ("Saez, adaptive workers', fixed point", "saez_self_consistent", estimate["adaptive"]),
+        ]
+        for label, kind, elasticity in planners:
+            labels.append(label)
+            points.append({"planner.kind": kind, "planner.elasticity": elasticity, "seed": seed})
+    return points, labels
 
 
 def _draw(estimates: Arms, exact: float) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from experiments.suite.arms import arms_of, rows_of
-from experiments.suite.pictures import Picture, forest
+from experiments.suite.arms import Arms, arms_of, rows_of
+from experiments.suite.figures import Figure, forest
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table, effects_table
 
@@ -30,53 +30,19 @@ WELFARE = ("gain_realised", "gain_equilibrium")
 FULL = (True,) * len(FACTORS)
 
 
-def run(study: Study) -> list[Table | Picture]:
+def run(study: Study) -> list[Table | Figure]:
     """All 2^4 planners on the same populations; the bound is 20 points a year, or none."""
     rows = rows_of(study.sweep("factorial"))
     arms = arms_of(rows, levels, WELFARE)
-    words = {cell: _words(cell) for cell in arms.labels}
-    cells = {
-        figure: {
-            cell: arms.of(figure, cell) for cell in product((True, False), repeat=len(FACTORS))
-        }
-        for figure in WELFARE
-    }
-    effects = effects_table(
-        "effects", "Main effects and two-way interactions on the last year's gain", cells, FACTORS
-    )
-    single = [FULL, *(cell for cell in arms.labels if sum(cell) == len(FACTORS) - 1)]
-    ablated = arms_of([row for row in rows if levels(row) in single], levels, WELFARE)
-    neither = {
-        cell for cell in single if words[cell] in ("without exploration", "without exploitation")
-    }
-    cues = arms_of([row for row in rows if levels(row) in neither], levels, WELFARE)
-    explores = next(cell for cell in neither if words[cell] == "without exploitation")
-    (exploits,) = neither - {explores}
-    title = "Without exploitation beside without exploration"
-    results: list[Table | Picture] = [
-        arms_table(
-            "ablations",
-            "One ingredient left out",
-            ablated,
-            WELFARE,
-            FULL,
-            arm="planner",
-            words=words,
-        ),
-        arms_table(
-            "cues", title, cues, WELFARE, exploits, arm="planner", words=words, printed=False
-        ),
+    effects = _effects_table(arms)
+    title = "All planners of the factorial"
+    results: list[Table | Figure] = [
+        *_ablation_tables(rows, arms.labels),
         effects,
         arms_table(
-            "cells",
-            "All planners of the factorial",
-            arms,
-            WELFARE,
-            arm="planner",
-            words=words,
-            printed=False,
+            "cells", title, arms, WELFARE, arm="planner", words=_all_words(arms), printed=False
         ),
-        Picture(
+        Figure(
             "effects",
             "Main effects and interactions on the last year's gain over US federal, percentage "
             "points.",
@@ -86,16 +52,57 @@ def run(study: Study) -> list[Table | Picture]:
     ]
     described = study.described("planner")
     if described is not None:
-        told = [row | {"described": _words(levels(row))} for row in rows_of(described)]
+        runs = [row | {"described": _words(levels(row))} for row in rows_of(described)]
+        statistics = (*WELFARE, "yearly_change", "reversals")
         results.append(
-            described_table(
-                "llm_planner",
-                "A language model's planner",
-                told,
-                (*WELFARE, "yearly_change", "reversals"),
-            )
+            described_table("llm_planner", "A language model's planner", runs, statistics)
         )
     return results
+
+
+def _effects_table(arms: Arms) -> Table:
+    cells = {
+        statistic: {
+            cell: arms.of(statistic, cell) for cell in product((True, False), repeat=len(FACTORS))
+        }
+        for statistic in WELFARE
+    }
+    title = "Main effects and two-way interactions on the last year's gain"
+    return effects_table("effects", title, cells, FACTORS)
+
+
+def _ablation_tables(rows: list[dict[str, Any]], cells: list[tuple[bool, ...]]) -> list[Table]:
+    """Each single ingredient left out, beside the whole planner; and the two cues left out, beside
+    each other.
+    """
+    single = [FULL, *(cell for cell in cells if sum(cell) == len(FACTORS) - 1)]
+    ablated = arms_of([row for row in rows if levels(row) in single], levels, WELFARE)
+    cell_of = {_words(cell): cell for cell in single}
+    exploits = cell_of["without exploration"]
+    pair = (exploits, cell_of["without exploitation"])
+    cues = arms_of([row for row in rows if levels(row) in pair], levels, WELFARE)
+    title = "Without exploitation beside without exploration"
+    return [
+        arms_table(
+            "ablations",
+            "One ingredient left out",
+            ablated,
+            WELFARE,
+            FULL,
+            arm="planner",
+            words=_all_words(ablated),
+        ),
+        arms_table(
+            "cues",
+            title,
+            cues,
+            WELFARE,
+            exploits,
+            arm="planner",
+            words=_all_words(cues),
+            printed=False,
+        ),
+    ]
 
 
 def levels(row: Mapping[str, Any]) -> tuple[bool, ...]:
@@ -112,3 +119,7 @@ def levels(row: Mapping[str, Any]) -> tuple[bool, ...]:
 def _words(cell: tuple[bool, ...]) -> str:
     missing = [factor for factor, there in zip(FACTORS, cell, strict=True) if not there]
     return f"without {', '.join(missing)}" if missing else "all four"
+
+
+def _all_words(arms: Arms) -> dict[Any, str]:
+    return {cell: _words(cell) for cell in arms.labels}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.suite.arms import arms_of, rows_of
-from experiments.suite.pictures import Picture, forest
+from experiments.suite.figures import Figure, forest
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table
 
@@ -18,23 +18,23 @@ QUESTION = (
 MIN_YEARS = 2  # a planner moves from the second on
 RESERVED = tuple(f"population.cohorts.{i}.rule" for i in range(3))
 ALTRUISTS, ADVERSARIES = "population.shares.altruists", "population.shares.adversaries"
-FIGURES = ("gain_realised", "gain_equilibrium", "mean_hours", "rebate", "rate_0", "rate_2")
+STATISTICS = ("gain_realised", "gain_equilibrium", "mean_hours", "rebate", "rate_0", "rate_2")
 NONE = 1e-3
 EGOTISTS = "egotists alone"
 
 
-def run(study: Study) -> list[Table | Picture]:
+def run(study: Study) -> list[Table | Figure]:
     """Shares of the people by kind.
 
-    The gain once learnt counts everybody as if they worked for themselves.
+    The gain at equilibrium counts everybody as if they worked for themselves.
     """
-    arms = arms_of(rows_of(study.sweep("mixes")), _mix, FIGURES)
+    arms = arms_of(rows_of(study.sweep("mixes")), _mix, STATISTICS)
     mixes = arms_table(
-        "mixes", "The last year by who the people are", arms, FIGURES, EGOTISTS, arm="people"
+        "mixes", "The last year by who the people are", arms, STATISTICS, EGOTISTS, arm="people"
     )
-    results: list[Table | Picture] = [
+    results: list[Table | Figure] = [
         mixes,
-        Picture(
+        Figure(
             "mixes",
             "The last year less that of egotists alone.",
             lambda figure: forest(
@@ -48,27 +48,27 @@ def run(study: Study) -> list[Table | Picture]:
     ]
     described = study.described("objectives")
     if described is not None:
-        told = [
+        runs = [
             row | {"described": row["population.cohorts.1.objective"]} for row in rows_of(described)
         ]
         title = "Language-model workers (half of the people) with an objective"
         results.append(
             described_table(
-                "llm_objectives", title, told, ("gain_realised", "gain_equilibrium", "mean_hours")
+                "llm_objectives", title, runs, ("gain_realised", "gain_equilibrium", "mean_hours")
             )
         )
     return results
 
 
 def _mix(row: Mapping[str, Any]) -> str:
-    given = {"altruists": row[ALTRUISTS], "adversaries": row[ADVERSARIES]}
+    shares = {"altruists": row[ALTRUISTS], "adversaries": row[ADVERSARIES]}
     return (
-        ", ".join(f"{share:.0%} {name}" for name, share in given.items() if share > NONE)
+        ", ".join(f"{share:.0%} {name}" for name, share in shares.items() if share > NONE)
         or EGOTISTS
     )
 
 
-def _only(table: Table, figures: tuple[str, ...]) -> Table:
+def _only(table: Table, statistics: tuple[str, ...]) -> Table:
     return Table(
-        table.name, table.title, [row for row in table.rows if row["figure"] in figures], [], []
+        table.name, table.title, [row for row in table.rows if row["figure"] in statistics], [], []
     )

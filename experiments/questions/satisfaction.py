@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.suite.arms import Arms, arms_of, rows_of
-from experiments.suite.pictures import Picture, curve, finish
+from experiments.suite.figures import Figure, curve, finish
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table
 
@@ -15,33 +15,33 @@ QUESTION = (
 MIN_YEARS = 2  # a planner moves from the second on
 RESERVED = ("satisfaction.judged",)
 RATES = ("rate_0", "rate_1", "rate_2")
-FIGURES = ("gain_equilibrium", "satisfied_share", *RATES, "rebate", "mean_hours")
+STATISTICS = ("gain_equilibrium", "satisfied_share", *RATES, "rebate", "mean_hours")
 PRIVATE = "not counted"
 
 
-def run(study: Study) -> list[Table | Picture]:
+def run(study: Study) -> list[Table | Figure]:
     """penalty: the share of utility that dissatisfaction leaves.
 
     Mechanical workers judge by their net tax.
 
-    The gain once learnt is of private welfare in all arms; the realised one is not compared, since
-    arms count differently.
+    The gain at equilibrium is of private welfare in all arms; the gain as simulated is not
+    compared, since arms count differently.
     """
     rows = [row | {"arm": PRIVATE} for row in rows_of(study.sweep("private"))]
     rows += [row | {"arm": row["welfare.penalty"]} for row in rows_of(study.sweep("counted"))]
-    arms = arms_of(rows, lambda row: row["arm"], FIGURES)
+    arms = arms_of(rows, lambda row: row["arm"], STATISTICS)
     words = {label: f"leaves {label:.0%}" for label in arms.labels if label != PRIVATE}
-    results: list[Table | Picture] = [
+    results: list[Table | Figure] = [
         arms_table(
             "penalties",
             "The last year's schedule by the penalty",
             arms,
-            FIGURES,
+            STATISTICS,
             PRIVATE,
             arm="penalty",
             words=words,
         ),
-        Picture(
+        Figure(
             "penalties",
             "Rates, satisfaction and private welfare by what dissatisfaction leaves of utility.",
             _draw(arms),
@@ -50,14 +50,17 @@ def run(study: Study) -> list[Table | Picture]:
     ]
     described = study.described("voices")
     if described is not None:
-        told = [
+        rows = [
             row | {"described": f"penalty {row['welfare.satisfaction']}"}
             for row in rows_of(described)
         ]
-        figures = ("satisfied_share", "gain_equilibrium", *RATES)
+        statistics = ("satisfied_share", "gain_equilibrium", *RATES)
         results.append(
             described_table(
-                "llm_voices", "Judged by language-model workers and mechanical ones", told, figures
+                "llm_voices",
+                "Judged by language-model workers and mechanical ones",
+                rows,
+                statistics,
             )
         )
     return results
@@ -84,7 +87,7 @@ def _draw(arms: Arms) -> Any:
         curve(gain, x, arms, labels, "gain_equilibrium")
         finish(
             gain,
-            title="gain over US federal once learnt",
+            title="gain over US federal at equilibrium",
             x="what dissatisfaction leaves",
             y="%",
             legend=False,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from experiments.suite.arms import Arms, arms_of, rows_of
+from experiments.suite.figures import COLOURS, Figure, curve, finish, powers_of_two
 from experiments.suite.panels import gains_in
-from experiments.suite.pictures import COLOURS, Picture, curve, finish, powers_of_two
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, spread_table
 from jaxecon.config.read import load_config
@@ -22,13 +22,15 @@ QUESTION = (
 )
 MIN_YEARS = 2  # a planner moves from the second on
 SIZE, SHARE = "population.cohorts.0.size", "population.shares.panel"
-COUNTRY = 20_000  # quantiles of the same distribution, who judge a schedule found elsewhere
+COUNTRY = 20_000  # quantiles of the same distribution, who judge a schedule chosen elsewhere
 WELFARE = ("gain_realised", "gain_equilibrium", "gain_true", "gain_bias")
 
 
-def run(study: Study) -> list[Table | Picture]:
-    """gain_true: of the last schedule in the whole country; gain_bias: by how much the economy it
-    was found in flatters it.
+def run(study: Study) -> list[Table | Figure]:
+    """Gains by the number of people and by a panel's size and share.
+
+    gain_true: of the last schedule in the whole country; gain_bias: by how much the gain in the
+    economy that it was chosen in exceeds that.
     """
     people = arms_of(_judged(study, "people"), lambda row: row[SIZE], WELFARE)
     panels = arms_of(_judged(study, "panels"), lambda row: (row[SIZE], row[SHARE]), WELFARE)
@@ -62,13 +64,13 @@ def run(study: Study) -> list[Table | Picture]:
             WELFARE,
             words,
         ),
-        Picture(
+        Figure(
             "people",
             "Gains by the number of people: mean and interval.",
             _draw_people(people),
             (9, 4),
         ),
-        Picture(
+        Figure(
             "panels",
             "Bias and spread by a panel's size; colours: its share of the people.",
             _draw_panels(panels),
@@ -79,21 +81,20 @@ def run(study: Study) -> list[Table | Picture]:
 
 def _judged(study: Study, name: str) -> list[dict[str, Any]]:
     """A sweep's rows with what their last schedules are worth in the whole country."""
-    found = study.sweep(name)
-    rows = rows_of(found)
-    lived = [row for row in rows if row["status"] == "ok"]
-    given = study.designs["mechanical"][name]["run"]
+    rows = rows_of(study.sweep(name))
+    simulated = [row for row in rows if row["status"] == "ok"]
+    base = study.designs["mechanical"][name]["run"]
     country = {
         "cohorts": [{"name": "country", "rule": "rational", "size": COUNTRY}],
         "shares": {},
         "sampling": "quantiles",
     }
-    config = load_config({**given, "population": {**given["population"], **country}})
+    config = load_config({**base, "population": {**base["population"], **country}})
     rates = np.array(
-        [[row[f"rate_{k}"] for k in range(len(first_brackets(config)[1]))] for row in lived]
+        [[row[f"rate_{k}"] for k in range(len(first_brackets(config)[1]))] for row in simulated]
     )
     gains = gains_in(config, rates)
-    for row, gain in zip(lived, gains, strict=True):
+    for row, gain in zip(simulated, gains, strict=True):
         row |= {"gain_true": float(gain), "gain_bias": row["gain_equilibrium"] - float(gain)}
     return rows
 
@@ -141,8 +142,14 @@ def _draw_panels(panels: Arms) -> Any:
 
 
 def _spread(
-    axes: Any, x: list[int], arms: Arms, labels: list[Any], figure: str, words: str, colour: int = 0
+    axes: Any,
+    x: list[int],
+    arms: Arms,
+    labels: list[Any],
+    statistic: str,
+    words: str,
+    colour: int = 0,
 ) -> None:
     """Standard deviations over populations, in percentage points."""
-    spread = [100 * np.std(arms.of(figure, label), ddof=1) for label in labels]
+    spread = [100 * np.std(arms.of(statistic, label), ddof=1) for label in labels]
     axes.plot(x, spread, color=COLOURS[colour], marker="o", markersize=4, label=words)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.suite.arms import Arms, arms_of, rows_of
-from experiments.suite.pictures import Picture, curve, finish, powers_of_two
+from experiments.suite.figures import Figure, curve, finish, powers_of_two
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table
 
@@ -19,14 +19,14 @@ SETTLING = ("settling", "settled_share", "reversals", "yearly_change")
 WELFARE = ("gain_realised", "gain_equilibrium")
 
 
-def run(study: Study) -> list[Table | Picture]:
+def run(study: Study) -> list[Table | Figure]:
     """Settling time (days until mean hours stay within 1 h/week of the year's closing mean),
     oscillation, final welfare.
     """
     rows = [row | _share(row) for row in rows_of(study.sweep("arms"))]
     arms = arms_of(rows, lambda row: row[DAYS], (*SETTLING, *WELFARE))
     longest = max(arms.labels)
-    results: list[Table | Picture] = [
+    results: list[Table | Figure] = [
         arms_table(
             "settling",
             "Settling and oscillation by the days of a tax year",
@@ -38,7 +38,7 @@ def run(study: Study) -> list[Table | Picture]:
         arms_table(
             "welfare", "Gain over US federal in the last year", arms, WELFARE, longest, arm="days"
         ),
-        Picture(
+        Figure(
             "tax_year",
             "Settling time, oscillation and last year's welfare by the days of a tax year.",
             _draw(arms),
@@ -47,13 +47,16 @@ def run(study: Study) -> list[Table | Picture]:
     ]
     described = study.described("workers")
     if described is not None:
-        told = [
+        rows = [
             row | _share(row) | {"described": f"{row[DAYS]} days"} for row in rows_of(described)
         ]
-        figures = ("settling", "settled_share", "mean_hours", "yearly_change", *WELFARE)
+        statistics = ("settling", "settled_share", "mean_hours", "yearly_change", *WELFARE)
         results.append(
             described_table(
-                "llm_workers", "Language-model workers under the in-context planner", told, figures
+                "llm_workers",
+                "Language-model workers under the in-context planner",
+                rows,
+                statistics,
             )
         )
     return results

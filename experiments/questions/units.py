@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.suite.arms import arms_of, rows_of
-from experiments.suite.pictures import Picture, forest
+from experiments.suite.figures import Figure, forest
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table
 from jaxecon.config.settings import Config
@@ -35,11 +35,11 @@ MIN_YEARS = 2  # a planner moves from the second on
 RESERVED = ("planner.kind", "schedule")
 SET, FLOOR = "preferences.set", "welfare.floor"
 WELFARE = ("gain_realised", "gain_equilibrium")
-FIGURES = (*WELFARE, "gain_paper", "mean_hours", "hours_federal")
+STATISTICS = (*WELFARE, "gain_paper", "mean_hours", "hours_federal")
 _POINTS = 11  # of the grid of rates: 0, 10, .., 100 %
 
 
-def run(study: Study) -> list[Table | Picture]:
+def run(study: Study) -> list[Table | Figure]:
     """Three sets of parameters by two floors of the weights; the in-context planner whole and
     without either cue.
 
@@ -53,14 +53,14 @@ def run(study: Study) -> list[Table | Picture]:
         known = row["status"] == before["status"] == "ok"
         row["gain_paper"] = row["swf_paper"] / before["swf_paper"] - 1 if known else None
         row["hours_federal"] = before["mean_hours"]
-    whole = arms_of([row for row in learning if _planner(row) == "whole"], _economy, FIGURES)
+    whole = arms_of([row for row in learning if _planner(row) == "whole"], _economy, STATISTICS)
     reference = "calibrated, floor 10,000"
-    results: list[Table | Picture] = [
+    results: list[Table | Figure] = [
         arms_table(
             "economies",
             "The in-context planner in each economy; gains over US federal",
             whole,
-            FIGURES,
+            STATISTICS,
             reference,
             arm="parameters",
         )
@@ -73,14 +73,14 @@ def run(study: Study) -> list[Table | Picture]:
             arms_table(f"cues_{len(by_economy)}", title, arms, WELFARE, "whole", arm="planner")
         )
     steps = _steps_table(study)
-    picture = Picture(
+    figure = Figure(
         "cues",
         "What leaving out exploitation and exploration does to the last year's gain, percentage "
         "points, by parameters and floor.",
         lambda figure: _draw(figure, dict(zip(whole.labels, by_economy, strict=True))),
         (11, 5),
     )
-    return [*results, steps, *by_economy, picture]
+    return [*results, steps, *by_economy, figure]
 
 
 def _steps_table(study: Study) -> Table:
@@ -97,10 +97,10 @@ def _steps_table(study: Study) -> Table:
             "arm": f"{_economy(row)}: {hours}",
             "seed": row["seed"],
             "status": "ok",
-            "gain_best": row[figure],
+            "gain_best": row[hours_kind],
         }
         for row in study.computed("steps", lambda: _best_gains(people))
-        for hours, figure in (("any hours", "any_hours"), ("steps of ten", "steps"))
+        for hours, hours_kind in (("any hours", "any_hours"), ("steps of ten", "steps"))
     ]
     sides = arms_of(best, lambda row: row["arm"], ("gain_best",))
     yardsticks = {
@@ -146,8 +146,8 @@ def best_gains(economy: Economy, thresholds: jax.Array) -> tuple[jax.Array, jax.
     grid = np.stack(np.meshgrid(*[levels] * thresholds.shape[0], indexing="ij"), axis=-1).reshape(
         -1, thresholds.shape[0]
     )
-    found = jax.lax.map(welfare, jnp.asarray(grid, thresholds.dtype), batch_size=64)
-    any_hours, steps = (welfare_gain(economy, jnp.max(x)) for x in found)
+    best = jax.lax.map(welfare, jnp.asarray(grid, thresholds.dtype), batch_size=64)
+    any_hours, steps = (welfare_gain(economy, jnp.max(x)) for x in best)
     return any_hours, steps
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.suite.arms import Arms, arms_of
-from experiments.suite.pictures import COLOURS, Picture, finish
+from experiments.suite.figures import COLOURS, Figure, finish
 from experiments.suite.statistics import estimate
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table
@@ -57,7 +57,7 @@ WELFARE = ("gain_elected", "gain_optimum")
 CONFLICT = ("exploits", "better_off", "minority_loss", "turnover")
 
 
-def run(study: Study) -> list[Table | Picture]:
+def run(study: Study) -> list[Table | Figure]:
     """Elected leaders against each population's exact optimum; conflicts of interest; ways of
     counting.
     """
@@ -68,35 +68,12 @@ def run(study: Study) -> list[Table | Picture]:
     ]
     rows = _rows(study, "elections", points)
     arms = arms_of(rows, _economy, (*WELFARE, *CONFLICT))
-    pairs = [
-        row | {"arm": f"{_economy(row)}: {who}", "gain_once_learnt": row[figure]}
-        for row in rows
-        for who, figure in (("elected", "gain_elected"), ("optimum", "gain_optimum"))
-    ]
-    sides = arms_of(pairs, lambda row: row["arm"], ("gain_once_learnt",))
-    yardsticks = {
-        label: label.replace(": elected", ": optimum")
-        for label in sides.labels
-        if label.endswith("elected")
-    }
-    results: list[Table | Picture] = [
-        arms_table(
-            "welfare",
-            "Gain in elected leaders' years",
-            sides,
-            ("gain_once_learnt",),
-            yardsticks,
-            arm="economy",
-        ),
-        arms_table(
-            "conflict",
-            "Majorities and minorities, beside the optimum",
-            arms,
-            CONFLICT,
-            arm="economy",
-        ),
+    title = "Majorities and minorities, beside the optimum"
+    results: list[Table | Figure] = [
+        _welfare_table(rows),
+        arms_table("conflict", title, arms, CONFLICT, arm="economy"),
         *_turnovers([row for row in rows if row.get("turnover_raised") is not None]),
-        Picture(
+        Figure(
             "voting",
             "Elected leaders beside the exact optimum, and majorities at the others' cost.",
             _draw(arms),
@@ -104,30 +81,51 @@ def run(study: Study) -> list[Table | Picture]:
         ),
     ]
     if "methods" in study.designs["mechanical"]:
-        counted = arms_of(
-            _rows(study, "methods"), lambda row: row["elections.method"], (*WELFARE, *CONFLICT)
-        )
-        title = "Ways of counting, ten workers who all may stand"
-        results.append(
-            arms_table(
-                "methods", title, counted, ("gain_elected", *CONFLICT), "plurality", arm="method"
-            )
-        )
+        results.append(_methods_table(study))
     described = study.described("electorate")
     if described is not None:
-        told = [
-            row
-            | {"described": "with platforms" if row["elections.platforms"] else "no platforms"}
-            | _leaders(described, row["point"])
-            for row in described.points.to_pylist()
-        ]
-        figures = ("turnover", "gain_realised", "gain_equilibrium", "mean_hours")
-        results.append(
-            described_table(
-                "llm_electorate", "Language models that elect one of themselves", told, figures
-            )
-        )
+        results.append(_electorate_table(described))
     return results
+
+
+def _welfare_table(rows: list[dict[str, Any]]) -> Table:
+    """Gains of elected leaders and of the optimum, each economy's pair compared."""
+    pairs = [
+        row | {"arm": f"{_economy(row)}: {who}", "gain_once_learnt": row[statistic]}
+        for row in rows
+        for who, statistic in (("elected", "gain_elected"), ("optimum", "gain_optimum"))
+    ]
+    sides = arms_of(pairs, lambda row: row["arm"], ("gain_once_learnt",))
+    yardsticks = {
+        label: label.replace(": elected", ": optimum")
+        for label in sides.labels
+        if label.endswith("elected")
+    }
+    title = "Gain in elected leaders' years"
+    return arms_table("welfare", title, sides, ("gain_once_learnt",), yardsticks, arm="economy")
+
+
+def _methods_table(study: Study) -> Table:
+    """Ways of counting the ballots."""
+    statistics = ("gain_elected", *CONFLICT)
+    arms = arms_of(
+        _rows(study, "methods"), lambda row: row["elections.method"], (*WELFARE, *CONFLICT)
+    )
+    title = "Ways of counting, ten workers who all may stand"
+    return arms_table("methods", title, arms, statistics, "plurality", arm="method")
+
+
+def _electorate_table(described: Sweep) -> Table:
+    """Language models that elect one of themselves, with platforms and without."""
+    rows = [
+        row
+        | {"described": "with platforms" if row["elections.platforms"] else "no platforms"}
+        | _leaders(described, row["point"])
+        for row in described.points.to_pylist()
+    ]
+    statistics = ("turnover", "gain_realised", "gain_equilibrium", "mean_hours")
+    title = "Language models that elect one of themselves"
+    return described_table("llm_electorate", title, rows, statistics)
 
 
 def _economy(row: Mapping[str, Any]) -> str:
@@ -174,13 +172,13 @@ def _rows(
     study: Study, name: str, points: list[dict[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
     """A row for each point: settings, and what its leaders did."""
-    found = study.sweep(name, points)
+    swept = study.sweep(name, points)
     judged = {
         row["point"]: row
-        for row in study.computed(name, lambda: _judged(study, name, found, points))
+        for row in study.computed(name, lambda: _judged(study, name, swept, points))
     }
     rows = []
-    for row in found.points.to_pylist():
+    for row in swept.points.to_pylist():
         skills = next(
             (
                 n
@@ -194,10 +192,10 @@ def _rows(
 
 
 def _judged(
-    study: Study, name: str, found: Sweep, points: list[dict[str, Any]] | None
+    study: Study, name: str, swept: Sweep, points: list[dict[str, Any]] | None
 ) -> Iterator[dict[str, Any]]:
     years: dict[int, list[dict[str, Any]]] = {}
-    for year in found.years.to_pylist():
+    for year in swept.years.to_pylist():
         years.setdefault(year["point"], []).append(year)
     for point, (_, config) in enumerate(study.configurations(name, points)):
         if point in years:
@@ -205,8 +203,8 @@ def _judged(
 
 
 def conflict(config: Config, years: list[dict[str, Any]]) -> dict[str, float | None]:
-    """What elected leaders did to a population, beside the schedule that maximises its welfare; at
-    everybody's exact response.
+    """What elected leaders did to a population, beside the schedule that maximises its welfare;
+    at equilibrium (every worker responds exactly).
 
     years: rows of years.parquet, the first before any election. gain_elected: mean gain of the
     years after, gain_optimum: the optimum's; fractions over US federal. better_off: share of the
@@ -258,9 +256,9 @@ def conflict(config: Config, years: list[dict[str, Any]]) -> dict[str, float | N
 _valuations = jax.jit(valuations)
 
 
-def _leaders(found: Sweep, point: int) -> dict[str, Any]:
-    """What a described run's years say."""
-    years = [year for year in found.years.to_pylist() if year["point"] == point]
+def _leaders(swept: Sweep, point: int) -> dict[str, Any]:
+    """Changes of leader, and answers, in a described run."""
+    years = [year for year in swept.years.to_pylist() if year["point"] == point]
     leaders = [year["leader"] for year in years[1:]]
     changes = sum(a != b for a, b in pairwise(leaders))
     return {
@@ -279,9 +277,9 @@ def _draw(arms: Arms) -> Any:
             (gains, "gain_elected", "elected leaders", 0, -0.12),
             (conflicts, "exploits", "", 1, 0.0),
         ):
-            found = [estimate(100 * arms.of(name, label)) for label in arms.labels]
-            mean = np.array([e.mean for e in found])
-            reach = np.nan_to_num(np.abs([[e.mean - e.low, e.high - e.mean] for e in found])).T
+            estimates = [estimate(100 * arms.of(name, label)) for label in arms.labels]
+            mean = np.array([e.mean for e in estimates])
+            reach = np.nan_to_num(np.abs([[e.mean - e.low, e.high - e.mean] for e in estimates])).T
             axes.errorbar(
                 places + aside,
                 mean,
@@ -297,7 +295,7 @@ def _draw(arms: Arms) -> Any:
                 places,
                 [str(label).replace(" workers,", "").replace(" ", "\n") for label in arms.labels],
             )
-        finish(gains, title="gain over US federal, once learnt", x="workers", y="%")
+        finish(gains, title="gain over US federal, at equilibrium", x="workers", y="%")
         finish(
             conflicts,
             title="years in which a majority exploits the others",

@@ -2,26 +2,23 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.suite.pictures import Picture
 from jaxecon.core.errors import UserError
-from jaxecon.core.files import write_atomically
 from jaxecon.sweeps.results import Sweep
 
-# --- what a sweep's rows say ----------------------------------------------------------------------
 
+def rows_of(swept: Sweep) -> list[dict[str, Any]]:
+    """A row for each point of a sweep: its settings and its last year, and statistics of all its
+    years.
 
-def rows_of(found: Sweep) -> list[dict[str, Any]]:
-    """A row for each point: its settings, its last year, and of its whole path `settling` (days,
-    mean over the years after the first), `reversals` (share) and `yearly_change` (percentage
-    points), as the functions of these names define them, `answers` of a language model and
-    `fallbacks`.
+    These are `settling` (days, mean over the years after the first), `reversals` (a share) and
+    `yearly_change` (percentage points), as the functions of these names define them, and a
+    language model's numbers of `answers` and `fallbacks`.
     """
-    years = found.years
+    years = swept.years
     rates = [name for name in years.column_names if name.startswith("rate_")]
     by_point: dict[int, list[dict[str, Any]]] = {}
     for year in years.select(
@@ -29,7 +26,7 @@ def rows_of(found: Sweep) -> list[dict[str, Any]]:
     ).to_pylist():
         by_point.setdefault(year["point"], []).append(year)
     rows = []
-    for row in found.points.to_pylist():
+    for row in swept.points.to_pylist():
         path = by_point.get(row["point"], [])
         row |= {
             kind: sum(year[name] for year in path)
@@ -74,34 +71,35 @@ def yearly_change(rates: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Arms:
-    """Figures of arms over the populations that all of them have.
+    """Statistics of arms over the populations that all of them have.
 
-    labels: of the arms, in the order of the design. seeds: of the populations. figures: by name,
+    labels: of the arms, in the order of the design. seeds: of the populations. statistics: by name,
     (arms, populations). dropped: populations without one of the arms, whose points failed. lacking:
-    those in which a figure has no value.
+    those in which a statistic has no value.
     """
 
     labels: list[Any]
     seeds: list[int]
-    figures: dict[str, np.ndarray]
+    statistics: dict[str, np.ndarray]
     dropped: int
     lacking: int
 
-    def of(self, figure: str, label: Any) -> np.ndarray:
+    def of(self, statistic: str, label: Any) -> np.ndarray:
         """(populations,)"""
-        return np.asarray(self.figures[figure][self.labels.index(label)])
+        return np.asarray(self.statistics[statistic][self.labels.index(label)])
 
 
 def arms_of(
     rows: Iterable[Mapping[str, Any]],
     label: Callable[[Mapping[str, Any]], Any],
-    figures: Sequence[str],
+    statistics: Sequence[str],
 ) -> Arms:
-    """label: of a row's arm; None leaves the row out.
+    """Rows sorted into arms, over the populations that all arms have.
 
-    Several draws of one population in an arm are averaged.
+    label: the arm of a row; None leaves the row out. Several draws of one population in an arm are
+    averaged.
 
-    Raises UserError where no population has all arms, or all figures in them.
+    Raises UserError where no population has all arms, or all statistics in them.
     """
     values: dict[Any, dict[int, list[list[float]]]] = {}
     populations: dict[int, None] = {}
@@ -115,16 +113,17 @@ def arms_of(
         cells = values.setdefault(arm, {})
         if row["status"] != "ok":
             failed.add(row["seed"])
-        elif all(row[name] is not None for name in figures):
-            cells.setdefault(row["seed"], []).append([row[name] for name in figures])
+        elif all(row[name] is not None for name in statistics):
+            cells.setdefault(row["seed"], []).append([row[name] for name in statistics])
         else:
-            without |= dict.fromkeys(name for name in figures if row[name] is None)
+            without |= dict.fromkeys(name for name in statistics if row[name] is None)
     shared = [seed for seed in populations if all(seed in cells for cells in values.values())]
     if not shared and without and populations.keys() - failed:
         raise UserError(f"{', '.join(without)}: no population has a value in all arms")
     if not shared:
         raise UserError(
-            "no population has lived all arms; the points' errors are in the sweeps' points.parquet"
+            "no population was simulated in all arms; the points' errors are in the sweeps' "
+            "points.parquet"
         )
     array = np.array(
         [[np.mean(cells[seed], axis=0) for seed in shared] for cells in values.values()]
@@ -134,26 +133,7 @@ def arms_of(
     return Arms(
         list(values),
         shared,
-        {name: array[..., i] for i, name in enumerate(figures)},
+        {name: array[..., i] for i, name in enumerate(statistics)},
         dropped,
         lacking,
     )
-
-
-# --- what is left on disk -------------------------------------------------------------------------
-
-
-def drawn(out: Path, picture: Picture) -> Path:
-    from io import BytesIO
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=picture.size, layout="constrained")
-    FigureCanvasAgg(figure)
-    picture.draw(figure)
-    content, path = BytesIO(), out / "figures" / f"{picture.name}.png"
-    figure.savefig(content, format="png", dpi=120)
-    path.parent.mkdir(exist_ok=True)
-    write_atomically(path, content.getvalue())
-    return path

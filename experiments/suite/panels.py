@@ -32,7 +32,7 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
 
     people: settings that go into the rows, and configurations of mechanical workers; the first
     schedule is reformed, and `years` and `year.days` are the panel's. Raises UserError where
-    incomes do not tell.
+    incomes do not identify it.
     """
     for settings, config in people:
         thresholds, rates = first_brackets(config)
@@ -41,7 +41,7 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
         )
         reformed: np.ndarray = np.clip(rates + drawn, 0, 0.9).astype(dtype_of(config))
         with compute_context(config):
-            panel = _lived(
+            panel = _simulated(
                 Blueprint.from_config(config),
                 skill_nodes(config),
                 thresholds,
@@ -50,7 +50,7 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
             )
             income, hours, weight = (np.asarray(x, np.float64) for x in panel)
         try:
-            found = estimate_elasticity(
+            estimated = estimate_elasticity(
                 income,
                 [TaxSchedule(jnp.asarray(thresholds), jnp.asarray(row)) for row in reformed],
                 weight,
@@ -60,11 +60,11 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
             raise UserError(
                 f"the elasticity in {config.years} years of population {config.seed}: {error}"
             ) from error
-        yield {**settings, **vars(found)}
+        yield {**settings, **vars(estimated)}
 
 
 @partial(jax.jit, static_argnames="days")
-def _lived(
+def _simulated(
     made_of: Blueprint, nodes: Any, thresholds: Any, rates: Any, days: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Income and hours (years, n), means of each year, and survey weights (n,)."""

@@ -30,7 +30,7 @@ QUESTIONS = Path(__file__).resolve().parents[1] / "questions"
 
 
 def load_designs(name: str, size: str) -> Designs:
-    """The designs of an experiment. Raises UserError: no such experiment, a file that is none."""
+    """The designs of an experiment. Raises UserError: an unknown name, an unreadable file."""
     if name not in NAMES:
         raise UserError(f"experiment: {name!r}; one of {', '.join(NAMES)}")
     tree = read_yaml(QUESTIONS / f"{name}.yaml")

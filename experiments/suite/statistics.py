@@ -77,18 +77,18 @@ def difference(
     """
     x = np.asarray(values, np.float64)
     x = np.where(np.abs(x) <= SINGLE * scale, 0.0, x)
-    found = estimate(x, seed=seed, resamples=resamples, level=level)
+    centre = estimate(x, seed=seed, resamples=resamples, level=level)
     spread = 0.0 if np.ptp(x) <= _rounding(x) else float(x.std(ddof=1))
-    unmeasured = np.nan if found.mean else 0.0
-    size = found.mean / spread if spread else unmeasured
-    return Difference(**vars(found), effect=size, p=sign_flip_p(x, seed=seed, resamples=resamples))
+    unmeasured = np.nan if centre.mean else 0.0
+    size = centre.mean / spread if spread else unmeasured
+    return Difference(**vars(centre), effect=size, p=sign_flip_p(x, seed=seed, resamples=resamples))
 
 
 def sign_flip_p(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> float:
     """Two-sided p of the sign-flip permutation test that differences (n,) are symmetric about 0.
 
-    Exact where all 2^n flips are at most `resamples`, else by so many random ones, and then at
-    least 1/(resamples + 1).
+    Exact where all 2^n flips are at most `resamples`, else from `resamples` random ones, and then
+    at least 1/(resamples + 1).
     """
     from scipy import stats
 
@@ -96,7 +96,7 @@ def sign_flip_p(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
     x = x[x != 0]  # whose sign flips to the same
     if len(x) < 2:
         return 1.0
-    found = stats.permutation_test(
+    test = stats.permutation_test(
         (x,),
         _mean,
         permutation_type="samples",
@@ -105,7 +105,7 @@ def sign_flip_p(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
         alternative="two-sided",
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def _bootstrapped(
@@ -117,7 +117,7 @@ def _bootstrapped(
     value = float(statistic(x))
     if np.ptp(x) <= _rounding(x):
         return Estimate(len(x), value, *((value, value) if len(x) > 1 else (np.nan, np.nan)))
-    found = stats.bootstrap(
+    bootstrap = stats.bootstrap(
         (x,),
         statistic,
         n_resamples=resamples,
@@ -126,7 +126,10 @@ def _bootstrapped(
         rng=np.random.default_rng(seed),
     )
     return Estimate(
-        len(x), value, float(found.confidence_interval.low), float(found.confidence_interval.high)
+        len(x),
+        value,
+        float(bootstrap.confidence_interval.low),
+        float(bootstrap.confidence_interval.high),
     )
 
 
@@ -139,7 +142,7 @@ def _mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def _rounding(x: np.ndarray) -> float:
-    """Differences of this size are none."""
+    """Differences up to this size are rounding."""
     return float(8 * np.finfo(np.float64).eps * np.max(np.abs(x)))
 
 

@@ -34,7 +34,8 @@ Watch = Callable[[str], AbstractContextManager[SweepListener]]
 class Study:
     """An experiment while it is run.
 
-    accounts: of each sweep so far, what the manifest says of it.
+    accounts: what the manifest says of each sweep so far. watch: makes the listener that follows a
+    sweep, from its name.
     """
 
     name: str
@@ -47,26 +48,26 @@ class Study:
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def sweep(self, name: str, points: Sequence[Mapping[str, Any]] | None = None) -> Sweep:
-        """A mechanical design, lived or read.
+        """A mechanical design, simulated or read.
 
-        points: its `list`, where that had to be worked out.
+        points: its `list`, where that has to be computed.
         """
-        return self._lived("mechanical", name, self._design(name, points), self.executor)
+        return self._simulated("mechanical", name, self._design(name, points), self.executor)
 
     def described(self, name: str) -> Sweep | None:
-        """A design with language models, lived or read; None where they are left out."""
+        """A design with language models, simulated or read; None where they are left out."""
         design = self.designs["llm"].get(name)
-        return None if design is None else self._lived("llm", name, design, None)
+        return None if design is None else self._simulated("llm", name, design, None)
 
-    def _lived(
+    def _simulated(
         self, kind: str, name: str, design: Mapping[str, Any], executor: Executor | None
     ) -> Sweep:
         folder = self.folder / kind / name
         with self.watch(f"{self.name}: {kind} {name}") as listener:
-            found = sweep(
+            swept = sweep(
                 read(design), out=folder, executor=executor, force=self.force, listener=listener
             )
-        points, years = found.points, found.years
+        points, years = swept.points, swept.years
         seeds = (
             points["seed"].to_pylist()
             if "seed" in points.column_names
@@ -74,7 +75,7 @@ class Study:
         )
         self.accounts[f"{kind}.{name}"] = {
             "points": points.num_rows,
-            "failed": found.manifest["failed"],
+            "failed": swept.manifest["failed"],
             "errors": sorted({error for error in points["error"].to_pylist() if error is not None})[
                 :5
             ],
@@ -85,10 +86,10 @@ class Study:
             "fallbacks": sum(years["llm_fallbacks"].to_pylist()),
             "models": _models(folder),
         }
-        return found
+        return swept
 
     def _design(self, name: str, points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
-        """A mechanical one. points: its `list`, where that had to be worked out, with its seeds."""
+        """A mechanical one. points: its `list`, where that has to be computed, with its seeds."""
         design = copy.deepcopy(self.designs["mechanical"][name])
         if points is not None:
             design["list"] = [dict(point) for point in points]
@@ -112,10 +113,9 @@ class Study:
     def computed(
         self, name: str, work: Callable[[], Iterable[Mapping[str, Any]]]
     ) -> list[dict[str, Any]]:
-        """Rows that an experiment works out by itself, once: read again where they are there."""
-        path = (
-            self.folder / "computed" / f"{name}-{_code()}.parquet"
-        )  # other code works out something else
+        """Rows that an experiment computes itself; read where this code has computed them."""
+        # other code computes other rows
+        path = self.folder / "computed" / f"{name}-{_code()}.parquet"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             write_parquet(path, [dict(row) for row in work()])
@@ -124,7 +124,7 @@ class Study:
 
 @cache
 def _code() -> str:
-    """Which code this is, in a word."""
+    """A hash of the code of jaxecon and of the experiments."""
     own = hashlib.sha256(
         b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
     ).hexdigest()
@@ -135,21 +135,21 @@ def _sizes(design: Design) -> dict[str, list[int]]:
     """The fewest and the most agents, years and days of a year of any arm."""
     points = Points(design)
     arms = [points.config(points[i]) for i in range(0, len(points), design.seeds or 1)]
-    found = {
+    sizes = {
         "agents": [sum(cohort.size for cohort in arm.cohorts) for arm in arms],
         "years": [arm.years for arm in arms],
         "days": [arm.year.days for arm in arms],
     }
-    return {name: [min(values), max(values)] for name, values in found.items()}
+    return {name: [min(values), max(values)] for name, values in sizes.items()}
 
 
 def _models(folder: Path) -> list[str]:
-    """What answered the runs of a sweep."""
-    found = set()
+    """The models that answered in the runs of a sweep, with their engines."""
+    models = set()
     for path in sorted(folder.glob(f"runs/*/{MANIFEST}")):
-        for model in (json.loads(path.read_text()).get("models") or {}).values():
-            found.add(f"{model.get('model')} ({model.get('engine')})")
-    return sorted(found)
+        for one in (json.loads(path.read_text()).get("models") or {}).values():
+            models.add(f"{one.get('model')} ({one.get('engine')})")
+    return sorted(models)
 
 
 def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from jaxecon.cli.tables import new_table
 
 if TYPE_CHECKING:
-    from experiments.suite.conduct import Report
+    from experiments.suite.report import Report
 
 
 def print_experiment(report: "Report", seconds: float) -> None:

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from experiments.suite import statistics as st
-from experiments.suite.arms import arms_of, reversals, yearly_change
-from experiments.suite.tables import arms_table, interval_text
+from experiments.suite.arms import arms_of
+from experiments.suite.tables import arms_table
 from jaxecon.sweeps.sweep import sweep
 
 # Student's sleep data: extra hours with each of two drugs, ten patients (Student 1908)
@@ -157,50 +157,6 @@ def test_a_factorial_must_be_full():
         )
 
 
-def test_oscillation():
-    rates = np.array([[0.5, 0.5], [0.6, 0.5], [0.5, 0.5], [0.5, 0.4], [0.6, 0.3]])
-    # the first bracket turns twice in two changes that follow one, the second goes on once
-    assert reversals(rates) == pytest.approx(2 / 3)
-    assert yearly_change(rates) == pytest.approx(100 * (0.1 + 0.1 + 0.1 + 0.1 + 0.1) / 8)
-    assert reversals(rates[:1]) == reversals(np.full((5, 2), 0.3)) == yearly_change(rates[:1]) == 0
-
-
-def rows(values, seeds=range(3)):
-    return [
-        {"arm": arm, "seed": seed, "status": "ok", "x": x}
-        for arm, column in values.items()
-        for seed, x in zip(seeds, column, strict=True)
-    ]
-
-
-def test_populations_are_paired_and_failures_leave_all_arms():
-    given = rows({"a": [1.0, 2.0, 3.0], "b": [10.0, 20.0, 30.0]})
-    given[1] |= {"status": "failed", "x": None}
-    arms = arms_of(reversed(given), lambda row: row["arm"], ("x",))
-    assert arms.dropped == 1
-    assert dict(zip(arms.seeds, arms.of("x", "a"), strict=True)) == {0: 1.0, 2: 3.0}
-    assert dict(zip(arms.seeds, arms.of("x", "b"), strict=True)) == {0: 10.0, 2: 30.0}
-
-
-def test_draws_of_one_population_are_no_populations():
-    given = rows({"a": [1.0, 3.0, 5.0]}, seeds=[7, 7, 8])
-    assert arms_of(given, lambda row: row["arm"], ("x",)).of("x", "a").tolist() == [2.0, 5.0]
-
-
-@pytest.mark.parametrize(
-    ("given", "text"),
-    [
-        ((0.12345, 0.11, 0.14, 100), "12.3 [11.0, 14.0]"),
-        ((0.5, np.nan, np.nan), "0.50"),
-        ((12.0, 12.0, 12.0), "12.00 [12.00, 12.00]"),
-        ((-0.0001, -0.02, 0.02, 100), "0.0 [-2.0, 2.0]"),
-        ((1234.5, 1000, 1500), "1,234 [1,000, 1,500]"),
-    ],
-)
-def test_numbers_as_they_are_shown(given, text):
-    assert interval_text(*given) == text
-
-
 # --- no effect ------------------------------------------------------------------------------------
 
 EXPERIMENTS, POPULATIONS = 1000, 30
@@ -208,7 +164,7 @@ EXPERIMENTS, POPULATIONS = 1000, 30
 
 @pytest.fixture(scope="module")
 def nulls(tmp_path_factory):
-    """Rows of experiments whose two arms are the same planner on the same people, with other draws."""
+    """Rows of experiments: the same planner on the same people in both arms, with other draws."""
     points = [
         {"seed": seed, "draw_seed": seed + arm * 10_000_000}
         for seed in range(EXPERIMENTS * POPULATIONS)

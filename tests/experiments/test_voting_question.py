@@ -23,9 +23,9 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("voting")
     alike = folder / "alike.csv"
     alike.write_text("skill\n1000\n1000.001\n")
-    given = load_designs("voting", "quick")
-    given["llm"] = {}
-    for design in given["mechanical"].values():
+    designs = load_designs("voting", "quick")
+    designs["llm"] = {}
+    for design in designs["mechanical"].values():
         design["run"] |= {"years": 6}
         design["run"]["schedule"] = {"brackets": "flat"}
         design["seeds"] = 30
@@ -34,7 +34,7 @@ def report(tmp_path_factory):
         skills = {"two classes": voting.SKILLS["two classes"]}
         skills["alike"] = {"population.skills": "file", "population.file": str(alike)}
         patch.setattr(voting, "SKILLS", skills)
-        yield conduct("voting", out=folder / "out", given=given)
+        yield conduct("voting", out=folder / "out", designs=designs)
 
 
 def rows_of(report, table, **keys):
@@ -83,18 +83,18 @@ def test_every_setting_of_its_points_is_its_own():
 
 def test_the_least_years_that_it_takes_are_enough(tmp_path, monkeypatch):
     monkeypatch.setattr(voting, "ECONOMIES", ((3, "two classes"),))
-    given = load_designs("voting", "quick")
-    given["llm"] = {}
-    given["mechanical"]["elections"]["run"] |= {
+    designs = load_designs("voting", "quick")
+    designs["llm"] = {}
+    designs["mechanical"]["elections"]["run"] |= {
         "years": voting.MIN_YEARS,
         "schedule": {"brackets": "flat"},
     }
-    given["mechanical"]["elections"]["seeds"] = 4
-    report = conduct("voting", out=tmp_path / "out", given=given)
+    designs["mechanical"]["elections"]["seeds"] = 4
+    report = conduct("voting", out=tmp_path / "out", designs=designs)
     (row,) = rows_of(report, "conflict", figure="turnover")
     assert row["n"] == 4
     with pytest.raises(UserError, match=r"years: 2; at least 3 in voting\.mechanical\.elections"):
-        conduct("voting", out=tmp_path / "few", given=given, overrides=["years=2"])
+        conduct("voting", out=tmp_path / "few", designs=designs, overrides=["years=2"])
 
 
 def test_conflict_against_the_independent_program():

@@ -1,23 +1,25 @@
-"""What experiments draw, on axes of matplotlib."""
+"""Figures of experiments, drawn with matplotlib."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from experiments.suite.arms import Arms
 from experiments.suite.statistics import estimate
-from experiments.suite.tables import FIGURES, Table
-
-if TYPE_CHECKING:
-    from experiments.suite.arms import Arms
+from experiments.suite.tables import Table
+from experiments.suite.wording import STATISTICS
+from jaxecon.core.files import write_atomically
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure: draw(matplotlib.figure.Figure) fills one of `size` inches.
+class Figure:
+    """A figure of `size` inches, which draw(matplotlib.figure.Figure) fills.
 
-    caption: what is to be seen.
+    caption: what it shows.
     """
 
     name: str
@@ -33,17 +35,17 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 def curve(
     axes: Any,
     x: Sequence[float],
-    arms: "Arms",
+    arms: Arms,
     labels: Sequence[Any],
-    figure: str,
+    statistic: str,
     words: str = "",
     colour: int = 0,
 ) -> None:
-    """A figure's mean over x with its interval. labels: of the arms, one for each x."""
-    scale = FIGURES[figure].scale
-    found = [estimate(scale * arms.of(figure, label)) for label in labels]
-    mean = [e.mean for e in found]
-    reach = np.abs([[e.mean - e.low, e.high - e.mean] for e in found]).T
+    """A statistic's mean over x with its interval. labels: of the arms, one for each x."""
+    scale = STATISTICS[statistic].scale
+    estimates = [estimate(scale * arms.of(statistic, label)) for label in labels]
+    mean = [e.mean for e in estimates]
+    reach = np.abs([[e.mean - e.low, e.high - e.mean] for e in estimates]).T
     style = {
         "color": COLOURS[colour],
         "capsize": 3,
@@ -51,7 +53,9 @@ def curve(
         "markersize": 4,
         "linewidth": 1.4,
     }
-    axes.errorbar(x, mean, np.nan_to_num(reach), label=words or FIGURES[figure].words, **style)
+    axes.errorbar(
+        x, mean, np.nan_to_num(reach), label=words or STATISTICS[statistic].words, **style
+    )
 
 
 def finish(axes: Any, *, title: str, x: str, y: str = "", legend: bool = True) -> None:
@@ -70,17 +74,17 @@ def powers_of_two(axes: Any, x: Sequence[float]) -> None:
     axes.minorticks_off()
 
 
-def forest(drawing: Any, table: Table, label: str, title: str) -> None:
-    """Differences or effects with their intervals, a panel for each figure.
+def forest(figure: Any, table: Table, label: str, title: str) -> None:
+    """Differences or effects with their intervals, a panel for each statistic.
 
     label: the rows' key that names them.
     """
     rows = [row for row in table.rows if "difference" in row]
-    figures = list(dict.fromkeys(row["figure"] for row in rows))
-    panels = np.atleast_1d(drawing.subplots(1, len(figures), sharey=True))
-    for axes, figure in zip(panels, figures, strict=True):
-        these = [row for row in rows if row["figure"] == figure]
-        scale, y = FIGURES[figure].scale, np.arange(len(these))[::-1]
+    statistics = list(dict.fromkeys(row["figure"] for row in rows))
+    panels = np.atleast_1d(figure.subplots(1, len(statistics), sharey=True))
+    for axes, statistic in zip(panels, statistics, strict=True):
+        these = [row for row in rows if row["figure"] == statistic]
+        scale, y = STATISTICS[statistic].scale, np.arange(len(these))[::-1]
         mean = np.array([scale * row["difference"] for row in these])
         ends = np.array(
             [[scale * row["difference_low"], scale * row["difference_high"]] for row in these]
@@ -100,5 +104,21 @@ def forest(drawing: Any, table: Table, label: str, title: str) -> None:
                 )
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(y, [row[label] for row in these])
-        finish(axes, title=FIGURES[figure].words, x="difference", legend=False)
-    drawing.suptitle(f"{title} (colour: p < 0.05 after Holm; bars: 95 %)", fontsize=10)
+        finish(axes, title=STATISTICS[statistic].words, x="difference", legend=False)
+    figure.suptitle(f"{title} (colour: p < 0.05 after Holm; bars: 95 %)", fontsize=10)
+
+
+def save_figure(folder: Path, figure: Figure) -> Path:
+    """Draw it into a PNG in `folder`/figures; the file's path."""
+    # matplotlib is an extra, and slow to import
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=figure.size, layout="constrained")
+    FigureCanvasAgg(canvas)
+    figure.draw(canvas)
+    content, path = BytesIO(), folder / "figures" / f"{figure.name}.png"
+    canvas.savefig(content, format="png", dpi=120)
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, content.getvalue())
+    return path

@@ -1,0 +1,130 @@
+"""docs/reproduction.md: what the committed tables give, and how verdicts follow from them."""
+
+import json
+import math
+import shutil
+
+import pytest
+
+from experiments.pages import judging, reproduction, results
+from experiments.pages.claims import CLAIMS
+from jaxecon.core.errors import UserError
+
+
+def test_the_committed_page_is_what_the_committed_tables_give():
+    assert reproduction.PAGE.read_text() == reproduction.page()
+
+
+@pytest.fixture
+def committed(tmp_path, monkeypatch):
+    """A copy of the committed tables, for the page to be written from."""
+    folder = tmp_path / "results"
+    shutil.copytree(results.RESULTS, folder)
+    monkeypatch.setattr(results, "RESULTS", folder)
+    yield folder
+    results.read_json.cache_clear()
+
+
+def change(committed, name, table, to):
+    """Rows of a committed table, each with what to(row) gives."""
+    path = committed / name / "tables" / f"{table}.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {"rows": [row | to(row) for row in stored["rows"]]}))
+    results.read_json.cache_clear()
+
+
+def test_a_gain_like_the_published_one_lies_within_it_with_its_whole_interval(committed):
+    def ends(low, high):
+        return lambda row: (
+            {"mean": 1.0, "low": low, "high": high}
+            if row["parameters"] == "calibrated, floor 10,000"
+            else {}
+        )
+
+    verdicts = []
+    for low, high in ((0.95, 1.1), (0.9, 1.1), (0.95, 1.2), (-3.0, 5.0), (math.nan, math.nan)):
+        change(committed, "units", "economies", ends(low, high))
+        verdicts.append(judging.gains()[0])
+    assert verdicts == [judging.HOLDS, *[judging.FAILS] * 4]
+
+
+def test_why_simulated_gains_exceed_the_optimum_is_the_claim_that_is_referred_to():
+    (number,) = (i for i, claim in enumerate(CLAIMS, 1) if claim.name == "steps_of_ten")
+    text = judging.gains()[1]
+    assert (
+        "once everybody responds exactly, with any hours, no planner can bring more there" in text
+    )
+    assert f"claim {number})" in text
+
+
+def test_fewer_populations_make_no_year_long_enough(committed):
+    verdicts = []
+    for low, high in ((70.0, 90.0), (60.0, 90.0), (0.0, 128.0)):
+        change(
+            committed,
+            "tax_year",
+            "settling",
+            lambda row, low=low, high=high: {"mean": 80.0, "low": low, "high": high},
+        )
+        verdicts.append(judging.settling()[0])
+    assert verdicts == [judging.HOLDS, judging.FAILS, judging.FAILS]
+
+
+def finished(committed, name, folder, *, without=(), **more):
+    """What `jaxecon experiment` would have left, of committed tables."""
+    shutil.copytree(committed / name, folder)
+    manifest = (
+        json.loads((folder / "manifest.json").read_text())
+        | {"kind": "experiment", "status": "complete"}
+        | more
+    )
+    manifest["tables"] = [table for table in manifest["tables"] if table not in without]
+    for table in without:
+        (folder / f"tables/{table}.json").unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "claim_name", "llm", "option"),
+    [
+        ("planner_prompt", "llm_planner", "language_models", "left out (--no-llm)", " --no-llm"),
+        ("voting", "turnover", "turnover", "yes", ""),
+    ],
+)
+def test_a_claim_whose_table_is_absent_is_not_measured(
+    name, table, claim_name, llm, option, committed, tmp_path
+):
+    out = finished(committed, name, tmp_path / "out", without=(table,), llm=llm)
+    before = reproduction.page()
+    assert results.take_over(out) == name
+    after = reproduction.page()
+    (claim,) = (claim for claim in CLAIMS if claim.name == claim_name)
+    verdict, line = judging.judge(claim)
+    assert verdict == judging.MISSING
+    assert line == f"`jaxecon experiment {name}{option}` left no table `{table}`."
+    assert line in after
+    assert before.count(judging.MISSING) + 2 == after.count(
+        judging.MISSING
+    )  # in the summary and in its place
+    assert not [path for path in committed.iterdir() if path.name.startswith(".")]
+
+
+def test_one_population_with_a_turnover_has_no_interval(committed):
+    alone = {"n": 1, "mean": 0.0, "low": None, "high": None}
+    change(
+        committed,
+        "voting",
+        "turnover",
+        lambda row: alone if row["economy"] == "3 workers, GB2" else {},
+    )
+    assert "3 workers, GB2 0.00;" in judging.turnover()[1]
+
+
+def test_results_are_replaced_by_whole_ones_alone(committed, tmp_path):
+    out = finished(committed, "voting", tmp_path / "out")
+    (out / "tables/conflict.json").unlink()
+    before = {path: path.read_bytes() for path in committed.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"conflict\.json: No such file"):
+        results.take_over(out)
+    assert {path: path.read_bytes() for path in committed.rglob("*") if path.is_file()} == before
