@@ -14,12 +14,12 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import assemble, build_economy, skill_nodes
-from jaxecon.economy.days import end_year, initial_state, simulate_days, start_year
+from jaxecon.economy.days import initial_state
 from jaxecon.economy.exact import equilibrium_welfare, welfare_gain
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import compute_context, dtype_of
 from jaxecon.economy.state import Economy, EconomyState
-from jaxecon.economy.summary import summarise_year
+from jaxecon.economy.year import mechanical_year
 from jaxecon.kernels.optimum.elasticity import estimate_elasticity
 from jaxecon.kernels.taxation import TaxSchedule
 
@@ -75,14 +75,12 @@ def _simulated(
         state: EconomyState, rates: jax.Array
     ) -> tuple[EconomyState, tuple[jax.Array, jax.Array]]:
         schedule = TaxSchedule(thresholds, rates)
-        state, plan, sums = start_year(economy, state, schedule, days)
-        state, sums, record = simulate_days(economy, plan, state, sums, days)
-        _, agents = summarise_year(economy, schedule, state, sums, record)
+        state, _, agents = mechanical_year(economy, state, schedule, days)
         income, hours = (
             jnp.concatenate([x[name] for name in economy.cohorts])
             for x in (agents.income, agents.hours)
         )
-        return end_year(economy, state, sums), (income, hours)
+        return state, (income, hours)
 
     _, (income, hours) = jax.lax.scan(year, initial_state(economy, first), rates)
     return income, hours, economy.population.weight

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from jaxecon.cli.tables import percent_text, share_text, signature_line
+from jaxecon.cli.tables import diagnostic_line, percent_text, share_text
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
 
@@ -84,8 +84,8 @@ class RunProgress:
                 f"(all learnt: {percent_text(row['gain_equilibrium'])})"
             )
 
-    def on_signature(self, found: "Diagnostic") -> None:
-        self._bar.console.print(f"SIGN OF FAILURE: {signature_line(found)}", soft_wrap=True)
+    def on_diagnostic(self, found: "Diagnostic") -> None:
+        self._bar.console.print(f"SIGN OF FAILURE: {diagnostic_line(found)}", soft_wrap=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from jaxecon.cli.policy_tables import policy_cells, print_missing, print_not_converged
-from jaxecon.cli.tables import new_table, percent_error, percent_text, signature_line, usage_line
+from jaxecon.cli.tables import diagnostic_line, new_table, percent_error, percent_text, usage_line
 from jaxecon.core.text import amount_text
 from jaxecon.storage.run import Run
 
@@ -81,8 +81,8 @@ def print_summary(run: Run) -> None:
             f"{counted} welfare. "
             "(It changes nobody's best hours: it scales utility and is not chosen.)"
         )
-    for found in run.signatures:
-        console.print(f"SIGN OF FAILURE: {signature_line(found)}", soft_wrap=True)
+    for found in run.diagnostics:
+        console.print(f"SIGN OF FAILURE: {diagnostic_line(found)}", soft_wrap=True)
     if "stopped" in run.manifest:
         console.print(
             f"STOPPED after {realised['year'] + 1} of {config.years} years: "
@@ -170,9 +170,9 @@ def print_futures(futures: Sequence[Run]) -> None:
         )
     console.print(table)
     for future in futures:
-        for found in future.signatures:
+        for found in future.diagnostics:
             line = (
-                f"SIGN OF FAILURE in future {future.config.seed_of_draws}: {signature_line(found)}"
+                f"SIGN OF FAILURE in future {future.config.seed_of_draws}: {diagnostic_line(found)}"
             )
             console.print(line, soft_wrap=True)
     for name, values in zip(("realised", "once learnt"), zip(*gains, strict=True), strict=False):

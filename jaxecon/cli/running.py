@@ -87,7 +87,7 @@ def close_run(finished: "Run", as_json: bool) -> None:
                     "run": str(finished.path),
                     "status": finished.manifest["status"],
                     "stopped": stopped,
-                    "signatures": finished.manifest.get("signatures"),
+                    "diagnostics": finished.manifest.get("diagnostics"),
                     **(summary or {}),
                 }
             )

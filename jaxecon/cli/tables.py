@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxecon.storage.diagnostics import Diagnostic
 
 
-def signature_line(found: "Diagnostic") -> str:
+def diagnostic_line(found: "Diagnostic") -> str:
     """Years count from 1 on a terminal."""
     spans = ", ".join(
         f"{first + 1}" if first == last else f"{first + 1} to {last + 1}"

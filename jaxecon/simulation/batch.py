@@ -20,11 +20,12 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.pytree import pytree, static
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import assemble, build_economy
-from jaxecon.economy.days import end_year, initial_state, judged_after, simulate_days, start_year
+from jaxecon.economy.days import initial_state, judged_after, start_year
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import dtype_of
 from jaxecon.economy.state import Day, Economy, EconomyState
-from jaxecon.economy.summary import YearStatistics, summarise_year
+from jaxecon.economy.summary import YearStatistics
+from jaxecon.economy.year import mechanical_year
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
 from jaxecon.planners.base import Planner, PlannerContext, YearObservation
@@ -211,7 +212,8 @@ def _live_one(given: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
 
     def year(carry: tuple[Any, EconomyState, TaxSchedule], number: Array) -> tuple[Any, Any]:
         memory, state, schedule = carry
-        state, figures, hours = _live_year(economy, state, schedule, given.days, given.judged)
+        state, figures, agents = mechanical_year(economy, state, schedule, given.days, given.judged)
+        hours = jnp.concatenate([agents.hours[name] for name in economy.cohorts])  # (n,)
         right = jnp.all(
             (hours >= 0) & (hours <= economy.population.preferences.max_hours * (1 + 1e-5))
         )
@@ -240,17 +242,3 @@ def _planner(given: Case, economy: Economy, schedule: TaxSchedule) -> Planner:
     if given.retention:
         return Retained(planner, economy, given.elections, given.years)
     return Elected(economy, given.elections, schedule.thresholds)
-
-
-def _live_year(
-    economy: Economy, state: EconomyState, schedule: TaxSchedule, days: int, judged: tuple[int, ...]
-) -> tuple[EconomyState, YearStatistics, Array]:
-    """The state after a year, its figures, and everybody's mean hours (n,)."""
-    state, plan, sums = start_year(economy, state, schedule, days)
-    state, sums, record = simulate_days(economy, plan, state, sums, days, judged)
-    figures, agents = summarise_year(economy, schedule, state, sums, record)
-    return (
-        end_year(economy, state, sums),
-        figures,
-        jnp.concatenate([agents.hours[name] for name in economy.cohorts]),
-    )

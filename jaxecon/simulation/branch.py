@@ -2,8 +2,8 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,28 +14,38 @@ import pyarrow.compute as pc
 from jaxecon.config.fields import decides_people, marked
 from jaxecon.config.marks import Mark
 from jaxecon.config.read import load_config
+from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.economy.precision import dtype_of
 from jaxecon.simulation.changes import changed_settings, continuable, first_position
 from jaxecon.simulation.language import check_engines, make_bridge, make_deciders, start_engines
+from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.ports import SilentListener
-from jaxecon.simulation.prepare import assemble_run, create
+from jaxecon.simulation.prepare import assemble_run, new_recorder
 from jaxecon.simulation.replay import replay_engines_of
 from jaxecon.simulation.run import simulate
+from jaxecon.simulation.state import RunState
 from jaxecon.storage.checkpoint_files import Position, newest
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT, refuse_existing, refuse_while_written
 from jaxecon.storage.run import Run
 
 if TYPE_CHECKING:
-    from jaxecon.simulation.loop import Simulation
     from jaxecon.simulation.ports import Listener
-    from jaxecon.simulation.state import RunState
     from jaxecon.storage.usage import LLMUsage
     from llm.engines.base import Engine
 
 
-# --- branch ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Future:
+    """A branch to be simulated.
+
+    changed: settings that differ from the run's, one line each.
+    """
+
+    config: Config
+    folder: Path
+    changed: list[str]
 
 
 def branch(
@@ -51,88 +61,121 @@ def branch(
     """New runs from the state in which a run began a year, under other policies, planners or
     models.
 
-    overrides: `key=value` on top of the run's configuration; the people stay. A changed `schedule`
-    begins that year; another planner takes over then. seeds: how many futures, which differ in
-    `draw_seed` and lie in out/future-0..; the first has the run's own. What does not depend on what
-    was changed draws the same random numbers, and gets the same answers from the run's transcript,
-    as in the run.
+    What does not depend on what was changed draws the same random numbers, and gets the same
+    answers from the run's transcript, as in the run.
 
-    Raises UserError: a run that is being written, a year that it has not got to, other people,
-    folders that exist.
+    Args:
+        path: the run's folder.
+        year: the first year of the new runs, counted from 0.
+        out: a new folder.
+        overrides: `key=value` settings on top of the run's configuration. The people stay. A
+            changed `schedule` begins in `year`; another planner takes over then.
+        seeds: how many new runs, which differ in `draw_seed` and lie in out/future-0, out/future-1
+            and so on; the first has the run's own seed.
+        listener: is told of days, years and diagnostics while the runs go on.
+        engine: a running engine to use, which stays open; by default the configuration's.
+
+    Returns:
+        The new runs, in the order of their seeds.
+
+    Raises:
+        UserError: a run that is being written, a year that it has not reached, other people, or
+            folders that exist.
+        EngineError: the language model's engine cannot start or dies.
     """
     refuse_several("branch")
     run, position = continuable(path), Position(year, 0)
     refuse_while_written(run.path)
-    is_main_process, last = first_position(run).year, run.last_year + 1
+    first, last = first_position(run).year, run.last_year + 1
     if seeds < 1:
         raise UserError(f"--seeds: {seeds}; 1 or more")
-    if not is_main_process <= year <= last:
-        raise UserError(
-            f"--year: {year}; {path} has lived up to year {last}: {is_main_process} to {last}"
-        )
+    if not first <= year <= last:
+        raise UserError(f"--year: {year}; {path} can be branched in years {first} to {last}")
+    futures = _futures(run, year, Path(out), overrides, seeds)
+    if futures[0].config.needs_engine:
+        check_engines(futures[0].config)
+    state = state_at(run, position)
+    past = pa.concat_tables(
+        [run.past, run.years.slice(0, year - first)], promote_options="permissive"
+    )
+    with start_engines(futures[0].config, engine) as served:
+        for future in futures:
+            _simulate_future(run, future, position, state, past, served, listener)
+    return [Run(future.folder) for future in futures]
+
+
+def _futures(run: Run, year: int, out: Path, overrides: Sequence[str], seeds: int) -> list[_Future]:
+    """The branches, checked. Raises UserError as `branch` does."""
     draw_seed = load_config(run.config, overrides).seed_of_draws
-    configs, folders = [], []
-    for future in range(seeds):
-        drawn = [f"draw_seed={draw_seed + future}"] if future else []
+    futures = []
+    for number in range(seeds):
+        drawn = [f"draw_seed={draw_seed + number}"] if number else []
         config = load_config(run.config, [*overrides, *drawn])
-        changed, _ = changed_settings(run.config.model_dump(mode="json"), config)
-        if dtype_of(config) is not dtype_of(run.config):
-            changed.insert(
-                0, f"precision: {np.dtype(dtype_of(run.config))} -> {np.dtype(dtype_of(config))}"
-            )
-        wrong = [change for change in changed if decides_people(change.partition(":")[0])]
-        if config.dynamics.switches != run.config.dynamics.switches:
-            wrong += [change for change in changed if change.startswith("dynamics.")]
-        if wrong:
-            raise UserError(
-                f"{wrong[0]}; a branch keeps its run's people ({', '.join(marked(Mark.PEOPLE))}) and what "
-                "changes of itself (dynamics)"
-            )
+        changed = _changed_in_branch(run.config, config)
         if config.years <= year:
             raise UserError(
                 f"years: {config.years}; a branch from year {year} needs more, such as --set "
                 f"years={year + 4}"
             )
-        configs.append((config, changed))
-        folders.append(Path(out) / f"future-{future}" if seeds > 1 else Path(out))
-        refuse_existing(folders[-1])
-    if configs[0][0].needs_engine:
-        check_engines(configs[0][0])
-    state = state_at(run, position)
-    past = pa.concat_tables(
-        [run.past, run.years.slice(0, year - is_main_process)], promote_options="permissive"
-    )
+        folder = out / f"future-{number}" if seeds > 1 else out
+        refuse_existing(folder)
+        futures.append(_Future(config, folder, changed))
+    return futures
+
+
+def _changed_in_branch(before: Config, config: Config) -> list[str]:
+    """Settings that differ. Raises UserError where they would change the people."""
+    changed, _ = changed_settings(before.model_dump(mode="json"), config)
+    types = [np.dtype(dtype_of(c)) for c in (before, config)]
+    if types[0] != types[1]:
+        changed.insert(0, f"precision: {types[0]} -> {types[1]}")
+    wrong = [change for change in changed if decides_people(change.partition(":")[0])]
+    if config.dynamics.switches != before.dynamics.switches:
+        wrong += [change for change in changed if change.startswith("dynamics.")]
+    if wrong:
+        raise UserError(
+            f"{wrong[0]}; a branch keeps its run's people ({', '.join(marked(Mark.PEOPLE))}) and "
+            "what changes of itself (dynamics)"
+        )
+    return changed
+
+
+def _simulate_future(
+    run: Run,
+    future: _Future,
+    position: Position,
+    state: RunState,
+    past: pa.Table,
+    served: Mapping[str, Any],
+    listener: "Listener | None",
+) -> None:
+    """One branch, from the run's state at a position to its end.
+
+    past: rows of the years before it.
+    """
     transcript = run.path / TRANSCRIPT
-    with ExitStack() as stack:
-        served = stack.enter_context(start_engines(configs[0][0], engine))
-        for (config, changed), folder in zip(configs, folders, strict=True):
-            prepared = assemble_run(config, folder)
-            origin: dict[str, Any] = {
-                "run": str(run.path.resolve()),
-                "year": year,
-                "changed": changed,
-            }
-            origin["answers"] = transcript.exists()
-            origin["configuration_hash"] = run.manifest["configuration_hash"]
-            with closing(create(prepared, served, branched_from=origin)) as recorder:
-                recorder.inherit(past)
+    prepared = assemble_run(future.config, future.folder)
+    origin = {
+        "run": str(run.path.resolve()),
+        "year": position.year,
+        "changed": future.changed,
+        "answers": transcript.exists(),
+        "configuration_hash": run.manifest["configuration_hash"],
+    }
 
-                def begin(
-                    simulation: "Simulation", bridge: Any, changed: Sequence[str] = changed
-                ) -> None:
-                    if year:
-                        simulation.begin_at(position, _adapted(state, simulation, changed, run))
-                    simulation.save()
+    def begin(simulation: Simulation, bridge: Any) -> None:
+        if position.year:
+            adapted = _adapted(state, simulation, future.changed, run)
+            simulation.begin_at(position, adapted)
+        simulation.save()
 
-                inherited = transcript if transcript.exists() else None
-                simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
-    return [Run(folder) for folder in folders]
+    with new_recorder(prepared, served, past, branched_from=origin) as recorder:
+        inherited = transcript if transcript.exists() else None
+        simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
 
 
-def state_at(run: Run, position: Position) -> "RunState":
-    """The state at a position: lived again from the last checkpoint before it."""
-    from jaxecon.simulation.loop import Simulation
-
+def state_at(run: Run, position: Position) -> RunState:
+    """The state at a position: computed again from the last checkpoint before it."""
     checkpoint, damaged = newest(run.path / CHECKPOINTS, until=position)
     if checkpoint is None and first_position(run).year:
         raise UserError(
@@ -161,7 +204,9 @@ def state_at(run: Run, position: Position) -> "RunState":
 
 
 class _RecordedYearChecker(SilentListener):
-    """Checks that years that are lived again are the recorded ones, to rounding on another machine."""
+    """Checks that years that are computed again are the recorded ones, to rounding on another
+    machine.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -172,15 +217,13 @@ class _RecordedYearChecker(SilentListener):
         same = all(row[name] == recorded[name] for name in row if name.startswith("rate_"))
         if not same or abs(row["swf"] - recorded["swf"]) > 1e-3 * abs(recorded["swf"]):
             raise UserError(
-                f"{self._run.path}: year {row['year']}, lived again, is not what was recorded "
-                "(other code, or a run that was "
-                "changed on its way); branch from a year that has a checkpoint"
+                f"{self._run.path}: year {row['year']}, computed again, is not what was "
+                "recorded (other code, or a run that was changed on its way); branch from a year "
+                "that has a checkpoint"
             )
 
 
-def _adapted(
-    state: "RunState", simulation: "Simulation", changed: Sequence[str], run: Run
-) -> "RunState":
+def _adapted(state: RunState, simulation: Simulation, changed: Sequence[str], run: Run) -> RunState:
     """The state of a run under a branch's configuration.
 
     Raises UserError: what its planner asks about was not recorded.
@@ -191,18 +234,16 @@ def _adapted(
         change.startswith(("planner.", "elections.", "schedule.brackets")) for change in changed
     ):
         state = replace(state, planner=simulation.planner_state(state.schedule))
-    seen, asks = state.observation, simulation.planner.asks
-    if seen is not None and set(seen.lived) != set(asks):
-        lived = {
-            name: _lived(run, name, seen.year, simulation.economy.cohorts[name].size)
-            for name in asks
-        }
-        state = replace(state, observation=replace(seen, lived=lived))
+    observation, asks = state.observation, simulation.planner.asks
+    if observation is not None and set(observation.lived) != set(asks):
+        sizes = {name: simulation.economy.cohorts[name].size for name in asks}
+        years = {n: _recorded_year(run, n, observation.year, size) for n, size in sizes.items()}
+        state = replace(state, observation=replace(observation, lived=years))
     return state
 
 
-def _lived(run: Run, cohort: str, year: int, size: int) -> dict[str, np.ndarray]:
-    """A cohort's year as a planner that asks about it sees it, from the run's tables."""
+def _recorded_year(run: Run, cohort: str, year: int, size: int) -> dict[str, np.ndarray]:
+    """A cohort's year as a planner that asks about it observes it, from the run's tables."""
     agents = run.agents
     if agents.num_rows:
         agents = agents.filter((pc.field("year") == year) & (pc.field("cohort") == cohort))

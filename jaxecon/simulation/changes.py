@@ -1,4 +1,4 @@
-"""What differs between a run as it began and as it would go on."""
+"""What differs between a run as it began and as it would continue."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -23,7 +23,7 @@ def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list
     path = Path(origin["run"]) / TRANSCRIPT
     if path.exists():
         return path, []
-    return None, [f"{path}: gone: what it answered is asked for again"] if origin.get(
+    return None, [f"{path}: not there: what it answered is asked for again"] if origin.get(
         "answers"
     ) else []
 
@@ -31,17 +31,15 @@ def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list
 def continuable(path: str | Path) -> Run:
     run = Run(path)
     if "configuration" not in run.manifest:
-        raise UserError(
-            f"{path}: written by a jaxecon without checkpoints; it cannot be gone on with"
-        )
+        raise UserError(f"{path}: written by a jaxecon without checkpoints; it cannot be continued")
     return run
 
 
 def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
     if changed and not force:
         raise UserError(
-            f"{path}: not what the run began with: {'; '.join(changed)}; --force goes on and "
-            "records it"
+            f"{path}: not what the run began with: {'; '.join(changed)}; --force continues "
+            "and records it"
         )
 
 

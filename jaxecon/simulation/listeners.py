@@ -1,4 +1,4 @@
-"""Who is told how a run goes."""
+"""A listener that watches for diagnostics while a run goes on."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class DiagnosingListener:
-    """A listener that tells another one what it hears, and when a failure signature is first seen.
+    """Passes on what it is told, and says when a diagnostic is first seen in a year's row.
 
-    Implements Listener.
+    monitor: the diagnostics, with the years so far. note: puts entries into the run's manifest.
     """
 
     def __init__(
-        self, listener: "Listener", watch: DiagnosticsMonitor, note: Callable[..., None]
+        self, listener: "Listener", monitor: DiagnosticsMonitor, note: Callable[..., None]
     ) -> None:
-        self.watch, self._listener, self._note = watch, listener, note
+        self.monitor, self._listener, self._note = monitor, listener, note
 
     def found(self) -> list[dict[str, Any]]:
         """As the manifest has them."""
-        return [vars(signature) for signature in self.watch.found]
+        return [vars(diagnostic) for diagnostic in self.monitor.found]
 
     def on_days(
         self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage"
@@ -32,9 +32,9 @@ class DiagnosingListener:
 
     def on_year(self, row: Mapping[str, Any], usage: "LLMUsage") -> None:
         self._listener.on_year(row, usage)
-        for signature in self.watch.see(row):
-            self.on_signature(signature)
+        for diagnostic in self.monitor.see(row):
+            self.on_diagnostic(diagnostic)
 
-    def on_signature(self, found: Diagnostic) -> None:
-        self._note(signatures=self.found())  # a crash must not take the news away
-        self._listener.on_signature(found)
+    def on_diagnostic(self, found: Diagnostic) -> None:
+        self._note(diagnostics=self.found())  # at once, so that a crash does not lose it
+        self._listener.on_diagnostic(found)

@@ -71,7 +71,7 @@ class OptimumStudy:
     agents: int
 
 
-_BESIDE_OPTIMUM = ("us_federal", "saez")
+_COMPARED = ("us_federal", "saez")
 
 
 def study_optimum(
@@ -85,67 +85,65 @@ def study_optimum(
     Raises UserError where the options or the economy have no optimum.
     """
     with compute_context(config):
-        told = Knowledge.from_config(config)
+        known = Knowledge.from_config(config)
         try:
-            check_search(told.thresholds, method, told.bounds, free_thresholds, grid_step)
+            check_search(known.thresholds, method, known.bounds, free_thresholds, grid_step)
         except ValueError as error:
             raise UserError(str(error)) from error
         economy = build_economy(config)
         problem = followers(economy)
 
-        def others() -> tuple[list[dict[str, Any]], dict[str, str]]:
+        def compare() -> tuple[list[dict[str, Any]], dict[str, str]]:
             with compute_context(config):
-                return policy_rows(economy, _BESIDE_OPTIMUM, told)
-
-        def find() -> tuple[Optimum, float]:
-            started = time.perf_counter()
-            found = solve(
-                problem,
-                told.thresholds,
-                method,
-                bounds=told.bounds,
-                monotone=told.monotone,
-                free_thresholds=free_thresholds,
-                grid_step=grid_step,
-            )
-            jax.block_until_ready(found)
-            return found, time.perf_counter() - started
+                return policy_rows(economy, _COMPARED, known)
 
         with ThreadPoolExecutor(1) as beside:  # both sides mostly compile, each on one core
-            waiting = beside.submit(others)
+            comparison = beside.submit(compare)
+            started = time.perf_counter()
             try:
-                optimum, seconds = find()
+                optimum = solve(
+                    problem,
+                    known.thresholds,
+                    method,
+                    bounds=known.bounds,
+                    monotone=known.monotone,
+                    free_thresholds=free_thresholds,
+                    grid_step=grid_step,
+                )
+                jax.block_until_ready(optimum)
             except ValueError as error:
                 raise UserError(_as_setting(error)) from error
-            rows, missing = waiting.result()
+            seconds = time.perf_counter() - started
+            rows, missing = comparison.result()
         rows.append(policy_row(economy, "optimum", optimum.schedule))
-        report = {
+        search = {
             "method": method,
             "free_thresholds": free_thresholds,
             "grid_step": grid_step if method == "grid" else None,
-            "found_by": SEARCHES[int(optimum.found_by)],
-            "reached": {
-                name: float(value) for name, value in optimum.reached.items() if np.isfinite(value)
-            },
-            "evaluations": int(optimum.evaluations),
-            "seconds": seconds,
-            "certified": bool(optimum.certified),
-            "neighbours": optimum.neighbours.shape[0],
-            "best_neighbour": float(np.max(optimum.neighbours)),
-            "residuals": np.asarray(optimum.residuals, float).tolist(),
-            "multiplier": float(optimum.multiplier),
-            "empty": np.asarray(optimum.empty).tolist(),
-            "followers": problem.skill.shape[0],
-            "welfare": float(optimum.welfare),
-            "gain": float(optimum.gain),
         }
-        return OptimumStudy(
-            rows,
-            missing,
-            report,
-            effective_sample(economy),
-            sum(c.size for c in economy.cohorts.values()),
-        )
+        agents = sum(c.size for c in economy.cohorts.values())
+        report = search | _report(optimum, seconds) | {"followers": problem.skill.shape[0]}
+        return OptimumStudy(rows, missing, report, effective_sample(economy), agents)
+
+
+def _report(optimum: Optimum, seconds: float) -> dict[str, Any]:
+    """How an optimum was found and what certifies it, as plain values. seconds: it took."""
+    return {
+        "found_by": SEARCHES[int(optimum.found_by)],
+        "reached": {
+            name: float(value) for name, value in optimum.reached.items() if np.isfinite(value)
+        },
+        "evaluations": int(optimum.evaluations),
+        "seconds": seconds,
+        "certified": bool(optimum.certified),
+        "neighbours": optimum.neighbours.shape[0],
+        "best_neighbour": float(np.max(optimum.neighbours)),
+        "residuals": np.asarray(optimum.residuals, float).tolist(),
+        "multiplier": float(optimum.multiplier),
+        "empty": np.asarray(optimum.empty).tolist(),
+        "welfare": float(optimum.welfare),
+        "gain": float(optimum.gain),
+    }
 
 
 def _as_setting(error: ValueError) -> str:

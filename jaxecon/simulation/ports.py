@@ -1,4 +1,4 @@
-"""What a simulation needs of others, and tells them."""
+"""What a simulation needs of others, and what it tells them: the protocols at its edge."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,26 +12,51 @@ from jaxecon.storage.usage import LLMUsage
 
 
 class ExternalWorkers(Protocol):
-    """Cohorts whose hours come from outside the compiled economy."""
+    """Cohorts whose hours come from outside the compiled economy.
+
+    Years and days are counted from 0. Arrays have one element per agent of the cohort, (n,).
+    """
 
     def decide(
         self, year: int, day: int, schedule: TaxSchedule, rebate: float
     ) -> dict[str, np.ndarray]:
-        """Hours (n,) by cohort name, for one day."""
+        """Hours for one day.
+
+        Args:
+            year: of the run.
+            day: of the year.
+            schedule: in force.
+            rebate: yesterday's, $/year.
+
+        Returns:
+            Hours by cohort, (n,), h/week.
+        """
         ...
 
     def begin_year(
         self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]
     ) -> None:
-        """Who they are this year, (n,) by cohort name, where skills change: skill, $/year per
-        weekly hour; entered (bool): who is new in a retired worker's place and remembers nothing.
+        """Who they are this year, where skills change from year to year.
 
-        Also called, with nobody new, where a run goes on within a year. Twice the same is as once.
+        Also called, with nobody new, where a run is resumed within a year. Calling it twice is the
+        same as calling it once.
+
+        Args:
+            skill: by cohort, (n,), $/year per weekly hour.
+            entered: by cohort, (n,) bool: who is new in a retired worker's place and remembers
+                nothing.
         """
         ...
 
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
-        """What the day brought these cohorts, and the day's social welfare."""
+        """What the day brought these cohorts.
+
+        Args:
+            year: of the run.
+            day: of the year.
+            outcomes: by cohort: hours, income, tax, rebate, utility, (n,) each.
+            welfare: the day's social welfare.
+        """
         ...
 
     def judge(
@@ -41,20 +66,33 @@ class ExternalWorkers(Protocol):
         schedule: TaxSchedule,
         means: Mapping[str, Mapping[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
-        """Who is satisfied, (n,) bool by cohort name, looking back on means of the year so far:
-        hours, income, tax, rebate.
+        """Who is satisfied, looking back on the year so far.
+
+        Args:
+            year: of the run.
+            day: the last one that is done.
+            schedule: in force.
+            means: of the year so far, by cohort: hours (h/week), income, tax and rebate ($/year),
+                (n,) each.
+
+        Returns:
+            Satisfaction by cohort, (n,) bool.
         """
         ...
 
     @property
     def state(self) -> dict[str, Any]:
-        """What they remember, a pytree of NumPy arrays and Python numbers, which `observe` may
+        """What they remember: a pytree of NumPy arrays and Python numbers, which `observe` may
         change in place.
         """
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Remember what `state` was."""
+        """Remember what `state` was.
+
+        Args:
+            state: an earlier value of the property.
+        """
         ...
 
 
@@ -66,29 +104,54 @@ class Meter(Protocol):
 
 
 class Listener(Protocol):
-    """Who is told how a run goes."""
+    """Who is told how a run goes.
 
-    def on_days(
-        self, year: int, days_done: int, day: Mapping[str, float], usage: LLMUsage
-    ) -> None: ...
+    Years and days are counted from 0.
+    """
 
-    def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None: ...
+    def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: LLMUsage) -> None:
+        """Some days of a year have been simulated.
 
-    def on_signature(self, found: Diagnostic) -> None:
-        """The first year in which a sign of failure is seen has just been told."""
+        Args:
+            year: of the run.
+            days_done: how many days of the year are done.
+            day: statistics of the last of them, by name (`jaxecon.economy.state.Day`).
+            usage: of language models since the run began.
+        """
+        ...
+
+    def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None:
+        """A year has been recorded.
+
+        Args:
+            row: its row of years.parquet.
+            usage: of language models since the run began.
+        """
+        ...
+
+    def on_diagnostic(self, found: Diagnostic) -> None:
+        """A diagnostic has been seen for the first time, in the year that was told last.
+
+        Args:
+            found: which, in which year, and what was seen.
+        """
         ...
 
 
 class SilentListener:
+    """A listener that does nothing; a base for those that need only a part of it."""
+
     def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: LLMUsage) -> None:
         return
 
     def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None:
         return
 
-    def on_signature(self, found: Diagnostic) -> None:
+    def on_diagnostic(self, found: Diagnostic) -> None:
         return
 
 
 class NoUsage:
+    """The meter of a run without language models."""
+
     usage = LLMUsage()

@@ -1,17 +1,27 @@
 """A run before it begins: everything that can be checked and computed without its engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jax
+import pyarrow as pa
+
 from jaxecon.config.settings import Config
+from jaxecon.core.processes import from_first, is_main_process, together
+from jaxecon.economy.build import build_economy
+from jaxecon.economy.devices import gathered, layout_for
+from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.precision import compute_context
+from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
 from jaxecon.planners.registry import configured_planner
 from jaxecon.simulation.language import check_engines, identities, models
 from jaxecon.simulation.state import Prepared
 from jaxecon.storage.paths import refuse_existing
 from jaxecon.storage.provenance import environment, utc_now
-from jaxecon.storage.recorder import Bystander, Recorder
+from jaxecon.storage.recorder import Recorder
 
 
 def default_folder() -> Path:
@@ -19,19 +29,15 @@ def default_folder() -> Path:
     base = Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     taken = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 1_000_000))
     path = next(path for path in taken if not path.exists())
-    from jaxecon.core.processes import from_first
-
     return Path(from_first(str(path)))
 
 
 def prepare(config: Config, out: Path) -> Prepared:
-    """A new run with everything checked, and worked out, that can be before an engine is started.
+    """A new run with everything checked and computed that can be before an engine is started.
 
-    Raises UserError: an unusable folder, somebody else's `llm`, a missing model, a rule or
+    Raises UserError: an unusable folder, another project's `llm`, a missing model, a rule or
     microdata that do not work, a planner that has no schedule for this economy.
     """
-    from jaxecon.core.processes import together
-
     together(lambda: refuse_existing(out))
     if config.needs_engine:
         check_engines(config)
@@ -43,18 +49,10 @@ def assemble_run(config: Config, out: Path) -> Prepared:
 
     Raises UserError as `prepare` does.
     """
-    import jax
-
-    from jaxecon.economy.build import build_economy
-    from jaxecon.economy.devices import gathered, layout_for
-    from jaxecon.economy.first_schedule import first_schedule
-    from jaxecon.economy.precision import compute_context
-    from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
-
     with compute_context(config):
         layout = layout_for(config)
-        # memory that is not enough is heard of here: looking at an array that could not be made can
-        # wait for ever
+        # Wait here, so that too little memory is an error now: looking at an array that could not
+        # be made can wait for ever.
         schedule, economy = jax.block_until_ready(
             (first_schedule(config), build_economy(config, layout))
         )
@@ -63,27 +61,40 @@ def assemble_run(config: Config, out: Path) -> Prepared:
             return Prepared(config, out, economy, schedule, configured_planner(config))
         with gathered(economy) as everybody:
             planner = Announced(kind, announced_schedule(config, everybody))
-        return Prepared(
-            config,
-            out,
-            economy,
-            planner.schedule if config.schedule.rates is None else schedule,
-            planner,
-        )
+        first = planner.schedule if config.schedule.rates is None else schedule
+        return Prepared(config, out, economy, first, planner)
 
 
-def create(prepared: Prepared, served: Mapping[str, Any], **more: Any) -> Recorder:
-    """The folder of a new run, with its manifest. more: entries of it."""
-    from jaxecon.core.processes import is_main_process, together
+@contextmanager
+def new_recorder(
+    prepared: Prepared, served: Mapping[str, Any], past: pa.Table | None = None, **more: Any
+) -> Iterator[Recorder | None]:
+    """The recorder of a new run, whose folder and manifest it makes; None in processes that do not
+    write.
 
-    used = environment(prepared.config)
+    served: engines by cohort. past: of a branch, the years before it. more: entries of the
+    manifest.
+    """
     manifest = {
         "started": utc_now(),
-        **used,
+        **environment(prepared.config),
         "models": models(served),
         "identities": identities(served),
         **more,
     }
-    if not is_main_process():
-        return together(lambda: Bystander(prepared.folder, manifest))
-    return together(lambda: Recorder.create(prepared.folder, prepared.config, manifest))
+    recorder = together(
+        lambda: (
+            Recorder.create(prepared.folder, prepared.config, manifest)
+            if is_main_process()
+            else None
+        )
+    )
+    if recorder is None:
+        yield None
+        return
+    try:
+        if past is not None:
+            recorder.inherit(past)
+        yield recorder
+    finally:
+        recorder.close()

@@ -12,7 +12,8 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.simulation.changes import changed_code, continuable, first_position, inexact
 from jaxecon.simulation.language import open_transcript, replay_engines
-from jaxecon.simulation.prepare import assemble_run, create
+from jaxecon.simulation.loop import Simulation
+from jaxecon.simulation.prepare import assemble_run, new_recorder
 from jaxecon.simulation.run import simulate
 from jaxecon.storage.checkpoint_files import (
     Checkpoint,
@@ -28,19 +29,15 @@ from jaxecon.storage.provenance import environment
 from jaxecon.storage.run import Run
 
 if TYPE_CHECKING:
-    from jaxecon.simulation.loop import Simulation
     from jaxecon.simulation.ports import Listener
     from llm.messages import Draw
 
 
-# --- replay ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Replay:
-    """A run and what came of living it again.
+    """A run and what came of computing it again.
 
-    differences: empty where the digests are equal. notes: what to know of it.
+    differences: empty where the digests are equal. notes: what else may explain a difference.
     """
 
     recorded: Digest
@@ -56,13 +53,21 @@ class Replay:
 def replay(
     path: str | Path, *, out: str | Path | None = None, listener: "Listener | None" = None
 ) -> Replay:
-    """Live a run again as far as its newest sound checkpoint, with its transcript for a model, and
-    compare the two.
+    """Compute a run again as far as its newest sound checkpoint and compare the two.
 
-    out: a new folder in which to keep the repetition.
+    Its transcript answers in the place of language models.
 
-    Raises UserError: nothing to compare with, or a run that is being written; EngineError: the
-    transcript lacks an answer that the run must have had.
+    Args:
+        path: the run's folder.
+        out: a new folder in which to keep the repetition; by default it is deleted.
+        listener: is told of days, years and diagnostics of the repetition.
+
+    Returns:
+        Both digests and every difference, none where the runs are equal.
+
+    Raises:
+        UserError: nothing to compare with, or a run that is being written.
+        EngineError: the transcript lacks an answer that the run must have had.
     """
     refuse_several("replay")
     run = continuable(path)
@@ -75,16 +80,7 @@ def replay(
         raise UserError(
             f"{path}: was changed on its way ({'; '.join(forced)}), which a replay cannot repeat"
         )
-    now = environment(run.config)
-    resumed = [
-        difference for entry in run.manifest.get("resumed", []) for difference in entry["inexact"]
-    ]
-    notes = [
-        *damaged,
-        *inexact(run.manifest, now),
-        *changed_code(run.manifest, now),
-        *dict.fromkeys(resumed),
-    ]
+    notes = [*damaged, *_possible_reasons(run)]
     with ExitStack() as stack:
         folder = Path(
             out
@@ -97,11 +93,11 @@ def replay(
         )
         prepared = assemble_run(config, folder)
         served = stack.enter_context(replay_engines_of(run))
-        recorder = create(prepared, served, replay_of=str(run.path.resolve()))
-        stack.callback(recorder.close)
-        recorder.inherit(run.past)
+        recorder = stack.enter_context(
+            new_recorder(prepared, served, run.past, replay_of=str(run.path.resolve()))
+        )
 
-        def begin(simulation: "Simulation", bridge: Any) -> None:
+        def begin(simulation: Simulation, bridge: Any) -> None:
             if first_position(run).year:
                 simulation.restore(_origin(run))
 
@@ -114,12 +110,25 @@ def replay(
     return Replay(*digests, tuple(apart), tuple(notes))
 
 
+def _possible_reasons(run: Run) -> list[str]:
+    """Why a repetition here may differ: what is not as it was, now or when it was resumed."""
+    now = environment(run.config)
+    resumed = [
+        difference for entry in run.manifest.get("resumed", []) for difference in entry["inexact"]
+    ]
+    return [
+        *inexact(run.manifest, now),
+        *changed_code(run.manifest, now),
+        *dict.fromkeys(resumed),
+    ]
+
+
 def _origin(run: Run) -> Checkpoint:
     """The checkpoint with which a branch began."""
     try:
         return verified(run.path / CHECKPOINTS / first_position(run).name)
     except DamagedCheckpoint as error:
-        raise UserError(f"{error}: the branch cannot be lived again") from None
+        raise UserError(f"{error}: the branch cannot be computed again") from None
 
 
 def _different_decisions(one: Path, other: Path, until: Position) -> list[Difference]:

@@ -1,13 +1,13 @@
-"""Goes on with a run from its newest sound checkpoint."""
+"""Continues a run from its newest sound checkpoint."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxecon.config.read import load_config
+from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import is_main_process, together
 from jaxecon.simulation.changes import (
@@ -22,27 +22,24 @@ from jaxecon.simulation.changes import (
     refuse_changes,
 )
 from jaxecon.simulation.language import check_engines, identities, models, start_engines
+from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.prepare import assemble_run
 from jaxecon.simulation.run import simulate
 from jaxecon.storage.checkpoint import remove_after
-from jaxecon.storage.checkpoint_files import Position, newest
+from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
-from jaxecon.storage.provenance import changed_files, environment, outside_files
-from jaxecon.storage.recorder import Bystander, Recorder
+from jaxecon.storage.provenance import changed_files, environment, outside_files, utc_now
+from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.run import Run
 
 if TYPE_CHECKING:
-    from jaxecon.simulation.loop import Simulation
     from jaxecon.simulation.ports import Listener
     from llm.engines.base import Engine
 
 
-# --- resume ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Resumption:
-    """How a run goes on.
+    """How a run continues.
 
     position: from where. damaged: checkpoints that were passed over, one line each. changed: what
     differs from what the run began with and was forced. inexact: what differs so that equal bits
@@ -64,81 +61,145 @@ def resume(
     engine: "Engine | None" = None,
     tell: Callable[[Resumption], None] | None = None,
 ) -> Run:
-    """Go on with a run from its newest sound checkpoint, as if it had never stopped.
+    """Continue a run from its newest sound checkpoint, as if it had never stopped.
 
-    overrides: `key=value`; what changes the results needs force. tell: is called with the
-    Resumption before the run goes on. Does nothing to a complete run.
+    Does nothing to a complete run.
 
-    Raises UserError: another process writes the run, or configuration, code or model are others
-    than at its beginning and `force` is not given; nothing has changed then.
+    Args:
+        path: the run's folder.
+        force: continue even where configuration, code or model differ from the run's beginning;
+            the manifest records it.
+        overrides: `key=value` settings; what changes the results needs `force`.
+        listener: is told of days, years and diagnostics while the run goes on.
+        engine: a running engine to use, which stays open; by default the configuration's.
+        tell: called with the Resumption before the run continues.
+
+    Returns:
+        The run, complete or stopped by its budget.
+
+    Raises:
+        UserError: another process writes the run, or something differs and `force` is not given;
+            nothing has changed then.
+        EngineError: the language model's engine cannot start or dies.
     """
     run = continuable(path)
     with ExitStack() as stack:
-        recorder = stack.enter_context(closing(together(lambda: _recorder(run))))
+        recorder = stack.enter_context(_opened_recorder(run))
+        # as the process before left it, which may have ended after it was read here
+        manifest = run.manifest if recorder is None else recorder.manifest
         config = load_config(run.config, overrides)
-        changed, given = changed_settings(recorder.manifest["configuration"], config)
         now = environment(config)
-        changed += changed_code(recorder.manifest, now)
-        changed += changed_files(recorder.manifest["files"], outside_files(config))
-        checkpoint, damaged = newest(run.path / CHECKPOINTS)
-        if checkpoint is not None:
-            changed += lost_requests(run.path / TRANSCRIPT, checkpoint)
-        elif first_position(run).year:
-            raise UserError(
-                f"{run.path}: a branch whose first checkpoint is lost; branch again "
-                f"({'; '.join(damaged)})"
-            )
+        checkpoint, damaged = _checkpoint_to_resume(run)
+        changed, harmless = _changes(run, manifest, config, now, checkpoint)
         refuse_changes(run.path, changed, force)
-        if recorder.manifest["status"] == "complete" and not changed:
-            if given:
+        if manifest["status"] == "complete" and not changed:
+            if harmless and recorder is not None:
                 recorder.configure(config)
             return run
         if config.needs_engine:
             check_engines(config)
         prepared = assemble_run(config, run.path)
         served = stack.enter_context(start_engines(config, engine))
-        changed += changed_models(recorder.manifest["identities"], identities(served))
+        changed += changed_models(manifest["identities"], identities(served))
         refuse_changes(run.path, changed, force)
         position = Position(0, 0) if checkpoint is None else checkpoint.position
         if config.years < position.year:
-            raise UserError(f"years: {config.years}; {run.path} has lived {position.year}")
-        inherited, lost = inherited_transcript(recorder.manifest)
-        apart = (*inexact(recorder.manifest, now), *lost)
-        resumption = Resumption(position, tuple(damaged), tuple(changed), apart)
+            raise UserError(
+                f"years: {config.years}; {run.path} has already simulated {position.year}"
+            )
+        inherited, lost = inherited_transcript(manifest)
+        resumption = Resumption(
+            position, tuple(damaged), tuple(changed), (*inexact(manifest, now), *lost)
+        )
 
-        def begin(simulation: "Simulation", bridge: Any) -> None:
+        def begin(simulation: Simulation, bridge: Any) -> None:
             if checkpoint is not None:
                 if bridge is not None:
                     bridge.restore_accounts(checkpoint.meta["accounts"], checkpoint.meta["waited"])
                 simulation.restore(checkpoint)
             if tell is not None:
                 tell(resumption)
-            together(lambda: recorder.rewind(position.year))
-            if is_main_process():
-                remove_after(run.path / CHECKPOINTS, position)
-            recorder.remove("stopped", "error", "finished", "summary")
-            if changed or given:
-                recorder.configure(config)
-            if changed:
-                recorder.update(models=models(served), identities=identities(served))
-            entry = {
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "from": [position.year, position.day],
-            }
-            entry |= {
-                "damaged": damaged,
-                "changed": changed,
-                "given": given,
-                "inexact": list(apart),
-                "command": now["command"],
-            }
-            recorder.update(
-                status="running", resumed=[*recorder.manifest.get("resumed", []), entry], **now
-            )
+            together(lambda: _rewind(recorder, position))
+            if recorder is not None:
+                _record_resumption(recorder, config, served, resumption, harmless, now)
 
         simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
     return Run(run.path)
 
 
-def _recorder(run: Run) -> Recorder:
-    return Recorder.open(run.path) if is_main_process() else Bystander(run.path, run.manifest)
+@contextmanager
+def _opened_recorder(run: Run) -> Iterator[Recorder | None]:
+    """The recorder of a run that is on disk; None in processes that do not write."""
+    recorder = together(lambda: Recorder.open(run.path) if is_main_process() else None)
+    try:
+        yield recorder
+    finally:
+        if recorder is not None:
+            recorder.close()
+
+
+def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
+    """The newest sound checkpoint, None at the very beginning; and what is wrong with later ones.
+
+    Raises UserError: a branch, whose beginning is in its first checkpoint, and that is lost.
+    """
+    checkpoint, damaged = newest(run.path / CHECKPOINTS)
+    if checkpoint is None and first_position(run).year:
+        raise UserError(
+            f"{run.path}: a branch whose first checkpoint is lost; branch again "
+            f"({'; '.join(damaged)})"
+        )
+    return checkpoint, damaged
+
+
+def _changes(
+    run: Run,
+    manifest: Mapping[str, Any],
+    config: Config,
+    now: Mapping[str, Any],
+    checkpoint: Checkpoint | None,
+) -> tuple[list[str], list[str]]:
+    """What differs from the run's beginning and changes its results; and settings that do not.
+
+    now: the present environment.
+    """
+    changed, harmless = changed_settings(manifest["configuration"], config)
+    changed += changed_code(manifest, now)
+    changed += changed_files(manifest["files"], outside_files(config))
+    if checkpoint is not None:
+        changed += lost_requests(run.path / TRANSCRIPT, checkpoint)
+    return changed, harmless
+
+
+def _rewind(recorder: Recorder | None, position: Position) -> None:
+    """Drop what will be simulated again."""
+    if recorder is not None:
+        recorder.rewind(position.year)
+        remove_after(recorder.path / CHECKPOINTS, position)
+
+
+def _record_resumption(
+    recorder: Recorder,
+    config: Config,
+    served: Mapping[str, Any],
+    resumption: Resumption,
+    harmless: Sequence[str],
+    now: Mapping[str, Any],
+) -> None:
+    """The manifest says that the run goes on, from where and with what differences."""
+    recorder.remove("stopped", "error", "finished", "summary")
+    if resumption.changed or harmless:
+        recorder.configure(config)
+    if resumption.changed:
+        recorder.update(models=models(served), identities=identities(served))
+    entry = {
+        "at": utc_now(),
+        "from": [resumption.position.year, resumption.position.day],
+        "damaged": list(resumption.damaged),
+        "changed": list(resumption.changed),
+        "given": list(harmless),
+        "inexact": list(resumption.inexact),
+        "command": now["command"],
+    }
+    resumed = [*recorder.manifest.get("resumed", []), entry]
+    recorder.update(status="running", resumed=resumed, **now)

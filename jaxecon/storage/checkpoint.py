@@ -62,7 +62,7 @@ class Checkpoints:
         )
         self._thread = ThreadPoolExecutor(1, "jaxecon-checkpoint")
         self._saving: Future[None] | None = None
-        self.latest: Position | None = None  # that was saved, or that the run goes on from
+        self.latest: Position | None = None  # that was saved, or that the run continues from
         self._last = time.monotonic()
 
     def due(self, position: Position, days_a_year: int) -> bool:
@@ -70,11 +70,11 @@ class Checkpoints:
         self._raise_failure()
         if position == Position(0, 0):
             return False
-        policy, lived = self._policy, position.year * days_a_year + position.day
+        policy, done = self._policy, position.year * days_a_year + position.day
         for years in (policy.every_years, policy.keep_every_years):
             if years and position.day == 0 and position.year % years == 0:
                 return True
-        if policy.every_days and lived % policy.every_days == 0:
+        if policy.every_days and done % policy.every_days == 0:
             return True
         waited = time.monotonic() - self._last
         saving = self._saving is not None and not self._saving.done()
@@ -204,13 +204,13 @@ def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> Non
     for path in (*unfinished.rglob("*"), unfinished):
         _sync(path)
     unfinished.chmod(0o755)
-    if target.exists():  # the same position, lived again after a later checkpoint was found damaged
+    if target.exists():  # computed again after a later checkpoint was found damaged
         shutil.rmtree(target)
     unfinished.rename(target)
 
 
 def remove_after(folder: Path, position: Position) -> None:
-    """What is of no use to a run that goes on from a position."""
+    """What is of no use to a run that continues from a position."""
     for later in positions(folder):
         if later > position:
             shutil.rmtree(folder / later.name, ignore_errors=True)

@@ -39,7 +39,7 @@ MIGRATIONS: dict[int, Callable[[Leaves, dict[str, Any]], tuple[Leaves, dict[str,
 @total_ordering
 @dataclass(frozen=True)
 class Position:
-    """The next day to live; both count from 0.
+    """The next day to simulate; both count from 0.
 
     day is the number of days of that year that are done.
     """

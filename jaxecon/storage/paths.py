@@ -25,7 +25,7 @@ YEARS, AGENTS, ELECTIONS, BALLOTS = TABLES = (
 
 LOCK = ".lock"  # held by the process that writes the run
 
-FORMAT = 1  # of a run directory
+FORMAT = 2  # of a run folder; earlier ones are read through storage/migrations.py
 
 
 class Part(NamedTuple):

@@ -39,7 +39,7 @@ _MAX_ROWS = 1_000_000  # of a row group made of several parts
 
 
 class Recorder:
-    """Writes one run, alone: `create` a new one, or `open` one to go on with.
+    """Writes one run, alone: `create` a new one, or `open` one to continue.
 
     Close it at the end.
     """
@@ -47,6 +47,8 @@ class Recorder:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         """Not for callers. Raises UserError where another process writes the run."""
         self.path, self.manifest = path, manifest
+        # The manifest is written in today's format; then the configuration must be too.
+        self._config_of_earlier_format: Config | None = None
         self._release = lock_for_writing(path / LOCK, f"{path}:")
         self._single = {
             table: [p for p in parts(path / table) if p.first == p.last] for table in TABLES
@@ -78,7 +80,10 @@ class Recorder:
             recorder = cls(path, dict(Run(path).manifest))
         except OSError as error:
             raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
-        recorder.manifest = dict(Run(path).manifest)  # as the process before left it
+        run = Run(path)  # as the process before left it
+        recorder.manifest = dict(run.manifest)
+        if run.stored_format < FORMAT:
+            recorder._config_of_earlier_format = run.config
         return recorder
 
     def close(self) -> None:
@@ -93,6 +98,7 @@ class Recorder:
     def configure(self, config: Config) -> None:
         """Make this the run's configuration."""
         write_atomically(self.path / CONFIG, to_yaml(config).encode())
+        self._config_of_earlier_format = None
         self.update(
             seed=config.seed,
             configuration_hash=configuration_hash(config),
@@ -124,19 +130,8 @@ class Recorder:
         if past.num_rows:
             self._write_table(self.path / PAST, [past], past.schema)
 
-    def last_row(self) -> dict[str, Any] | None:
-        """Of years.parquet."""
-        last = parts(self.path / YEARS)[-1:]
-        return (
-            None
-            if not last
-            else dict(
-                pq.read_table(last[0].path).slice(last[0].last - last[0].first).to_pylist()[0]
-            )
-        )
-
     def rewind(self, year: int) -> None:
-        """Drop what was recorded of this year and later ones: they will be lived again."""
+        """Drop what was recorded of this year and later ones: they will be simulated again."""
         for table, single in self._single.items():
             for part in reversed(all_parts(self.path / table)):
                 if part.first < year <= part.last:
@@ -189,6 +184,10 @@ class Recorder:
     def _write_manifest(self) -> None:
         path = self.path / MANIFEST
         with self._explained(path):
+            if self._config_of_earlier_format is not None:
+                config = to_yaml(self._config_of_earlier_format)
+                write_atomically(self.path / CONFIG, config.encode())
+                self._config_of_earlier_format = None
             write_atomically(
                 path, json.dumps(self.manifest, indent=2, default=str).encode() + b"\n"
             )
@@ -208,29 +207,3 @@ def _with_columns(table: pa.Table, columns: pa.Schema) -> pa.Table:
         if column.name not in table.column_names:
             table = table.append_column(column, pa.nulls(table.num_rows, column.type))
     return table.select(columns.names).cast(columns)
-
-
-class Bystander(Recorder):
-    """In the place of a recorder in processes that write nothing, because another one does."""
-
-    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
-        self.path, self.manifest = path, dict(manifest)
-        self._row: dict[str, Any] | None = None
-
-    def close(self) -> None:
-        return
-
-    def configure(self, config: Config) -> None:
-        return
-
-    def year(self, row: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
-        self._row = dict(row)
-
-    def last_row(self) -> dict[str, Any] | None:
-        return super().last_row() if self._row is None else self._row
-
-    def rewind(self, year: int) -> None:
-        return
-
-    def _write_manifest(self) -> None:
-        return

@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxecon.config.read import load_config as load_config
-from jaxecon.config.read import read_yaml
+from jaxecon.config.read import load_config, read_yaml
 from jaxecon.config.renamed import migrate
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
+from jaxecon.storage.migrations import migrated_manifest
 from jaxecon.storage.paths import (
     AGENTS,
     BALLOTS,
@@ -26,78 +26,131 @@ from jaxecon.storage.paths import (
 
 
 class Run:
-    """A run on disk. Tables are read when asked for.
+    """A run on disk, whose tables are read when asked for.
 
-    path: its directory. config: the resolved configuration. manifest: versions, hardware, status.
+    Folders of earlier formats are read as if they had been written today; nothing is changed in
+    them.
+
+    Args:
+        path: its folder.
+
+    Attributes:
+        path: its folder.
+        config: the resolved configuration.
+        manifest: versions, hardware, status and summary.
+
+    Raises:
+        UserError: no run is there, or one that this jaxecon cannot read.
     """
 
     def __init__(self, path: str | Path) -> None:
         if not isinstance(path, str | Path):
             raise UserError(f"run: {path!r}; the path of a run directory")
         self.path = Path(path)
+        manifest = self._read_manifest()
+        self.stored_format: int = manifest["format"]
+        self.manifest = migrated_manifest(manifest)
+        self.config = load_config(migrate(read_yaml(self.path / CONFIG)))
+
+    def _read_manifest(self) -> dict[str, Any]:
+        """As it is stored. Raises UserError where it is none of a run of a known format."""
         try:
-            self.manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+            manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
         except FileNotFoundError:
-            raise UserError(f"{path}: not a run directory (no {MANIFEST})") from None
+            raise UserError(f"{self.path}: not a run directory (no {MANIFEST})") from None
         except (OSError, ValueError) as error:
             raise DiskError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
-        if self.manifest.get("kind") == "sweep":
+        if manifest.get("kind") == "sweep":
             raise UserError(
-                f"{path}: holds a sweep, not a run; jaxecon sweep --out {path} --summary shows it"
+                f"{self.path}: holds a sweep, not a run; jaxecon sweep --out {self.path} "
+                "--summary shows it"
             )
-        if self.manifest.get("format") != FORMAT:
+        if manifest.get("format") not in range(1, FORMAT + 1):
             raise UserError(
-                f"{path}: format {self.manifest.get('format')}; this version reads format {FORMAT}"
+                f"{self.path}: format {manifest.get('format')}; this version reads formats 1 to "
+                f"{FORMAT}"
             )
-        self.config = load_config(migrate(read_yaml(self.path / CONFIG)))
+        return manifest
 
     @property
     def years(self) -> pa.Table:
-        """One row a year; columns in docs/run-folder.md."""
+        """Statistics of each year.
+
+        Returns:
+            One row a year; the columns are described in docs/run-folder.md.
+        """
         return self._table(YEARS)
 
     @property
     def agents(self) -> pa.Table:
-        """One row per recorded agent and year; empty with `record.agents: none`."""
+        """What was recorded of single agents.
+
+        Returns:
+            One row per recorded agent and year; empty with `record.agents: none`.
+        """
         return self._table(AGENTS)
 
     @property
     def elections(self) -> pa.Table:
-        """One row per candidate and election; empty without any."""
+        """Candidates and their results.
+
+        Returns:
+            One row per candidate and election; empty without any.
+        """
         return self._table(ELECTIONS)
 
     @property
     def ballots(self) -> pa.Table:
-        """One row per recorded voter, election and candidate on its ballot; empty without any."""
+        """What recorded voters voted for.
+
+        Returns:
+            One row per recorded voter, election and candidate on its ballot; empty without any.
+        """
         return self._table(BALLOTS)
 
     @property
     def past(self) -> pa.Table:
-        """Of a branch, the years before it began, as the run that it branched from lived them;
-        otherwise empty.
+        """Of a branch, the years before it began, as the run that it branched from recorded them.
+
+        Returns:
+            One row a year; empty for a run that is no branch.
         """
         path = self.path / PAST
         return pq.read_table(path) if path.exists() else pa.table({})
 
-    def watch(self) -> DiagnosticsMonitor:
-        """The detectors of failure signatures as they stand after its last year."""
-        watch = DiagnosticsMonitor(self.config)
+    def monitor(self) -> DiagnosticsMonitor:
+        """The diagnostics as they stand after its last year.
+
+        Returns:
+            A monitor that can be told of further years.
+        """
+        monitor = DiagnosticsMonitor(self.config)
         for row in self.past.to_pylist():
-            watch.recall(row)
+            monitor.recall(row)
         for part in parts(self.path / YEARS):
             for row in pq.read_table(part.path).to_pylist():
-                watch.see(row)
-        return watch
+                monitor.see(row)
+        return monitor
 
     @property
-    def signatures(self) -> tuple[Diagnostic, ...]:
-        """Signs of failure in its years so far; docs/diagnostics.md."""
-        return self.watch().found
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Signs of failure in its years so far, by the thresholds of its configuration.
+
+        Returns:
+            Each diagnostic that was seen, with its years; docs/diagnostics.md defines them.
+        """
+        return self.monitor().found
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The closing table: `policies`, baselines beside the final schedule, and `llm`, what the
-        model cost.
+        """The closing table.
+
+        Returns:
+            `policies`: baselines beside the final schedule; `llm`: what language models did and
+            cost; and more, as docs/run-folder.md says.
+
+        Raises:
+            UserError: the run is not complete.
         """
         found = self.manifest.get("summary")
         if found is None:
@@ -109,7 +162,11 @@ class Run:
 
     @property
     def last_year(self) -> int:
-        """The last that is complete, -1 before the first is."""
+        """The last year that is complete.
+
+        Returns:
+            Counted from 0; -1 before the first is complete.
+        """
         found = parts(self.path / YEARS)
         return found[-1].last if found else -1
 
@@ -119,3 +176,12 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, status={self.manifest.get('status')!r})"
+
+
+def last_row(path: Path) -> dict[str, Any] | None:
+    """The last row of years.parquet of the run at `path`; None before the first year is there."""
+    last = parts(path / YEARS)[-1:]
+    if not last:
+        return None
+    rows = pq.read_table(last[0].path).slice(last[0].last - last[0].first).to_pylist()
+    return dict(rows[0])

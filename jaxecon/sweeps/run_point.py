@@ -14,7 +14,7 @@ from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, EngineError, UserError
 from jaxecon.simulation.language import check_engines, start_engines
-from jaxecon.simulation.prepare import assemble_run, create
+from jaxecon.simulation.prepare import assemble_run, new_recorder
 from jaxecon.simulation.resume import Resumption, resume
 from jaxecon.simulation.run import simulate
 from jaxecon.storage.paths import MANIFEST
@@ -87,12 +87,9 @@ def simulate_point(
             resume(folder, force=force, tell=on_resumption)
         else:
             served = engines.engines_for(config)
-            recorder = create(prepared, served)
-            running = True
-            try:
+            with new_recorder(prepared, served) as recorder:
+                running = True
                 simulate(prepared, recorder, served)
-            finally:
-                recorder.close()
     except Exception as error:
         if _concerns_all_points(error, running):
             raise SweepStopped(error) from error

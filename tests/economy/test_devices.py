@@ -122,7 +122,7 @@ EIGHT = """
     import jax
     import numpy as np
     import jaxecon as je
-    from jaxecon.simulation import run as api; from jaxecon.economy import build; from jaxecon.config import settings as config; from jaxecon.simulation import loop as simulation
+    from jaxecon.simulation import run as api; from jaxecon.economy import build; from jaxecon.config import settings as config; from jaxecon.simulation import loop as simulation, programs
     from jaxecon.storage.checkpoint_files import Position
 
     given, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
@@ -141,10 +141,10 @@ EIGHT = """
     sim = simulation.Simulation(resolved, prepared.economy, prepared.schedule, prepared.planner)
     sim.run(Position(0, 4))
     layout, economy, state, sums = sim._layout, sim.economy, sim.state.economy, sim.state.sums
-    _, plan, _ = simulation._start_year(layout, economy, state, prepared.schedule, 4)
-    program = simulation._live_days.lower(layout, economy, plan, state, sums, 4).compile().as_text()
+    _, plan, _ = programs.start_year(layout, economy, state, prepared.schedule, 4)
+    program = programs.simulate_days.lower(layout, economy, plan, state, sums, 4).compile().as_text()
     judgement = jax.device_get(build.build_economy(config.load(given, ["satisfaction.judged=true"])).judgement)
-    judge = simulation._judge.lower(layout, replace(economy, judgement=judgement), state, sums, {}).compile()
+    judge = programs.judge.lower(layout, replace(economy, judgement=judgement), state, sums, {}).compile()
     judged = judge(replace(economy, judgement=judgement), state, sums, {})
     trees = {"economy": economy, "state": state, "plan": plan, "sums": sums, "judged": judged}
     leaves = {

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 from scipy import stats
-from test_continuing import HYBRID, MECHANICAL, assert_same_run, run_killed
+from support.runs import HYBRID, MECHANICAL, assert_same_run, run_killed
 
 import jaxecon as je
 from jaxecon.config.read import load_config

@@ -131,7 +131,7 @@ def _resumed(folder: Path) -> dict[str, Path]:
         def on_year(self, row: Any, usage: Any) -> None:
             pass
 
-        def on_signature(self, found: Any) -> None:
+        def on_diagnostic(self, found: Any) -> None:
             pass
 
     je.run(HYBRID, out=folder / "whole", listener=Copying())

@@ -19,6 +19,7 @@ from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.microdata import read_microdata
 from jaxecon.economy.precision import compute_context
 from jaxecon.planners import Fixed, Planner, changed_schedule
+from jaxecon.simulation.journal import Journal
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.ports import SilentListener
 from jaxecon.storage.recorder import Recorder
@@ -291,12 +292,11 @@ def test_a_failed_run_says_so(tmp_path):
         def propose(self, state, observation, key):
             raise RuntimeError("the planner broke")
 
-    from jaxecon.simulation.run import _status
-
     recorder = Recorder.create(tmp_path / "run", config, {})
     with compute_context(config):
         economy = build_economy(config)
-    with pytest.raises(RuntimeError, match="the planner broke"), _status(recorder):
+    journal = Journal(recorder, begun=True)
+    with pytest.raises(RuntimeError, match="the planner broke"), journal.final_status():
         Simulation(config, economy, first_schedule(config), Broken(), recorder=recorder).run()
     run = je.load(tmp_path / "run")
     assert (run.manifest["status"], run.manifest["error"]) == ("failed", "the planner broke")

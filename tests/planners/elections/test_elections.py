@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from test_continuing import assert_same_run, run_killed
+from support.runs import assert_same_run, run_killed
 
 import jaxecon as je
 from jaxecon.cli.run_tables import print_summary

@@ -1,0 +1,117 @@
+"""The cohorts whose hours come from outside the compiled economy: language-model workers."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.economy.devices import Layout
+from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState, YearPlan
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.simulation import programs
+from jaxecon.simulation.people import People, new_agents
+from jaxecon.simulation.ports import ExternalWorkers
+
+Hours = Mapping[str, Any]  # by cohort, (n,), h/week
+
+
+class HybridCohorts:
+    """The cohorts without a mechanical rule, and the workers that decide for them.
+
+    names: of these cohorts; none in a mechanical run. waiting: entered while the workers are asked,
+    so that a signal can interrupt the wait.
+    """
+
+    def __init__(
+        self,
+        layout: Layout | None,
+        economy: Economy,
+        workers: ExternalWorkers | None,
+        waiting: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        rules = dict(economy.rules)
+        self.names = [name for name in economy.cohorts if name not in rules]
+        if self.names and workers is None:
+            raise ValueError(
+                f"cohorts {', '.join(self.names)} have no rule and no workers to decide for them"
+            )
+        self._layout, self._economy, self._workers, self._waiting = (
+            layout,
+            economy,
+            workers,
+            waiting,
+        )
+
+    @property
+    def memories(self) -> dict[str, Any]:
+        """What the workers remember; nothing in a mechanical run."""
+        return {} if self._workers is None else self._workers.state
+
+    def restore(self, memories: Mapping[str, Any]) -> None:
+        if self._workers is not None:
+            self._workers.restore(memories)
+
+    def begin_year(self, people: People, state: EconomyState, *, first_day: bool) -> None:
+        """Say who lives this year, where skills change; nobody is new later than the first day."""
+        if self._workers is None:
+            return
+        new = new_agents(state)
+        skills = people.skills
+        self._workers.begin_year(
+            {name: skills[name] for name in self.names},
+            {name: first_day & new[name] for name in self.names},
+        )
+
+    def choose(
+        self, year: int, day: int, schedule: TaxSchedule, plan: YearPlan, state: EconomyState
+    ) -> tuple[dict[str, jax.Array], EconomyState]:
+        """Today's hours of all cohorts, mechanical ones too."""
+        assert self._workers is not None
+        rebate = float(state.rebate)
+        # Dispatched, not awaited: the mechanical cohorts act while the engine works.
+        hours, state = programs.act(self._layout, self._economy, plan, state)
+        with self._waiting():
+            chosen = self._workers.decide(year, day, schedule, rebate)
+        dtype = state.rebate.dtype
+        return hours | {name: jnp.asarray(h, dtype) for name, h in chosen.items()}, state
+
+    def settle(
+        self,
+        year: int,
+        day: int,
+        plan: YearPlan,
+        state: EconomyState,
+        sums: AgentSums,
+        hours: dict[str, jax.Array],
+    ) -> tuple[EconomyState, AgentSums, Day]:
+        """The day's taxes, rebate and utilities, which the workers then observe."""
+        assert self._workers is not None
+        state, sums, record, outcomes = programs.settle(
+            self._layout, self._economy, plan, state, sums, hours
+        )
+        theirs = {name: outcomes[name] for name in self.names}
+        self._workers.observe(year, day, theirs, float(record.swf_private))
+        return state, sums, record
+
+    def judge(
+        self, year: int, days_done: int, schedule: TaxSchedule, sums: AgentSums, people: People
+    ) -> dict[str, jax.Array]:
+        """Who is satisfied with the year so far, (n,) bool by cohort; empty in a mechanical run."""
+        if not self.names:
+            return {}
+        assert self._workers is not None
+        means = {}
+        for name in self.names:
+            hours = np.asarray(sums.hours[name]) / days_done
+            means[name] = {
+                "hours": hours,
+                "income": people.columns[name]["skill"] * hours,
+                "tax": np.asarray(sums.tax[name]) / days_done,
+                "rebate": np.asarray(sums.rebate) / days_done,
+            }
+        with self._waiting():
+            answers = self._workers.judge(year, days_done - 1, schedule, means)
+        return {name: jnp.asarray(x) for name, x in answers.items()}

@@ -1,0 +1,71 @@
+"""What the state of a run is made of at a position, without its values.
+
+A checkpoint is read into such a form, and a state of another configuration is found out by it.
+"""
+
+from dataclasses import fields
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxecon.economy import days
+from jaxecon.economy.devices import Layout, unplaced
+from jaxecon.economy.state import Day, Economy
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.planners.base import YearObservation
+from jaxecon.simulation.state import RunState
+
+
+def form_between_years(
+    layout: Layout | None,
+    economy: Economy,
+    schedule: TaxSchedule,
+    planner: Any,
+    observation: YearObservation | None,
+    memories: dict[str, Any],
+) -> RunState:
+    """The form on a year's first day.
+
+    planner: a state of the planner. observation: a form of what the planner has still to see.
+    memories: of the language-model workers.
+    """
+    state = jax.eval_shape(days.initial_state, economy, schedule)
+    return _described(
+        layout, RunState(state, shapes_of(schedule), planner, observation, None, (), memories)
+    )
+
+
+def form_within_year(
+    layout: Layout | None,
+    economy: Economy,
+    schedule: TaxSchedule,
+    planner: Any,
+    memories: dict[str, Any],
+    days_done: int,
+    days_a_year: int,
+) -> RunState:
+    """The form after some days of a year; arguments as in `form_between_years`."""
+    first = jax.eval_shape(days.initial_state, economy, schedule)
+    shapes = shapes_of(schedule)
+    state, _, sums = jax.eval_shape(days.start_year, economy, first, shapes, days_a_year)
+    column = np.zeros(days_done, state.rebate.dtype)
+    record = Day(*(column for _ in fields(Day)))  # type: ignore[arg-type]
+    return _described(layout, RunState(state, shapes, planner, None, sums, (record,), memories))
+
+
+def shapes_of(schedule: TaxSchedule) -> TaxSchedule:
+    """The schedule with shapes in the place of its arrays."""
+    return jax.eval_shape(lambda: schedule)
+
+
+def placed_state(layout: Layout | None, state: RunState) -> RunState:
+    """The state on a run's devices, which may have lain on others."""
+    place = unplaced if layout is None else layout.placed
+    economy, sums = place((state.economy, state.sums))
+    schedule, planner, observation = unplaced((state.schedule, state.planner, state.observation))
+    return RunState(economy, schedule, planner, observation, sums, state.record, state.workers)
+
+
+def _described(layout: Layout | None, form: RunState) -> RunState:
+    return form if layout is None else layout.described(form)

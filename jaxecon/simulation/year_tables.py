@@ -1,0 +1,104 @@
+"""What is recorded of a year: its row, and the rows of its agents, elections and ballots."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+
+from jaxecon.config.recording import Record
+from jaxecon.core.errors import UserError
+from jaxecon.economy.devices import on_host
+from jaxecon.economy.state import Economy
+from jaxecon.economy.summary import AgentYear, YearStatistics
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.planners.elections.voting import Election
+from jaxecon.simulation.people import People
+from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS
+from jaxecon.storage.tables import agents_table, ballots_table, elections_table
+from jaxecon.storage.usage import LLMUsage
+
+
+def check_hours(year: int, economy: Economy, hours: Mapping[str, jax.Array]) -> None:
+    """Raise UserError where a rule returned hours outside [0, max_hours] or NaN.
+
+    Otherwise a user's rule could spoil the pooled taxes and the run would look complete.
+    """
+    for name, worked in hours.items():
+        most = economy.cohorts[name].preferences.max_hours
+        wrong = ~((worked >= 0) & (worked <= most * (1 + 1e-5)))
+        if bool(jnp.any(wrong)):
+            agent = int(jnp.argmax(wrong))
+            raise UserError(
+                f"cohort {name}, agent {agent}, year {year}: mean hours {float(worked[agent])}; "
+                f"its rule must return hours in [0, {float(most):g}]"
+            )
+
+
+def year_row(
+    year: int,
+    schedule: TaxSchedule,
+    statistics: YearStatistics,
+    leader: str,
+    usage: LLMUsage,
+    seconds: float,
+    spread: Mapping[str, float],
+) -> dict[str, Any]:
+    """A row of years.parquet.
+
+    usage: of language models in this year. seconds: that the year took. spread: how far apart the
+    hours of learning cohorts are, by column.
+    """
+    return {
+        "year": year,
+        **{name: float(value) for name, value in vars(statistics).items() if value is not None},
+        **{f"rate_{k}": round(float(rate), 7) for k, rate in enumerate(schedule.rates)},
+        "leader": leader,
+        "llm_calls": usage.calls,
+        "llm_fallbacks": usage.fallbacks,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "seconds": seconds,
+        "llm_decisions": usage.decisions,
+        **spread,
+    }
+
+
+def year_tables(
+    year: int,
+    economy: Economy,
+    record: Record,
+    people: People,
+    agents: AgentYear,
+    satisfied: Mapping[str, jax.Array],
+    election: Election | None,
+) -> dict[str, pa.Table]:
+    """The year's rows of the other tables, by file name, as far as `record` wants them.
+
+    election: the planner's last one, which may be an earlier year's.
+    """
+    tables = {}
+    sizes = {name: cohort.size for name, cohort in economy.cohorts.items()}
+    rows = {name: _recorded_agents(record, size) for name, size in sizes.items()}
+    if record.agents != "none":
+        cohorts = {}
+        for name in economy.cohorts:
+            means = {
+                column: on_host(values[name])
+                for column, values in vars(agents).items()
+                if values is not None
+            }
+            cohorts[name] = people.columns[name] | means | {"satisfied": on_host(satisfied[name])}
+        tables[AGENTS] = agents_table(year, cohorts, rows)
+    if election is not None and int(election.year) == year:
+        tables[ELECTIONS] = elections_table(election, sizes)
+        tables[BALLOTS] = ballots_table(election, sizes, rows)
+    return tables
+
+
+def _recorded_agents(record: Record, size: int) -> np.ndarray:
+    """Indices of the agents of a cohort that are recorded, evenly spaced."""
+    count = {"every": size, "sample": min(record.sample, size), "none": 0}[record.agents]
+    return np.linspace(0, size - 1, count).round().astype(np.int64)

@@ -1,0 +1,25 @@
+"""Manifests of earlier formats, as they would have been written today.
+
+Settings have migrations of their own (`jaxecon.config.renamed`), checkpoints too
+(`jaxecon.storage.checkpoint_files.MIGRATIONS`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxecon.config.renamed import migrate
+from jaxecon.storage.paths import FORMAT
+
+# From a format to the next: an entry of the manifest and its later name.
+_RENAMED_ENTRIES: dict[int, dict[str, str]] = {1: {"signatures": "diagnostics"}}
+
+
+def migrated_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest in today's format. Its `format` must be one that this jaxecon reads."""
+    entries = dict(manifest)
+    for step in range(entries["format"], FORMAT):
+        names = _RENAMED_ENTRIES[step]
+        entries = {names.get(name, name): value for name, value in entries.items()}
+    if "configuration" in entries:
+        entries["configuration"] = migrate(entries["configuration"])
+    return entries | {"format": FORMAT}
