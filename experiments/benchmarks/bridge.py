@@ -54,17 +54,20 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=10)
     parser.add_argument("--compared-days", type=int, default=3)
     parser.add_argument("--null-only", action="store_true")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ.setdefault(
         "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
     )  # as in a run: a GPU's memory is the engine's too
     describe_machine()
     config = load_config(
-        {"year": {"days": given.days}, "population": {"mechanical": 0, "llm": given.workers}}
+        {
+            "year": {"days": arguments.days},
+            "population": {"mechanical": 0, "llm": arguments.workers},
+        }
     )
     null_engine(config)
-    if not given.null_only:
-        real_engine(config, given.compared_days)
+    if not arguments.null_only:
+        real_engine(config, arguments.compared_days)
 
 
 def null_engine(config: Config) -> None:
@@ -74,7 +77,7 @@ def null_engine(config: Config) -> None:
     gc.freeze()  # as a run does
     for _ in range(8):
         engine = Watched(ScriptedEngine(lambda request: reply), keep=False)
-        decisions, seconds, _ = live(config, engine)
+        decisions, seconds, _ = decide_a_year(config, engine)
         rates.append(decisions / seconds)
     report(
         benchmark="bridge",
@@ -91,7 +94,7 @@ def real_engine(config: Config, compared_days: int) -> None:
     engine = VLLMEngine(model=config.llm.model, kv_cache_gib=config.llm.kv_cache_gib)
     try:
         watched = Watched(engine)
-        decisions, seconds, bridge = live(config, watched)
+        decisions, seconds, bridge = decide_a_year(config, watched)
         used = bridge.usage
         report(
             benchmark="bridge",
@@ -148,9 +151,9 @@ def compare(engine: "VLLMEngine", days: Sequence[list[Request]]) -> None:
     )
 
 
-def live(config: Config, engine: "Watched") -> tuple[int, float, Bridge]:
-    """A cohort of LLM workers alone lives a year: how many decisions that took, and the seconds
-    spent deciding.
+def decide_a_year(config: Config, engine: "Watched") -> tuple[int, float, Bridge]:
+    """A year of a cohort of LLM workers alone: how many decisions that took, the seconds spent
+    deciding, and the bridge.
     """
     economy = build_economy(config)
     (name,) = economy.cohorts

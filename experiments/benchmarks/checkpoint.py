@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,75 +49,48 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where to write; a temporary folder without one"
     )
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     describe_machine()
-    for agents in given.agents:
-        folder = Path(tempfile.mkdtemp(dir=given.folder, prefix="jaxecon-checkpoints-"))
+    for agents in arguments.agents:
+        folder = Path(tempfile.mkdtemp(dir=arguments.folder, prefix="jaxecon-checkpoints-"))
         try:
-            measure(folder, agents, given.days)
+            measure(folder, agents, arguments.days)
         finally:
             shutil.rmtree(folder)
 
 
 def measure(folder: Path, agents: int, days: int) -> None:
+    """One line for a number of agents."""
     config = load_config({"population": {"mechanical": agents, "llm": 0}, "year": {"days": days}})
     with compute_context(config):
         economy, schedule = build_economy(config), first_schedule(config)
         state, plan, sums = jax.jit(start_year)(
             economy, jax.jit(initial_state)(economy, schedule), schedule, days
         )
-        live = jax.jit(simulate_days, static_argnames="days")
+        simulate = jax.jit(simulate_days, static_argnames="days")
 
         def year() -> None:
-            jax.block_until_ready(live(economy, plan, state, sums, days))
+            jax.block_until_ready(simulate(economy, plan, state, sums, days))
 
         year()  # compiled
         leaves = named_leaves(state)
-        size = sum(np.asarray(leaf).nbytes for leaf in leaves.values())
-        checkpoints = Checkpoints(
-            folder / "ours", CheckpointPolicy(every_minutes=None, keep_last=20)
-        )
-        checkpoints.save(Position(1, 0), state, {})  # orbax is imported
-        checkpoints.wait()
-
-        blocking, during, save = [], [], []
-        for i in range(REPETITIONS):
-            begun = time.perf_counter()
-            checkpoints.save(Position(2, i), state, {})
-            blocking.append(time.perf_counter() - begun)
-            checkpoints.wait()
-            save.append(time.perf_counter() - begun)
-        alone = [timed(year) for _ in range(REPETITIONS)]
-        for i in range(REPETITIONS):
-            checkpoints.save(Position(3, i), state, {})
-            during.append(timed(year))
-            checkpoints.wait()
-        checkpoints.close()
-        found, _ = newest(folder / "ours")
-        assert found is not None
-        restore = [timed(lambda: restored(folder / "ours", state)) for _ in range(REPETITIONS)]
-        raw, loading = zip(
-            *(raw_write(folder / f"raw{i}", leaves) for i in range(REPETITIONS)), strict=True
-        )
-    best: dict[str, float] = {
-        name: min(values)
-        for name, values in {
-            "blocking_s": blocking,
-            "save_s": save,
-            "restore_s": restore,
-            "raw_save_s": raw,
-            "raw_load_s": loading,
-            "year_s": alone,
-            "year_while_saving_s": during,
-        }.items()
-    }
-    on_disk = sum(path.stat().st_size for path in found.path.rglob("*") if path.is_file())
+        times = save_times(folder / "ours", state, year)
+        written, _ = newest(folder / "ours")
+        assert written is not None
+        times["restore_s"] = [
+            timed(lambda: restored(folder / "ours", state)) for _ in range(REPETITIONS)
+        ]
+        raw = [raw_write(folder / f"raw{i}", leaves) for i in range(REPETITIONS)]
+        times["raw_save_s"], times["raw_load_s"] = map(list, zip(*raw, strict=True))
+    best = {name: min(values) for name, values in times.items()}
     report(
         benchmark="checkpoint",
         agents=agents,
         days=days,
-        bytes=size,
-        bytes_on_disk=on_disk,
+        bytes=sum(np.asarray(leaf).nbytes for leaf in leaves.values()),
+        bytes_on_disk=sum(
+            path.stat().st_size for path in written.path.rglob("*") if path.is_file()
+        ),
         **best,
         blocking_share_of_year=best["blocking_s"] / best["year_s"],
         slowdown_of_year=best["year_while_saving_s"] / best["year_s"] - 1,
@@ -125,10 +99,39 @@ def measure(folder: Path, agents: int, days: int) -> None:
     )
 
 
+def save_times(
+    folder: Path, state: EconomyState, year: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Seconds of saves, of the part that the run waits for, and of years alone and meanwhile."""
+    times: dict[str, list[float]] = {
+        "blocking_s": [],
+        "save_s": [],
+        "year_s": [],
+        "year_while_saving_s": [],
+    }
+    with closing(
+        Checkpoints(folder, CheckpointPolicy(every_minutes=None, keep_last=20))
+    ) as checkpoints:
+        checkpoints.save(Position(1, 0), state, {})  # orbax is imported
+        checkpoints.wait()
+        for i in range(REPETITIONS):
+            begun = time.perf_counter()
+            checkpoints.save(Position(2, i), state, {})
+            times["blocking_s"].append(time.perf_counter() - begun)
+            checkpoints.wait()
+            times["save_s"].append(time.perf_counter() - begun)
+        times["year_s"] = [timed(year) for _ in range(REPETITIONS)]
+        for i in range(REPETITIONS):
+            checkpoints.save(Position(3, i), state, {})
+            times["year_while_saving_s"].append(timed(year))
+            checkpoints.wait()
+    return times
+
+
 def restored(folder: Path, state: EconomyState) -> None:
-    found, _ = newest(folder)
-    assert found is not None
-    jax.block_until_ready(storage_checkpoint_files.restore(found, state)[0])
+    newest_checkpoint, _ = newest(folder)
+    assert newest_checkpoint is not None
+    jax.block_until_ready(storage_checkpoint_files.restore(newest_checkpoint, state)[0])
 
 
 def raw_write(folder: Path, leaves: dict[str, Any]) -> tuple[float, float]:

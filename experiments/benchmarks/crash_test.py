@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.crash_test [--kills 25] [--signal KILL] [--kinds
     mechanical,simulated,replay] [--seed 0] [--keep DIR]
 
-Every kind of run is first lived without interruption. Then it is started again as a process, killed
+Every kind of run is first run without interruption. Then it is started again as a process, killed
 at a moment drawn uniformly from the time that took (from the time after its folder appears, in
 seven of eight cases; a run that ends before its moment is started anew), resumed, killed again
 while it goes on in every third case, and resumed to its end; digests and, with a model, stored
@@ -69,7 +69,7 @@ COMMON = ["planner.compared_with=[us_federal]", "checkpoint.every_minutes=null"]
 class Trial:
     """One run that was killed.
 
-    moments: seconds after its start; lost: days lived again after each; damaged: checkpoints.
+    moments: seconds after its start; lost: days simulated again after each; damaged: checkpoints.
     """
 
     kind: str
@@ -104,12 +104,14 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=Path, help="a new folder for the runs, which are otherwise removed"
     )
-    given = parser.parse_args()
-    folder = given.keep or Path(tempfile.mkdtemp(prefix="jaxecon-crash-"))
+    arguments = parser.parse_args()
+    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="jaxecon-crash-"))
     try:
-        trials = crash(folder, given.kills, given.signal, given.kinds.split(","), given.seed)
+        trials = crash(
+            folder, arguments.kills, arguments.signal, arguments.kinds.split(","), arguments.seed
+        )
     finally:
-        if given.keep is None:
+        if arguments.keep is None:
             shutil.rmtree(folder)
     show(trials)
     sys.exit(0 if all(t.equal for t in trials) else 1)
@@ -133,7 +135,7 @@ def crash(folder: Path, kills: int, name: str, kinds: Sequence[str], seed: int) 
 
 
 def uninterrupted(folder: Path, kind: str, whole: dict[str, Uninterrupted]) -> Uninterrupted:
-    """The run to compare with; lived once."""
+    """The run to compare with; made once."""
     if kind not in whole:
         if kind == "replay":
             recorded = uninterrupted(folder, "simulated", whole).path
@@ -200,7 +202,7 @@ def killed(
     name: str,
     path: Path,
 ) -> bool:
-    """Start, wait, kill; what had been lived beyond the last checkpoint is lost.
+    """Start, wait, kill; what was simulated beyond the last checkpoint is lost.
 
     False where it ended before.
     """
@@ -230,12 +232,12 @@ def killed(
     trial.moments.append(round(time.monotonic() - begun, 2))
     if not (path / "manifest.json").exists():
         return True
-    found, damaged = newest(path / CHECKPOINTS)
+    checkpoint, damaged = newest(path / CHECKPOINTS)
     trial.damaged += len(damaged)
     days = json.loads((path / "manifest.json").read_text())["configuration"]["year"]["days"]
-    lived = last_day(path, days)
-    kept = 0 if found is None else found.position.year * days + found.position.day
-    trial.lost.append(max(lived - kept, 0))
+    reached = last_day(path, days)
+    kept = 0 if checkpoint is None else checkpoint.position.year * days + checkpoint.position.day
+    trial.lost.append(max(reached - kept, 0))
     return True
 
 
@@ -248,17 +250,17 @@ def started_again(path: Path) -> int:
 
 
 def last_day(path: Path, days: int) -> int:
-    """How many days were lived for sure: by the years on disk, the checkpoints and the decisions in
-    the transcript.
+    """How many days were simulated for sure: by the years on disk, the checkpoints and the
+    decisions in the transcript.
     """
-    lived = [
+    simulated = [
         (Run(path).last_year + 1) * days,
         *(p.year * days + p.day for p in positions(path / CHECKPOINTS)),
     ]
-    lived += [
+    simulated += [
         draw.year * days + draw.day + 1 for draw, _ in decisions(path) if draw.kind == "labor"
     ]
-    return max(lived)
+    return max(simulated)
 
 
 def decisions(path: Path) -> list[tuple[Draw, StoredDecision]]:

@@ -33,15 +33,15 @@ def main() -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=[1_000, 100_000, 1_000_000])
     parser.add_argument("--days", type=int, default=64)
     parser.add_argument("--precision", choices=["float32", "float64"], default="float32")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     describe_machine()
     for rule in ("quantal", "adaptive"):
-        for agents in given.agents:
+        for agents in arguments.agents:
             cohorts = [{"name": "workers", "rule": rule, "size": agents}]
             config = load_config(
                 {
-                    "precision": given.precision,
-                    "year": {"days": given.days},
+                    "precision": arguments.precision,
+                    "year": {"days": arguments.days},
                     "population": {"cohorts": cohorts},
                 }
             )

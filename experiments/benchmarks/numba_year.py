@@ -294,7 +294,7 @@ class NumbaYear:
             self._hours = self._response
             self._cost = people.c * self._response ** np.float32(people.d)
 
-    def live(self) -> dict[str, np.ndarray]:
+    def simulate(self) -> dict[str, np.ndarray]:
         """The days: each one's figures, (days,) float64, under the names of economy.Day."""
         people, days, total, hours = self.people, self.days, self._total, self._hours
         record = {name: np.zeros(days) for name in FIGURES}

@@ -110,14 +110,14 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--brackets", choices=list(THRESHOLDS), default="us_federal")
     parser.add_argument("--starts", type=int, default=10, help="of Nelder-Mead")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     describe_machine()
-    thresholds = np.asarray(THRESHOLDS[given.brackets])
+    thresholds = np.asarray(THRESHOLDS[arguments.brackets])
     with jax.enable_x64(True):
-        skill = np.asarray(gb2_skill(given.agents))
+        skill = np.asarray(gb2_skill(arguments.agents))
     plain, tabled = (NumPyLeader(skill, thresholds, tables=tables) for tables in (False, True))
     evaluation(skill, thresholds, plain, tabled)
-    race(skill, thresholds, tabled, given.starts)
+    race(skill, thresholds, tabled, arguments.starts)
 
 
 def problem(skill: np.ndarray) -> LeaderProblem:
@@ -143,7 +143,7 @@ def evaluation(
 
             schedules = jnp.asarray(thresholds, ours_dtype), jnp.asarray(rates, ours_dtype)
             begun = time.perf_counter()
-            found = np.asarray(_judge(leader, table, *schedules))
+            welfare = np.asarray(_judge(leader, table, *schedules))
             first = time.perf_counter() - begun
             ours = seconds(partial(_judge, leader, table, *schedules))
         reference = np.array([tabled(r) for r in rates])
@@ -163,7 +163,7 @@ def evaluation(
             numpy_tables_schedules_per_s=per_second_tabled,
             ratio=per_second / per_second_numpy,
             ratio_tables=per_second / per_second_tabled,
-            largest_difference=float(np.max(np.abs(found / reference - 1))),
+            largest_difference=float(np.max(np.abs(welfare / reference - 1))),
         )
 
 

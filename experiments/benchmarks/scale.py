@@ -5,20 +5,21 @@
                                           [--watched 1000000] [--economies 10000]
 
 One line a rule and size. The tables of a year and its days are timed apart (`start_s`, `days_s`),
-through the functions that a run uses (economy.start_year, economy.live_days, donated); agent-days/s
-are those of a tax year of 128 days, tables included, from as many days as fit the time. Numba lives
-the same year on the same draws (numba_year.py), taking turns, and `figures_apart` is the largest
-relative difference between any of the days' eight figures. Best of the repeats; medians beside.
+through the functions that a run uses (economy.days, donated); agent-days/s are those of a tax year
+of 128 days, tables included, from as many days as fit the time. Numba simulates the same year on
+the same draws (numba_year.py), taking turns, and `figures_apart` is the largest
+relative difference between any of the days' eight statistics. Best of the repeats; medians beside.
 
 At the end, a sweep of so many economies of 1,000 agents beside one economy as large (sweeps.py).
 
 Memory: `state_bytes` are all arrays that a run holds from day to day (people, year's tables, rules'
-states, sums); `peak_over_state` is the peak of a fresh process that builds the economy, lives some
-days and closes the year, less what it held after a small one, over that, and `lived_over_state` the
-same before the year's end; by XLA's account `days_peak_over_state` is what the compiled days take
-and `close_bytes_per_agent` what the year's end takes above its arguments (figures, everybody's
-exact response, two sorts). The last columns are shares of a measured copy and of measured
-multiply-adds, from the counts below; on a GPU the copy is one from device to device.
+states, sums); `peak_over_state` is the peak of a fresh process that builds the economy, simulates
+some days and closes the year, less what it held after a small one, over that, and
+`lived_over_state` the same before the year's end; by XLA's account `days_peak_over_state` is what
+the compiled days take and `close_bytes_per_agent` what the year's end takes above its arguments
+(statistics, everybody's exact response, two sorts). The last columns are shares of a measured copy
+and of measured multiply-adds, from the counts below; on a GPU the copy is one from device to
+device.
 """
 
 import argparse
@@ -53,7 +54,7 @@ from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import initial_state
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
-from jaxecon.economy.state import Day, Economy
+from jaxecon.economy.state import Day, Economy, EconomyState
 from jaxecon.economy.summary import summarise_year
 from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.taxation import TaxSchedule
@@ -106,15 +107,18 @@ def main() -> None:
     parser.add_argument(
         "--peak", action="store_true", help=argparse.SUPPRESS
     )  # in the fresh process
-    given = parser.parse_args()
-    if given.peak:
-        print(json.dumps(peak(given.rules[0], given.agents[0])))
+    arguments = parser.parse_args()
+    if arguments.peak:
+        print(json.dumps(peak(arguments.rules[0], arguments.agents[0])))
         return
     os.environ.setdefault(
         "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
     )  # the processes below need a GPU's memory too
     watched = [
-        (rule, agents) for rule in given.rules for agents in given.agents if agents >= given.watched
+        (rule, agents)
+        for rule in arguments.rules
+        for agents in arguments.agents
+        if agents >= arguments.watched
     ]
     peaks = {
         case: fresh_peak(*case) for case in watched
@@ -122,11 +126,13 @@ def main() -> None:
     describe_machine()
     copy, arithmetic = copy_bandwidth(), multiply_adds()
     report(benchmark="scale", part="machine", copy_bytes_per_s=copy, operations_per_s=arithmetic)
-    for rule in given.rules:
-        for agents in given.agents:
+    for rule in arguments.rules:
+        for agents in arguments.agents:
             config = config_of(rule, agents)
             with compute_context(config):
-                measured = measure(config, rule, agents, given.repeats, numba=not given.no_numba)
+                measured = measure(
+                    config, rule, agents, arguments.repeats, numba=not arguments.no_numba
+                )
             days_rate = agents / measured.pop("day_s")
             report(
                 benchmark="scale",
@@ -137,8 +143,8 @@ def main() -> None:
                 share_of_arithmetic=OPERATIONS[rule] * days_rate / arithmetic,
                 **peaks.get((rule, agents), {}),
             )
-    if given.economies:
-        sweeps.measure(given.economies, agents=1_000, days=128, chunk_size=None)
+    if arguments.economies:
+        sweeps.measure(arguments.economies, agents=1_000, days=128, chunk_size=None)
 
 
 def config_of(rule: str, agents: int) -> Config:
@@ -153,69 +159,84 @@ def days_of(agents: int) -> int:
 
 
 def measure(config: Config, rule: str, agents: int, repeats: int, *, numba: bool) -> dict[str, Any]:
-    """The figures of one line, all but the shares and the fresh process."""
+    """The numbers of one line, all but the shares and the fresh process."""
     days = days_of(agents)
     economy, schedule = build_economy(config), first_schedule(config)
     first = jax.jit(initial_state)(economy, schedule)
+    numbers = {"days": days, **compile_and_weigh(economy, first, schedule, days)}
+    theirs = numba_year(economy, schedule, rule, days) if numba else None
+    if theirs is not None:
+        theirs.start()
+        theirs.simulate()  # compiled
+    times: dict[str, list[float]] = {"start_s": [], "days_s": []}
+    if theirs is not None:
+        times |= {"numba_start_s": [], "numba_days_s": []}
+    record: Day | None = None
+    for repeat in range(repeats + 1):  # the first warms up
+        start_s, days_s, record = year_seconds(economy, first, schedule, YEAR, days)
+        if repeat == 0:
+            continue
+        times["start_s"].append(start_s)
+        times["days_s"].append(days_s)
+        if theirs is not None:
+            times["numba_start_s"].append(timed(theirs.start)[0])
+            seconds, their_record = timed(theirs.simulate)
+            times["numba_days_s"].append(seconds)
+    assert record is not None
+    numbers |= times
+    numbers |= rates_of(times, agents, days)
+    numbers["swf"] = float(np.asarray(record.swf_private, np.float64).mean())
+    if theirs is not None:
+        numbers["over_numba"] = numbers["agent_days_per_s"] / numbers["numba_agent_days_per_s"]
+        numbers["swf_numba"] = float(their_record["swf_private"].mean())
+        numbers["figures_apart"] = max(
+            float(np.max(np.abs(value / np.asarray(getattr(record, name), np.float64) - 1)))
+            for name, value in their_record.items()
+        )
+    numbers["day_s"] = min(times["days_s"]) / days
+    return numbers
 
+
+def compile_and_weigh(
+    economy: Economy, first: EconomyState, schedule: TaxSchedule, days: int
+) -> dict[str, Any]:
+    """Seconds of compiling a year, and the bytes that it holds and takes."""
     begun = time.perf_counter()
     state, plan, sums = jax.block_until_ready(start_year(economy, first, schedule, YEAR))
     compiled = live_days.lower(economy, plan, state, sums, days).compile()
     compile_s = time.perf_counter() - begun
     held = state_bytes(economy, plan, state, sums)
-    del state, plan, sums
+    numbers: dict[str, Any] = {"compile_s": compile_s, "state_bytes": held}
     needs = compiled.memory_analysis()
-    figures: dict[str, Any] = {"days": days, "compile_s": compile_s, "state_bytes": held}
     if needs is not None:
-        unused = (
-            held - needs.argument_size_in_bytes
-        )  # arrays of the economy that the days do not touch
+        # arrays of the economy that the days do not touch
+        unused = held - needs.argument_size_in_bytes
         taken = needs.argument_size_in_bytes + needs.temp_size_in_bytes
         taken += needs.output_size_in_bytes - needs.alias_size_in_bytes
-        figures["days_peak_over_state"] = (max(unused, 0) + taken) / held
-    theirs = numba_year(economy, schedule, rule, days) if numba else None
-    if theirs is not None:
-        theirs.start()
-        theirs.live()  # compiled
-    times: dict[str, list[float]] = {
-        "start_s": [],
-        "days_s": [],
-        "numba_start_s": [],
-        "numba_days_s": [],
+        numbers["days_peak_over_state"] = (max(unused, 0) + taken) / held
+    return numbers
+
+
+def rates_of(times: dict[str, list[float]], agents: int, days: int) -> dict[str, float]:
+    """Agent-days per second of whole years and of days alone, best and median."""
+
+    def of_year(start_s: float, days_s: float) -> float:
+        return agents * YEAR / (start_s + days_s / days * YEAR)
+
+    best = {name: min(taken) for name, taken in times.items()}
+    rates = {
+        "agent_days_per_s": of_year(best["start_s"], best["days_s"]),
+        "agent_days_per_s_days_alone": agents * days / best["days_s"],
+        "agent_days_per_s_median": of_year(
+            statistics.median(times["start_s"]), statistics.median(times["days_s"])
+        ),
     }
-    record: Day | None = None
-    for repeat in range(repeats + 1):  # the first warms up
-        start_s, days_s, record = year_seconds(economy, first, schedule, YEAR, days)
-        if repeat:
-            times["start_s"].append(start_s)
-            times["days_s"].append(days_s)
-        if theirs is not None and repeat:
-            times["numba_start_s"].append(timed(theirs.start)[0])
-            seconds, lived = timed(theirs.live)
-            times["numba_days_s"].append(seconds)
-    assert record is not None
-    figures |= {name: [*taken] for name, taken in times.items() if taken}
-    best = {name: min(taken) for name, taken in times.items() if taken}
-    figures["agent_days_per_s"] = agents * YEAR / (best["start_s"] + best["days_s"] / days * YEAR)
-    figures["agent_days_per_s_days_alone"] = agents * days / best["days_s"]
-    median = {name: statistics.median(taken) for name, taken in times.items() if taken}
-    figures["agent_days_per_s_median"] = (
-        agents * YEAR / (median["start_s"] + median["days_s"] / days * YEAR)
-    )
-    figures["swf"] = float(np.asarray(record.swf_private, np.float64).mean())
-    if theirs is not None:
-        figures["numba_agent_days_per_s"] = (
-            agents * YEAR / (best["numba_start_s"] + best["numba_days_s"] / days * YEAR)
-        )
-        figures["numba_agent_days_per_s_days_alone"] = agents * days / best["numba_days_s"]
-        figures["over_numba"] = figures["agent_days_per_s"] / figures["numba_agent_days_per_s"]
-        figures["swf_numba"] = float(lived["swf_private"].mean())
-        figures["figures_apart"] = max(
-            float(np.max(np.abs(value / np.asarray(getattr(record, name), np.float64) - 1)))
-            for name, value in lived.items()
-        )
-    figures["day_s"] = best["days_s"] / days
-    return figures
+    if "numba_days_s" in times:
+        rates |= {
+            "numba_agent_days_per_s": of_year(best["numba_start_s"], best["numba_days_s"]),
+            "numba_agent_days_per_s_days_alone": agents * days / best["numba_days_s"],
+        }
+    return rates
 
 
 def numba_year(economy: Economy, schedule: TaxSchedule, rule: str, days: int) -> Any:
@@ -266,7 +287,7 @@ def copy_bandwidth() -> float:
     )
     best = np.inf
     for _ in range(11):
-        seconds, x = timed(lambda: jax.block_until_ready(step(x)))
+        seconds, x = timed(lambda: jax.block_until_ready(step(x)))  # noqa: B023
         best = min(best, seconds)
     return 2 * x.nbytes / best
 
@@ -318,8 +339,8 @@ def fresh_peak(rule: str, agents: int) -> dict[str, Any]:
 
 
 def peak(rule: str, agents: int) -> dict[str, Any]:
-    """Build an economy, live two segments of a year and close it; the most memory that took, over
-    what is held from day to day.
+    """Build an economy, simulate two segments of a year and close it; the most memory that took,
+    over what is held from day to day.
 
     On a CPU the process's largest resident size less that after a year of 1,000 agents; on a GPU
     the device's account.
@@ -337,21 +358,21 @@ def peak(rule: str, agents: int) -> dict[str, Any]:
             for _ in range(2):
                 state, sums, record = live_days(economy, plan, state, sums, MIN_DAYS)
             jax.block_until_ready(record)
-            lived, held = most_memory(), state_bytes(economy, plan, state, sums)
+            before_close, held = most_memory(), state_bytes(economy, plan, state, sums)
             del plan  # as a run does
             close = jax.jit(summarise_year).lower(economy, schedule, state, sums, record).compile()
             jax.block_until_ready(close(economy, schedule, state, sums, record))
             needs = close.memory_analysis()
             taken = None if needs is None else needs.temp_size_in_bytes + needs.output_size_in_bytes
-            return held, lived, taken
+            return held, before_close, taken
 
     year(1_000)
     before = most_memory()
-    held, lived, taken = year(agents)
+    held, before_close, taken = year(agents)
     return {
         "peak_bytes": most_memory() - before,
         "peak_over_state": (most_memory() - before) / held,
-        "lived_over_state": (lived - before) / held,
+        "lived_over_state": (before_close - before) / held,
         **({} if taken is None else {"close_bytes_per_agent": taken / agents}),
     }
 

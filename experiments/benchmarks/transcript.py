@@ -46,18 +46,18 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=200)
     parser.add_argument("--window", type=int, nargs="+", default=[4, 32])
     parser.add_argument("--entries", type=int, default=1_000_000)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     describe_machine()
-    for window in given.window:
+    for window in arguments.window:
         for storage in (
             measure_format_2,
             partial(measure_naive, distinct=True),
             partial(measure_naive, distinct=False),
         ):
             with tempfile.TemporaryDirectory() as folder:
-                storage(Path(folder) / "t.sqlite", given, window)
+                storage(Path(folder) / "t.sqlite", arguments, window)
     with tempfile.TemporaryDirectory() as folder:
-        measure_lookups(Path(folder) / "t.sqlite", given)
+        measure_lookups(Path(folder) / "t.sqlite", arguments)
 
 
 def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Request]]:
@@ -114,13 +114,13 @@ def measure(
     path: Path,
     put: Put,
     close: Callable[[], None],
-    given: argparse.Namespace,
+    arguments: argparse.Namespace,
     window: int,
 ) -> None:
     """One line: what storing a run's requests one by one takes. Keys are made outside the time."""
     spent, computing, characters = 0.0, 0.0, 0
     answer = Completion('{"hours":40}', "stop", Usage(640, 512, 8), 1.25)
-    for requests in days_of_requests(given.agents, given.days, window):
+    for requests in days_of_requests(arguments.agents, arguments.days, window):
         keys = [request_key(IDENTITY, request) for request in requests]
         characters += sum(len(m.content) for request in requests for m in request.messages)
         begun, computing_begun = time.perf_counter(), time.process_time()
@@ -129,12 +129,12 @@ def measure(
         spent += time.perf_counter() - begun
         computing += time.process_time() - computing_begun
     close()
-    count = given.agents * given.days
+    count = arguments.agents * arguments.days
     report(
         benchmark="storage",
         storage=storage,
-        agents=given.agents,
-        days=given.days,
+        agents=arguments.agents,
+        days=arguments.days,
         window=window,
         prompt_characters=characters / count,
         bytes_per_request=path.stat().st_size / count,
@@ -143,16 +143,18 @@ def measure(
     )
 
 
-def measure_format_2(path: Path, given: argparse.Namespace, window: int) -> None:
+def measure_format_2(path: Path, arguments: argparse.Namespace, window: int) -> None:
     transcript = Transcript(path)
 
     def put(key: str, request: Request, answer: Completion) -> None:
         transcript.put(key, IDENTITY, request, answer)
 
-    measure("format 2", path, put, transcript.close, given, window)
+    measure("format 2", path, put, transcript.close, arguments, window)
 
 
-def measure_naive(path: Path, given: argparse.Namespace, window: int, *, distinct: bool) -> None:
+def measure_naive(
+    path: Path, arguments: argparse.Namespace, window: int, *, distinct: bool
+) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
@@ -182,59 +184,21 @@ def measure_naive(path: Path, given: argparse.Namespace, window: int, *, distinc
         db.execute("COMMIT")
 
     measure(
-        "distinct messages" if distinct else "whole messages", path, put, db.close, given, window
+        "distinct messages" if distinct else "whole messages",
+        path,
+        put,
+        db.close,
+        arguments,
+        window,
     )
 
 
-def measure_lookups(path: Path, given: argparse.Namespace) -> None:
+def measure_lookups(path: Path, arguments: argparse.Namespace) -> None:
     """One line: what is looked up among many entries of one line each, by agents x days, 50 days a
     year.
     """
-    agents, entries = given.agents, given.entries
-    transcript = Transcript(path)
-    draw = Draw(0, "labor", 0, 0, "llm", 0)
-    transcript.put(
-        "",
-        IDENTITY,
-        Request((Message("user", "h?"),), None, Sampling(), draw),
-        Completion('{"hours":40}'),
-    )
-    transcript.close()
-    begun = time.perf_counter()
-    with closing(connect(path)) as db:
-        (settings,) = db.execute("SELECT id FROM settings").fetchone()
-        writer = PieceWriter(db)
-
-        def rows() -> Iterator[tuple[object, ...]]:
-            for i in range(entries):
-                total, agent = divmod(i, agents)
-                year, day = divmod(total, DAYS_A_YEAR)
-                (messages,) = writer.pack(
-                    [[Message("user", f"year {year} day {day} agent {agent}")]]
-                )
-                when = (0, "labor", year, day, "llm", agent, 0)
-                yield (
-                    _key(i),
-                    *when,
-                    messages,
-                    settings,
-                    '{"hours":40}',
-                    "stop",
-                    640,
-                    512,
-                    8,
-                    1.25,
-                    None,
-                )
-
-        db.execute("BEGIN")
-        db.executemany(f"INSERT INTO requests VALUES (NULL, {', '.join('?' * 17)})", rows())
-        made = ((*divmod(i // agents, DAYS_A_YEAR), i % agents) for i in range(entries))
-        db.executemany(
-            "INSERT INTO decisions VALUES (0, 'labor', ?, ?, 'llm', ?, 'ok', '40', 1)", made
-        )
-        db.execute("COMMIT")
-    filled = time.perf_counter() - begun
+    agents, entries = arguments.agents, arguments.entries
+    filled = fill(path, agents, entries)
     transcript = Transcript(path, read_only=True)
     keys = [_key(int(i)).hex() for i in np.random.default_rng(0).integers(entries, size=100)]
     years = entries // agents // DAYS_A_YEAR
@@ -264,6 +228,39 @@ def measure_lookups(path: Path, given: argparse.Namespace) -> None:
         totals_of_a_year_ms=_milliseconds(lambda: transcript.totals(year=years // 2)),
     )
     transcript.close()
+
+
+def fill(path: Path, agents: int, entries: int) -> float:
+    """Write entries past the store, which would take hours one by one; the seconds that took."""
+    with closing(Transcript(path)) as transcript:  # makes the tables, and one setting to refer to
+        draw = Draw(0, "labor", 0, 0, "llm", 0)
+        request = Request((Message("user", "h?"),), None, Sampling(), draw)
+        transcript.put("", IDENTITY, request, Completion('{"hours":40}'))
+    begun = time.perf_counter()
+    with closing(connect(path)) as db:
+        (settings,) = db.execute("SELECT id FROM settings").fetchone()
+        db.execute("BEGIN")
+        rows = request_rows(PieceWriter(db), settings, agents, entries)
+        db.executemany(f"INSERT INTO requests VALUES (NULL, {', '.join('?' * 17)})", rows)
+        decided = ((*divmod(i // agents, DAYS_A_YEAR), i % agents) for i in range(entries))
+        db.executemany(
+            "INSERT INTO decisions VALUES (0, 'labor', ?, ?, 'llm', ?, 'ok', '40', 1)", decided
+        )
+        db.execute("COMMIT")
+    return time.perf_counter() - begun
+
+
+def request_rows(
+    writer: PieceWriter, settings: int, agents: int, entries: int
+) -> Iterator[tuple[object, ...]]:
+    """Rows of the table of requests, with a short message each."""
+    answer = ('{"hours":40}', "stop", 640, 512, 8, 1.25, None)
+    for i in range(entries):
+        total, agent = divmod(i, agents)
+        year, day = divmod(total, DAYS_A_YEAR)
+        (messages,) = writer.pack([[Message("user", f"year {year} day {day} agent {agent}")]])
+        when = (0, "labor", year, day, "llm", agent, 0)
+        yield (_key(i), *when, messages, settings, *answer)
 
 
 def _key(i: int) -> bytes:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.special import stdtrit
 
 from jaxecon.config.settings import Config
+from jaxecon.core.confidence import mean_interval
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
@@ -145,16 +145,13 @@ def _mean_known(x: np.ndarray) -> np.ndarray:
 
 
 def _mean(x: np.ndarray) -> dict[str, float]:
-    if len(x) < 2:
-        return {
-            "mean": float(x.mean()) if len(x) else np.nan,
-            "standard_error": np.nan,
-            "low": np.nan,
-            "high": np.nan,
-        }
-    mean, error = float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x)))
-    reach = float(stdtrit(len(x) - 1, 0.975)) * error
-    return {"mean": mean, "standard_error": error, "low": mean - reach, "high": mean + reach}
+    interval = mean_interval(x)
+    return {
+        "mean": interval.mean,
+        "standard_error": interval.standard_error,
+        "low": interval.mean - interval.half_width,
+        "high": interval.mean + interval.half_width,
+    }
 
 
 _OF_ITERATIONS = {

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jaxecon.core.confidence import mean_interval
 from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.storage.paths import MANIFEST
 from jaxecon.sweeps.folder import POINTS, SWEEP, YEARS, part_files, read_json
@@ -130,18 +131,10 @@ def _summary_row(
             for points in by_seed.values()
         )
         x = np.array([mean for mean in means if not np.isnan(mean)])
-        summary[f"{name}_mean"] = float(x.mean()) if len(x) else None
-        summary[f"{name}_ci"] = _half_width(x, level)
+        interval = mean_interval(x, level)
+        summary[f"{name}_mean"] = interval.mean if len(x) else None
+        summary[f"{name}_ci"] = interval.half_width if len(x) > 1 else None
     return summary
-
-
-def _half_width(x: np.ndarray, level: float) -> float | None:
-    """Of the confidence interval of the mean of x (n,), by Student's t; None where n < 2."""
-    from scipy.stats import t  # SciPy takes long to load
-
-    if len(x) < 2:
-        return None
-    return float(t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
 
 
 def _settings(points: pa.Table) -> list[str]:

@@ -29,7 +29,7 @@ def test_threefry_is_the_same():
 
 @pytest.mark.parametrize("rule", scale.RULES)
 def test_the_same_year(rule):
-    """Hours of every agent exactly, over more than one block; the days' figures, taxes and
+    """Hours of every agent exactly, over more than one block; the days' statistics, taxes and
     utilities to rounding.
     """
     days, agents = 12, numba_year.BLOCK + 905
@@ -42,7 +42,7 @@ def test_the_same_year(rule):
     )
     theirs = scale.numba_year(economy, schedule, rule, days)
     theirs.start()
-    for name, value in theirs.live().items():
+    for name, value in theirs.simulate().items():
         np.testing.assert_allclose(value, getattr(record, name), rtol=1e-5, err_msg=name)
     hours, tax, utility = theirs.sums
     if rule == "rational":
