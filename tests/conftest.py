@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 # share compiled programs. For all of them before JAX is imported, so by the environment.
 _COMPILED = Path(platformdirs.user_cache_dir("jaxecon")) / "xla-tests" / cpu_features_hash()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+# Half of the time of compiling goes into making a program fast that runs for milliseconds. The
+# reference runs (tests/reference_runs) are compiled as users' programs are, and so is everything
+# with JAXECON_TESTS_OPTIMISED=1.
+if not os.environ.get("JAXECON_TESTS_OPTIMISED"):
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -35,6 +41,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         for entry in _COMPILED.iterdir():
             if entry.stat().st_size == 0:
                 entry.unlink(missing_ok=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist=loadgroup` a file's tests share a process, and so do all that take the engine,
+    which is then started once.
+    """
+    for item in items:
+        takes_engine = "engine" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("engine" if takes_engine else str(item.path)))
 
 
 @pytest.fixture(scope="module", autouse=True)

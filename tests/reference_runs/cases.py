@@ -2,14 +2,17 @@
 
 Each case is a function from an empty folder to the folders that it leaves, by name. What they
 contain is on record in `golden/`, so that no change of the code's form can change what it computes
-without being seen.
+without being seen. `python -m reference_runs.cases FOLDER` runs all of them, in a process of their
+own and compiled as users' programs are (tests/conftest.py compiles the tests' own with less effort).
 """
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -159,3 +162,18 @@ CASES: dict[str, Callable[[Path], dict[str, Path]]] = {
     "resumed": _resumed,
     "branched": _branched,
 }
+
+
+def main(folder: Path) -> None:
+    """Runs every case and writes FOLDER/CASE.json: its folders by name, or what went wrong."""
+    for name, case in CASES.items():
+        (folder / name).mkdir()
+        try:
+            left: Any = {key: str(path) for key, path in case(folder / name).items()}
+        except Exception:
+            left = traceback.format_exc()
+        (folder / f"{name}.json").write_text(json.dumps(left))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -15,6 +15,8 @@ The same adds the digests of a machine that has none yet: run once with `JAXECON
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from reference_runs.cases import CASES, HERE
+from reference_runs.cases import CASES, HERE, ROOT
 
 import jaxecon as je
 from jaxecon.core.machine import cpu_features_hash
@@ -145,14 +147,26 @@ def assert_same_tables(golden: dict[str, Any], actual: dict[str, Any], where: st
                 )
 
 
+@pytest.fixture(scope="module")
+def all_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all cases have been run."""
+    folder = tmp_path_factory.mktemp("cases")
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    command = [sys.executable, "-m", "reference_runs.cases", str(folder)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.fixture(scope="module", params=CASES)
-def case(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, dict[str, Any]]:
+def case(request: pytest.FixtureRequest, all_cases: Path) -> tuple[str, dict[str, Any]]:
     """A case's name and what it left."""
-    folders = CASES[request.param](tmp_path_factory.mktemp(request.param))
-    tables = {name: shown(folder) for name, folder in folders.items()}
-    digests = {name: digests_of(folder) for name, folder in folders.items()}
+    folders = json.loads((all_cases / f"{request.param}.json").read_text())
+    assert isinstance(folders, dict), folders
+    paths = {name: Path(path) for name, path in folders.items()}
+    tables = {name: shown(path) for name, path in paths.items()}
+    digests = {name: digests_of(path) for name, path in paths.items()}
     return request.param, {"tables": tables, "digests": digests}
 
 
