@@ -30,7 +30,7 @@ MOVED = {
     "jaxecon.hosts": "jaxecon.core.processes",
     "jaxecon.labor": "jaxecon.kernels.labor, jaxecon.kernels.quantal",
     "jaxecon.leader": "jaxecon.kernels.optimum.problem",
-    "jaxecon.locks": "jaxecon.core.files",
+    "jaxecon.locks": "jaxecon.core.locks",
     "jaxecon.planners.elected": "jaxecon.planners.elections.elected, "
     "jaxecon.planners.elections.retained, jaxecon.planners.elections.electorate",
     "jaxecon.population": "jaxecon.economy.population, jaxecon.workers.base, jaxecon.economy.gb2",

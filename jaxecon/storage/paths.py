@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.core.files import refuse_locked
+from jaxecon.core.locks import refuse_locked
 
 CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = (
     "config.yaml",

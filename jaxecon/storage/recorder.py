@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from jaxecon.config.read import to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError
-from jaxecon.core.files import atomically, lock_for_writing, write_atomically
+from jaxecon.core.files import atomically, write_atomically
+from jaxecon.core.locks import lock_for_writing
 from jaxecon.storage.paths import (
     AGENTS,
     CONFIG,

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxecon.core.errors import DiskError, UserError, first_line
-from jaxecon.core.files import atomically, lock_for_writing, write_atomically
+from jaxecon.core.files import atomically, write_atomically
+from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation.changes import changed_code, inexact
 from jaxecon.storage.paths import MANIFEST, refuse_existing
 from jaxecon.storage.provenance import changed_files, environment, source_of_rule

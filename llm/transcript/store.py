@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.core.files import lock_for_writing
+from jaxecon.core.locks import lock_for_writing
 from llm.messages import Completion, Draw, Request
 from llm.transcript.format import (
     FORMAT,

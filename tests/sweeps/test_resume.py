@@ -23,7 +23,8 @@ from support.sweeps import (
 
 import jaxecon as je
 from jaxecon.core.errors import Interrupted, UserError
-from jaxecon.core.files import lock_for_writing, write_atomically
+from jaxecon.core.files import write_atomically
+from jaxecon.core.locks import lock_for_writing
 from jaxecon.sweeps.design import read
 from jaxecon.sweeps.folder import _outside_files, write_part
 from jaxecon.sweeps.points import Points

@@ -1,0 +1,63 @@
+"""Locks on files: one process at a time writes a run, a sweep or a transcript."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from jaxecon.core.errors import UserError
+
+
+def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
+    """Take the lock of the one process that writes; the operating system releases it when the
+    process ends, however it ends.
+
+    Args:
+        path: a file made for the lock alone.
+        what: names what is written, for the message.
+
+    Returns:
+        A function that removes the file and releases the lock.
+
+    Raises:
+        UserError: the lock is taken, in this process or in another one.
+        OSError: the folder cannot be written.
+    """
+    name = os.path.realpath(path)
+    # any thread may release it; a lock that outlives a killed process would be worse than none
+    lock = FileLock(name, thread_local=False, fallback_to_soft=False)
+    while not lock.is_locked:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if os.path.exists(name):
+                raise UserError(_taken(what)) from None
+            # the writer before us removed the file after we opened it: try again with a new one
+
+    def release() -> None:
+        with suppress(OSError):
+            os.unlink(name)  # while locked: whoever comes next makes a new file
+        lock.release()
+
+    return release
+
+
+def refuse_locked(path: Path, what: str) -> None:
+    """Raise UserError where another process has the lock; nothing is written, no lock is taken."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:  # a shared lock, which filelock does not have: readers do not refuse each other
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(_taken(what)) from None
+    finally:
+        os.close(handle)
+
+
+def _taken(what: str) -> str:
+    return f"{what} is being written by another process, which must end first"
