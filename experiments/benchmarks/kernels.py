@@ -3,10 +3,10 @@
     python -m experiments.benchmarks.kernels [--agents 1000 100000 1000000] [--days 64] [--precision
     float32]
 
-Both sides live the same year: choose, tax, pool, utility, welfare, learn, agents' sums. A year's
-tables (the quantal rule's probabilities) are made once at its start and are part of the time. NumPy
-uses its own generator (PCG64), one uniform draw an agent and day (two for adaptive). Welfare of
-both sides is printed: they must agree to sampling error.
+Both sides simulate the same year: choose, tax, pool, utility, welfare, learn, agents' sums. A
+year's tables (the quantal rule's probabilities) are made once at its start and are part of the
+time. NumPy uses its own generator (PCG64), one uniform draw an agent and day (two for adaptive).
+Welfare of both sides is printed: they must agree to sampling error.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def measure(config: Config, rule: str, agents: int) -> None:
     numpy_year = NumPyYear(
         economy, np.asarray(schedule.thresholds), np.asarray(schedule.rates), rule, days
     )
-    theirs = seconds(numpy_year.live, repeats=2)
+    theirs = seconds(numpy_year.simulate, repeats=2)
     report(
         benchmark="kernels",
         rule=rule,
@@ -81,7 +81,7 @@ def measure(config: Config, rule: str, agents: int) -> None:
         numpy_agent_days_per_s=float(agents * days / np.median(theirs)),
         ratio=float(np.median(theirs) / np.median(ours)),
         swf_jax=welfare,
-        swf_numpy=numpy_year.live(),
+        swf_numpy=numpy_year.simulate(),
     )
 
 
@@ -105,7 +105,7 @@ class NumPyYear:
         self.rng = np.random.default_rng(0)
         self.rows = np.arange(len(self.skill))
 
-    def live(self) -> float:
+    def simulate(self) -> float:
         """A year; returns its mean welfare."""
         n, dtype = len(self.skill), self.skill.dtype
         hours_sum, tax_sum, utility_sum = (np.zeros(n, dtype) for _ in range(3))

@@ -247,7 +247,7 @@ class NumbaYear:
 
     thresholds, rates: (k,) of the schedule, which is also the one that adaptive workers start from.
     key: key data (2,) of the cohort's labour draws. The first `days` days of a year of `year` are
-    lived. hours: (n,) of the best response, for rational workers: they are the same on every day.
+    simulated. hours: (n,) of the best response, for rational workers: the same on every day.
     """
 
     def __init__(

@@ -83,31 +83,7 @@ MIN_BYTES = {"quantal": 105, "adaptive": 197, "rational": 36}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--agents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000]
-    )
-    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--no-numba", action="store_true")
-    parser.add_argument(
-        "--watched",
-        type=int,
-        default=MIN_WATCHED,
-        help="from so many agents on, memory is measured",
-    )
-    parser.add_argument(
-        "--economies",
-        type=int,
-        default=10_000,
-        help="of a sweep beside one economy as large; 0: no sweep",
-    )
-    parser.add_argument(
-        "--peak", action="store_true", help=argparse.SUPPRESS
-    )  # in the fresh process
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     if arguments.peak:
         print(json.dumps(peak(arguments.rules[0], arguments.agents[0])))
         return
@@ -145,6 +121,34 @@ def main() -> None:
             )
     if arguments.economies:
         sweeps.measure(arguments.economies, agents=1_000, days=128, chunk_size=None)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--agents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000]
+    )
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-numba", action="store_true")
+    parser.add_argument(
+        "--watched",
+        type=int,
+        default=MIN_WATCHED,
+        help="from so many agents on, memory is measured",
+    )
+    parser.add_argument(
+        "--economies",
+        type=int,
+        default=10_000,
+        help="of a sweep beside one economy as large; 0: no sweep",
+    )
+    parser.add_argument(
+        "--peak", action="store_true", help=argparse.SUPPRESS
+    )  # in the fresh process
+    return parser.parse_args()
 
 
 def config_of(rule: str, agents: int) -> Config:
@@ -334,8 +338,8 @@ def fresh_peak(rule: str, agents: int) -> dict[str, Any]:
             if done.stderr.strip()
             else f"exit status {done.returncode}"
         }
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def peak(rule: str, agents: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@
     [--chunk N]
 
 Half the agents are adaptive, half quantal; every economy has its own random people and draws, one
-year, a fixed schedule. The one economy lives the same year with all agents, through the same
+year, a fixed schedule. The one economy has the same year with all agents, through the same
 functions (`ratio`), which flatters the sweep where arrays do not fit the cache; and through those
 of a run, built before and without the year's end (`ratio_to_a_run`, from ten of its days; the
 sweep's building and closing count against it). All are compiled before. `overhead` is the share of
@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=128)
     parser.add_argument("--chunk", type=int)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     describe_machine()
-    measure(given.economies, given.agents, given.days, given.chunk)
+    measure(arguments.economies, arguments.agents, arguments.days, arguments.chunk)
 
 
 def measure(economies: int, agents: int, days: int, chunk_size: int | None) -> None:
@@ -69,19 +69,20 @@ def measure(economies: int, agents: int, days: int, chunk_size: int | None) -> N
             listener=_Once(heard),
         )
     try:
-        inside.live = live = batch.simulate_batch
+        inside.program = program = batch.simulate_batch
         batch.simulate_batch = inside  # type: ignore[assignment]
         begun = time.perf_counter()
-        found = sweep(
+        swept = sweep(
             {"run": run, "seeds": economies},
             out=folder / "whole",
             chunk_size=chunk_size,
             listener=heard,
         )
-        swept = time.perf_counter() - begun
-        batch.simulate_batch = live
-        assert found.manifest["failed"] == 0
-        large = run | {"population": run["population"] | {"mechanical": economies * agents}}  # type: ignore[operator]
+        sweep_s = time.perf_counter() - begun
+        batch.simulate_batch = program
+        assert swept.manifest["failed"] == 0
+        people = run["population"] | {"mechanical": economies * agents}  # type: ignore[operator]
+        large = run | {"population": people}
         one, alone = fitting(whole, large), fitting(on_a_runs_functions, large)
     finally:
         shutil.rmtree(folder)
@@ -92,16 +93,16 @@ def measure(economies: int, agents: int, days: int, chunk_size: int | None) -> N
         agents=agents,
         days=days,
         chunk=heard.most,
-        sweep_s=swept,
+        sweep_s=sweep_s,
         compiled_s=inside.seconds,
-        overhead=1 - inside.seconds / swept,
+        overhead=1 - inside.seconds / sweep_s,
         one_economy_s=one,
         one_economy_of_a_run_s=alone,
-        agent_days_per_s=agent_days / swept,
+        agent_days_per_s=agent_days / sweep_s,
         one_economy_agent_days_per_s=one and agent_days / one,
         one_economy_of_a_run_agent_days_per_s=alone and agent_days / alone,
-        ratio=one and one / swept,
-        ratio_to_a_run=alone and alone / swept,
+        ratio=one and one / sweep_s,
+        ratio_to_a_run=alone and alone / sweep_s,
     )
 
 
@@ -133,14 +134,14 @@ class _Once(SilentSweepListener):
 class _Timed:
     """The compiled program, with the seconds spent in it."""
 
-    live: Any = None
+    program: Any = None
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    def __call__(self, *given: Any) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         begun = time.perf_counter()
-        outcomes = jax.block_until_ready(self.live(*given))
+        outcomes = jax.block_until_ready(self.program(*arguments))
         self.seconds += time.perf_counter() - begun
         return outcomes
 

@@ -82,14 +82,14 @@ def report(**figures: Any) -> None:
 
 
 def describe_machine() -> None:
-    """Print where the figures that follow were taken."""
-    found = environment()
+    """Print the machine and the versions that the following lines were measured with."""
+    about = environment()
     print(
         json.dumps(
             {
-                "machine": found["hardware"],
-                "versions": found["versions"],
-                "git_revision": found["git_revision"],
+                "machine": about["hardware"],
+                "versions": about["versions"],
+                "git_revision": about["git_revision"],
             }
         ),
         flush=True,

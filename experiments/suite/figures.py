@@ -28,7 +28,7 @@ class Figure:
     size: tuple[float, float] = (9.0, 4.0)
 
 
-# Okabe and Ito's colours, told apart by everybody
+# Okabe and Ito's colours, which people with any colour vision can distinguish
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
