@@ -45,7 +45,7 @@ Leaf = Any  # a NumPy array, or what a trace makes of it
 class Case:
     """One run, as small arrays, and what is part of the compiled program.
 
-    Many of the same form can be stacked.
+    Cases of the same form can be stacked.
 
     thresholds, rates: (k,) of the first schedule. later: rates (k,) that are announced from the
     second year on, None where the planner learns or keeps the first. ingredients: of one that
@@ -67,9 +67,9 @@ class Case:
 
 @pytree
 class Outcomes:
-    """What came of a run, or of many, which then are the first axis.
+    """Results of a run, or of many, which then are the first axis.
 
-    figures, rates: of each year, (years,), (years, k).
+    figures, rates: statistics and tax rates of each year, (years,), (years, k).
 
     leaders: of each year, workers by their place among everyone, (years,); None where none is
     elected. poorest: smallest reference consumption, $/year. right_hours: whether all rules
@@ -139,9 +139,9 @@ def only_drawn(config: Config) -> bool:
 
 
 def stacked(cases: Sequence[Case], counts: Sequence[int], seeds: Sequence[tuple[int, int]]) -> Case:
-    """Cases of one form along a first axis, each so many times.
+    """Cases of one form along a first axis.
 
-    seeds: of people and of draws, of each run.
+    counts: how often each is repeated. seeds: of people and of draws, of each run.
     """
     stack = jax.tree.map(lambda *leaves: np.stack(leaves), *cases)
     if max(counts) > 1:
@@ -159,8 +159,8 @@ def form(of: Case) -> Hashable:
 
 
 def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
-    """What one case takes while it lives: its economy, state, tables and sums, a year's days,
-    elections, and what comes of it.
+    """Memory that one case takes while it is simulated: its economy, state, tables and sums, a
+    year's days, elections, and its results.
     """
 
     def held(given: Case, nodes: tuple[Array, Array] | None) -> Any:
@@ -185,12 +185,12 @@ def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
 def simulate_batch(
     cases: Case, nodes: tuple[Array, Array] | None, mesh: Mesh | None = None
 ) -> Outcomes:
-    """Cases stacked along a first axis, each lived from its first year to its last.
+    """Simulate cases stacked along a first axis, each from its first year to its last.
 
     nodes: `build.skill_nodes` of them all. mesh: devices along one axis, "runs", whose size divides
-    the number of cases; each lives its part without hearing of the others.
+    the number of cases; each simulates its part independently.
     """
-    every = jax.vmap(_live_one, in_axes=(0, None))
+    every = jax.vmap(_simulate_one, in_axes=(0, None))
     if mesh is not None:
         runs = PartitionSpec("runs")
         every = jax.shard_map(
@@ -199,7 +199,7 @@ def simulate_batch(
     return every(cases, nodes)
 
 
-def _live_one(given: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
+def _simulate_one(given: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
     economy, poorest = assemble(given.economy, nodes)
     schedule = TaxSchedule(jnp.asarray(given.thresholds), jnp.asarray(given.rates))
     planner = _planner(given, economy, schedule)

@@ -16,7 +16,7 @@ from jaxecon.storage.run import Run
 
 
 def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list[str]]:
-    """The transcript whose answers a branch shares with its run; or that it is gone."""
+    """The transcript whose answers a branch shares with its run, or a line that it is lost."""
     origin = manifest.get("branched_from")
     if origin is None:
         return None, []
@@ -29,6 +29,7 @@ def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list
 
 
 def continuable(path: str | Path) -> Run:
+    """A run that can be resumed, replayed or branched. Raises UserError where there is none."""
     run = Run(path)
     if "configuration" not in run.manifest:
         raise UserError(f"{path}: written by a jaxecon without checkpoints; it cannot be continued")
@@ -36,6 +37,7 @@ def continuable(path: str | Path) -> Run:
 
 
 def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
+    """Raise UserError where something has changed that only `force` allows."""
     if changed and not force:
         raise UserError(
             f"{path}: not what the run began with: {'; '.join(changed)}; --force continues "
@@ -44,7 +46,7 @@ def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
 
 
 def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:
-    """Those that change what a run computes, and those that are free."""
+    """Settings that differ, a line each: those that change what a run computes, and the others."""
     old, new = dict(_settings(migrate(before))), dict(_settings(config.model_dump(mode="json")))
     changed: list[str] = []
     free: list[str] = []
@@ -102,7 +104,7 @@ def changed_models(before: Mapping[str, Any] | None, now: Mapping[str, Any] | No
 
 
 def inexact(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What equal bits presuppose and is not as it was."""
+    """Versions and hardware that are not as they were: equal bits cannot be promised."""
     found = []
     for section, names in (
         ("versions", ("python", "jax", "jaxlib", "numpy")),

@@ -13,20 +13,20 @@ class _Signals:
 
     def __init__(self) -> None:
         self.stop: Callable[[int], None] | None = None
-        self._heard = False
+        self._received = False
 
     def __call__(self, signum: int, frame: object) -> None:
         if self.stop is None:
             raise Interrupted(signum)
-        if self._heard:  # somebody is in a hurry
+        if self._received:  # a second signal: the user is in a hurry
             raise KeyboardInterrupt
-        self._heard = True
+        self._received = True
         self.stop(signum)
 
 
 @contextmanager
 def handling_signals() -> Iterator[_Signals]:
-    """Handlers for as long as a run lives; only a process's main thread hears signals."""
+    """Handlers for as long as a run goes on; only a process's main thread receives signals."""
     handler = _Signals()
     if threading.current_thread() is not threading.main_thread():
         yield handler

@@ -1,4 +1,4 @@
-"""What a checkpoint is on disk: written, verified, read, compared."""
+"""What a checkpoint is on disk: its format, and how it is verified and read."""
 
 import hashlib
 import json
@@ -113,7 +113,7 @@ def verified(path: Path) -> Checkpoint:
     """The checkpoint, if every byte is what was written.
 
     Raises:
-        Damaged: a file that is missing, changed or not ours.
+        DamagedCheckpoint: a file that is missing, changed or not one of its own.
         UserError: from a newer jaxecon.
     """
     try:

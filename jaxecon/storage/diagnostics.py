@@ -1,9 +1,8 @@
-"""Signs of failure in the years of a run: oscillating rates, welfare collapse, homogeneous labour,
-many fallbacks.
+"""Diagnostics of a run: signs of failure in its years, such as rates that oscillate.
 
-A detector is fed with the rows of years.parquet in their order and says of each year whether it
-sees its sign, from that row and those before alone: so a resumed run shows what an uninterrupted
-one does. Definitions and thresholds: docs/diagnostics.md.
+A detector is given the rows of years.parquet in their order and says of each year whether it sees
+its sign, from that row and earlier ones alone: so a resumed run shows what an uninterrupted one
+does. Definitions and thresholds: docs/diagnostics.md.
 """
 
 import math
@@ -18,7 +17,7 @@ from jaxecon.config.names import LLM_RULE
 from jaxecon.config.people import CohortConfig
 from jaxecon.config.settings import Config
 
-MIN_AGENTS = 5  # of a cohort whose hours can be called alike
+MIN_AGENTS = 5  # of a cohort whose hours can be called homogeneous
 _ROUNDING = 1e-6  # of rates, which years.parquet keeps to seven digits
 
 Row = Mapping[str, Any]
@@ -28,8 +27,8 @@ Row = Mapping[str, Any]
 class Diagnostic:
     """A sign of failure that a run shows.
 
-    name: of its section in `signatures`. years: each span's first and last, from 0. seen: what was
-    seen in the first of them, in a line.
+    name: of its section in the settings' `diagnostics` (`jaxecon.config.names.DIAGNOSTICS`). years:
+    each span's first and last, from 0. seen: what was seen in the first year, in a line.
     """
 
     name: str
@@ -46,22 +45,24 @@ class Diagnostic:
 
 
 class Detector(Protocol):
+    """Looks for one sign of failure, year by year."""
+
     def see(self, row: Row) -> str | None:
         """What is seen in a year's row, in a line; None where there is no sign."""
         ...
 
 
 class OscillatingRates:
-    """Of the last years, in so many did a rate turn back: its change, and the one before, were
-    large and of opposite signs.
+    """In a share of the last years one rate reversed: its change and its last change before were
+    both large and of opposite signs.
     """
 
     def __init__(self, config: Config) -> None:
-        given = config.diagnostics.oscillating_rates
-        self._years, self._least = given.years, given.points / 100 - _ROUNDING
-        self._needed = given.share * given.years - _ROUNDING
-        self._rates: deque[np.ndarray] = deque(maxlen=given.years + 1)
-        self._turned: deque[np.ndarray] = deque(maxlen=given.years)
+        settings = config.diagnostics.oscillating_rates
+        self._years, self._least = settings.years, settings.points / 100 - _ROUNDING
+        self._needed = settings.share * settings.years - _ROUNDING
+        self._rates: deque[np.ndarray] = deque(maxlen=settings.years + 1)
+        self._turned: deque[np.ndarray] = deque(maxlen=settings.years)
         self._direction: np.ndarray = np.zeros(0)  # of each rate's last change that was large
 
     def see(self, row: Row) -> str | None:
@@ -84,22 +85,22 @@ class OscillatingRates:
         worst = int(np.argmax(turns))
         if turns[worst] < self._needed:
             return None
-        held = [100 * r[worst] for r in self._rates]
+        percent = [100 * r[worst] for r in self._rates]
         return (
             f"rate {worst + 1} of {len(rates)} turned back in {turns[worst]} of {self._years} "
             "years, "
-            f"between {min(held):.3g} % and {max(held):.3g} %"
+            f"between {min(percent):.3g} % and {max(percent):.3g} %"
         )
 
 
 class WelfareCollapse:
-    """For so many years, welfare a share below the best of the years before, or below US federal's
-    where that is higher.
+    """For some years in a row, welfare is a share below the best of the years before, or below US
+    federal's where that is higher.
     """
 
     def __init__(self, config: Config) -> None:
-        given = config.diagnostics.welfare_collapse
-        self._kept, self._needed = 1 - given.drop, given.years
+        settings = config.diagnostics.welfare_collapse
+        self._kept, self._needed = 1 - settings.drop, settings.years
         self._best = 1.0  # in welfares of US federal
         self._low = 0  # years on end
 
@@ -120,47 +121,51 @@ class WelfareCollapse:
 
 
 class HomogeneousLabor:
-    """For so many years, a learning cohort's hours much less apart than its people's exact
-    responses are.
+    """For some years in a row, the hours of a learning cohort differ much less than the exact
+    responses of the same people do.
     """
 
     def __init__(self, config: Config) -> None:
-        self._given = config.diagnostics.homogeneous_labor
-        self._alike = dict.fromkeys(learning_cohorts(config), 0)  # years on end
+        self._settings = config.diagnostics.homogeneous_labor
+        self._years_alike = dict.fromkeys(learning_cohorts(config), 0)  # years on end
 
     def see(self, row: Row) -> str | None:
         found = []
-        for name, years in self._alike.items():
-            # years that an older jaxecon lived have neither
-            lived, exact = row.get(f"spread_{name}") or 0.0, row.get(f"exact_spread_{name}") or 0.0
-            alike = exact >= self._given.spread and lived <= self._given.share * exact
-            self._alike[name] = years + 1 if alike else 0
-            if self._alike[name] >= self._given.years:
+        for name, years in self._years_alike.items():
+            # rows that an older jaxecon wrote have neither
+            actual = row.get(f"spread_{name}") or 0.0
+            exact = row.get(f"exact_spread_{name}") or 0.0
+            alike = exact >= self._settings.spread and actual <= self._settings.share * exact
+            self._years_alike[name] = years + 1 if alike else 0
+            if self._years_alike[name] >= self._settings.years:
                 found.append(
-                    f"{name}'s hours are {lived:.1f} h/week apart, {exact:.1f} if its people "
+                    f"{name}'s hours are {actual:.1f} h/week apart, {exact:.1f} if its people "
                     "responded exactly"
                 )
         return "; ".join(found) or None
 
 
 class FallbackRate:
-    """Of the decisions of a year, or of all so far, more than so many were no model's."""
+    """In a year, or in all years so far, too large a share of the decisions were fallbacks, because
+    the model gave no usable answer.
+    """
 
     def __init__(self, config: Config) -> None:
-        self._given = config.diagnostics.fallback_rate
+        self._settings = config.diagnostics.fallback_rate
         self._decisions = self._fallbacks = 0
 
     def see(self, row: Row) -> str | None:
         decisions, fallbacks = row.get("llm_decisions"), row["llm_fallbacks"]
-        if decisions is None:  # a year that an older jaxecon lived
+        if decisions is None:  # a row that an older jaxecon wrote
             return None
         self._decisions, self._fallbacks = self._decisions + decisions, self._fallbacks + fallbacks
         for count, of, when in (
             (fallbacks, decisions, "the year's"),
             (self._fallbacks, self._decisions, "all"),
         ):
-            if of >= self._given.decisions and count > self._given.limit * of:
-                return f"{count:,} of {when} {of:,} decisions were fallbacks ({100 * count / of:.3g} %)"
+            if of >= self._settings.decisions and count > self._settings.limit * of:
+                share = f"{100 * count / of:.3g} %"
+                return f"{count:,} of {when} {of:,} decisions were fallbacks ({share})"
         return None
 
 
@@ -184,15 +189,14 @@ class DiagnosticsMonitor:
         self._found: dict[str, Diagnostic] = {}
 
     def recall(self, row: Row) -> None:
-        """A year from before a branch began.
-
-        What it shows is its own run's; what follows is judged by it.
+        """A year from before a branch began: later years are compared with it, but what it shows
+        belongs to its own run.
         """
         for detector in self._detectors.values():
             detector.see(row)
 
     def see(self, row: Row) -> list[Diagnostic]:
-        """The next year. Returns the signatures that no year before it has shown."""
+        """The next year. Returns the diagnostics that no year before it has shown."""
         new = []
         for name, detector in self._detectors.items():
             seen, year = detector.see(row), row["year"]
@@ -211,9 +215,10 @@ class DiagnosticsMonitor:
 
 
 def learning_cohorts(config: Config) -> list[str]:
-    """Cohorts that find out by themselves which hours are best for them, large enough to be looked
-    at: adaptive ones, those of language models that are not told to be altruists or adversaries,
-    and those with a user's own rule.
+    """Cohorts that learn which hours are best for themselves, and are large enough to be diagnosed.
+
+    These are the adaptive ones, those of language models that are not told to be altruists or
+    adversaries, and those with a user's own rule.
     """
     return [c.name for c in config.cohorts if c.size >= MIN_AGENTS and _learns(c)]
 

@@ -20,7 +20,7 @@ DECIDED = (
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two runs part.
+    """One place in which two runs differ.
 
     column: of a table, or a leaf of the state. absolute, relative: the largest, nan where
     uncountable.

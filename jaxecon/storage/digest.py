@@ -26,13 +26,13 @@ from jaxecon.storage.paths import (
 )
 from jaxecon.storage.run import Run
 
-TIMINGS = ("seconds",)  # columns that no two runs share
+TIMINGS = ("seconds",)  # columns that differ between equal runs
 
-WATCHED = (
+DIAGNOSTIC_COLUMNS = (
     "llm_decisions",
     "spread_",
     "exact_spread_",
-)  # for failure signatures; they follow from answers and hours
+)  # columns for diagnostics, which follow from answers and hours
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,19 @@ class Digest:
 
 
 def digest(run: Path | str) -> Digest:
-    """Of a run as far as its newest sound checkpoint has got. Reads a part of a table at a time.
+    """Digest of a run as far as its newest sound checkpoint reaches.
 
-    Raises UserError where there is no run, or where it is still being written.
+    A part of a table is read at a time.
+
+    Args:
+        run: the run's folder.
+
+    Returns:
+        SHA-256 of the tables and of the state; `combined` is that of all. Equal digests mean equal
+        runs.
+
+    Raises:
+        UserError: there is no run, or it is still being written.
     """
     path = Run(run).path
     refuse_while_written(path)
@@ -99,7 +109,7 @@ def _table_digest(folder: Path, until: Position | None) -> str:
 
 def is_part_of_digest(name: str) -> bool:
     """Whether a column is part of what makes a run that run."""
-    return name not in TIMINGS and not name.startswith(WATCHED)
+    return name not in TIMINGS and not name.startswith(DIAGNOSTIC_COLUMNS)
 
 
 def tables_until(folder: Path, until: Position | None) -> Iterator[pa.Table]:

@@ -1,4 +1,4 @@
-"""What language models did, added up."""
+"""Usage of language models: calls, tokens, time and money."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class LLMUsage:
-    """What language models did, added up. `seconds` is time spent waiting for the engine."""
+    """Sums over requests and decisions.
+
+    cached_tokens: of the prompt tokens, those that the engine had in its cache. seconds: spent
+    waiting for the engine. statuses: decisions by how they ended (ok, repaired, retried, fallback).
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -18,13 +22,16 @@ class LLMUsage:
 
     @property
     def decisions(self) -> int:
+        """All of them, however they ended."""
         return sum(self.statuses.values())
 
     @property
     def fallbacks(self) -> int:
+        """Decisions without a usable answer."""
         return self.statuses.get("fallback", 0)
 
     def since(self, earlier: "LLMUsage") -> "LLMUsage":
+        """The part after an earlier reading."""
         return LLMUsage(
             self.calls - earlier.calls,
             self.prompt_tokens - earlier.prompt_tokens,

@@ -1,6 +1,4 @@
-"""Failure signatures: each is seen where it was planted, by its definition, and healthy runs show
-none.
-"""
+"""Diagnostics by their definitions, read independently."""
 
 from itertools import pairwise
 
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from oracles import economy as oracle
 
 import jaxecon as je
+from jaxecon.config.names import DIAGNOSTICS
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
@@ -19,7 +18,7 @@ from jaxecon.economy.dispersion import MAX_AGENTS, HoursSpread
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
 from jaxecon.storage import recorder
-from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
+from jaxecon.storage.diagnostics import DETECTORS, Diagnostic, DiagnosticsMonitor
 
 QUIET = {"gain_realised": 0.0, "rate_0": 0.3, "llm_decisions": 0, "llm_fallbacks": 0}
 SMALL = {
@@ -34,7 +33,7 @@ SMALL |= {
 
 
 def seen(rows, overrides=(), config=None):
-    """Years in which each signature is seen, by name."""
+    """Years in which each diagnostic is seen, by name."""
     watch = DiagnosticsMonitor(load_config(config, overrides))
     for year, row in enumerate(rows):
         watch.see(QUIET | {"year": year} | row)
@@ -148,6 +147,10 @@ def test_fallbacks_are_many_by_the_definition(counts, years):
         {"llm_fallbacks": fallbacks, "llm_decisions": decisions} for fallbacks, decisions in counts
     ]
     assert seen(rows).get("fallback_rate", []) == years
+
+
+def test_detectors_have_the_names_that_people_see():
+    assert list(DETECTORS) == list(DIAGNOSTICS)
 
 
 def test_spans_and_the_first_time():
