@@ -15,8 +15,7 @@ import pytest
 
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.core.errors import UserError
-from jaxecon.storage import checkpoint as ck
-from jaxecon.storage import checkpoint_files as storage_checkpoint_files
+from jaxecon.storage import checkpoint, checkpoint_files
 from jaxecon.storage.checkpoint import Checkpoints, _copied, remove_unfinished, write
 from jaxecon.storage.checkpoint_files import (
     DamagedCheckpoint,
@@ -63,7 +62,7 @@ def same(a, b):
 
 def test_what_is_written_comes_back(tmp_path):
     written(tmp_path)
-    found, damaged = storage_checkpoint_files.newest(tmp_path)
+    found, damaged = checkpoint_files.newest(tmp_path)
     assert (found.position, damaged) == (Position(1, 2), [])
     back, meta = restore(found, state(scale=0.0))
     same(back, state())
@@ -87,7 +86,7 @@ def test_sums_are_what_sha256sum_reads(tmp_path):
 def test_the_digest_is_of_the_state_and_not_of_its_files(tmp_path, monkeypatch):
     """Which may be cut otherwise."""
     one, other = (written(tmp_path / name, scale=scale) for name, scale in (("a", 1), ("c", 2)))
-    monkeypatch.setattr(ck, "_FILE_BYTES", 16)
+    monkeypatch.setattr(checkpoint, "FILE_BYTES", 16)
     two = written(tmp_path / "b", scale=1)
     assert len(files_below(two)) > len(files_below(one))
     digests = [state_digest(verified(path)) for path in (one, two, other)]
@@ -125,14 +124,14 @@ def test_damage_to_any_file_is_seen_and_the_one_before_is_used(tmp_path, damage)
         if damage in ("truncated", "flipped") and (pristine / name).stat().st_size == 0:
             continue
         damages()[damage](newest / name)
-        found, problems = storage_checkpoint_files.newest(tmp_path)
+        found, problems = checkpoint_files.newest(tmp_path)
         assert found.position == Position(1, 0), name
         assert len(problems) == 1
         assert str(newest) in problems[0]
         assert "\n" not in problems[0]
         shutil.rmtree(newest)
         shutil.copytree(pristine, newest)
-    assert storage_checkpoint_files.newest(tmp_path)[0].position == Position(2, 0)
+    assert checkpoint_files.newest(tmp_path)[0].position == Position(2, 0)
 
 
 def test_a_file_that_does_not_belong_there(tmp_path):
@@ -147,7 +146,7 @@ def test_half_written_folders_are_no_checkpoints(tmp_path):
     shutil.copytree(tmp_path / "00000001-000000", tmp_path / ".unfinished-abc")
     (tmp_path / "00000009-000000").mkdir()  # as a foreign tool would leave it
     (tmp_path / "notes").mkdir()
-    found, problems = storage_checkpoint_files.newest(tmp_path)
+    found, problems = checkpoint_files.newest(tmp_path)
     assert found.position == Position(1, 0)
     assert problems == [f"{tmp_path / '00000009-000000'}: SHA256SUMS is missing"]
     remove_unfinished(tmp_path)
@@ -160,7 +159,7 @@ def test_half_written_folders_are_no_checkpoints(tmp_path):
 
 def test_another_form_is_refused(tmp_path):
     written(tmp_path)
-    found, _ = storage_checkpoint_files.newest(tmp_path)
+    found, _ = checkpoint_files.newest(tmp_path)
     for wrong, message in (
         (
             {**state(), "rebate": jnp.zeros(2)},
@@ -181,7 +180,7 @@ def test_another_form_is_refused(tmp_path):
 
 
 def test_a_newer_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(ck, "FORMAT", 99)
+    monkeypatch.setattr(checkpoint, "FORMAT", 99)
     path = written(tmp_path)
     monkeypatch.undo()
     with pytest.raises(
@@ -192,7 +191,7 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
 
 def test_an_older_format_is_migrated(tmp_path, monkeypatch):
     written(tmp_path)
-    monkeypatch.setattr(ck, "FORMAT", 3)
+    monkeypatch.setattr(checkpoint_files, "FORMAT", 3)
 
     def renamed(leaves, meta):
         leaves["pool.rebate"] = leaves.pop("rebate")
@@ -202,10 +201,10 @@ def test_an_older_format_is_migrated(tmp_path, monkeypatch):
         leaves["rules.adaptive"] = 2 * leaves["rules.adaptive"]
         return leaves, {**meta, "doubled": True}
 
-    monkeypatch.setattr(ck, "MIGRATIONS", {1: renamed, 2: doubled})
+    monkeypatch.setattr(checkpoint_files, "MIGRATIONS", {1: renamed, 2: doubled})
     like = state()
     like["pool"] = {"rebate": like.pop("rebate")}
-    back, meta = restore(storage_checkpoint_files.newest(tmp_path)[0], like)
+    back, meta = restore(checkpoint_files.newest(tmp_path)[0], like)
     expected = state(scale=2.0)
     expected["pool"] = {"rebate": expected.pop("rebate")}
     same(back, expected)
@@ -214,8 +213,8 @@ def test_an_older_format_is_migrated(tmp_path, monkeypatch):
 
 
 def test_the_frozen_checkpoint_of_format_1():
-    """Written by the first release of this format (tests/storage/data/make_checkpoint.py); it must be
-    readable for ever.
+    """Written by the first release of this format (tests/storage/data/make_checkpoint.py); it must
+    always be readable.
     """
     found = verified(FROZEN / "00000001-000002")
     back, _ = restore(found, state(scale=0.0))
@@ -232,17 +231,20 @@ def test_sharded_arrays(tmp_path):
         from pathlib import Path
         import jax, jax.numpy as jnp, numpy as np
         from jax.sharding import Mesh, NamedSharding, PartitionSpec
-        from jaxecon import checkpoint as ck
+        from jaxecon.storage.checkpoint import _copied, write
+        from jaxecon.storage.checkpoint_files import Position, named_leaves, newest, restore
         folder = Path(sys.argv[1])
         value = np.arange(64.0, dtype=np.float32).reshape(16, 4)
         def spread(n):
-            return NamedSharding(Mesh(np.array(jax.devices()[:n]), ("agents",)), PartitionSpec("agents"))
+            mesh = Mesh(np.array(jax.devices()[:n]), ("agents",))
+            return NamedSharding(mesh, PartitionSpec("agents"))
         state = {"hours": jax.device_put(value, spread(8)), "rebate": jnp.float32(3)}
-        ck.write(folder, ck.Position(0, 1), {n: ck._copied(x) for n, x in ck.named_leaves(state).items()}, {})
-        found = ck.newest(folder)[0]
+        leaves = {n: _copied(x) for n, x in named_leaves(state).items()}
+        write(folder, Position(0, 1), leaves, {})
+        found = newest(folder)[0]
         for n in (8, 2, 1):
-            like = {"hours": jax.ShapeDtypeStruct((16, 4), np.float32, sharding=spread(n)), "rebate": jnp.float32(0)}
-            back, _ = ck.restore(found, like)
+            hours = jax.ShapeDtypeStruct((16, 4), np.float32, sharding=spread(n))
+            back, _ = restore(found, {"hours": hours, "rebate": jnp.float32(0)})
             assert back["hours"].sharding.is_equivalent_to(spread(n), 2), back["hours"].sharding
             np.testing.assert_array_equal(back["hours"], value)
         print("fine")
@@ -286,7 +288,7 @@ def test_the_newest_are_kept_and_those_asked_for(tmp_path):
 def test_a_position_written_again_replaces_what_was_there(tmp_path):
     (tmp_path / "00000001-000000").mkdir(parents=True)  # damaged
     assert saved(tmp_path, {}, Position(1, 0)) == [(1, 0)]
-    assert storage_checkpoint_files.newest(tmp_path) == (verified(tmp_path / "00000001-000000"), [])
+    assert checkpoint_files.newest(tmp_path) == (verified(tmp_path / "00000001-000000"), [])
 
 
 @pytest.mark.parametrize(
@@ -328,7 +330,7 @@ def test_the_copy_is_of_the_moment(tmp_path):
     gate.set()
     checkpoints.wait()
     checkpoints.close()
-    found, _ = storage_checkpoint_files.newest(tmp_path)
+    found, _ = checkpoint_files.newest(tmp_path)
     assert found.meta["transcript_requests"] == 5
     back = read_leaves(found)
     np.testing.assert_array_equal(back["numpy"], np.zeros(1000))
@@ -378,13 +380,13 @@ def test_a_full_disk(small_disk):
     with pytest.raises(UserError, match="no checkpoint can be written") as caught:
         checkpoints.wait()
     assert "\n" not in str(caught.value)
-    found, damaged = storage_checkpoint_files.newest(small_disk)
+    found, damaged = checkpoint_files.newest(small_disk)
     assert (found.position, damaged) == (Position(1, 0), [])
     assert [p.name for p in small_disk.iterdir()] == ["00000001-000000"]  # and there is room again
     checkpoints.save(Position(3, 0), state(), {})
     checkpoints.wait()
     checkpoints.close()
-    assert storage_checkpoint_files.newest(small_disk)[0].position == Position(3, 0)
+    assert checkpoint_files.newest(small_disk)[0].position == Position(3, 0)
 
 
 def test_a_read_only_disk(small_disk):
@@ -395,7 +397,7 @@ def test_a_read_only_disk(small_disk):
     with pytest.raises(UserError, match=r"no checkpoint can be written \(Read-only file system\)"):
         checkpoints.wait()
     checkpoints.close()
-    back, _ = restore(storage_checkpoint_files.newest(small_disk)[0], state())
+    back, _ = restore(checkpoint_files.newest(small_disk)[0], state())
     same(back, state())
 
 
