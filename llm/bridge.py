@@ -1,4 +1,8 @@
-"""Observations in, decisions out: one batch per kind and day; repair, retry, fall back, account."""
+"""From observations to decisions.
+
+One batch per kind and day; unusable replies are asked for again, then replaced by the kind's
+fallback; every call is recorded in the transcript and counted.
+"""
 
 import json
 import threading
@@ -7,14 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Generic
 
 from jaxecon.config.language import Price
 from jaxecon.core.errors import BudgetSpent, EngineError
 from jaxecon.storage.usage import LLMUsage
-from llm.accounts import Account
 from llm.decisions.base import DecisionKind, Observation, Unusable, Value
 from llm.decisions.wording import try_again
 from llm.engines.base import Engine
@@ -28,7 +31,7 @@ _REPLY_ROOM = 150  # tokens that an unusable reply and the complaint about it ad
 
 @dataclass(frozen=True)
 class Decision(Generic[Value]):
-    """value: what was decided. status: how. attempts: replies it took."""
+    """One agent's decision. status: how it came about. attempts: replies that it took."""
 
     value: Value
     status: Status
@@ -40,7 +43,7 @@ class ServedModel:
     """An engine, and what the bridge knows of it.
 
     restart: starts another of its kind where it has died; used once. max_model_len: tokens of
-    prompt and answer.
+    prompt and answer. price: dollars per million tokens.
     """
 
     engine: Engine
@@ -72,12 +75,19 @@ class _Abandoned(Exception):
 class Bridge:
     """Asks language models on behalf of many agents.
 
-    Every request and response goes through the transcript.
+    Every request and response goes through the transcript: a response that it holds, or that the
+    run was branched from holds, is not asked for again.
 
-    served: by cohort, what answers it (the planner's cohort is "planner"). retries: further
-    attempts after an unusable reply. budget_tokens, budget_usd: after which `decide` raises
-    BudgetSpent before it asks. A response that the transcript holds, or the one inherited from
-    another run, is not asked for again.
+    Args:
+        served: by cohort, what answers it (the planner's cohort is "planner").
+        transcript: of this run, open for writing.
+        seed: part of every draw.
+        sampling: how tokens are drawn.
+        retries: further attempts after an unusable reply.
+        budget_tokens: prompt and completion tokens after which `decide` raises BudgetSpent before
+            it asks.
+        budget_usd: dollars, likewise.
+        inherited: the transcript of the run that this one was branched from.
     """
 
     def __init__(
@@ -96,31 +106,28 @@ class Bridge:
         self._seed, self._sampling, self._retries = seed, sampling, retries
         self._budget_tokens, self._budget_usd = budget_tokens, budget_usd
         self._seconds: dict[str, float] = {}
-        self.accounts: dict[tuple[str, str], Account] = {}
+        self.accounts: dict[tuple[str, str], LLMUsage] = {}  # by cohort and kind of decision
 
     @property
     def usage(self) -> LLMUsage:
         """Everything so far."""
-        accounts = self.accounts.values()
-        return LLMUsage(
-            calls=sum(a.calls for a in accounts),
-            prompt_tokens=sum(a.prompt_tokens for a in accounts),
-            cached_tokens=sum(a.cached_tokens for a in accounts),
-            completion_tokens=sum(a.completion_tokens for a in accounts),
-            seconds=sum(self._seconds.values()),
-            dollars=sum(a.dollars for a in accounts),
-            statuses=dict(sum((a.statuses for a in accounts), Counter())),
-        )
+        waited = LLMUsage(seconds=sum(self._seconds.values()))
+        return sum(self.accounts.values(), waited)
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """Waiting for engines, by kind of decision."""
+        """Seconds spent waiting for engines, by kind of decision."""
         return dict(self._seconds)
 
     def accounted(self) -> list[dict[str, Any]]:
-        """The accounts, as JSON."""
+        """The accounts, as JSON. Engines work for all cohorts at once: no account has seconds."""
         return [
-            {"cohort": cohort, "kind": kind, **vars(account), "statuses": dict(account.statuses)}
+            {
+                "cohort": cohort,
+                "kind": kind,
+                **{name: value for name, value in vars(account).items() if name != "seconds"},
+                "statuses": dict(account.statuses),
+            }
             for (cohort, kind), account in self.accounts.items()
         ]
 
@@ -130,11 +137,10 @@ class Bridge:
         """Go on counting from what `accounted` and `seconds` were."""
         self._seconds = dict(seconds)
         self.accounts = {
-            (given["cohort"], given["kind"]): Account(
-                **{f.name: given[f.name] for f in fields(Account) if f.name != "statuses"},
-                statuses=Counter(given["statuses"]),
+            (account["cohort"], account["kind"]): LLMUsage(
+                **{name: value for name, value in account.items() if name not in ("cohort", "kind")}
             )
-            for given in accounted
+            for account in accounted
         }
 
     def decide(
@@ -152,32 +158,20 @@ class Bridge:
         fitting = [self._fitting(kind, o) for o in observations]
         observations, first = [o for o, _ in fitting], [messages for _, messages in fitting]
         chats = list(first)
-        decisions: list[Decision[Value] | None] = [None] * len(observations)
-        open_ = list(range(len(observations)))
+        decisions: dict[int, Decision[Value]] = {}
         for attempt in range(self._retries + 1):
-            requests = [self._request(kind, observations[i], chats[i], attempt) for i in open_]
-            replies = self._answers(requests)
-            still_open = []
-            for i, reply in zip(open_, replies, strict=True):
-                if (
-                    reply.error is not None
-                ):  # the request itself cannot be answered (too long, say): asking again is no use
-                    decisions[i] = Decision(kind.fallback(observations[i]), "fallback", attempt + 1)
-                    continue
+            undecided = [i for i in range(len(observations)) if i not in decisions]
+            if not undecided:
+                break
+            requests = [self._request(kind, observations[i], chats[i], attempt) for i in undecided]
+            for i, reply in zip(undecided, self._answers(requests), strict=True):
                 try:
-                    parsed = kind.parse(reply.text, observations[i])
+                    decisions[i] = _decision(kind, observations[i], reply, attempt)
                 except Unusable as problem:
                     chats[i] = try_again(first[i], reply.text, str(problem))
-                    still_open.append(i)
-                    continue
-                status: Status = "retried" if attempt else "repaired" if parsed.repaired else "ok"
-                decisions[i] = Decision(parsed.value, status, attempt + 1)
-            open_ = still_open
-            if not open_:
-                break
         final = [
-            d if d is not None else Decision(kind.fallback(o), "fallback", self._retries + 1)
-            for d, o in zip(decisions, observations, strict=True)
+            decisions.get(i) or Decision(kind.fallback(o), "fallback", self._retries + 1)
+            for i, o in enumerate(observations)
         ]
         self._record(kind, observations, final)
         return final
@@ -197,8 +191,9 @@ class Bridge:
     def _fitting(
         self, kind: DecisionKind[Observation, Value], observation: Observation
     ) -> tuple[Observation, tuple[Message, ...]]:
-        """The observation with so much of its history that prompt and answer fit the model, and its
-        chat.
+        """The observation, and the chat that asks about it.
+
+        With as much of its history as fits the model together with the answer.
         """
         served = self._served[observation.cohort]
         room = (
@@ -238,9 +233,7 @@ class Bridge:
         return Request(messages, kind.schema(observation), sampling, draw, observation)
 
     def _answers(self, requests: Sequence[Request]) -> list[Completion]:
-        """From the transcript where it holds them, else from the engines, which commit each as it
-        comes.
-        """
+        """Completions of requests to any number of engines, which work at the same time."""
         by_served: dict[int, list[int]] = {}
         for i, request in enumerate(requests):
             by_served.setdefault(id(self._served[request.draw.cohort]), []).append(i)
@@ -265,20 +258,17 @@ class Bridge:
         started = time.monotonic()
         first, *others = by_served.values()
         try:
-            with ThreadPoolExecutor(
-                max(len(others), 1), "jaxecon-engine"
-            ) as beside:  # engines work at the same time
+            with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:
                 waiting = [beside.submit(ask, indices) for indices in others]
                 try:
-                    with suppress(_Abandoned):  # what began that is one of the others' failures
+                    with suppress(_Abandoned):  # it ended because another engine failed
                         ask(first)
                     wait(waiting)
                 except BaseException:
                     abandoned.set()  # an interruption of the waiting, too
                     raise
-            for failure in (
-                one.exception() for one in waiting
-            ):  # what began it, and not what it led to
+            # the failure itself, and not the batches that were abandoned after it
+            for failure in (one.exception() for one in waiting):
                 if failure is not None and not isinstance(failure, _Abandoned):
                     raise failure
         finally:
@@ -289,15 +279,26 @@ class Bridge:
     def _answers_of(
         self, served: ServedModel, requests: Sequence[Request], abandoned: threading.Event
     ) -> list[Completion]:
-        """abandoned: set where these answers are of no use any more; what came is kept."""
+        """One engine's completions: from the transcript where it holds them, else asked for.
+
+        Each is committed as it comes. abandoned: set by another engine's failure, after which these
+        answers are of no use; what came is kept.
+        """
         identity = served.engine.identity
         keys = [request_key(identity, request) for request in requests]
         found: dict[str, Completion] = {}
 
         def take(i: int, completion: Completion) -> None:
-            """Counted as it comes: a batch that an error ends has been paid for as far as it got."""
-            draw = requests[i].draw
-            self._account(draw.cohort, draw.kind).add(completion, served.dollars(completion))
+            """Count it as it comes: a batch that an error ends is paid for as far as it got."""
+            draw, used = requests[i].draw, completion.usage
+            spent = LLMUsage(
+                1,
+                used.prompt_tokens,
+                used.cached_tokens,
+                used.completion_tokens,
+                dollars=served.dollars(completion),
+            )
+            self._count(draw.cohort, draw.kind, spent)
             found[keys[i]] = completion
 
         def take_stored(stored: Mapping[str, Completion]) -> None:
@@ -343,11 +344,9 @@ class Bridge:
             ask_for_missing()
         return [found[key] for key in keys]
 
-    def _account(self, cohort: str, kind: str) -> Account:
-        found = self.accounts.get((cohort, kind))
-        if found is None:
-            found = self.accounts[cohort, kind] = Account()
-        return found
+    def _count(self, cohort: str, kind: str, usage: LLMUsage) -> None:
+        """One engine, in one thread, answers a cohort: nobody else counts for it meanwhile."""
+        self.accounts[cohort, kind] = self.accounts.get((cohort, kind), LLMUsage()) + usage
 
     def _record(
         self,
@@ -355,8 +354,11 @@ class Bridge:
         observations: Sequence[Observation],
         decisions: Sequence[Decision[Value]],
     ) -> None:
+        statuses: dict[str, Counter[str]] = {}
         for o, d in zip(observations, decisions, strict=True):
-            self._account(o.cohort, kind.name).statuses[d.status] += 1
+            statuses.setdefault(o.cohort, Counter())[d.status] += 1
+        for cohort, counted in statuses.items():
+            self._count(cohort, kind.name, LLMUsage(statuses=counted))
         self._transcript.put_decisions(
             [
                 (
@@ -368,9 +370,23 @@ class Bridge:
         )
 
 
-_as_json = lru_cache(maxsize=4096, typed=True)(
-    json.dumps
-)  # of numbers, truths, tuples of numbers and texts
+def _decision(
+    kind: DecisionKind[Observation, Value],
+    observation: Observation,
+    reply: Completion,
+    attempt: int,
+) -> Decision[Value]:
+    """The decision in a reply. Raises Unusable where it holds none."""
+    if reply.error is not None:
+        # the request itself cannot be answered (too long, say): asking again is of no use
+        return Decision(kind.fallback(observation), "fallback", attempt + 1)
+    parsed = kind.parse(reply.text, observation)
+    status: Status = "retried" if attempt else "repaired" if parsed.repaired else "ok"
+    return Decision(parsed.value, status, attempt + 1)
+
+
+# of numbers, truth values, tuples of numbers and texts
+_as_json = lru_cache(maxsize=4096, typed=True)(json.dumps)
 
 
 @lru_cache(maxsize=256)

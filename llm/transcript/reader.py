@@ -1,0 +1,232 @@
+"""Reading a transcript: answers by key, decisions, totals, conversations."""
+
+import json
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from jaxecon.core.errors import UserError
+from llm.messages import Completion, Draw
+from llm.transcript.errors import decoded, explained
+from llm.transcript.format import (
+    FORMAT,
+    bring_up_to_date,
+    connect,
+    shown_key,
+    stored_format,
+    stored_key,
+)
+from llm.transcript.rows import (
+    ANSWER,
+    CONVERSATIONS,
+    JOIN,
+    Conversation,
+    Counts,
+    StoredDecision,
+    Total,
+    completion_of,
+    conversation_of,
+    where_clause,
+)
+
+_CHUNK = 10_000  # keys in one query: SQLite takes 32,766 parameters
+
+
+class TranscriptReader:
+    """A transcript file, for reading; another process may be writing it.
+
+    A file of format 1 is read by way of a converted copy. Methods may be called from any thread.
+
+    Raises:
+        UserError: the file is not there, is no transcript, or is from a newer jaxecon. All methods
+            raise it where the file cannot be used or is damaged.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = self._file = Path(path)
+        self._lock = threading.Lock()
+        with ExitStack() as opened, explained(self.path):
+            self._db = self._open(opened)
+            self._resources = opened.pop_all()
+
+    def _open(self, opened: ExitStack) -> sqlite3.Connection:
+        if not self.path.is_file():
+            raise UserError(f"transcript: there is no file {self.path}")
+        db = opened.enter_context(closing(connect(self.path, read_only=True)))
+        version = stored_format(db, self.path)
+        if version == 0:
+            raise UserError(f"transcript: {self.path} is not a jaxecon transcript")
+        if version < FORMAT:
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-transcript-"))
+            self._file = Path(folder) / self.path.name
+            with closing(connect(self._file)) as copy, decoded(self.path):
+                db.backup(copy)
+                bring_up_to_date(copy, version)
+            db = opened.enter_context(closing(connect(self._file, read_only=True)))
+        return db
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        with self._lock, explained(self.path):
+            self._resources.close()
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """The stored completions among these keys."""
+        found = {}
+        for start in range(0, len(keys), _CHUNK):
+            chunk = [stored_key(key) for key in keys[start : start + _CHUNK]]
+            query = (
+                f"SELECT key, {ANSWER} FROM requests WHERE key IN ({', '.join('?' * len(chunk))})"
+            )
+            with self._lock, explained(self.path):
+                rows = self._db.execute(query, chunk).fetchall()
+            found.update({shown_key(key): completion_of(answer) for key, *answer in rows})
+        return found
+
+    def get_decisions(
+        self, *, seed: int, kind: str, year: int, day: int, cohort: str
+    ) -> dict[int, StoredDecision]:
+        """One cohort's decisions of one kind and day, by agent."""
+        query = (
+            "SELECT agent, status, decision, attempts FROM decisions"
+            " WHERE (seed, kind, year, day, cohort) = (?, ?, ?, ?, ?)"
+        )
+        with self._lock, explained(self.path):
+            rows = self._db.execute(query, (seed, kind, year, day, cohort)).fetchall()
+        return {
+            agent: StoredDecision(status, decision, attempts)
+            for agent, status, decision, attempts in rows
+        }
+
+    def decisions(self) -> Iterator[tuple[Draw, StoredDecision]]:
+        """All decisions, by time and agent; one state of the file."""
+        query = (
+            "SELECT seed, kind, year, day, cohort, agent, status, decision, attempts FROM decisions"
+            " ORDER BY year, day, kind, cohort, agent, seed"
+        )
+        with explained(self.path), closing(connect(self._file, read_only=True)) as db:
+            for *draw, status, decision, attempts in db.execute(query):
+                yield Draw(*draw), StoredDecision(status, decision, attempts)
+
+    def conversations(
+        self,
+        *,
+        kind: str | None = None,
+        year: int | None = None,
+        day: int | None = None,
+        cohort: str | None = None,
+        agent: int | None = None,
+        status: str | None = None,
+    ) -> Iterator[Conversation]:
+        """Requests with their responses, by time and agent.
+
+        One state of the file, also while a run adds to it. Years and days count from 0.
+        """
+        where, wanted = where_clause(
+            kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
+        )
+        settings: dict[int, dict[str, Any]] = {}
+        with explained(self.path), closing(connect(self._file, read_only=True)) as db:
+            db.execute("BEGIN")
+            for row in db.execute(CONVERSATIONS.format(where=where), wanted):
+                with decoded(self.path):
+                    conversation = conversation_of(db, row, settings)
+                yield conversation
+
+    def identities(self, cohorts: Sequence[str] | None = None) -> list[dict[str, str]]:
+        """What answered the requests of these cohorts (None: of all), each once."""
+        query = (
+            "SELECT DISTINCT json FROM settings WHERE id IN (SELECT settings FROM sums WHERE TRUE"
+        )
+        query += (
+            f" AND cohort IN ({', '.join('?' * len(cohorts))}))" if cohorts is not None else ")"
+        )
+        with self._lock, explained(self.path), decoded(self.path):
+            found = [
+                json.loads(text)["identity"]
+                for (text,) in self._db.execute(query, tuple(cohorts or ()))
+            ]
+        return [identity for i, identity in enumerate(found) if identity not in found[:i]]
+
+    def counts(self) -> Counts:
+        """Totals over the whole file."""
+        columns = ("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens")
+        sums = f"SELECT {', '.join(f'coalesce(sum({column}), 0)' for column in columns)} FROM sums"
+        statuses = (
+            "SELECT status, sum(decisions) FROM statuses GROUP BY status HAVING sum(decisions)"
+        )
+        lines = "SELECT coalesce(max(id), 0) FROM pieces"  # none is ever deleted
+        with self._snapshot():
+            requests, errors, prompt, cached, completion = self._db.execute(sums).fetchone()
+            (texts,) = self._db.execute(lines).fetchone()
+            decisions = dict(self._db.execute(statuses))
+        return Counts(requests, errors, texts, prompt, cached, completion, decisions)
+
+    def totals(
+        self,
+        *,
+        kind: str | None = None,
+        year: int | None = None,
+        day: int | None = None,
+        cohort: str | None = None,
+        agent: int | None = None,
+        status: str | None = None,
+    ) -> list[Total]:
+        """Totals per cohort and kind, by name.
+
+        Those of part of the file (year, day, agent, status) are added up anew.
+        """
+        where, wanted = where_clause(
+            kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
+        )
+        tokens = "sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(seconds)"
+        if wanted.keys() <= {"kind", "cohort"}:
+            columns, table = "sum(requests), sum(errors)", "sums"
+            counts = (
+                f"SELECT cohort, kind, status, decisions FROM statuses WHERE decisions AND {where}"
+            )
+        else:
+            columns = "count(*), count(error)"
+            table = f"requests {JOIN}" if status is not None else "requests"
+            counts = (
+                f"SELECT cohort, kind, status, count(*) FROM decisions WHERE {where}"
+                " GROUP BY cohort, kind, status"
+            )
+        sums = (
+            f"SELECT cohort, kind, {columns}, {tokens} FROM {table} WHERE {where}"
+            " GROUP BY cohort, kind ORDER BY cohort, kind"
+        )
+        statuses: dict[tuple[str, str], dict[str, int]] = {}
+        with self._snapshot():
+            rows = self._db.execute(sums, wanted).fetchall()
+            for its_cohort, its_kind, its_status, count in self._db.execute(counts, wanted):
+                statuses.setdefault((its_cohort, its_kind), {})[its_status] = count
+        return [
+            Total(
+                c,
+                k,
+                requests,
+                errors,
+                prompt,
+                cached,
+                completion,
+                seconds,
+                statuses.get((c, k), {}),
+            )
+            for c, k, requests, errors, prompt, cached, completion, seconds in rows
+        ]
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """One state of the file over several queries."""
+        with self._lock, explained(self.path), decoded(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
