@@ -45,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
         hosts = sys.modules.get(
             "jaxecon.core.processes"
         )  # only where this command has joined others
-        if hosts is not None and hosts.is_loss(error):
+        if hosts is not None and hosts.is_lost_process(error):
             fail(
                 f"another process of this run has gone ({first_line(error)}); start all again, "
                 "with resume",

@@ -19,14 +19,14 @@ def join_processes(hosts: bool, seconds: int) -> bool:
     """Meet the other processes, if asked to. Whether this one prints."""
     if not hosts:
         return True
-    from jaxecon.core.processes import is_main_process, join_hosts
+    from jaxecon.core.processes import is_main_process, join_run
 
     # Gloo tells standard output, by its number, of every connection; what we print goes there under
     # another number
     ours = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(ours, "w", closefd=False)
-    join_hosts(seconds)
+    join_run(seconds)
     return is_main_process()
 
 

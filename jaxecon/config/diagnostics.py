@@ -1,4 +1,4 @@
-"""Settings of what is watched for as a sign of failure."""
+"""Settings of the diagnostics: signs that a run failed, for which each year is checked."""
 
 from pydantic import Field
 
@@ -6,10 +6,10 @@ from jaxecon.config.base import Bounded, Section
 
 
 class OscillatingRates(Section):
-    """A planner that keeps taking its moves back."""
+    """A planner that keeps reversing its own changes."""
 
     enabled: bool = Field(True, description="Whether a run is checked for this sign.")
-    years: int = Field(10, ge=2, le=10_000, description="So many years back are looked at.")
+    years: int = Field(10, ge=2, le=10_000, description="How many years back are checked.")
     points: float = Field(
         20.0,
         gt=0,
@@ -41,12 +41,12 @@ class WelfareCollapse(Section):
         "that is higher.",
     )
     years: int = Field(
-        3, ge=1, le=10_000, description="On end: a bad year or two may be a planner's trial."
+        3, ge=1, le=10_000, description="In a row: a bad year or two may be a planner's trial."
     )
 
 
 class HomogeneousLabor(Section):
-    """Workers who learn, or are language models, and all work alike where they should not."""
+    """Workers who learn, or are language models, and all work the same hours without reason."""
 
     enabled: bool = Field(True, description="Whether a run is checked for this sign.")
     share: float = Field(
@@ -65,12 +65,15 @@ class HomogeneousLabor(Section):
         "10, .., 100 can hide 10/sqrt(12) = 2.9.",
     )
     years: int = Field(
-        2, ge=1, le=10_000, description="On end: workers begin alike and part while they learn."
+        2,
+        ge=1,
+        le=10_000,
+        description="In a row: workers begin alike and diverge while they learn.",
     )
 
 
 class FallbackRate(Section):
-    """Decisions that pass for a language model's and are none of its."""
+    """Fallbacks: decisions that count as a language model's and that it did not make."""
 
     enabled: bool = Field(True, description="Whether a run is checked for this sign.")
     limit: Bounded = Field(
@@ -80,7 +83,7 @@ class FallbackRate(Section):
         20,
         ge=1,
         le=1_000_000,
-        description="Fewer are not judged: one fallback among 20 is still 5 %.",
+        description="Fewer are not checked: one fallback among 20 is still 5 %.",
     )
 
 

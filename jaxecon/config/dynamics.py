@@ -61,8 +61,8 @@ class SavingConfig(Section):
         0.5,
         ge=0.05,
         le=5,
-        description="Of the wealth one wants to the return net of tax: a working value, no "
-        "estimate.",
+        description="Of the wealth one wants to the return net of tax: a working value, not "
+        "an estimate.",
     )
     adjustment: float = Field(
         0.1,

@@ -9,9 +9,8 @@ from jaxecon.config.marks import Free
 from jaxecon.config.memory import WorkerMemory
 from jaxecon.config.names import EngineName
 
-KEY_SETTING = (
-    "api_key_env"  # the setting whose value no error may show: a key may have been given by mistake
-)
+# The setting whose value no error may show: a user may have put the key itself there.
+KEY_SETTING = "api_key_env"
 
 
 class Price(Section):
@@ -31,7 +30,7 @@ class Serving(Section):
         "vllm",
         description="vllm: in this process. openai: any server with OpenAI's interface. replay: "
         "an earlier run's transcript. "
-        "simulated: a documented stand-in that is no language model, for development.",
+        "simulated: a documented stand-in without a language model, for development.",
     )
     model: str = Field(
         "smollm2",
@@ -82,6 +81,8 @@ class Serving(Section):
 
 
 class LLM(Serving):
+    """How language models are asked; and the model that answers unless another one is chosen."""
+
     temperature: float = Field(0.7, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(
@@ -103,7 +104,7 @@ class LLM(Serving):
         1,
         ge=1,
         le=100_000,
-        description="Days between an LLM worker's decisions; it holds in between.",
+        description="Days between an LLM worker's decisions; it keeps its hours in between.",
     )
     memory: WorkerMemory = WorkerMemory()
     budget_tokens: Free[int | None] = Field(

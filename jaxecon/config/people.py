@@ -22,8 +22,8 @@ class CohortConfig(Section):
     )
     objective: Literal["egotistical", "altruistic", "adversarial"] = Field(
         "egotistical",
-        description="What an LLM cohort is told to want: its own utility, social welfare, or as "
-        "little of it as possible.",
+        description="What an LLM cohort is asked to maximise: its own utility, social welfare, or "
+        "the opposite of it.",
     )
     llm: str | None = Field(
         None,
@@ -35,9 +35,8 @@ class CohortConfig(Section):
 class Personas(Section):
     source: Literal["none", "census", "model"] = Field(
         "census",
-        description="Who LLM workers are told they are: nobody; people drawn from census tables, "
-        "in a template's words; the "
-        "same people, written out once by the model.",
+        description="The person that an LLM worker is asked to be: nobody; people drawn from "
+        "census tables, in a template's words; the same people, written out once by the model.",
     )
     correlation: float = Field(
         0.5,
@@ -61,7 +60,7 @@ class Population(Section):
     shares: dict[str, Bounded] = Field(
         default_factory=dict,
         description="Share of the people per cohort; `llm` names all LLM cohorts together (0.2 "
-        "unless given). "
+        "unless set). "
         "The rest is divided over the other cohorts by head count.",
     )
     skills: Literal["gb2", "uniform", "file"] = Field(
@@ -79,23 +78,32 @@ class Population(Section):
     personas: Personas = Personas()
 
 
-def shares_of_people(cohorts: Sequence[CohortConfig], given: dict[str, float]) -> dict[str, float]:
+def shares_of_people(cohorts: Sequence[CohortConfig], chosen: dict[str, float]) -> dict[str, float]:
+    """The share of the people in each cohort, summing to 1.
+
+    Args:
+        cohorts: all cohorts.
+        chosen: shares by cohort, of some; `llm` is the share of all LLM cohorts together.
+
+    Raises:
+        ValueError: one line; an unknown cohort, or shares that do not sum to 1.
+    """
     llm = [c for c in cohorts if c.rule == LLM_RULE]
     mechanical = [c for c in cohorts if c.rule != LLM_RULE]
     known = list(dict.fromkeys([c.name for c in cohorts] + ([LLM_RULE] if llm else [])))
-    for name in given:
+    for name in chosen:
         if name not in known:
             raise ValueError(f"population.shares.{name}: no such cohort; {one_of(known, name)}")
     shares = {
-        c.name: given[c.name]
+        c.name: chosen[c.name]
         for c in cohorts
-        if c.name in given and not (c.name == LLM_RULE and c.rule == LLM_RULE and len(llm) > 1)
+        if c.name in chosen and not (c.name == LLM_RULE and c.rule == LLM_RULE and len(llm) > 1)
     }
     open_llm = [c for c in llm if c.name not in shares]
     open_mechanical = [c for c in mechanical if c.name not in shares]
     if open_llm:
         rest = 1 - sum(shares.values())
-        together = given.get(LLM_RULE, 0.2 if mechanical else 1.0) - sum(
+        together = chosen.get(LLM_RULE, 0.2 if mechanical else 1.0) - sum(
             shares.get(c.name, 0) for c in llm
         )
         together = together if open_mechanical else rest

@@ -19,7 +19,7 @@ class Planner(Section):
         "elections). us_federal to "
         "uniform_50: one schedule, worked out from everybody's exact responses, from the first "
         "year unless schedule.rates is "
-        "given.",
+        "set.",
     )
     memory: PlannerMemory = PlannerMemory()
     exploration_rate: Bounded = Field(

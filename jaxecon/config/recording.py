@@ -29,5 +29,5 @@ class CheckpointPolicy(Section):
         None,
         ge=1,
         le=10_000_000,
-        description="At the start of every so many years one is written and kept, to branch from.",
+        description="One is written and kept at the start of every N-th year, to branch from.",
     )

@@ -8,20 +8,20 @@ import platformdirs
 
 from jaxecon.core.machine import cpu_features_hash
 
-# For jit(compiler_options=...) of programs that live days. XLA takes 32-byte vectors on processors
-# that have 64-byte ones; where there are none, and on GPUs, this changes nothing. No result
-# changes: every agent's arithmetic is the same.
+# For jit(compiler_options=...) of programs that simulate days. XLA takes 32-byte vectors on
+# processors that have 64-byte ones; where there are none, and on GPUs, this changes nothing. No
+# result changes: every agent's arithmetic is the same.
 WIDE_VECTORS: dict[str, str | int | bool] = {"xla_cpu_prefer_vector_width": 512}
 
 _MIN_SECONDS = 0.05  # of compilation that are worth a file
 
 
 def keep_compiled() -> None:
-    """Keep them in the user's cache, by CPU, which may be emptied at any time.
+    """Keep compiled programs in the user's cache folder, which may be emptied at any time.
 
-    For processes of one's own: it is JAX's setting.
-
-    JAX_COMPILATION_CACHE_DIR chooses another place, JAX_ENABLE_COMPILATION_CACHE=0 none at all.
+    It has one folder for each kind of CPU. JAX_COMPILATION_CACHE_DIR chooses another place,
+    JAX_ENABLE_COMPILATION_CACHE=0 none at all. This is a setting of JAX for the whole process, so
+    that commands call it and the library does not.
     """
     if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return

@@ -1,7 +1,7 @@
-"""Counter-based random numbers: an agent's draw depends on (seed, cohort, purpose, year, day,
-index) and on nothing else.
+"""Counter-based random numbers.
 
-So another cohort, another order, another chunk or another population size changes nobody's draws.
+An agent's draw depends on (seed, cohort, purpose, year, day, index) and on nothing else: another
+cohort, another order, another chunk or another population size changes nobody's draws.
 """
 
 import zlib
@@ -52,10 +52,9 @@ def _fold_in(key: Array, number: int | Array) -> Array:
 
 
 def threefry_2x32(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds (Salmon et al.
+    """Threefry-2x32 with 20 rounds of counters (n,), under key data (2,); all uint32.
 
-    2011) of counters (n,), under key data (2,); all uint32.
-
+    Source: Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
     Written out so that XLA fuses it with what uses the numbers: JAX's own is a loop over whole
     arrays on a CPU, three times slower.
     """

@@ -11,17 +11,21 @@ class UserError(ValueError):
 
 
 class DiskError(UserError):
-    """A disk, or a file on it, that cannot be read or written; not the fault of the run using it."""
+    """A disk, or a file on it, cannot be read or written; the run that needs it is not at fault."""
 
 
 class BudgetSpent(RuntimeError):
-    """A budget for language models is used up: the run stops between two days, with everything so
-    far on disk.
+    """A budget for language models is used up.
+
+    The run stops between two days, with everything so far on disk.
     """
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the run between two days; its state was saved. signal: its number."""
+    """A signal ended the run between two days; its state was saved.
+
+    signal: the signal's number.
+    """
 
     def __init__(self, signal: int) -> None:
         super().__init__(f"interrupted by signal {signal}")
@@ -29,7 +33,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def first_line(error: BaseException) -> str:
-    """Of its message; its type where it has none."""
+    """The first line of an error's message; the name of its type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -12,13 +12,17 @@ ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the packages
 
 
 def check_suite() -> None:
-    """Raise UserError where `import experiments` brings somebody else's module, or none, instead of
-    jaxecon's suite.
-    """
+    """Raise UserError unless `import experiments` imports jaxecon's suite of experiments."""
     check_ours("experiments", "SUITE_OF")
 
 
 def check_ours(name: str, mark: str) -> None:
+    """Raise UserError unless `import name` imports jaxecon's own module.
+
+    Args:
+        name: a package of this installation with a name that others may use too.
+        mark: an attribute that only jaxecon's module has, with the value "jaxecon".
+    """
     ours = ROOT / name
     try:
         module = importlib.import_module(name)

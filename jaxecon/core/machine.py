@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def package_version(name: str) -> str | None:
+    """The installed version of a package; None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -20,9 +21,10 @@ def _cpuinfo(field: str) -> str:
 
 
 def cpu_model() -> str:
+    """The CPU's name as the operating system gives it."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_features_hash() -> str:
-    """Which instructions this CPU has."""
+    """Sixteen hexadecimal digits that stand for the instructions this CPU has."""
     return hashlib.sha256(" ".join(sorted(_cpuinfo("flags").split())).encode()).hexdigest()[:16]

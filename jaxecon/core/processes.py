@@ -1,9 +1,9 @@
-"""Several processes that live one run together, each with its own devices: how they meet, and how
-they agree.
+"""Several processes that compute one run together, each with its own devices: how they meet, and
+how they agree.
 
-All run the same program on the same configuration. The first writes and prints; what one decides
-for itself (that a signal came, that time for a checkpoint has come, that a disk is full) all must
-hear of before they go on, or some would wait for ever for what the others do not do.
+All run the same program on the same configuration; the main one writes and prints. What one process
+alone knows (a signal arrived, a checkpoint is due, a disk is full) must reach all before they go
+on, or some would wait for ever for a collective operation that the others never enter.
 """
 
 import atexit
@@ -23,6 +23,7 @@ import numpy as np
 from jaxecon.core.errors import UserError, first_line
 
 COORDINATOR, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+_ENVIRONMENT = (COORDINATOR, PROCESSES, PROCESS)
 GONE, _LOST_STATUS = (
     "jaxecon: another process of this run has gone; start all again, with resume",
     3,
@@ -37,43 +38,27 @@ _LOST = re.compile(
 T = TypeVar("T")
 
 
-def join_hosts(seconds: int = 300) -> None:
-    """Make this process one of several.
+def join_run(seconds: int = 300) -> None:
+    """Make this process one of several of one run, before anything else uses JAX.
 
-    Before anything else uses JAX.
+    Which ones they are: JAX_COORDINATOR_ADDRESS (host:port of the main one), JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID (from 0), or, with none of them set, what Slurm, Open MPI or a TPU says.
 
-    Where the first one is, how many there are and which this is: JAX_COORDINATOR_ADDRESS
-    (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID (from 0), or, with none of them set, what
-    Slurm, Open MPI or a TPU says. seconds: to wait for the others; then the process ends with one
-    line and exit status 2, as JAX itself would end it with a stack trace.
+    Args:
+        seconds: how long to wait for the others. Then this process ends with one line and exit
+            status 2, where JAX itself would end it with a stack trace.
 
-    Raises UserError: the environment does not say, or says what cannot be; the first one's port is
-    taken.
+    Raises:
+        UserError: the environment does not say, or contradicts itself; the main process's port is
+            taken.
     """
     import jax
 
-    given = {name: os.environ.get(name) for name in (COORDINATOR, PROCESSES, PROCESS)}
-    address, numbers = given[COORDINATOR], [given[PROCESSES], given[PROCESS]]
-    if any(given.values()):
-        missing = [name for name, value in given.items() if not value]
-        if missing:
-            raise UserError(
-                f"--join-hosts: {' and '.join(missing)} not set; all of {', '.join(given)}, or "
-                "none under Slurm"
-            )
-        assert address is not None
-        if not re.fullmatch(r".+:\d+", address):
-            raise UserError(f"{COORDINATOR}: {address!r}; the first process's host:port")
-        for name, value in ((PROCESSES, numbers[0]), (PROCESS, numbers[1])):
-            if value is None or not value.isdigit():
-                raise UserError(f"{name}: {value!r}; a whole number")
-    count, index = (None if value is None else int(value) for value in numbers)
-    if count is not None and index is not None and not index < count:
-        raise UserError(f"{PROCESS}: {index}; 0 to {count - 1}, with {PROCESSES}={count}")
+    address, count, index = _place_in_run()
+    where = f" at {address}" if address else ""
 
     def give_up() -> None:
         others = "the others" if count is None else f"{count} processes"
-        where = f" at {address}" if address else ""
         _end(
             f"jaxecon: --join-hosts: {others} did not all come together{where} within {seconds} s",
             2,
@@ -85,27 +70,19 @@ def join_hosts(seconds: int = 300) -> None:
     waiting.daemon = True
     waiting.start()
     try:
-        if (
-            index == 0
-            and address is not None
-            and not os.environ.get("JAX_COORDINATOR_BIND_ADDRESS")
-        ):
-            _server(
-                int(address.rsplit(":", 1)[1])
-            ).close()  # a port that is taken: JAX raises, or dies of a segmentation fault
+        if index == 0 and address and not os.environ.get("JAX_COORDINATOR_BIND_ADDRESS"):
+            # with a port that is taken JAX raises, or dies of a segmentation fault
+            _server(int(address.rsplit(":", 1)[1])).close()
         jax.distributed.initialize(address, count, index, initialization_timeout=seconds + 60)
         jax.devices()  # on a CPU the processes meet a second time
     except (ValueError, TypeError) as error:
         raise UserError(
             f"--join-hosts: nothing says where the other processes are ({error}); set "
-            f"{', '.join(given)}, or start under Slurm"
+            f"{', '.join(_ENVIRONMENT)}, or start under Slurm"
         ) from error
     except (OSError, OverflowError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "RPC server" not in str(
-            error
-        ):  # not of the port: others may have gone
-            raise
-        where = f" at {address}" if address else ""
+        if isinstance(error, RuntimeError) and "RPC server" not in str(error):
+            raise  # not about the port: another process may have gone
         raise UserError(
             f"--join-hosts: cannot listen{where} ({first_line(error)}); take another port"
         ) from error
@@ -114,6 +91,34 @@ def join_hosts(seconds: int = 300) -> None:
     if has_several_processes():
         _tell_of_failures()
         _watch(address.rsplit(":", 1)[0].strip("[]") if address else None)
+
+
+def _place_in_run() -> tuple[str | None, int | None, int | None]:
+    """The main process's host:port, the number of processes and which of them this is.
+
+    None for each where the environment leaves them to Slurm and its like.
+
+    Raises UserError: some are set and others not, or they contradict each other.
+    """
+    values = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    address, *numbers = values.values()
+    if any(values.values()):
+        missing = [name for name, value in values.items() if not value]
+        if missing:
+            raise UserError(
+                f"--join-hosts: {' and '.join(missing)} not set; all of {', '.join(values)}, or "
+                "none under Slurm"
+            )
+        assert address is not None
+        if not re.fullmatch(r".+:\d+", address):
+            raise UserError(f"{COORDINATOR}: {address!r}; the first process's host:port")
+        for name, value in ((PROCESSES, numbers[0]), (PROCESS, numbers[1])):
+            if value is None or not value.isdigit():
+                raise UserError(f"{name}: {value!r}; a whole number")
+    count, index = (None if value is None else int(value) for value in numbers)
+    if count is not None and index is not None and not index < count:
+        raise UserError(f"{PROCESS}: {index}; 0 to {count - 1}, with {PROCESSES}={count}")
+    return address, count, index
 
 
 def has_several_processes() -> bool:
@@ -133,8 +138,8 @@ def refuse_several(what: str) -> None:
         raise UserError(f"{what}: works in one process, not in {_jax().process_count()}")
 
 
-def together(action: Callable[[], T]) -> T:
-    """Do it in every process, and go on when all have.
+def run_together(action: Callable[[], T]) -> T:
+    """Do something in every process, and return when all have done it.
 
     Raises UserError in all where it fails in one.
     """
@@ -142,42 +147,39 @@ def together(action: Callable[[], T]) -> T:
         return action()
     from jax.experimental import multihost_utils
 
-    said, raised, result = "", None, None
+    failure, raised, result = "", None, None
     try:
         result = action()
     except Exception as error:
-        said, raised = first_line(error), error
-    heard = [
-        bytes(line).rstrip(b"\0").decode(errors="replace")
-        for line in multihost_utils.process_allgather(_packed(said))
-    ]
+        failure, raised = first_line(error), error
+    failures = [_unpacked(line) for line in multihost_utils.process_allgather(_packed(failure))]
     if raised is not None:
         raise raised
-    if any(heard):
-        raise UserError(next(line for line in heard if line))
+    if any(failures):
+        raise UserError(next(line for line in failures if line))
     return result  # type: ignore[return-value]
 
 
-def from_first(text: str) -> str:
-    """What the first process says, in all."""
+def broadcast_from_main(text: str) -> str:
+    """The main process's text, in all processes."""
     if not has_several_processes():
         return text
     from jax.experimental import multihost_utils
 
-    return bytes(multihost_utils.broadcast_one_to_all(_packed(text))).rstrip(b"\0").decode()
+    return _unpacked(multihost_utils.broadcast_one_to_all(_packed(text)))
 
 
-def everybody_says(*numbers: int) -> np.ndarray:
-    """What each process says, (processes, numbers)."""
-    said = np.asarray(numbers, np.int32)
+def gather(*numbers: int) -> np.ndarray:
+    """The numbers of every process, (processes, numbers), in all of them."""
+    own = np.asarray(numbers, np.int32)
     if not has_several_processes():
-        return said[None]
+        return own[None]
     from jax.experimental import multihost_utils
 
-    return np.asarray(multihost_utils.process_allgather(said))
+    return np.asarray(multihost_utils.process_allgather(own))
 
 
-def is_loss(error: BaseException) -> bool:
+def is_lost_process(error: BaseException) -> bool:
     """Whether an error is what happens where another process has gone."""
     return has_several_processes() and _LOST.search(str(error)) is not None
 
@@ -203,9 +205,7 @@ def _tell_of_failures() -> None:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if (
-            is_loss(error) and not _leaving.is_set()
-        ):  # heard of by a collective before `_watch` hears of it
+        if is_lost_process(error) and not _leaving.is_set():  # a collective noticed it first
             _end(GONE, _LOST_STATUS)
         show(kind, error, trace)
         if not _leaving.is_set():
@@ -223,11 +223,11 @@ def _watch(host: str | None) -> None:
     Each keeps a connection to the first, at `host` or the name it gives itself, which nobody uses
     and which ends with either.
     """
-    server, said = None, ""
+    server, address = None, ""
     if is_main_process():
         server = _server(0)
-        said = f"{socket.gethostname()} {server.getsockname()[1]} {secrets.token_hex(16)}"
-    name, port, token = from_first(said).split()
+        address = f"{socket.gethostname()} {server.getsockname()[1]} {secrets.token_hex(16)}"
+    name, port, token = broadcast_from_main(address).split()
     atexit.register(_leaving.set)  # before JAX's own, in which each waits for all
 
     def follow(connection: socket.socket) -> None:
@@ -284,6 +284,10 @@ def _jax() -> Any:
 def _packed(text: str) -> np.ndarray:
     data = text.encode()[:_LONGEST]
     return np.frombuffer(data.ljust(_LONGEST, b"\0"), np.uint8)
+
+
+def _unpacked(data: Any) -> str:
+    return bytes(data).rstrip(b"\0").decode(errors="replace")
 
 
 def _end(line: str, status: int) -> None:

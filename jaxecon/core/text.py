@@ -2,7 +2,8 @@
 
 
 def amount_text(x: float) -> str:
-    """Dollars without cents; utilities of a curved scale, which are small numbers, with the digits
-    that tell them apart.
+    """An amount as text: from 1,000 on without decimals, below with five significant digits.
+
+    Dollars are large numbers; utilities with curvature are small ones that differ in later digits.
     """
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.5g}"

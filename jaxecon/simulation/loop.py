@@ -351,7 +351,7 @@ class Simulation:
         record, satisfied = self.config.record, economy.satisfied
         election = self.planner.election(state.planner)
         tables = year_tables(year, self.economy, record, self._people, agents, satisfied, election)
-        processes.together(lambda: recorder.year(row, tables) if recorder is not None else None)
+        processes.run_together(lambda: recorder.year(row, tables) if recorder is not None else None)
 
     def stop(self, signal: int) -> None:
         """Raise Interrupted between two days, or at once where the run waits for others' decisions;

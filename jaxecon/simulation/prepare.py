@@ -10,7 +10,7 @@ import jax
 import pyarrow as pa
 
 from jaxecon.config.settings import Config
-from jaxecon.core.processes import from_first, is_main_process, together
+from jaxecon.core.processes import broadcast_from_main, is_main_process, run_together
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.devices import gathered, layout_for
 from jaxecon.economy.first_schedule import first_schedule
@@ -29,7 +29,7 @@ def default_folder() -> Path:
     base = Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     taken = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 1_000_000))
     path = next(path for path in taken if not path.exists())
-    return Path(from_first(str(path)))
+    return Path(broadcast_from_main(str(path)))
 
 
 def prepare(config: Config, out: Path) -> Prepared:
@@ -38,7 +38,7 @@ def prepare(config: Config, out: Path) -> Prepared:
     Raises UserError: an unusable folder, another project's `llm`, a missing model, a rule or
     microdata that do not work, a planner that has no schedule for this economy.
     """
-    together(lambda: refuse_existing(out))
+    run_together(lambda: refuse_existing(out))
     if config.needs_engine:
         check_engines(config)
     return assemble_run(config, out)
@@ -82,7 +82,7 @@ def new_recorder(
         "identities": identities(served),
         **more,
     }
-    recorder = together(
+    recorder = run_together(
         lambda: (
             Recorder.create(prepared.folder, prepared.config, manifest)
             if is_main_process()

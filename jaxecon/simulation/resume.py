@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
-from jaxecon.core.processes import is_main_process, together
+from jaxecon.core.processes import is_main_process, run_together
 from jaxecon.simulation.changes import (
     changed_code,
     changed_models,
@@ -119,7 +119,7 @@ def resume(
                 simulation.restore(checkpoint)
             if tell is not None:
                 tell(resumption)
-            together(lambda: _rewind(recorder, position))
+            run_together(lambda: _rewind(recorder, position))
             if recorder is not None:
                 _record_resumption(recorder, config, served, resumption, harmless, now)
 
@@ -130,7 +130,7 @@ def resume(
 @contextmanager
 def _opened_recorder(run: Run) -> Iterator[Recorder | None]:
     """The recorder of a run that is on disk; None in processes that do not write."""
-    recorder = together(lambda: Recorder.open(run.path) if is_main_process() else None)
+    recorder = run_together(lambda: Recorder.open(run.path) if is_main_process() else None)
     try:
         yield recorder
     finally:

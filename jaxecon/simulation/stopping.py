@@ -38,7 +38,7 @@ class StopRequest:
 
         due: whether a checkpoint is due by this process's clock; the main process's counts.
         """
-        said = processes.everybody_says(due, self._signal or 0)
+        said = processes.gather(due, self._signal or 0)
         return bool(said[0, 0]), int(said[:, 1].max()) or None
 
     def _raise_if_alone(self) -> None:

@@ -159,12 +159,12 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.absolute()  # as orbax needs it
-    made = processes.together(
+    made = processes.run_together(
         lambda: (
             tempfile.mkdtemp(dir=folder, prefix=UNFINISHED) if processes.is_main_process() else ""
         )
     )
-    unfinished = Path(processes.from_first(made))
+    unfinished = Path(processes.broadcast_from_main(made))
     target = folder / position.name
     try:
         with arrays_handler() as handler:
@@ -183,7 +183,7 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
             "leaves": shapes,
             **meta,
         }
-        processes.together(
+        processes.run_together(
             lambda: _finish(unfinished, target, described) if processes.is_main_process() else None
         )
     except BaseException:

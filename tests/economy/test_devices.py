@@ -122,7 +122,7 @@ EIGHT = """
     import jax
     import numpy as np
     import jaxecon as je
-    from jaxecon.simulation import run as api; from jaxecon.economy import build; from jaxecon.config import settings as config; from jaxecon.simulation import loop as simulation, programs
+    from jaxecon.simulation import run as api; from jaxecon.economy import build; from jaxecon.config import read as config; from jaxecon.simulation import loop as simulation, programs
     from jaxecon.storage.checkpoint_files import Position
 
     given, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
@@ -136,14 +136,14 @@ EIGHT = """
         overrides = [f"devices={devices}", "years=2"]
         je.resume(path, overrides=overrides, force=True, tell=lambda how: told.update({devices: how.inexact}))
 
-    resolved = config.load(given, ["devices=8"])
+    resolved = config.load_config(given, ["devices=8"])
     prepared = api.assembled(resolved, folder / "none")
     sim = simulation.Simulation(resolved, prepared.economy, prepared.schedule, prepared.planner)
     sim.run(Position(0, 4))
     layout, economy, state, sums = sim._layout, sim.economy, sim.state.economy, sim.state.sums
     _, plan, _ = programs.start_year(layout, economy, state, prepared.schedule, 4)
     program = programs.simulate_days.lower(layout, economy, plan, state, sums, 4).compile().as_text()
-    judgement = jax.device_get(build.build_economy(config.load(given, ["satisfaction.judged=true"])).judgement)
+    judgement = jax.device_get(build.build_economy(config.load_config(given, ["satisfaction.judged=true"])).judgement)
     judge = programs.judge.lower(layout, replace(economy, judgement=judgement), state, sums, {}).compile()
     judged = judge(replace(economy, judgement=judgement), state, sums, {})
     trees = {"economy": economy, "state": state, "plan": plan, "sums": sums, "judged": judged}
@@ -291,10 +291,10 @@ def test_two_processes_are_one(eight, tmp_path, cache):
 TOGETHER = """
     import sys
     from pathlib import Path
-    from jaxecon.simulation import run as api; from jaxecon.config import settings as config; from jaxecon.simulation import resume as continuing; from jaxecon.core import processes
+    from jaxecon.simulation import run as api; from jaxecon.config import read as config; from jaxecon.simulation import resume as continuing; from jaxecon.core import processes
     from jaxecon.core.errors import UserError
 
-    processes.join_hosts(60)
+    processes.join_run(60)
 
     def tried(what, *arguments):
         try:
@@ -304,18 +304,18 @@ TOGETHER = """
 
     folder, me = Path(sys.argv[1]), int(not processes.is_main_process())
     mechanical = {"population": {"llm": 0, "mechanical": 32}}
-    tried(api.prepare, config.load(mechanical), folder / "new")
-    tried(api.prepare, config.load(mechanical, ["devices=5"]), folder / "new")
-    tried(api.prepare, config.load({"devices": "all", "llm": {"engine": "simulated"}}), folder / "new")
-    tried(api.prepare, config.load(mechanical, ["devices=all"]), folder if me else folder / "new")
+    tried(api.prepare, config.load_config(mechanical), folder / "new")
+    tried(api.prepare, config.load_config(mechanical, ["devices=5"]), folder / "new")
+    tried(api.prepare, config.load_config({"devices": "all", "llm": {"engine": "simulated"}}), folder / "new")
+    tried(api.prepare, config.load_config(mechanical, ["devices=all"]), folder if me else folder / "new")
     tried(continuing.replay, folder)
-    tried(processes.together, lambda: 1 / me)
-    tried(processes.from_first, f"process {me}")
-    tried(lambda: processes.everybody_says(me, 7).tolist())
+    tried(processes.run_together, lambda: 1 / me)
+    tried(processes.broadcast_from_main, f"process {me}")
+    tried(lambda: processes.gather(me, 7).tolist())
     sys.stdout.flush()
     if me:
         raise KeyError("nobody thought of it")
-    processes.everybody_says(0)
+    processes.gather(0)
 """
 
 
@@ -436,7 +436,7 @@ def test_what_jax_cannot_listen_at(monkeypatch):
         match=r"cannot listen at 127.0.0.1:34567 \(UNKNOWN: Failed to start RPC server\); take "
         r"another",
     ):
-        processes.join_hosts(5)
+        processes.join_run(5)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "some", "null"])
