@@ -291,7 +291,7 @@ def test_two_processes_are_one(eight, tmp_path, cache):
 TOGETHER = """
     import sys
     from pathlib import Path
-    from jaxecon.simulation import run as api; from jaxecon.config import read as config; from jaxecon.simulation import resume as continuing; from jaxecon.core import processes
+    from jaxecon.simulation import run as api; from jaxecon.config import read as config; from jaxecon.simulation.replay import replay; from jaxecon.core import processes
     from jaxecon.core.errors import UserError
 
     processes.join_run(60)
@@ -308,7 +308,7 @@ TOGETHER = """
     tried(api.prepare, config.load_config(mechanical, ["devices=5"]), folder / "new")
     tried(api.prepare, config.load_config({"devices": "all", "llm": {"engine": "simulated"}}), folder / "new")
     tried(api.prepare, config.load_config(mechanical, ["devices=all"]), folder if me else folder / "new")
-    tried(continuing.replay, folder)
+    tried(replay, folder)
     tried(processes.run_together, lambda: 1 / me)
     tried(processes.broadcast_from_main, f"process {me}")
     tried(lambda: processes.gather(me, 7).tolist())
