@@ -127,10 +127,10 @@ def draft(config: Config) -> Case:
     )
 
 
-def _arrays(given: Ingredients, dtype: type) -> Ingredients:
+def _arrays(ingredients: Ingredients, dtype: type) -> Ingredients:
     """Of arrays, which can be stacked."""
     kinds: dict[type, type] = {bool: np.bool_, int: np.int32, float: dtype}
-    return jax.tree.map(lambda x: np.asarray(x, kinds[type(x)]), given)
+    return jax.tree.map(lambda x: np.asarray(x, kinds[type(x)]), ingredients)
 
 
 def only_drawn(config: Config) -> bool:
@@ -163,13 +163,13 @@ def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
     year's days, elections, and its results.
     """
 
-    def held(given: Case, nodes: tuple[Array, Array] | None) -> Any:
-        economy, _ = assemble(given.economy, nodes)
-        schedule = TaxSchedule(jnp.asarray(given.thresholds), jnp.asarray(given.rates))
-        return economy, start_year(economy, initial_state(economy, schedule), schedule, given.days)
+    def arrays_of(one: Case, nodes: tuple[Array, Array] | None) -> Any:
+        economy, _ = assemble(one.economy, nodes)
+        schedule = TaxSchedule(jnp.asarray(one.thresholds), jnp.asarray(one.rates))
+        return economy, start_year(economy, initial_state(economy, schedule), schedule, one.days)
 
-    form = jax.eval_shape(held, of, nodes)
-    held_on = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(form))
+    form = jax.eval_shape(arrays_of, of, nodes)
+    state_bytes = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(form))
     saves = form[0].dynamics.saving is not None
     figures = sum(
         saves or field.default is not None for field in dataclasses.fields(YearStatistics)
@@ -178,7 +178,7 @@ def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
     if of.elections is not None:
         people = sum(size for _, size in of.economy.sizes)
         numbers += numbers_held(min(of.elections.candidates, people), len(of.rates), people)
-    return held_on + numbers * of.rates.dtype.itemsize
+    return state_bytes + numbers * of.rates.dtype.itemsize
 
 
 @partial(jax.jit, static_argnames="mesh", compiler_options=WIDE_VECTORS)
@@ -199,46 +199,46 @@ def simulate_batch(
     return every(cases, nodes)
 
 
-def _simulate_one(given: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
-    economy, poorest = assemble(given.economy, nodes)
-    schedule = TaxSchedule(jnp.asarray(given.thresholds), jnp.asarray(given.rates))
-    planner = _planner(given, economy, schedule)
+def _simulate_one(one: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
+    economy, poorest = assemble(one.economy, nodes)
+    schedule = TaxSchedule(jnp.asarray(one.thresholds), jnp.asarray(one.rates))
+    planner = _planner(one, economy, schedule)
     key = named_key(economy.seed, "planner")
     first = (
-        planner.init(PlannerContext(schedule, given.years), key),
+        planner.init(PlannerContext(schedule, one.years), key),
         initial_state(economy, schedule),
         schedule,
     )
 
     def year(carry: tuple[Any, EconomyState, TaxSchedule], number: Array) -> tuple[Any, Any]:
         memory, state, schedule = carry
-        state, figures, agents = mechanical_year(economy, state, schedule, given.days, given.judged)
+        state, figures, agents = mechanical_year(economy, state, schedule, one.days, one.judged)
         hours = jnp.concatenate([agents.hours[name] for name in economy.cohorts])  # (n,)
         right = jnp.all(
             (hours >= 0) & (hours <= economy.population.preferences.max_hours * (1 + 1e-5))
         )
         unseen = jnp.zeros(schedule.brackets)  # by bracket: what in_context does not look at
         means = figures.mean_hours, figures.mean_income, figures.rebate
-        traced: list[Any] = [number, given.years, schedule, figures.swf_window, *means]
+        traced: list[Any] = [number, one.years, schedule, figures.swf_window, *means]
         seen = YearObservation(*traced, *[unseen] * 3)
         leader = memory.leader if isinstance(memory, ElectedState) else None
         announced, memory = planner.propose(memory, seen, jax.random.fold_in(key, number + 1))
         return (memory, state, announced), (figures, schedule.rates, leader, right)
 
     _, (figures, rates, leaders, right) = jax.lax.scan(
-        year, first, jnp.arange(given.years, dtype=jnp.int32)
+        year, first, jnp.arange(one.years, dtype=jnp.int32)
     )
     return Outcomes(figures, rates, leaders, poorest, jnp.all(right))
 
 
-def _planner(given: Case, economy: Economy, schedule: TaxSchedule) -> Planner:
+def _planner(one: Case, economy: Economy, schedule: TaxSchedule) -> Planner:
     planner: Planner = Fixed()
-    if given.ingredients is not None:
-        planner = InContext(given.ingredients)
-    if given.later is not None:
-        planner = Announced("announced", TaxSchedule(schedule.thresholds, jnp.asarray(given.later)))
-    if given.elections is None:
+    if one.ingredients is not None:
+        planner = InContext(one.ingredients)
+    if one.later is not None:
+        planner = Announced("announced", TaxSchedule(schedule.thresholds, jnp.asarray(one.later)))
+    if one.elections is None:
         return planner
-    if given.retention:
-        return Retained(planner, economy, given.elections, given.years)
-    return Elected(economy, given.elections, schedule.thresholds)
+    if one.retention:
+        return Retained(planner, economy, one.elections, one.years)
+    return Elected(economy, one.elections, schedule.thresholds)

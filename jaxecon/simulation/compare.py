@@ -39,7 +39,7 @@ class Comparison:
 
 
 def check_planners(names: Sequence[str]) -> None:
-    """Raise UserError unless these are different names of planners that work out a schedule."""
+    """Raise UserError unless these are different names of planners that compute a schedule."""
     for name in names:
         if name not in SCHEDULES:
             raise UserError(f"--planners: {name!r}; any of {', '.join(SCHEDULES)}")
@@ -86,15 +86,20 @@ def compare(
         k: reasons[0] + f" (in {len(reasons)} of {populations} populations)"
         for k, reasons in failures.items()
     }
-    served = [name for name in planners if any(row["policy"] == name for row in rows)]
-    if not served:
+    successful = [name for name in planners if any(row["policy"] == name for row in rows)]
+    if not successful:
         raise UserError(
             f"--planners: {','.join(planners)!r}; none has a schedule here: "
             f"{next(iter(missing.values()))}"
         )
-    yardstick = "optimum" if "optimum" in served else served[0]
+    yardstick = "optimum" if "optimum" in successful else successful[0]
     return Comparison(
-        rows, summarise(rows, served, yardstick), missing, list(planners), populations, yardstick
+        rows,
+        summarise(rows, successful, yardstick),
+        missing,
+        list(planners),
+        populations,
+        yardstick,
     )
 
 
@@ -105,7 +110,7 @@ def summarise(
     and of its paired difference to the yardstick's; NaN with one population.
 
     Lists (deciles, brackets) are averaged entry by entry. not_converged: in how many populations
-    the iteration did not come to its schedule; last_change: their and the others' mean.
+    the iteration did not converge; last_change: their and the others' mean.
     """
     by_planner = {
         name: {row["population"]: row for row in rows if row["policy"] == name} for name in planners
@@ -117,7 +122,7 @@ def summarise(
         gains = np.array([row["gain"] for row in mine.values()])
         shared = [i for i in mine if i in by_planner[yardstick]]
         differences = np.array([mine[i]["gain"] - by_planner[yardstick][i]["gain"] for i in shared])
-        figures = {
+        means = {
             key: _mean_known(np.array([row[key] for row in mine.values()])).tolist()
             for key, value in next(iter(mine.values())).items()
             if isinstance(value, float | list) and key != "gain"
@@ -129,7 +134,7 @@ def summarise(
                 "gain": _mean(gains),
                 "difference": _mean(differences),
                 "not_converged": sum(row.get("converged") is False for row in mine.values()),
-                **figures,
+                **means,
             }
         )
     return summary

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from jaxecon.config.settings import Config
 from jaxecon.core.installation import check_ours
+from jaxecon.economy.devices import on_host
+from jaxecon.economy.precision import compute_context
+from jaxecon.planners.elections.elected import Elected
+from jaxecon.planners.elections.retained import Retained
+from jaxecon.planners.elections.voting import ElectionRules
 from jaxecon.simulation.state import Prepared
 from jaxecon.storage.paths import TRANSCRIPT
 
@@ -55,7 +60,7 @@ def check_engines(config: Config) -> None:
 
 @contextmanager
 def start_engines(config: Config, engine: "Engine | None") -> Iterator[dict[str, Any]]:
-    """What serves each LLM cohort and an LLM planner, by name; nothing where a run has neither."""
+    """Engines of each LLM cohort and of an LLM planner, by name; none where a run has neither."""
     if not config.needs_engine:
         yield {}
         return
@@ -84,6 +89,7 @@ def replay_engines(
 
 
 def models(served: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the manifest says of the models that serve the cohorts; None without any."""
     if not served:
         return None
     from llm.serving import manifest
@@ -92,15 +98,15 @@ def models(served: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """By cohort, what answers it: part of every request's key."""
+    """By cohort, what its engine is: part of every request's key."""
     return {cohort: one.engine.identity for cohort, one in served.items()}
 
 
 def make_bridge(
     config: Config, out: Path, served: Mapping[str, Any], inherited: Path | None, stack: ExitStack
 ) -> tuple[Any, "Callable[[], int] | None"]:
-    """The bridge that everybody shares, and what makes its transcript durable; None without a
-    model.
+    """The bridge that all cohorts share, and a function that makes its transcript durable; None
+    without a model.
     """
     if not served:
         return None, None
@@ -114,15 +120,15 @@ def make_bridge(
         if inherited is None
         else stack.enter_context(closing(Transcript(inherited, read_only=True)))
     )
-    given = config.llm
+    llm = config.llm
     bridge = Bridge(
         served,
         transcript,
         seed=config.seed_of_draws,
-        sampling=Sampling(given.temperature, given.top_p, given.max_tokens),
-        retries=given.retries,
-        budget_tokens=given.budget_tokens,
-        budget_usd=given.budget_usd,
+        sampling=Sampling(llm.temperature, llm.top_p, llm.max_tokens),
+        retries=llm.retries,
+        budget_tokens=llm.budget_tokens,
+        budget_usd=llm.budget_usd,
         inherited=before,
     )
     return bridge, transcript.sync
@@ -148,13 +154,7 @@ def make_deciders(prepared: Prepared, bridge: Any) -> tuple[Any, Any]:
 def with_elections(
     prepared: Prepared, planner: "Planner | None", bridge: Any, workers: Any
 ) -> "Planner":
-    """The planner that is elected, or the one given where the people may throw it out."""
-    from jaxecon.economy.devices import on_host
-    from jaxecon.economy.precision import compute_context
-    from jaxecon.planners.elections.elected import Elected
-    from jaxecon.planners.elections.retained import Retained
-    from jaxecon.planners.elections.voting import ElectionRules
-
+    """The elected planner; or, where there is a planner, that one as long as people retain it."""
     config, economy = prepared.config, prepared.economy
     rules, electorate = ElectionRules.from_config(config), None
     if workers is not None:
@@ -169,6 +169,7 @@ def with_elections(
 
 
 def llm_summary(bridge: Any, served: Mapping[str, Any]) -> dict[str, Any]:
+    """What language models did and cost so far, as the manifest and the summary have it."""
     by_kind: dict[str, dict[str, int]] = {}
     for (_, kind), account in bridge.accounts.items():
         counts = by_kind.setdefault(kind, {})

@@ -130,7 +130,7 @@ class Listener(Protocol):
         ...
 
     def on_diagnostic(self, found: Diagnostic) -> None:
-        """A diagnostic has been seen for the first time, in the year that was told last.
+        """A diagnostic has been seen for the first time, in the year of the last `on_year`.
 
         Args:
             found: which, in which year, and what was seen.

@@ -42,7 +42,7 @@ class RunState:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that nothing stands in the way of but its engine.
+    """A run that is checked and computed as far as it can be without its engine.
 
     planner: None where `make_deciders` makes it.
     """

@@ -122,7 +122,7 @@ class Run:
         """The diagnostics as they stand after its last year.
 
         Returns:
-            A monitor that can be told of further years.
+            A monitor that further years can be added to.
         """
         monitor = DiagnosticsMonitor(self.config)
         for row in self.past.to_pylist():

@@ -31,7 +31,7 @@ def test_a_branch_without_changes_is_the_run_itself(config, whole, tmp_path):
 
 
 def test_a_branch_from_a_year_without_a_checkpoint(config, whole, tmp_path):
-    """It is lived again from an earlier one."""
+    """It is computed again from an earlier one."""
     path = shutil.copytree(whole.path, tmp_path / "run")
     for position in positions(path / "checkpoints"):
         if position != Position(0, 4):

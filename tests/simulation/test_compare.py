@@ -230,7 +230,8 @@ def test_a_schedule_that_is_no_fixed_point_is_told(tmp_path, capsys):
     write_comparison(tmp_path, found)
     rows = pq.read_table(tmp_path / "policies.parquet").to_pylist()
     assert [(row["policy"], row["converged"]) for row in rows] == [
-        ("uniform_50", None), ("saez_self_consistent", False), ("uniform_50", None), ("saez_self_consistent", True),
+        ("uniform_50", None), ("saez_self_consistent", False),
+        ("uniform_50", None), ("saez_self_consistent", True),
     ]  # fmt: skip
     assert rows[0]["last_change"] is None
     assert rows[1]["last_change"] > 0.01

@@ -50,7 +50,7 @@ def zigzag():
 OSCILLATING = {**SMALL, "years": 14, "planner": {"kind": "llm", "compared_with": ["us_federal"]}}
 
 
-class Heard(SilentListener):
+class RecordingListener(SilentListener):
     def __init__(self):
         self.said = []
 
@@ -63,7 +63,7 @@ class Heard(SilentListener):
 
 @pytest.fixture(scope="module")
 def oscillating(tmp_path_factory):
-    heard = Heard()
+    heard = RecordingListener()
     return je.run(
         OSCILLATING, out=tmp_path_factory.mktemp("a") / "run", engine=zigzag(), listener=heard
     ), heard
@@ -125,7 +125,7 @@ def test_a_branch_is_judged_by_what_came_before(oscillating, tmp_path):
     assert je.load(later.path).diagnostics == later.diagnostics  # also when its run is gone
 
 
-def test_other_thresholds_may_be_given_when_a_run_goes_on(oscillating, tmp_path):
+def test_a_resumed_run_may_have_other_thresholds(oscillating, tmp_path):
     copy = tmp_path / "killed"
     out = tmp_path / "run"
     je.run(OSCILLATING, out=out, engine=zigzag(), listener=At(lambda: copied(out, copy), year=12))

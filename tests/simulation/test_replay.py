@@ -31,7 +31,7 @@ def test_an_interrupted_run_is_replayed_as_far_as_it_got(config, tmp_path):
     assert je.load(tmp_path / "again").manifest["replay_of"] == str(tmp_path / "run")
 
 
-def test_a_doctored_run_is_found_out(whole, tmp_path):
+def test_a_run_with_a_changed_table_is_found_out(whole, tmp_path):
     path = shutil.copytree(whole.path, tmp_path / "run")
     part = sorted((path / "years.parquet").iterdir())[-1]
     table = pq.read_table(part)

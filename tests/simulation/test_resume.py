@@ -29,7 +29,7 @@ from jaxecon.storage.checkpoint_files import Position, newest, positions
 
 
 @pytest.mark.parametrize(("year", "day"), [(0, 4), (0, 6), (0, None), (1, 2), (2, 6), (2, None)])
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, whole, tmp_path, year, day):
+def test_a_killed_run_resumes_as_if_nothing_had_happened(config, whole, tmp_path, year, day):
     killed = run_killed(config, tmp_path / "run", year=year, day=day)
     assert je.load(killed).manifest["status"] == "running"
     resumed = je.resume(killed)
@@ -177,9 +177,9 @@ def test_resumed_is_uninterrupted(tmp_path_factory, kind, moment, every_days, ju
         "satisfaction": {"judged": judged > 0, "every_days": max(judged - 1, 0)},
         "checkpoint": {"every_days": every_days, "every_minutes": None},
     }
-    lived = int(moment * 14)
+    days = int(moment * 14)
     killed = run_killed(
-        config, folder / "run", year=lived // 7, day=lived % 7 + 1 if kind == "hybrid" else None
+        config, folder / "run", year=days // 7, day=days % 7 + 1 if kind == "hybrid" else None
     )
     je.resume(killed)
     assert_same_run(killed, folder / "run")

@@ -48,7 +48,7 @@ def test_settings_that_change_nothing_are_free(tmp_path):
         killed, overrides=["checkpoint.keep_last=1", "llm.budget_tokens=5", "llm.kv_cache_gib=1"]
     )
     assert_same_run(run.path, tmp_path / "run")
-    # and kept: the next resume goes on under them
+    # and kept: the next resume continues with them
     assert (run.config.checkpoint.keep_last, run.config.llm.budget_tokens) == (1, 5)
     assert run.manifest["configuration"] == run.config.model_dump(mode="json")
     (entry,) = run.manifest["resumed"]
@@ -123,7 +123,7 @@ def test_other_people_cannot_be_forced(tmp_path):
     assert snapshot(killed) == before
 
 
-def test_another_machine_is_told_of(tmp_path, monkeypatch):
+def test_another_machine_is_reported(tmp_path, monkeypatch):
     killed = run_killed(MECHANICAL, tmp_path / "run", year=1)
     manifest = json.loads((killed / "manifest.json").read_text())
     manifest["hardware"]["visible_cores"] = 64
@@ -164,7 +164,7 @@ def test_free_settings_of_a_complete_run_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("year", [2])
-def test_years_that_were_lived_cannot_be_taken_back(tmp_path, year):
+def test_simulated_years_cannot_be_taken_back(tmp_path, year):
     run = je.run(MECHANICAL, out=tmp_path / "run")
     before = snapshot(run.path)
     with pytest.raises(UserError, match=r"years: 2; .* has already simulated 3"):

@@ -300,7 +300,7 @@ def test_a_failed_run_says_so(tmp_path):
         Simulation(config, economy, first_schedule(config), Broken(), recorder=recorder).run()
     run = je.load(tmp_path / "run")
     assert (run.manifest["status"], run.manifest["error"]) == ("failed", "the planner broke")
-    assert run.years.num_rows == 1  # what was lived is there
+    assert run.years.num_rows == 1  # what was simulated is there
     with pytest.raises(UserError, match="status 'failed'"):
         _ = run.summary
 
@@ -365,7 +365,10 @@ def test_a_folder_of_somebody_else(tmp_path):
     """Real permissions, as an ordinary user meets them."""
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
-    code = f"import os; import jaxecon as je; run = je.run; os.setuid(65534); run({SMALL!r}, out={str(locked / 'run')!r})"
+    code = (
+        "import os; import jaxecon as je; run = je.run; os.setuid(65534); "
+        f"run({SMALL!r}, out={str(locked / 'run')!r})"
+    )
     if os.getuid() != 0:
         code = code.replace("os.setuid(65534); ", "")
     for folder in (

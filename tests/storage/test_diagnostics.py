@@ -170,7 +170,7 @@ def test_spans_and_the_first_time():
     )  # 18 of 400 is less than 5 %
 
 
-def test_a_year_that_an_older_jaxecon_lived():
+def test_a_year_that_an_older_jaxecon_recorded():
     row = {name: value for name, value in QUIET.items() if name != "llm_decisions"} | {
         "llm_fallbacks": 9
     }
@@ -259,7 +259,7 @@ def test_the_columns_of_a_year(tmp_path):
 
 
 def test_years_of_an_older_jaxecon_and_of_this_one_in_a_file(tmp_path, monkeypatch):
-    """A run that was forced to go on: the years before have fewer columns."""
+    """A run that was forced to continue: the years before have fewer columns."""
     monkeypatch.setattr(recorder, "_MANY_PARTS", 4)
     run = je.run({**SMALL, "years": 2}, out=tmp_path / "run")
     for part in (run.path / "years.parquet").iterdir():
