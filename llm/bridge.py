@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, Generic
 
 from jaxecon.config.language import Price
+from jaxecon.config.names import Status
 from jaxecon.core.errors import BudgetSpent, EngineError
 from jaxecon.storage.usage import LLMUsage
 from llm.decisions.base import DecisionKind, Observation, Unusable, Value
@@ -23,7 +24,7 @@ from llm.decisions.wording import try_again
 from llm.engines.base import Engine
 from llm.messages import Completion, Draw, Message, Request, Sampling
 from llm.transcript.keys import request_key
-from llm.transcript.rows import Status, StoredDecision
+from llm.transcript.rows import StoredDecision
 from llm.transcript.store import Transcript
 
 _REPLY_ROOM = 150  # tokens that an unusable reply and the complaint about it add to a prompt

@@ -1,4 +1,4 @@
 """The command line.
 
-`jaxecon.cli.app` knows all commands; each imports what it needs when it is called.
+`jaxecon.cli.app` lists the commands, `commands/` holds one file for each, and `output/` prints.
 """

@@ -1,4 +1,4 @@
-"""The command line. Heavy modules are imported inside commands, so that `--help` is instant."""
+"""The command `jaxecon`: the list of its commands."""
 
 from typing import Annotated, Any
 
@@ -6,14 +6,20 @@ import typer
 from typer.core import TyperGroup
 
 from jaxecon import __version__
+from jaxecon.cli.commands.branch import branch
+from jaxecon.cli.commands.compare import compare
+from jaxecon.cli.commands.digest import digest
+from jaxecon.cli.commands.doctor import doctor
+from jaxecon.cli.commands.experiment import experiment
+from jaxecon.cli.commands.models import models_app
+from jaxecon.cli.commands.optimum import optimum
+from jaxecon.cli.commands.replay import replay
+from jaxecon.cli.commands.resume import resume
+from jaxecon.cli.commands.run import run
+from jaxecon.cli.commands.settings import settings
+from jaxecon.cli.commands.sweep import sweep
+from jaxecon.cli.commands.transcript import transcript
 from jaxecon.cli.errors import one_line_errors
-from jaxecon.cli.experiments import experiment
-from jaxecon.cli.information import doctor, settings
-from jaxecon.cli.models import models_app
-from jaxecon.cli.policies import compare, optimum
-from jaxecon.cli.running import branch, digest, replay, resume, run
-from jaxecon.cli.sweeping import sweep
-from jaxecon.cli.transcript import transcript
 
 _COMMANDS = (
     *(run, resume, replay, branch, digest, optimum, compare),

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import typer
 
@@ -13,15 +13,14 @@ from jaxecon.core.errors import EngineError, Interrupted, UserError, first_line,
 
 DIFFERENT, USER_ERROR, ENGINE_FAILED, BUDGET_SPENT, INTERRUPTED = 1, 2, 3, 4, 130
 
-LOST = ENGINE_FAILED  # another process of the same run
+PROCESS_LOST = ENGINE_FAILED  # another process of the same run
 
+_RENAMED_OPTIONS = {"--join-hosts": "--join-processes"}
 
 _OUT_OF_MEMORY = (
     "out of memory: lower population.mechanical or the cohorts' sizes, set record.agents=sample, "
-    "or, with a model on the same "
-    "GPU, lower llm.gpu_memory_share or set device=cpu"
+    "or, with a model on the same GPU, lower llm.gpu_memory_share or set device=cpu"
 )
-
 
 # Of Click, or of the Click in Typer, which has no public name.
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -29,6 +28,7 @@ _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
+    """End the process with one line and an exit status where a command cannot go on."""
     try:
         yield
     except UserError as error:
@@ -42,14 +42,12 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     except (RuntimeError, MemoryError, ValueError) as error:
-        hosts = sys.modules.get(
-            "jaxecon.core.processes"
-        )  # only where this command has joined others
-        if hosts is not None and hosts.is_lost_process(error):
+        processes = _joined_processes()
+        if processes is not None and processes.is_loss(error):
             fail(
                 f"another process of this run has gone ({first_line(error)}); start all again, "
                 "with resume",
-                LOST,
+                PROCESS_LOST,
             )
         if is_out_of_memory(error):
             fail(_OUT_OF_MEMORY, ENGINE_FAILED)
@@ -59,22 +57,34 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _usage_line(error: Any) -> str:
-    said = " ".join(error.format_message().split()).rstrip(".")
-    return said if error.ctx is None else f"{said} (see {error.ctx.command_path} --help)"
+    """A mistake in the options of a command as one line."""
+    option = getattr(error, "option_name", None)
+    if option in _RENAMED_OPTIONS:
+        return f"{option}: is now called {_RENAMED_OPTIONS[option]}"
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
+    return message if error.ctx is None else f"{message} (see {error.ctx.command_path} --help)"
 
 
-def fail(message: str, status: int) -> None:
+def fail(message: str, status: int) -> NoReturn:
+    """End the process with one line on standard error and an exit status."""
     print(f"jaxecon: {message}", file=sys.stderr)
-    if "jaxecon.core.processes" in sys.modules:
-        sys.modules["jaxecon.core.processes"].leave(status)
+    processes = _joined_processes()
+    if processes is not None:
+        processes.leave(status)
     sys.exit(status)
 
 
+def _joined_processes() -> Any:
+    """The module `core.processes` where this command has loaded it, and with it JAX."""
+    return sys.modules.get("jaxecon.core.processes")
+
+
 @contextmanager
-def hinting_at_resume(folder: Path) -> Iterator[None]:
-    """What to do after an interruption."""
+def saying_how_to_continue(*arguments: str | Path) -> Iterator[None]:
+    """After an interruption, name the command that continues. arguments: of `jaxecon`."""
     try:
         yield
     except KeyboardInterrupt as error:
         number = error.signal if isinstance(error, Interrupted) else 2
-        fail(f"interrupted; continue with: jaxecon resume {shlex.quote(str(folder))}", 128 + number)
+        command = shlex.join(["jaxecon", *map(str, arguments)])
+        fail(f"interrupted; continue with: {command}", 128 + number)

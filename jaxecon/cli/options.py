@@ -1,72 +1,98 @@
 """Options that several commands share."""
 
-import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
-
-def keep_programs() -> None:
-    """For commands that compile."""
-    from jaxecon.core.compilation import keep_compiled
-
-    keep_compiled()
-
-
-def join_processes(hosts: bool, seconds: int) -> bool:
-    """Meet the other processes, if asked to. Whether this one prints."""
-    if not hosts:
-        return True
-    from jaxecon.core.processes import is_main_process, join_run
-
-    # Gloo tells standard output, by its number, of every connection; what we print goes there under
-    # another number
-    ours = os.dup(1)
-    os.dup2(2, 1)
-    sys.stdout = os.fdopen(ours, "w", closefd=False)
-    join_run(seconds)
-    return is_main_process()
-
-
-JoinHosts = Annotated[
-    bool,
-    typer.Option(
-        "--join-hosts",
-        help="This is one of several processes of one run: JAX_COORDINATOR_ADDRESS, "
-        "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or "
-        "Slurm, say which.",
-    ),
-]
-
-JoinSeconds = Annotated[
-    int, typer.Option(min=1, max=86_400, help="To wait for the others, with --join-hosts.")
-]
-
-
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
-
-
-ConfigArgument = Annotated[
-    Path | None,
-    typer.Argument(help="YAML configuration; without one, --agents people.", show_default=False),
-]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
 ]
 
-AgentsOption = Annotated[
+SeedOption = Annotated[
+    int | None, typer.Option(help="The same as --set seed=N.", show_default=False)
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+
+BudgetTokensOption = Annotated[
     int | None,
     typer.Option(
-        min=1,
-        help="People who respond exactly, without a CONFIG; 1000 unless given.",
+        help="Stop after this many tokens of language models; --set llm.budget_tokens=N.",
         show_default=False,
     ),
 ]
 
-OutOption = Annotated[
-    Path | None, typer.Option(help="A new folder; runs/TIME without one.", show_default=False)
+BudgetUsdOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop after language models cost this many dollars; --set llm.budget_usd=X.",
+        show_default=False,
+    ),
 ]
+
+# Of optimum and compare.
+PeopleConfigArgument = Annotated[
+    Path | None,
+    typer.Argument(help="YAML configuration; without one, --agents people.", show_default=False),
+]
+
+PeopleOption = Annotated[
+    int | None,
+    typer.Option(
+        "--agents",
+        min=1,
+        help="People who respond exactly, without a CONFIG; by default 1000.",
+        show_default=False,
+    ),
+]
+
+StudyFolderOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="A new folder; by default runs/TIME.", show_default=False),
+]
+
+# Of sweep and experiment.
+ExecutorName = Literal["local", "ray"]
+
+ExecutorOption = Annotated[ExecutorName, typer.Option(help="This process, or a Ray cluster.")]
+
+ContinuedFolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="A new folder, or one in which the same was interrupted: it continues.",
+        show_default=False,
+    ),
+]
+
+ForceVersionOption = Annotated[
+    bool,
+    typer.Option("--force", help="Continue what another version of jaxecon began."),
+]
+
+# Of run and resume.
+JoinProcessesOption = Annotated[
+    bool,
+    typer.Option(
+        "--join-processes",
+        help="This is one of several processes of one run, as JAX_COORDINATOR_ADDRESS, "
+        "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or Slurm, say.",
+    ),
+]
+
+JoinSecondsOption = Annotated[
+    int, typer.Option(min=1, max=86_400, help="Wait this long for them, with --join-processes.")
+]
+
+
+def overrides_of(set_: Sequence[str] | None, options: dict[str, Any]) -> list[str]:
+    """All `key=value` overrides: those of --set, then options that are another way to set a key."""
+    return [
+        *(set_ or []),
+        *(f"{key}={value}" for key, value in options.items() if value is not None),
+    ]

@@ -6,7 +6,7 @@ of their own folder (`jaxecon.workers`, `jaxecon.planners.registry`, `llm.engine
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ BRACKETS = {"flat": 1, "three": 3, "us_federal": 7}
 FINAL = "final"  # the row of a closing table with the run's own last schedule
 FINAL_NAME = Name("planner")
 
+
+def policy_name(policy: str) -> Name:
+    """The name of a policy, or of the row of the run's own last schedule."""
+    return FINAL_NAME if policy == FINAL else POLICIES[policy]
+
+
 PLANNERS = {
     "fixed": Name("fixed"),
     "in_context": Name("in-context learning"),
@@ -78,6 +84,11 @@ DIAGNOSTICS = {
     "homogeneous_labor": Name("homogeneous labour"),
     "fallback_rate": Name("many fallbacks"),
 }
+
+# How a language model's decision was reached: at once, after repairing its answer, after asking
+# again, or by the rule that stands in for an answer.
+Status = Literal["ok", "repaired", "retried", "fallback"]
+STATUSES: tuple[str, ...] = get_args(Status)
 
 # Types of the settings that choose a name. For a type checker, which cannot read a table, they are
 # text; pydantic checks them against the tables.

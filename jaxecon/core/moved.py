@@ -29,7 +29,7 @@ MOVED = {
     ),
     "jaxecon.designs": "jaxecon.sweeps.design, jaxecon.sweeps.points",
     "jaxecon.digest": "jaxecon.storage.digest, jaxecon.storage.differences",
-    "jaxecon.doctor": "jaxecon.cli.examine",
+    "jaxecon.doctor": "jaxecon.cli.commands.doctor",
     "jaxecon.dynamics": "jaxecon.kernels.skills",
     "jaxecon.elasticity": "jaxecon.kernels.optimum.elasticity",
     "jaxecon.equilibrium": "jaxecon.kernels.equilibrium, jaxecon.kernels.roots",
@@ -70,11 +70,7 @@ MOVED = {
         "jaxecon.sweeps.results"
     ),
     "jaxecon.taxation": "jaxecon.kernels.taxation",
-    "jaxecon.terminal": (
-        "jaxecon.cli.tables, jaxecon.cli.progress, jaxecon.cli.words, "
-        "jaxecon.cli.run_tables, jaxecon.cli.experiment_tables, jaxecon.cli.sweep_tables, "
-        "jaxecon.cli.policy_tables, jaxecon.cli.transcript_tables"
-    ),
+    "jaxecon.terminal": "jaxecon.cli.output, jaxecon.config.names",
     "jaxecon.voting": "jaxecon.planners.elections.voting, jaxecon.planners.elections.own_optima",
     "jaxecon.welfare": "jaxecon.kernels.welfare",
     "jaxecon.words": "jaxecon.core.text",

@@ -60,7 +60,7 @@ def join_run(seconds: int = 300) -> None:
     def give_up() -> None:
         others = "the others" if count is None else f"{count} processes"
         _end(
-            f"jaxecon: --join-hosts: {others} did not all come together{where} within {seconds} s",
+            f"jaxecon: --join-processes: {others} did not all come together{where} within {seconds} s",
             2,
         )
 
@@ -77,14 +77,14 @@ def join_run(seconds: int = 300) -> None:
         jax.devices()  # on a CPU the processes meet a second time
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"--join-hosts: nothing says where the other processes are ({error}); set "
+            f"--join-processes: nothing says where the other processes are ({error}); set "
             f"{', '.join(_ENVIRONMENT)}, or start under Slurm"
         ) from error
     except (OSError, OverflowError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "RPC server" not in str(error):
             raise  # not about the port: another process may have gone
         raise UserError(
-            f"--join-hosts: cannot listen{where} ({first_line(error)}); take another port"
+            f"--join-processes: cannot listen{where} ({first_line(error)}); take another port"
         ) from error
     finally:
         waiting.cancel()
@@ -106,7 +106,7 @@ def _place_in_run() -> tuple[str | None, int | None, int | None]:
         missing = [name for name, value in values.items() if not value]
         if missing:
             raise UserError(
-                f"--join-hosts: {' and '.join(missing)} not set; all of {', '.join(values)}, or "
+                f"--join-processes: {' and '.join(missing)} not set; all of {', '.join(values)}, or "
                 "none under Slurm"
             )
         assert address is not None

@@ -118,7 +118,7 @@ def layout_for(config: Config) -> Layout | None:
     if processes.has_several_processes():
         if config.needs_engine:
             raise UserError(
-                "--join-hosts: language models work in one process; set population.llm=0, or give "
+                "--join-processes: language models work in one process; set population.llm=0, or give "
                 "up the other hosts"
             )
         if count < len(here):

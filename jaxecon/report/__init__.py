@@ -1,1 +1,1 @@
-"""Pictures of schedules and runs."""
+"""Figures."""

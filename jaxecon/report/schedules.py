@@ -1,4 +1,7 @@
-"""Pictures, drawn with matplotlib (the extra `report`)."""
+"""Figures of tax schedules.
+
+Drawn with matplotlib (the extra `report`), which takes long to load: functions import it.
+"""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -8,18 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxecon.config.names import policy_name
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
-
-# Okabe and Ito's colours, told apart by everybody; the optimum is black
-_STYLES = {
-    "us_federal": ("#999999", "-"),
-    "flat": ("#56B4E9", "--"),
-    "saez": ("#E69F00", "-"),
-    "saez_self_consistent": ("#D55E00", "-."),
-    "uniform_50": ("#CC79A7", ":"),
-    "optimum": ("#000000", "-"),
-}
 
 
 def check_matplotlib() -> None:
@@ -33,12 +27,13 @@ def preload() -> None:
     importlib.import_module("matplotlib.backends.backend_agg")
 
 
-def schedules_figure(
-    path: Path, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], title: str
-) -> None:
-    """Marginal and average rates over income for each policy. rows: `policy_row`s.
+def draw_schedules(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Draw marginal and average rates over income for each policy.
 
-    path: a .png, .svg or .pdf, replaced atomically.
+    Args:
+        path: A .png, .svg or .pdf file, replaced atomically.
+        rows: Of policies, with `policy`, `thresholds` ($/year), `rates`, `rebate` and `gain`.
+        title: Above the figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -50,20 +45,20 @@ def schedules_figure(
     marginal, average = figure.subplots(1, 2, sharex=True)
     for row in rows:
         thresholds, rates = np.asarray(row["thresholds"]), np.asarray(row["rates"])
-        colour, line = _STYLES.get(row["policy"], ("#009E73", "-"))
+        name = policy_name(row["policy"])
         rate = rates[np.searchsorted(thresholds, income, side="right") - 1]
         tax = np.concatenate([[0], np.cumsum((rate[1:] + rate[:-1]) / 2 * np.diff(income))])
-        label = f"{names.get(row['policy'], row['policy'])} ({round(100 * row['gain'], 1) + 0.0:+.1f} %)"
+        label = f"{name.words} ({round(100 * row['gain'], 1) + 0.0:+.1f} %)"
         style = {
-            "color": colour,
-            "linestyle": line,
+            "color": name.colour,
+            "linestyle": name.line,
             "linewidth": 2.2 if row["policy"] == "optimum" else 1.6,
         }
         marginal.plot(income / 1000, 100 * rate, label=label, **style)
         average.plot(income[1:] / 1000, 100 * (tax[1:] - row["rebate"]) / income[1:], **style)
     marginal.set(title="marginal rate", xlabel="income, thousand $/year", ylabel="%", ylim=(0, 100))
     average.set(
-        title="average rate, rebate taken off",
+        title="average rate, rebate subtracted",
         xlabel="income, thousand $/year",
         ylabel="%",
         ylim=(-100, 100),

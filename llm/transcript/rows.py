@@ -4,13 +4,12 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
+from jaxecon.config.names import Status
 from llm.messages import Completion, Usage
 from llm.transcript.format import shown_key
 from llm.transcript.pieces import unpack
-
-Status = Literal["ok", "repaired", "retried", "fallback"]
 
 REQUEST = (
     "key, seed, kind, year, day, cohort, agent, attempt, messages, settings,"

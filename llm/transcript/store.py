@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import cast
 
 from jaxecon.core.locks import lock_for_writing
+from jaxecon.config.names import Status
 from llm.messages import Completion, Draw, Request
 from llm.transcript.errors import decoded, explained
 from llm.transcript.format import bring_up_to_date, connect, stored_format, stored_key
 from llm.transcript.keys import compact_json
 from llm.transcript.pieces import PieceWriter, insert_rows
 from llm.transcript.reader import TranscriptReader
-from llm.transcript.rows import REQUEST, Status, StoredDecision
+from llm.transcript.rows import REQUEST, StoredDecision
 
 # key, the engine's identity, what was asked and answered
 _Entry = tuple[str, dict[str, str], Request, Completion]

@@ -246,7 +246,7 @@ def test_two_processes_are_one(eight, tmp_path, cache):
     written.write_text(
         yaml.safe_dump(CONFIG | more | {"planner": CONFIG["planner"] | {"kind": "fixed"}})
     )
-    processes = in_two("-m", "jaxecon", "run", written, "--out", out, "--join-hosts", **cache)
+    processes = in_two("-m", "jaxecon", "run", written, "--out", out, "--join-processes", **cache)
     lived(processes, out, 2)
     processes[1].send_signal(signal.SIGTERM)
     results = ended(*processes)
@@ -277,7 +277,7 @@ def test_two_processes_are_one(eight, tmp_path, cache):
     checkpoint, damaged = newest(out / CHECKPOINTS)
     assert damaged == []
     assert checkpoint.position.year >= 2
-    processes = in_two("-m", "jaxecon", "resume", out, "--join-hosts", **cache)
+    processes = in_two("-m", "jaxecon", "resume", out, "--join-processes", **cache)
     lived(processes, out, checkpoint.position.year + 2)
     processes[1].kill()
     killed = time.monotonic()
@@ -325,7 +325,7 @@ def test_what_one_of_two_processes_meets_with_both_hear(tmp_path, cache):
     expected = [
         "devices: 1; 2 processes use all that they have: give 4, or all",
         "devices: 5; JAX finds 4 devices: give 1 to 4, or all",
-        "--join-hosts: language models work in one process; set population.llm=0, or give up the "
+        "--join-processes: language models work in one process; set population.llm=0, or give up the "
         "other hosts",
         f"--out: {tmp_path}: is not empty; give a new folder",
         "replay: works in one process, not in 2",
@@ -346,14 +346,14 @@ def test_others_who_never_come(tmp_path, me):
         "run",
         "--out",
         tmp_path / "run",
-        "--join-hosts",
+        "--join-processes",
         "--join-seconds",
         "2",
         only=[me],
     )
     ((_, err, status),) = ended(*process, seconds=60)
     assert re.search(
-        r"jaxecon: --join-hosts: 2 processes did not all come together at 127.0.0.1:\d+ within 2 s",
+        r"jaxecon: --join-processes: 2 processes did not all come together at 127.0.0.1:\d+ within 2 s",
         said(err)[-1],
     )
     assert status == 2
@@ -363,10 +363,10 @@ def test_others_who_never_come(tmp_path, me):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({}, "--join-hosts: nothing says where the other processes are"),
+        ({}, "--join-processes: nothing says where the other processes are"),
         (
             {"JAX_COORDINATOR_ADDRESS": "a:1"},
-            "--join-hosts: JAX_NUM_PROCESSES and JAX_PROCESS_ID not set",
+            "--join-processes: JAX_NUM_PROCESSES and JAX_PROCESS_ID not set",
         ),
         (("a", "2", "0"), "JAX_COORDINATOR_ADDRESS: 'a'; the first process's host:port"),
         (("a:1", "two", "0"), "JAX_NUM_PROCESSES: 'two'; a whole number"),
@@ -383,7 +383,7 @@ def test_an_environment_that_does_not_say(tmp_path, environment, message):
             )
         )
     ((out, err, status),) = ended(
-        python("-m", "jaxecon", "run", "--join-hosts", devices=1, **environment), seconds=60
+        python("-m", "jaxecon", "run", "--join-processes", devices=1, **environment), seconds=60
     )
     assert (out, status, err.count("\n")) == ("", 2, 1)
     assert err.startswith(f"jaxecon: {message}")
@@ -406,14 +406,14 @@ def test_a_port_that_is_taken(tmp_path, on):
             "run",
             "--out",
             tmp_path / "run",
-            "--join-hosts",
+            "--join-processes",
             devices=1,
             **environment,
         )
         ((out, err, status),) = ended(process, seconds=60)
     assert (out, status, err.count("\n")) == ("", 2, 1)
     assert re.fullmatch(
-        f"jaxecon: --join-hosts: cannot listen at {address} \\(.*in use.*\\); take another port",
+        f"jaxecon: --join-processes: cannot listen at {address} \\(.*in use.*\\); take another port",
         err.strip(),
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxecon as je
-from jaxecon.cli.run_tables import print_summary
+from jaxecon.cli.output.run import print_summary
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy

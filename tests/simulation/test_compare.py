@@ -15,7 +15,8 @@ from oracles import leader
 from scipy import stats
 
 import jaxecon as je
-from jaxecon.cli.policy_tables import print_comparison, rates_text
+from jaxecon.cli.output.compare import print_comparison
+from jaxecon.cli.output.policies import rates_text
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy

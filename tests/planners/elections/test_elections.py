@@ -10,7 +10,7 @@ import pytest
 from support.runs import assert_same_run, run_killed
 
 import jaxecon as je
-from jaxecon.cli.run_tables import print_summary
+from jaxecon.cli.output.run import print_summary
 from jaxecon.core.errors import UserError
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion
@@ -277,7 +277,7 @@ def test_what_a_run_says_of_its_leaders(three, tmp_path, capsys):
         elections={"retention": True},
     )
     print_summary(je.run({**config, "years": 4}, out=tmp_path / "kept"))
-    assert "Thrown out by the workers before year 3." in " ".join(capsys.readouterr().out.split())
+    assert "Voted out by the workers before year 3." in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("method", ["approval", "instant_runoff", "borda"])

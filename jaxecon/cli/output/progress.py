@@ -1,4 +1,4 @@
-"""Progress on a terminal."""
+"""Progress of a command, on standard error."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from jaxecon.cli.tables import diagnostic_line, percent_text, share_text
+from jaxecon.cli.output.tables import diagnostic_line, percent_text, share_text
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
 
@@ -21,21 +21,30 @@ if TYPE_CHECKING:
     from jaxecon.sweeps.chunk import Chunk
 
 
+def _progress_bar(*columns: TextColumn) -> Progress:
+    """A line with a bar, which disappears at the end. columns: to the right of it."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+_STATISTICS = "{task.fields[statistics]}"
+
+
 class RunProgress:
-    """A line of progress on standard error. Implements simulation.Listener."""
+    """The progress of a run; a listener of the simulation."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        self._config, self._console = config, Console(stderr=True)
+        self._config = config
         self._days = config.year.days
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=self._console,
-            transient=True,
-        )
+        self._bar = _progress_bar(TextColumn(_STATISTICS))
+        self._console = self._bar.console
         self._task: TaskID | None = None
         agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
         self._console.print(
@@ -48,7 +57,7 @@ class RunProgress:
         self._bar.__enter__()
         local = [s.model for s in self._config.servings.values() if s.engine == "vllm"]
         model = f"starting {', '.join(local)}" if local else "compiling"
-        self._task = self._bar.add_task(model, total=self._config.years * self._days, figures="")
+        self._task = self._bar.add_task(model, total=self._config.years * self._days, statistics="")
         return self
 
     def __exit__(
@@ -63,48 +72,43 @@ class RunProgress:
         self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage"
     ) -> None:
         assert self._task is not None
-        figures = f"welfare {amount_text(day['swf_private'])}"
+        statistics = f"welfare {amount_text(day['swf_private'])}"
         if usage.calls:
             rate = usage.calls / max(usage.seconds, 1e-9)
-            figures += f"  {rate:.1f} requests/s  {share_text(usage.cached_tokens, usage.prompt_tokens)} cached"
+            cached = share_text(usage.cached_tokens, usage.prompt_tokens)
+            statistics += f"  {rate:.1f} requests/s  {cached} cached"
         self._bar.update(
             self._task,
             completed=year * self._days + days_done,
             description=f"year {year + 1}/{self._config.years} day {days_done}/{self._days}",
-            figures=figures,
+            statistics=statistics,
         )
 
     def on_year(self, row: Mapping[str, Any], usage: "LLMUsage") -> None:
         if self._config.years <= 50 and self._console.is_terminal:
             rates = "/".join(f"{100 * v:.0f}" for k, v in row.items() if k.startswith("rate_"))
             welfare = amount_text(row["swf_window"])
-            self._bar.console.print(
+            self._console.print(
                 f"year {row['year'] + 1}: {rates} %, welfare {welfare}, gain "
                 f"{percent_text(row['gain_realised'])} "
-                f"(all learnt: {percent_text(row['gain_equilibrium'])})"
+                f"(at equilibrium: {percent_text(row['gain_equilibrium'])})"
             )
 
     def on_diagnostic(self, found: "Diagnostic") -> None:
-        self._bar.console.print(f"SIGN OF FAILURE: {diagnostic_line(found)}", soft_wrap=True)
+        self._console.print(f"SIGN OF FAILURE: {diagnostic_line(found)}", soft_wrap=True)
 
 
 @contextmanager
-def busy(what: str) -> Iterator[None]:
-    """A spinner on standard error while something takes seconds."""
+def spinner(what: str) -> Iterator[None]:
+    """Show a spinner while something takes seconds."""
     with Console(stderr=True).status(what):
         yield
 
 
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A line of progress on standard error; what it yields is told how many are done."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    """Show how many of `total` are done. Yields a function that is called with this number."""
+    with _progress_bar() as bar:
         task = bar.add_task(f"{what} 1/{total}", total=total)
         yield lambda done: bar.update(
             task, completed=done, description=f"{what} {min(done + 1, total)}/{total}"
@@ -112,21 +116,15 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 class SweepProgress:
-    """A line of progress on standard error. Implements SweepListener."""
+    """The progress of a sweep; a SweepListener. title: a line above it."""
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-        )
-        self._bar = Progress(
-            *columns, TextColumn("{task.fields[figures]}"), console=console, transient=True
-        )
-        self._task = self._bar.add_task("planning", total=None, figures="")
+    def __init__(self, title: str | None = None) -> None:
+        self._bar = _progress_bar(TextColumn(_STATISTICS))
+        self._console = self._bar.console
+        self._task = self._bar.add_task("planning", total=None, statistics="")
         self._begun, self._before, self._done, self._failed = 0.0, 0, 0, 0
+        if title is not None:
+            self.on_note(title)
 
     def __enter__(self) -> "SweepProgress":
         return self
@@ -141,7 +139,7 @@ class SweepProgress:
             self._bar.stop()
 
     def on_note(self, line: str) -> None:
-        self._bar.console.print(escape(line), soft_wrap=True)
+        self._console.print(escape(line), soft_wrap=True)
 
     def on_plan(self, examined: int, total: int) -> None:
         self._bar.start()  # not before there is a sweep to go through
@@ -161,25 +159,17 @@ class SweepProgress:
         total = int(self._bar.tasks[self._task].total or 0)
         rate = (self._done - self._before) / max(time.monotonic() - self._begun, 1e-9)
         left = (total - self._done) / rate
-        figures = f"{rate:,.1f} points/s, {left:,.0f} s left" + (
+        statistics = f"{rate:,.1f} points/s, {left:,.0f} s left" + (
             f", {self._failed:,} failed" if self._failed else ""
         )
         self._bar.update(
             self._task,
             completed=self._done,
             description=f"point {self._done:,}/{total:,}",
-            figures=figures,
+            statistics=statistics,
         )
 
     def on_split(self, chunk: "Chunk", size: int) -> None:
         self.on_note(
             f"out of memory: {chunk.size:,} runs at a time do not fit, continuing with {size:,}"
         )
-
-
-class StudyProgress(SweepProgress):
-    """Of one of an experiment's sweeps."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__()
-        self.on_note(what)

@@ -1,4 +1,4 @@
-"""What is printed of a transcript."""
+"""What `jaxecon transcript` prints and exports."""
 
 import json
 import sys
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from jaxecon.cli.tables import new_table, share_text
-from jaxecon.cli.words import STATUSES
+from jaxecon.cli.output.tables import new_table, share_text
+from jaxecon.config.names import STATUSES
 from jaxecon.core.errors import DiskError, UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]]) -> None:
-    """What `jaxecon transcript` shows. models: the identities of whoever answered."""
+    """Print totals per cohort and kind. models: identities of the models that answered."""
     console = Console()
     if not totals:
         console.print("No requests.")
@@ -60,10 +60,10 @@ def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]])
             f"{sum(t.seconds for t in totals):,.0f}",
         )
     console.print(table)
-    console.print("(seconds: summed over requests, which overlap)")
+    console.print("(seconds: summed over requests, several of which run at once)")
     names = (f"{m.get('model', '?')} ({m.get('engine', '?')})" for m in models)
     console.print(
-        f"Answered by {escape(_printable(', '.join(names)))}.\n\nHow decisions came about:"
+        f"Answered by {escape(_printable(', '.join(names)))}.\n\nHow decisions were reached:"
     )
     table = new_table("cohort", "kind", *STATUSES)
     for t in totals:
@@ -107,7 +107,7 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
     """One JSON object a line, to a new file or, for `-`, to standard output.
 
     Raises:
-        UserError: the file exists or cannot be written; what was begun is taken away again.
+        UserError: the file exists or cannot be written; a file that was begun is removed.
     """
     if str(path) == "-":
         for row in rows:
@@ -132,9 +132,7 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
 
 
 def _printable(text: str) -> str:
-    """Without what would move a terminal's cursor or colour it, and without what its encoding
-    lacks.
-    """
+    """Text without characters that would control a terminal, or that its encoding lacks."""
     shown = "".join(
         c if c in "\n\t" or not unicodedata.category(c).startswith("C") else ascii(c)[1:-1]
         for c in text

@@ -1,18 +1,20 @@
-"""The commands models list, pull and path."""
+"""`jaxecon models list`, `pull` and `path`. They import `llm` when they are called."""
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-models_app = typer.Typer(no_args_is_help=True, help="The local language models.")
+models_app = typer.Typer(no_args_is_help=True, help="Local language models.")
 
 
 @models_app.command("list")
 def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """The models that can be pulled, and where those that are here lie."""
-    store = _model_store()
+    """Print the models that can be fetched, and the folders of those that are here."""
+    from jaxecon.simulation.language import model_store
+
+    store = model_store()
     here = {m.name: m for m in store.installed()}
     rows = [
         {"name": n, "license": k.license, "path": str(here[n].path) if n in here else None}
@@ -32,19 +34,17 @@ def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
 def models_pull(
     name: Annotated[str, typer.Argument(help="A name of `jaxecon models list`.")],
 ) -> None:
-    """Fetch a model, convert it once, and keep it in the per-user cache."""
-    print(_model_store().pull(name, report=lambda line: print(line, file=sys.stderr)))
+    """Fetch a model, convert it once, and keep it in the user's cache."""
+    from jaxecon.simulation.language import model_store
+
+    print(model_store().pull(name, report=lambda line: print(line, file=sys.stderr)))
 
 
 @models_app.command("path")
 def models_path(
     name: Annotated[str, typer.Argument(help="A known name, a Hugging Face name, or a folder.")],
 ) -> None:
-    """Print where a model lies."""
-    print(_model_store().resolve(name))
-
-
-def _model_store() -> Any:
+    """Print the folder of a model."""
     from jaxecon.simulation.language import model_store
 
-    return model_store()
+    print(model_store().resolve(name))

@@ -1,4 +1,4 @@
-"""Tables on a terminal: columns, rates, percentages."""
+"""What all tables on a terminal share: columns, percentages, lines below them."""
 
 import math
 from collections.abc import Mapping
@@ -8,27 +8,32 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from jaxecon.cli.words import SIGNATURES, SIMULATED
+from jaxecon.config.names import DIAGNOSTICS
 
 if TYPE_CHECKING:
     from jaxecon.storage.diagnostics import Diagnostic
 
+SIMULATED = "simulated"  # the engine that follows rules, without a language model
 
-def diagnostic_line(found: "Diagnostic") -> str:
-    """Years count from 1 on a terminal."""
+
+def diagnostic_line(diagnostic: "Diagnostic") -> str:
+    """A sign of failure and its years, which count from 1 on a terminal."""
     spans = ", ".join(
         f"{first + 1}" if first == last else f"{first + 1} to {last + 1}"
-        for first, last in found.years
+        for first, last in diagnostic.years
     )
-    years = "year" if found.years[0][0] == found.years[-1][1] else "years"
-    return f"{SIGNATURES[found.name]} in {years} {spans}: {escape(found.seen)}"
+    years = "year" if diagnostic.years[0][0] == diagnostic.years[-1][1] else "years"
+    words = DIAGNOSTICS[diagnostic.name].words
+    return f"{words} in {years} {spans}: {escape(diagnostic.seen)}"
 
 
 def percent_error(error: float) -> str:
+    """A standard error of a share, in percent; empty where there is none."""
     return "" if math.isnan(error) or error < 1e-6 else f"{100 * error:.2f}"
 
 
 def new_table(*columns: str) -> Table:
+    """An empty table: the first column and rates to the left, numbers to the right."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(columns):  # fits 80 columns
         table.add_column(
@@ -38,6 +43,7 @@ def new_table(*columns: str) -> Table:
 
 
 def usage_line(usage: Mapping[str, Any]) -> str:
+    """What language models did in a run: calls, fallbacks, tokens, speed, cost."""
     kinds = "; ".join(
         f"{kind}: " + ", ".join(f"{n} {status}" for status, n in counts.items())
         for kind, counts in usage["by_kind"].items()
@@ -67,4 +73,5 @@ def percent_text(fraction: float) -> str:
 
 
 def share_text(part: float, whole: float) -> str:
+    """A part of a whole, in whole percent."""
     return f"{100 * part / whole:.0f} %" if whole else "0 %"

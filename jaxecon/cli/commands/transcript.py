@@ -1,26 +1,22 @@
-"""The command transcript."""
+"""`jaxecon transcript`. Imports what takes long (`llm`, Arrow) when it is called."""
 
 import json
 import sys
 from contextlib import closing
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jaxecon.config.names import Status
 from jaxecon.core.errors import UserError
 
-
-class DecisionStatus(StrEnum):
-    ok = "ok"
-    repaired = "repaired"
-    retried = "retried"
-    fallback = "fallback"
+if TYPE_CHECKING:
+    from llm.transcript.store import Transcript
 
 
 def transcript(
-    run: Annotated[Path, typer.Argument(help="A run directory; the run may still be going.")],
+    run: Annotated[Path, typer.Argument(help="A run's folder; the run may still be going.")],
     show: Annotated[bool, typer.Option("--show", help="Print the conversations.")] = False,
     export: Annotated[
         Path | None,
@@ -48,51 +44,53 @@ def transcript(
         int | None, typer.Option(min=0, help="Only this agent; the first is 0.", show_default=False)
     ] = None,
     status: Annotated[
-        DecisionStatus | None,
-        typer.Option(help="Only decisions that ended like this.", show_default=False),
+        Status | None,
+        typer.Option(help="Only decisions that were reached like this.", show_default=False),
     ] = None,
 ) -> None:
-    """What the language model was asked and answered: totals per cohort and kind, or the
-    conversations themselves.
+    """Print what language models were asked and answered: totals, or whole conversations.
 
     Years and days count from 0 here, as in all files; prompts count them from 1.
     """
     if show + (export is not None) + as_json > 1:
         raise UserError("--show, --export and --json: give one of them")
+    wanted: dict[str, Any] = {
+        "kind": kind,
+        "year": year,
+        "day": day,
+        "cohort": cohort,
+        "agent": agent,
+        "status": status,
+    }
     with closing(_open_transcript(run)) as opened:
-        from jaxecon.cli.transcript_tables import export_lines, print_conversations, print_totals
+        _check_names(opened, run, kind=kind, cohort=cohort)
+        from jaxecon.cli.output.transcript import export_lines, print_conversations, print_totals
 
-        totals = opened.totals()
-        for option, value, known in (
-            ("kind", kind, {t.kind for t in totals}),
-            ("cohort", cohort, {t.cohort for t in totals}),
-        ):
-            if value is not None and value not in known:
-                raise UserError(
-                    f"--{option}: {value!r}; {run} holds "
-                    f"{', '.join(sorted(known)) or 'no requests yet'}"
-                )
-        wanted = {
-            "kind": kind,
-            "year": year,
-            "day": day,
-            "cohort": cohort,
-            "agent": agent,
-            "status": status and status.value,
-        }
         if show:
             print_conversations(opened.conversations(**wanted))
         elif export is not None:
             export_lines(export, opened.conversations(**wanted))
         elif as_json:
-            given = [vars(total) for total in opened.totals(**wanted)]
-            print(json.dumps({"run": str(run), "models": opened.identities(None), "totals": given}))
+            totals = [vars(total) for total in opened.totals(**wanted)]
+            models = opened.identities(None)
+            print(json.dumps({"run": str(run), "models": models, "totals": totals}))
         else:
             print_totals(opened.totals(**wanted), opened.identities(None))
         sys.stdout.flush()  # here, where a reader that has gone away is no error
 
 
-def _open_transcript(run: Path) -> Any:
+def _check_names(opened: "Transcript", run: Path, **names: str | None) -> None:
+    """Raise UserError for a kind of decision or a cohort that the transcript does not have."""
+    totals = opened.totals()
+    for option, name in names.items():
+        known = {getattr(total, option) for total in totals}
+        if name is not None and name not in known:
+            listed = ", ".join(sorted(known)) or "no requests yet"
+            raise UserError(f"--{option}: {name!r}; {run} holds {listed}")
+
+
+def _open_transcript(run: Path) -> "Transcript":
+    """The transcript of a run, to read. Raises UserError where there is none."""
     from jaxecon.simulation.language import open_transcript
     from jaxecon.storage.paths import MANIFEST, TRANSCRIPT
 

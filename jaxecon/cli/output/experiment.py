@@ -1,4 +1,4 @@
-"""What is printed of an experiment."""
+"""What `jaxecon experiment` prints."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from jaxecon.cli.tables import new_table
+from jaxecon.cli.output.tables import new_table
 
 if TYPE_CHECKING:
     from experiments.suite.report import Report
 
+_MIN_LABEL = 10  # characters of a table's first column
+
 
 def print_experiment(report: "Report", seconds: float) -> None:
-    """What `jaxecon experiment` shows: the question, its tables, where the figures are."""
+    """Print the question, its tables, and where the figures are."""
     console = Console()
     console.print(escape(report.question))
-    for given in report.tables:
-        if given.printed:
-            console.print(f"\n{escape(given.title)}", soft_wrap=True)
-            _print_sections(console, given.heads, given.cells)
-            if given.note:
-                console.print(escape(given.note))
+    for table in report.tables:
+        if table.printed:
+            console.print(f"\n{escape(table.title)}", soft_wrap=True)
+            _print_sections(console, table.heads, table.cells)
+            if table.note:
+                console.print(escape(table.note))
     for note in report.notes:
         console.print(escape(note))
     for path in report.figures:
@@ -32,38 +34,31 @@ def print_experiment(report: "Report", seconds: float) -> None:
 
 
 def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """A table in which a row with nothing beside its first cell is a line above those that follow
-    it.
-    """
+    """Print a table. A row with nothing beside its first cell is the title of those below it."""
     sections: list[tuple[str, list[Sequence[str]]]] = [("", [])]
     for row in cells:
         if len(row) > 1 and not any(row[1:]):
             sections.append((row[0], []))
         else:
             sections[-1][1].append(row)
-    numbers = [max(map(len, column)) for column in list(zip(heads, *cells, strict=True))[1:]]
+    widths = [max(map(len, column)) for column in list(zip(heads, *cells, strict=True))[1:]]
     labels = max((len(row[0]) for _, rows in sections for row in rows), default=0)
     labels = max(
         _MIN_LABEL,
-        min(max(labels, len(heads[0])), console.width - sum(width + 1 for width in numbers) - 3),
+        min(max(labels, len(heads[0])), console.width - sum(width + 1 for width in widths) - 3),
     )
     headed = False
-    for words, rows in sections:
-        if words:
-            console.print(escape(words))
+    for title, rows in sections:
+        if title:
+            console.print(escape(title))
         if not rows:
             continue
         table = new_table(*map(escape, heads))
         table.show_header, headed = not headed, True
         table.padding = 0  # a space between columns is the box's
         table.columns[0].width = labels
-        for column, width in zip(table.columns[1:], numbers, strict=True):
+        for column, width in zip(table.columns[1:], widths, strict=True):
             column.min_width, column.overflow = width, "fold"
         for row in rows:
             table.add_row(*map(escape, row))
         console.print(table)
-
-
-_MIN_LABEL = 10  # characters
-
-MAX_ROWS = 40  # of a table on a terminal

@@ -1,0 +1,34 @@
+"""`jaxecon digest`. Imports what takes long (Arrow) when it is called."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from jaxecon.cli.options import RunArgument
+
+
+def digest(
+    run: RunArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the parts too, as JSON.")] = False,
+) -> None:
+    """Print a run's digest: two runs with the same digest have the same results.
+
+    It is SHA-256 over the run's tables, without timings, and its last state.
+    """
+    from jaxecon.storage.digest import digest as digest_of
+
+    computed = digest_of(run)
+    if not as_json:
+        print(computed.combined)
+        return
+    position = (
+        None if computed.position is None else [computed.position.year, computed.position.day]
+    )
+    parts = {
+        "years": computed.years,
+        "agents": computed.agents,
+        "elections": computed.elections,
+        "state": computed.state,
+    }
+    print(json.dumps({"digest": computed.combined, "position": position, **parts}))

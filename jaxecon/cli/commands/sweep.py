@@ -1,0 +1,116 @@
+"""`jaxecon sweep`. Imports what takes long (JAX, Arrow) when it is called."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jaxecon.cli.errors import DIFFERENT, saying_how_to_continue
+from jaxecon.cli.options import (
+    ContinuedFolderOption,
+    ExecutorOption,
+    ForceVersionOption,
+    JsonOption,
+    SetOption,
+)
+from jaxecon.cli.preparation import executor_named, keep_compiled_programs
+from jaxecon.core.errors import UserError
+
+if TYPE_CHECKING:
+    from jaxecon.sweeps.results import Sweep
+
+
+def sweep(
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help="YAML: what varies, and what all points share; docs/scaling.md.",
+            show_default=False,
+        ),
+    ] = None,
+    set_: SetOption = None,
+    out: ContinuedFolderOption = None,
+    executor: ExecutorOption = "local",
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            help="Runs in one compiled program; by default what memory takes.", show_default=False
+        ),
+    ] = None,
+    max_points: Annotated[int, typer.Option(help="Refuse a design with more points.")] = 1_000_000,
+    summary: Annotated[
+        bool,
+        typer.Option(
+            "--summary", help="Print means over seeds; without CONFIG, of --out as it is."
+        ),
+    ] = False,
+    figures: Annotated[
+        str | None,
+        typer.Option(help="Statistics of the summary, separated by commas.", show_default=False),
+    ] = None,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.9999, help="Of the summary's confidence intervals.")
+    ] = 0.95,
+    force: ForceVersionOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate many configurations as a few compiled programs.
+
+    Exit status 1 where points failed.
+    """
+    keep_compiled_programs()
+    begun = time.monotonic()
+    statistics = _statistics(figures, summary)
+    if config is not None:
+        options = {"overrides": set_ or [], "chunk_size": chunk, "max_points": max_points}
+        swept = _simulate(config, out, executor=executor_named(executor), force=force, **options)
+    elif out is not None and summary and not set_:
+        from jaxecon.sweeps.results import Sweep
+
+        swept = Sweep(out)
+    else:
+        raise UserError(
+            "CONFIG: a sweep's file; without one, --summary and --out print what a folder holds"
+        )
+    if as_json:
+        _print_json(swept, swept.summary(statistics, level) if summary else None)
+    else:
+        from jaxecon.cli.output.sweep import print_sweep, print_sweep_summary
+
+        if config is not None:
+            print_sweep(swept, time.monotonic() - begun)
+        if summary:
+            print_sweep_summary(swept, statistics, level)
+    if swept.manifest.get("failed"):
+        sys.exit(DIFFERENT)
+
+
+def _statistics(figures: str | None, summary: bool) -> list[str]:
+    """The statistics that the summary shows. Raises UserError for one that does not exist."""
+    from jaxecon.sweeps.results import SUMMARISED, check_statistics
+
+    if figures is not None and not summary:
+        raise UserError(f"--figures: {figures}; of the summary: give --summary as well")
+    names = [name.strip() for name in figures.split(",")] if figures else list(SUMMARISED)
+    check_statistics(names)
+    return names
+
+
+def _simulate(config: Path, out: Path | None, **options: Any) -> "Sweep":
+    """Simulate a sweep, with its progress on standard error."""
+    from jaxecon.cli.output.progress import SweepProgress
+    from jaxecon.simulation.prepare import default_folder
+    from jaxecon.sweeps.sweep import sweep as simulate_sweep
+
+    folder = out or default_folder()
+    again = [*sys.argv[1:], *([] if out else ["--out", str(folder)])]
+    with saying_how_to_continue(*again), SweepProgress() as progress:
+        return simulate_sweep(config, out=folder, listener=progress, **options)
+
+
+def _print_json(swept: "Sweep", rows: list[dict[str, Any]] | None) -> None:
+    ends = {key: swept.manifest.get(key) for key in ("status", "points", "failed")}
+    print(json.dumps({"sweep": str(swept.path), **ends, "summary": rows}))

@@ -1,0 +1,1 @@
+"""What commands print: progress while they work, and tables of results."""

@@ -1,0 +1,43 @@
+"""What `jaxecon branch` prints of several futures."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from rich.console import Console
+
+from jaxecon.cli.output.tables import diagnostic_line, new_table, percent_error, percent_text
+from jaxecon.storage.run import Run
+
+
+def print_futures(futures: Sequence[Run]) -> None:
+    """Print the gain of each future over US federal, and the mean with its standard error."""
+    console = Console()
+    table = new_table("future", "gain as simulated", "gain at equilibrium", "h/week", "run")
+    gains = []
+    for future in futures:
+        if "summary" not in future.manifest:  # stopped before its first year was over
+            continue
+        row = future.summary["realised"]
+        gains.append((row["gain_realised"], row["gain_equilibrium"]))
+        hours = f"{row['mean_hours']:.1f}"
+        table.add_row(
+            str(future.config.seed_of_draws),
+            percent_text(gains[-1][0]),
+            percent_text(gains[-1][1]),
+            hours,
+            str(future.path),
+        )
+    console.print(table)
+    for future in futures:
+        for diagnostic in future.diagnostics:
+            where = f"SIGN OF FAILURE in future {future.config.seed_of_draws}"
+            console.print(f"{where}: {diagnostic_line(diagnostic)}", soft_wrap=True)
+    for name, values in zip(
+        ("as simulated", "at equilibrium"), zip(*gains, strict=True), strict=False
+    ):
+        error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else math.nan
+        console.print(
+            f"Gain over US federal, {name}: {percent_text(fmean(values))}, standard error "
+            f"{percent_error(error)} points."
+        )

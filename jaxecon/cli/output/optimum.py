@@ -1,0 +1,93 @@
+"""What `jaxecon optimum` prints."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from jaxecon.cli.output.policies import print_missing, print_not_converged, print_policies
+from jaxecon.config.names import policy_name
+from jaxecon.config.settings import Config
+from jaxecon.core.text import amount_text
+
+if TYPE_CHECKING:
+    from jaxecon.simulation.optimum import OptimumStudy
+
+
+def print_optimum(study: "OptimumStudy", config: Config, folder: Path) -> None:
+    """Print the optimum beside other policies, and what certifies it."""
+    console, optimum = Console(), study.optimum
+    print_policies(console, study.rows)
+    print_missing(console, study.missing)
+    print_not_converged(console, study.rows)
+    _print_unpaid(console, study.rows, config.budget.public_spending)
+    if optimum["free_thresholds"]:
+        thresholds = ", ".join(f"{t:,.0f}" for t in study.rows[-1]["thresholds"])
+        console.print(f"Thresholds of the optimum: {thresholds} $/year.")
+    console.print(_search_line(optimum))
+    _print_optimality(console, optimum, config)
+    if optimum["followers"] < study.agents:
+        console.print(
+            f"Searched on {optimum['followers']:,} quantiles of {study.agents:,} people; the table "
+            "is of all."
+        )
+    if config.welfare.function not in ("rawlsian", "atkinson"):
+        console.print(
+            f"Welfare weights {config.welfare.function}: effective sample "
+            f"{study.effective_sample_size:,.0f} agents."
+        )
+    console.print(f"Written to {folder}", soft_wrap=True)
+
+
+def _search_line(optimum: Mapping[str, Any]) -> str:
+    """How the schedule was found."""
+    seconds = f"in {optimum['seconds']:.1f} s with compilation"
+    if optimum["method"] == "grid":
+        return f"All {optimum['evaluations']:,} schedules of the grid, {seconds}."
+    return (
+        f"Found by the {optimum['found_by']} search among {optimum['evaluations']:,} schedules, "
+        f"{seconds}."
+    )
+
+
+def _print_optimality(console: Console, optimum: Mapping[str, Any], config: Config) -> None:
+    """Print the certificate, the first-order residuals, and constraints that bind."""
+    certificate = (
+        "certified: none is better"
+        if optimum["certified"]
+        else "NOT certified: one of them is better"
+    )
+    console.print(
+        f"{optimum['neighbours']} neighbours at a step of 0.01, {certificate} (the best by "
+        f"{amount_text(optimum['best_neighbour'])})."
+    )
+    linear = config.preferences.consumption_curvature == 0
+    residuals = "/".join(f"{100 * r:+.2f}" if linear else f"{r:+.3g}" for r in optimum["residuals"])
+    unit = "percent of welfare" if linear else "utility"
+    console.print(
+        f"First-order residuals: {residuals} ({unit} per unit of each rate; 0 at an interior "
+        "optimum)."
+    )
+    if optimum["multiplier"] > 0:
+        console.print(
+            f"The budget binds: a dollar of spending per person costs {optimum['multiplier']:.3f} "
+            "of welfare on top."
+        )
+    if any(optimum["empty"]):
+        brackets = ", ".join(str(k + 1) for k, empty in enumerate(optimum["empty"]) if empty)
+        console.print(f"Nobody has income in bracket {brackets}: it takes its neighbour's rate.")
+
+
+def _print_unpaid(console: Console, rows: Sequence[Mapping[str, Any]], spending: float) -> None:
+    """Name policies whose taxes do not pay for the floor of the rebate.
+
+    The pool pays the rest, so their welfare cannot be compared.
+    """
+    for row in rows:
+        short = row["rebate"] - (row["tax"] - spending)
+        if short > 1:
+            console.print(
+                f"{policy_name(row['policy']).words}: taxes fall {short:,.0f} $/year per person short of "
+                "the rebate's floor."
+            )

@@ -1,0 +1,63 @@
+"""The table of policies, which several commands print, and notes on its rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from jaxecon.cli.output.tables import new_table, percent_text
+from jaxecon.config.names import policy_name
+from jaxecon.core.text import amount_text
+
+_RATES_WIDTH = 22  # characters of a line of rates
+
+
+def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print each policy at equilibrium: rates, welfare, gain, hours, inequality, rebate."""
+    console.print("At equilibrium, everybody responding exactly (gain over US federal):")
+    table = new_table("", "rates, %", "welfare", "gain", "h/week", "Gini", "rebate")
+    for row in rows:
+        table.add_row(
+            policy_name(row["policy"]).words,
+            rates_text(row["rates"]),
+            amount_text(row["welfare"]),
+            percent_text(row["gain"]),
+            f"{row['hours']:.1f}",
+            f"{row['gini_consumption']:.3f}",
+            f"{row['rebate']:,.0f}",
+        )
+    console.print(table)
+
+
+def rates_text(rates: Sequence[float]) -> str:
+    """Rates (k,) in percent, or one where all are the same.
+
+    In lines that fit into a table of 80 characters, so that no rate is cut in two.
+    """
+    *all_but_last, last = (f"{100 * r:.3g}" for r in (rates if len(set(rates)) > 1 else rates[:1]))
+    lines = [""]
+    for rate in (*(f"{rate}/" for rate in all_but_last), last):
+        if len(lines[-1]) + len(rate) > _RATES_WIDTH:
+            lines.append("")
+        lines[-1] += rate
+    return "\n".join(lines)
+
+
+def print_not_converged(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Name policies whose iteration has not converged: their schedule is not a fixed point."""
+    for name in dict.fromkeys(row["policy"] for row in rows):
+        ended = [row for row in rows if row["policy"] == name and row.get("converged") is not None]
+        wrong = [row["last_change"] for row in ended if not row["converged"]]
+        if wrong:
+            console.print(
+                f"{policy_name(name).words}: not a fixed point in {len(wrong)} of {len(ended)} "
+                f"population{'s' if len(ended) > 1 else ''} "
+                f"(the last iteration asked for changes of up to {max(wrong):.3g} in a rate).",
+                soft_wrap=True,
+            )
+
+
+def print_missing(console: Console, missing: Mapping[str, str]) -> None:
+    """Name policies that have no schedule for this economy, and why."""
+    for kind, reason in missing.items():
+        console.print(f"No schedule of {policy_name(kind).words} here: {reason}", soft_wrap=True)

@@ -1,0 +1,83 @@
+"""What is printed of a run that has ended."""
+
+from typing import Any
+
+from rich.console import Console
+
+from jaxecon.cli.output.policies import print_missing, print_not_converged, print_policies
+from jaxecon.cli.output.tables import diagnostic_line, percent_text, usage_line
+from jaxecon.config.settings import Config
+from jaxecon.core.text import amount_text
+from jaxecon.storage.run import Run
+
+MAX_TERMS = 12  # that the line of leaders lists
+
+
+def print_summary(run: Run) -> None:
+    """Print the closing tables of a run."""
+    console, summary, config = Console(), run.summary, run.config
+    print_policies(console, summary["policies"])
+    print_missing(console, summary["policies_without_schedule"])
+    print_not_converged(console, summary["policies"])
+    console.print(_last_year_line(summary, config))
+    if config.welfare.function not in ("rawlsian", "atkinson"):  # these have no weights
+        console.print(
+            f"Welfare weights {config.welfare.function}: effective sample "
+            f"{summary['effective_sample_size']:,.0f} agents."
+        )
+    if config.holds_elections:
+        console.print(_elections_line(run))
+    if summary["llm"]:
+        console.print(usage_line(summary["llm"]))
+    if config.satisfaction.judged:
+        console.print(_satisfaction_line(summary, config))
+    for diagnostic in run.diagnostics:
+        console.print(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}", soft_wrap=True)
+    if "stopped" in run.manifest:
+        years = summary["realised"]["year"] + 1
+        console.print(f"STOPPED after {years} of {config.years} years: {run.manifest['stopped']}")
+    console.print(f"Run directory: {run.path}  ({summary['seconds']:.0f} s)", soft_wrap=True)
+
+
+def _last_year_line(summary: dict[str, Any], config: Config) -> str:
+    """How the last year ended as it was simulated, people still learning."""
+    last = summary["realised"]
+    welfare = f"{amount_text(last['swf_window'])} ({percent_text(last['gain_realised'])})"
+    return (
+        f"As simulated, at the end of the last year: welfare {welfare}; over that year "
+        f"{last['mean_hours']:.1f} h/week, Gini {last['gini_consumption']:.3f}. "
+        f"Planner {summary['planner']}, one seed ({config.seed})."
+    )
+
+
+def _satisfaction_line(summary: dict[str, Any], config: Config) -> str:
+    counted = "counted by" if config.welfare.satisfaction == "counted" else "not counted by"
+    return (
+        f"{100 * summary['realised']['satisfied_share']:.0f} % are satisfied at the end; the "
+        f"penalty is {counted} welfare. "
+        "(It changes nobody's best hours: it scales utility and is not chosen.)"
+    )
+
+
+def _elections_line(run: Run) -> str:
+    """Who led when; or, with retention, when the workers voted their planner out."""
+    if run.config.elections.retention:
+        out = [
+            e["year"] + 1 for e in run.elections.to_pylist() if e["candidate"] == 1 and e["elected"]
+        ]
+        if not out:
+            return "The workers kept their planner."
+        return f"Voted out by the workers before year {', '.join(map(str, out))}."
+    years, leaders = (run.years[name].to_pylist() for name in ("year", "leader"))
+    terms: list[tuple[str, int, int]] = []
+    for year, leader in zip(years, leaders, strict=True):
+        if terms and terms[-1][0] == leader:
+            terms[-1] = leader, terms[-1][1], year
+        else:
+            terms.append((leader, year, year))
+    shown = [
+        f"{leader} ({first + 1}{f'-{last + 1}' * (last > first)})"
+        for leader, first, last in terms[-MAX_TERMS:]
+    ]
+    earlier = f"{len(terms) - MAX_TERMS} earlier, " if len(terms) > MAX_TERMS else ""
+    return f"Leaders by year: {earlier}{', '.join(shown)}."
