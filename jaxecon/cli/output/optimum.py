@@ -88,6 +88,6 @@ def _print_unpaid(console: Console, rows: Sequence[Mapping[str, Any]], spending:
         short = row["rebate"] - (row["tax"] - spending)
         if short > 1:
             console.print(
-                f"{policy_name(row['policy']).words}: taxes fall {short:,.0f} $/year per person short of "
-                "the rebate's floor."
+                f"{policy_name(row['policy']).words}: taxes fall {short:,.0f} $/year per person "
+                "short of the rebate's floor."
             )
