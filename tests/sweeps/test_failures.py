@@ -73,16 +73,16 @@ def test_a_rule_that_refuses_its_parameters_in_its_own_way(tmp_path, monkeypatch
 
 
 def test_what_is_no_points_fault_ends_the_sweep_and_can_be_mended(tmp_path, lm, monkeypatch):
-    create = run_point.create
+    new_recorder = run_point.new_recorder
 
     def full(prepared, served):
         if "00000001" in str(prepared.folder):
             raise UserError(
                 f"--out: {prepared.folder}: cannot be written (No space left on device)"
             )
-        return create(prepared, served)
+        return new_recorder(prepared, served)
 
-    monkeypatch.setattr(run_point, "create", full)
+    monkeypatch.setattr(run_point, "new_recorder", full)
     with pytest.raises(UserError, match="No space left on device"):
         swept(tmp_path / "a", lm)
     assert Sweep(tmp_path / "a").points.num_rows == 1
