@@ -8,8 +8,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import cast
 
-from jaxecon.core.locks import lock_for_writing
 from jaxecon.config.names import Status
+from jaxecon.core.locks import lock_for_writing
 from llm.messages import Completion, Draw, Request
 from llm.transcript.errors import decoded, explained
 from llm.transcript.format import bring_up_to_date, connect, stored_format, stored_key
