@@ -43,7 +43,7 @@ def one_line_errors() -> Iterator[None]:
         fail("interrupted", INTERRUPTED)
     except (RuntimeError, MemoryError, ValueError) as error:
         processes = _joined_processes()
-        if processes is not None and processes.is_loss(error):
+        if processes is not None and processes.is_lost_process(error):
             fail(
                 f"another process of this run has gone ({first_line(error)}); start all again, "
                 "with resume",

@@ -23,14 +23,14 @@ def join_other_processes(join: bool, seconds: int) -> bool:
     """Meet the other processes of a run, if asked to. Returns whether this one prints."""
     if not join:
         return True
-    from jaxecon.core.processes import is_main_process, join_hosts
+    from jaxecon.core.processes import is_main_process, join_run
 
     # Gloo prints each connection to standard output, by its number: what we print goes there
     # under another number.
     ours = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(ours, "w", closefd=False)
-    join_hosts(seconds)
+    join_run(seconds)
     return is_main_process()
 
 
