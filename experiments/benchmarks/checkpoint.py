@@ -27,10 +27,11 @@ from experiments.benchmarks.timing import describe_machine, report
 from jaxecon.config.read import load_config
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.days import initial_state, simulate_days, start_year
+from jaxecon.economy.days import simulate_days
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import EconomyState
+from jaxecon.economy.year import initial_state, start_year
 from jaxecon.storage import checkpoint_files as storage_checkpoint_files
 from jaxecon.storage.checkpoint import Checkpoints
 from jaxecon.storage.checkpoint_files import Position, named_leaves, newest

@@ -18,10 +18,11 @@ from experiments.benchmarks.timing import compile_seconds, describe_machine, rep
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.days import initial_state, simulate_days, start_year
+from jaxecon.economy.days import simulate_days
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState
+from jaxecon.economy.year import initial_state, start_year
 
 CHOICES = np.arange(0, 101, 10)
 

@@ -51,11 +51,11 @@ from jaxecon.config.settings import Config
 from jaxecon.core.compilation import WIDE_VECTORS
 from jaxecon.core.draws import named_key
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.days import initial_state
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import Day, Economy, EconomyState
 from jaxecon.economy.summary import summarise_year
+from jaxecon.economy.year import initial_state
 from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.taxation import TaxSchedule
 

@@ -27,9 +27,9 @@ from experiments.benchmarks.timing import describe_machine, report, year_seconds
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import is_out_of_memory
 from jaxecon.economy.build import build_economy, skill_nodes
-from jaxecon.economy.days import initial_state
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
+from jaxecon.economy.year import initial_state
 from jaxecon.simulation import batch
 from jaxecon.sweeps.listener import SilentSweepListener
 from jaxecon.sweeps.sweep import sweep

@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxecon.core.compilation import WIDE_VECTORS
-from jaxecon.economy import days as economy_days
+from jaxecon.economy import year as economy_year
 from jaxecon.economy.days import simulate_days
 from jaxecon.economy.state import Day, Economy, EconomyState
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.storage.provenance import environment
 
 # As a run compiles them.
-start_year = jax.jit(economy_days.start_year, compiler_options=WIDE_VECTORS)
+start_year = jax.jit(economy_year.start_year, compiler_options=WIDE_VECTORS)
 live_days = jax.jit(
     simulate_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS
 )

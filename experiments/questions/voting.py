@@ -18,7 +18,7 @@ from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table
 from jaxecon.config.settings import Config
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.exact import leader_problem, welfare_gain
+from jaxecon.economy.equilibrium import leader_problem, welfare_gain
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import compute_context
 from jaxecon.planners.announced import announced_schedule

@@ -14,12 +14,11 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import assemble, build_economy, skill_nodes
-from jaxecon.economy.days import initial_state
-from jaxecon.economy.exact import equilibrium_welfare, welfare_gain
+from jaxecon.economy.equilibrium import equilibrium_welfare, welfare_gain
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import compute_context, dtype_of
 from jaxecon.economy.state import Economy, EconomyState
-from jaxecon.economy.year import mechanical_year
+from jaxecon.economy.year import initial_state, mechanical_year
 from jaxecon.kernels.optimum.elasticity import estimate_elasticity
 from jaxecon.kernels.taxation import TaxSchedule
 

@@ -14,7 +14,7 @@ MOVED = {
         "jaxecon.economy.build, jaxecon.economy.precision, jaxecon.economy.first_schedule, "
         "jaxecon.economy.blueprint, jaxecon.economy.microdata, jaxecon.planners.announced, "
         "jaxecon.planners.in_context, jaxecon.planners.elections.voting, "
-        "jaxecon.economy.exact"
+        "jaxecon.economy.equilibrium"
     ),
     "jaxecon.checkpoint": "jaxecon.storage.checkpoint, jaxecon.storage.checkpoint_files",
     "jaxecon.chunks": (
@@ -61,7 +61,7 @@ MOVED = {
     "jaxecon.search": "jaxecon.kernels.optimum.search, jaxecon.kernels.optimum.space",
     "jaxecon.sharding": "jaxecon.economy.devices",
     "jaxecon.signatures": "jaxecon.storage.diagnostics",
-    "jaxecon.spread": "jaxecon.economy.dispersion",
+    "jaxecon.spread": "jaxecon.economy.hours_spread",
     "jaxecon.stackelberg": "jaxecon.kernels.optimum.certified",
     "jaxecon.studies": "jaxecon.simulation.compare, jaxecon.simulation.optimum",
     "jaxecon.sweep": (

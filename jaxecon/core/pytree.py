@@ -18,7 +18,12 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"static": True})
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(static,))
+def marked(*marks: str) -> Any:
+    """A field, without a default, whose metadata has these marks for others to read."""
+    return dataclasses.field(metadata=dict.fromkeys(marks, True))
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, marked))
 def pytree(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass registered as a pytree.
 

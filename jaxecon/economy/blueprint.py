@@ -1,4 +1,4 @@
-"""What an economy is made from: few and small arrays."""
+"""What an economy is made from: the settings as few and small arrays."""
 
 from typing import Any
 
@@ -23,8 +23,9 @@ Leaf = Any  # a NumPy array, or what a trace makes of it
 
 @pytree
 class Blueprint:
-    """What an economy is made from, as few and small arrays as that takes: cheap to make, and many
-    can be stacked.
+    """What an economy is made from, as few and small arrays as that takes.
+
+    It is cheap to make, and many can be stacked.
 
     seed, draw_seed: uint32 scalars. weights: survey weight of one agent, by cohort. skills: (n,) by
     cohort where they come from microdata, {} where `assemble` works them out. The rest are scalars

@@ -38,12 +38,12 @@ Leaf = Any  # a NumPy array, or what a trace makes of it
 
 
 def build_economy(config: Config, layout: Layout | None = None) -> Economy:
-    """The economy a configuration describes, on the devices of a layout.
+    """The economy that the settings describe, on the devices of a layout.
 
-    Raises UserError where it describes none.
+    Raises UserError: rules, microdata or public spending that do not work.
     """
     nodes = skill_nodes(config)
-    # what all devices take is no array of one of them
+    # nodes that all devices use must not be an array on one of them
     economy, poorest = _assemble(
         layout, Blueprint.from_config(config), nodes if layout is None else jax.device_get(nodes)
     )
@@ -53,7 +53,7 @@ def build_economy(config: Config, layout: Layout | None = None) -> Economy:
 
 
 def too_poor(public_spending: float, poorest: float) -> str:
-    """What is wrong where the smallest reference consumption is not positive; both $/year."""
+    """The message where the smallest reference consumption is not positive; both $/year."""
     return (
         f"budget.public_spending: {public_spending:g}; leaves the poorest {poorest:,.0f} $/year "
         "to consume under the US federal schedule, and preferences.consumption_curvature > 0 "
@@ -62,42 +62,48 @@ def too_poor(public_spending: float, poorest: float) -> str:
 
 
 def skill_nodes(config: Config) -> tuple[Array, Array] | None:
-    """What `assemble` interpolates skills between, the same for all economies; None where they are
-    not of the GB2.
+    """What `assemble` interpolates skills between, the same for all economies.
+
+    None where skills are not those of the generalised beta distribution.
     """
     return gb2_nodes(dtype_of(config)) if config.population.skills == "gb2" else None
 
 
-def assemble(made_of: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Economy, Array]:
-    """The economy, and the smallest reference consumption.
+def assemble(blueprint: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Economy, Array]:
+    """The economy, and the smallest reference consumption, $/year.
 
-    For one compiled program; works under vmap.
+    Works under jit and vmap.
     """
-    sizes, eta = dict(made_of.sizes), made_of.curvature
-    dtype = made_of.penalty.dtype
-    skills = made_of.skills or {
-        name: _skill(made_of, nodes, name, size) for name, size in sizes.items()
+    sizes, eta = dict(blueprint.sizes), blueprint.curvature
+    dtype = blueprint.penalty.dtype
+    skills = blueprint.skills or {
+        name: _skill(blueprint, nodes, name, size) for name, size in sizes.items()
     }
-    weights = {name: jnp.full(size, made_of.weights[name], dtype) for name, size in sizes.items()}
+    weights = {name: jnp.full(size, blueprint.weights[name], dtype) for name, size in sizes.items()}
     skill, weight = jnp.concatenate(list(skills.values())), jnp.concatenate(list(weights.values()))
-    d, most, spending = made_of.disutility_exponent, made_of.max_hours, made_of.public_spending
-    base = base_preferences(made_of.preference_set, skill, d, most)
-    reference = federal_reference(skill, base, weight, spending, made_of.rebate_floor)
-    everyones = with_curvature(base, reference.consumption, eta) if eta > 0 else base
-    at_reference = federal_reference(skill, everyones, weight, spending, made_of.rebate_floor)
-    dynamics, wealth, adds = made_of.dynamics, None, None
+    d, most, spending = (
+        blueprint.disutility_exponent,
+        blueprint.max_hours,
+        blueprint.public_spending,
+    )
+    base = base_preferences(blueprint.preference_set, skill, d, most)
+    reference = federal_reference(skill, base, weight, spending, blueprint.rebate_floor)
+    preferences = with_curvature(base, reference.consumption, eta) if eta > 0 else base
+    at_reference = federal_reference(skill, preferences, weight, spending, blueprint.rebate_floor)
+    dynamics, wealth, endowments = blueprint.dynamics, None, None
     if dynamics.saving is not None:
         untaxed = dataclasses.replace(dynamics.saving, tax=jnp.zeros_like(dynamics.saving.tax))
         wealth = untaxed_wealth(untaxed, skill, weight, weighted_mean(reference.income, weight))
-        adds = endowment(untaxed, wealth, wealth)
-        reference = at_reference = with_endowment(at_reference, adds)
-    c = _cut(jnp.broadcast_to(everyones.disutility_weight, skill.shape).astype(dtype), skills)
-    x_ref = _cut(reference.consumption, skills)
-    social_welfare = _social_welfare(made_of.welfare, reference, weight, skills, weights)
-    g = _cut(
-        _marginal_weights(social_welfare, skill, everyones, weight, at_reference, adds), skills
+        endowments = endowment(untaxed, wealth, wealth)
+        reference = at_reference = with_endowment(at_reference, endowments)
+    c = _split(jnp.broadcast_to(preferences.disutility_weight, skill.shape).astype(dtype), skills)
+    x_ref = _split(reference.consumption, skills)
+    social_welfare = _social_welfare(blueprint.welfare, reference, weight, skills, weights)
+    g = _split(
+        _marginal_weights(social_welfare, skill, preferences, weight, at_reference, endowments),
+        skills,
     )
-    if dynamics.saving is not None and wealth is not None and made_of.optimal_capital_tax:
+    if dynamics.saving is not None and wealth is not None and blueprint.optimal_capital_tax:
         best = optimal_capital_tax(
             wealth, dynamics.saving.elasticity, jnp.concatenate(list(g.values())), weight
         )
@@ -109,21 +115,21 @@ def assemble(made_of: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Eco
             n: Cohort(s, weights[n], Preferences(c[n], d, eta, most), x_ref[n], g[n], n)
             for n, s in skills.items()
         },
-        parameters=made_of.parameters,
+        parameters=blueprint.parameters,
         welfare=social_welfare,
         public_spending=spending,
-        penalty=made_of.penalty,
+        penalty=blueprint.penalty,
         reference=at_reference,
-        reference_welfare=social_welfare(_cut(at_reference.utility, skills)),
-        seed=made_of.draw_seed,
+        reference_welfare=social_welfare(_split(at_reference.utility, skills)),
+        seed=blueprint.draw_seed,
         judgement=None
-        if made_of.tolerance is None
-        else Judgement(*made_of.tolerance, made_of.seed),
+        if blueprint.tolerance is None
+        else Judgement(*blueprint.tolerance, blueprint.seed),
         dynamics=dynamics,
-        untaxed_wealth=None if wealth is None else _cut(wealth, skills),
-        rules=made_of.rules,
-        rebate_floor=made_of.rebate_floor,
-        counts_satisfaction=made_of.counts_satisfaction,
+        untaxed_wealth=None if wealth is None else _split(wealth, skills),
+        rules=blueprint.rules,
+        rebate_floor=blueprint.rebate_floor,
+        counts_satisfaction=blueprint.counts_satisfaction,
     )
     return jax.tree.map(jnp.asarray, (economy, jnp.min(reference.consumption)))
 
@@ -131,8 +137,8 @@ def assemble(made_of: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Eco
 _assemble = compiled(assemble)
 
 
-def _cut(x: Array, like: dict[str, Array]) -> dict[str, Array]:
-    """An array over everybody, cut into cohorts of the sizes of `like`."""
+def _split(x: Array, like: dict[str, Array]) -> dict[str, Array]:
+    """An array over everybody, split into one part per cohort, of the sizes in `like`."""
     ends = np.cumsum([part.shape[0] for part in like.values()])[:-1].tolist()
     return dict(zip(like, jnp.split(x, ends), strict=True))
 
@@ -154,7 +160,7 @@ def _social_welfare(
             else reference.income
         )
         g = welfare_weights(kind, seen, weight, floor)
-    return SocialWelfare(_cut(g, skills), weights, kind, epsilon, floor)
+    return SocialWelfare(_split(g, skills), weights, kind, epsilon, floor)
 
 
 def _marginal_weights(
@@ -163,24 +169,27 @@ def _marginal_weights(
     preferences: Preferences,
     weight: Array,
     reference: Outcome,
-    adds: Endowment | None,
+    endowments: Endowment | None,
 ) -> Array:
-    """Marginal welfare weights (n,) of mean 1 at the reference; where they are the fixed ones,
-    those.
+    """Marginal welfare weights (n,), of mean 1, at the reference outcome.
+
+    They are the fixed weights where welfare is their weighted sum and utility linear.
     """
     g = jnp.concatenate(list(welfare.weights.values()))
     if preferences.consumption_curvature == 0 and welfare.kind not in ("rawlsian", "atkinson"):
         return g
     judged = SocialWelfare({"": g}, {"": weight}, welfare.kind, welfare.epsilon, welfare.floor)
     problem = LeaderProblem.of(skill, preferences, judged, weight)
-    return dataclasses.replace(problem, endowment=adds).marginal_weights(reference)
+    return dataclasses.replace(problem, endowment=endowments).marginal_weights(reference)
 
 
-def _skill(made_of: Blueprint, nodes: tuple[Array, Array] | None, cohort: str, size: int) -> Array:
-    dtype = made_of.penalty.dtype
-    skills, sampling = made_of.skill_source
+def _skill(
+    blueprint: Blueprint, nodes: tuple[Array, Array] | None, cohort: str, size: int
+) -> Array:
+    dtype = blueprint.penalty.dtype
+    skills, sampling = blueprint.skill_source
     random = sampling == "random"
-    key = named_key(made_of.seed, cohort, "skill")
+    key = named_key(blueprint.seed, cohort, "skill")
     if skills == "gb2":
         return (
             sample_gb2(key, size, dtype=dtype, nodes=nodes)

@@ -1,11 +1,12 @@
-"""One economy on several devices: the agents of mechanical cohorts in equal parts, everything else
-on each device.
+"""One economy on several devices.
 
+The agents of mechanical cohorts are in equal parts on them, everything else is on each device.
 XLA's partitioner turns the kernels, which know nothing of it, into one program for every device;
-sums over people become collectives. A draw depends on an agent's index (random.py), so each device
-draws for its own agents what one would.
+sums over people become collectives. A random draw depends on an agent's index (`core.draws`), so
+that each device draws for its own agents what a single one would.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,22 +23,25 @@ from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from jaxecon.core import processes
 from jaxecon.core.errors import UserError
-from jaxecon.economy.state import Economy
+from jaxecon.economy.state import OVER_EVERYBODY, Economy
 
 AXIS = "agents"
+
+_OVER_EVERYBODY = {f.name for f in dataclasses.fields(Economy) if OVER_EVERYBODY in f.metadata}
 
 Tree = TypeVar("Tree")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which arrays lie where.
+    """Which arrays are on which devices.
 
     mesh: of one axis, "agents". sizes: agents of each mechanical cohort, by name.
 
-    Arrays are told by where they stand: one under a cohort's name whose first axis (of a table, its
-    last) has the cohort's size is of its agents. The reference outcome, over everybody, is spread
-    where the devices divide it.
+    What is kept by cohort is in dictionaries with the cohorts' names as keys. Of what is below such
+    a key, an array whose first axis (of a table, its last) has the cohort's size is over its
+    agents, and divided among the devices. So are the arrays of fields marked OVER_EVERYBODY, where
+    the devices divide their length.
     """
 
     mesh: Mesh
@@ -48,7 +52,7 @@ class Layout:
         return dict(self.sizes)
 
     def sharding(self, path: tuple[Any, ...], shape: tuple[int, ...]) -> NamedSharding:
-        """Of one leaf of an economy, of its state, of a plan or of results."""
+        """Where a leaf of an economy, of its state, of a plan or of results is placed."""
         return NamedSharding(self.mesh, self._spec(path, shape))
 
     def _spec(self, path: tuple[Any, ...], shape: tuple[int, ...]) -> PartitionSpec:
@@ -60,14 +64,9 @@ class Layout:
                     if shape[0] == size
                     else PartitionSpec(*[None] * (len(shape) - 1), AXIS)
                 )
-        of_everybody = (
-            any(getattr(key, "name", None) == "reference" for key in path) and len(shape) == 1
-        )
-        return (
-            PartitionSpec(AXIS)
-            if of_everybody and shape[0] % self.mesh.size == 0
-            else PartitionSpec()
-        )
+        marked = any(getattr(key, "name", None) in _OVER_EVERYBODY for key in path)
+        divides = marked and len(shape) == 1 and shape[0] % self.mesh.size == 0
+        return PartitionSpec(AXIS) if divides else PartitionSpec()
 
     def described(self, tree: Tree) -> Tree:
         """The shapes and shardings of JAX arrays in a tree of them, or of shapes."""
@@ -90,8 +89,9 @@ class Layout:
         return jax.tree.map_with_path(constrain, tree)
 
     def placed(self, tree: Tree) -> Tree:
-        """JAX arrays of a tree, which every process holds whole or which lie on some devices, onto
-        these devices.
+        """The tree with its JAX arrays on these devices.
+
+        They are whole in every process before, or on some devices.
         """
 
         def place(path: tuple[Any, ...], x: Any) -> Any:
@@ -107,7 +107,7 @@ class Layout:
 
 
 def layout_for(config: Config) -> Layout | None:
-    """What `devices` asks for; None for one device.
+    """The layout that the setting `devices` asks for; None for one device.
 
     Raises UserError: more devices than there are, a mechanical cohort that they do not divide, no
     mechanical cohort; in one of several processes a language model, or fewer devices than all have
@@ -138,14 +138,16 @@ def layout_for(config: Config) -> Layout | None:
         if size % count:
             raise UserError(
                 f"devices: {count}; cohort {name} has {size} agents, which is no multiple of "
-                f"{count}: "
-                f"give it {size + -size % count}, or other devices"
+                f"{count}: give it {size + -size % count}, or other devices"
             )
     return Layout(Mesh(np.asarray(here[:count]), (AXIS,)), sizes)
 
 
 def device_count(config: Config) -> int:
-    """How many devices `devices` means. Raises UserError where there are not so many."""
+    """How many devices the setting `devices` means.
+
+    Raises UserError where JAX finds fewer.
+    """
     here = len(_visible(config))
     count = here if config.devices == "all" else config.devices
     if count > here:
@@ -162,7 +164,7 @@ def _visible(config: Config) -> list[jax.Device]:
 
 
 def layout_of(economy: Economy) -> Layout | None:
-    """How an economy's arrays lie; None on one device."""
+    """The layout of an economy's arrays; None on one device."""
     sizes = tuple((name, economy.cohorts[name].size) for name, _ in economy.rules)
     sharding = economy.cohorts[sizes[0][0]].skill.sharding if sizes else None
     if not isinstance(sharding, NamedSharding) or sharding.mesh.axis_names != (AXIS,):
@@ -178,8 +180,9 @@ def compiled(
     donate_argnums: tuple[int, ...] = (),
     compiler_options: dict[str, str | int | bool] | None = None,
 ) -> Any:
-    """`jax.jit` of a function whose results lie as a Layout says, which the compiled one takes
-    before the arguments, or None.
+    """`jax.jit` of a function whose results are placed as a Layout says.
+
+    The compiled function takes the layout, or None, before the function's own arguments.
     """
 
     @wraps(function)
@@ -197,15 +200,16 @@ def compiled(
 
 
 def on_host(x: Any) -> np.ndarray:
-    """The whole array, wherever its parts are. With several processes all of them must ask."""
+    """The whole array, wherever its parts are. With several processes all must call this."""
     if isinstance(x, jax.Array) and not x.is_fully_addressable and not x.is_fully_replicated:
         x = multihost_utils.process_allgather(x, tiled=True)
     return np.asarray(x)
 
 
 def unplaced(tree: Tree) -> Tree:
-    """What lies on several devices in one piece, which belongs to none in particular and can go
-    beside any other arrays.
+    """The tree with arrays that are on several devices in one piece.
+
+    They then belong to no device in particular and go together with any other arrays.
     """
 
     def one_piece(x: Any) -> Any:
@@ -220,8 +224,10 @@ def unplaced(tree: Tree) -> Tree:
 
 @contextmanager
 def gathered(economy: Economy) -> Iterator[Economy]:
-    """The economy in one piece, for what is worked out once a run from everybody; in this host's
-    memory, and on its CPU, where it lay on several devices (of which one need not hold it).
+    """The economy in one piece, for what is computed from everybody once a run.
+
+    An economy that is on several devices, of which one need not be large enough for all of it, is
+    copied to the memory of this process and computed with on the CPU.
     """
     if layout_of(economy) is None:
         yield economy

@@ -23,15 +23,15 @@ _START_RATE = 0.5  # the paper's planner starts from 50 % everywhere
 
 
 def first_schedule(config: Config) -> TaxSchedule:
-    """The schedule of the first year."""
+    """The schedule of the first year, in the precision of the economy."""
     thresholds, rates = first_brackets(config)
     return TaxSchedule(jnp.asarray(thresholds), jnp.asarray(rates))
 
 
 def first_brackets(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds and rates of the first year, (k,) each.
+    """Thresholds ($/year) and rates of the first year, (k,) each.
 
-    Raises UserError: thresholds that are the same as float32.
+    Raises UserError where two thresholds are the same in the precision of the economy.
     """
     brackets, rates = config.schedule.brackets, config.schedule.rates
     thresholds = _THRESHOLDS[brackets] if isinstance(brackets, str) else brackets
@@ -40,10 +40,10 @@ def first_brackets(config: Config) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(rates, tuple):
         rates = (rates,) * len(thresholds)
     dtype = dtype_of(config)
-    held: np.ndarray = np.asarray(thresholds, dtype)
-    if not np.all(np.diff(held) > 0):
+    stored: np.ndarray = np.asarray(thresholds, dtype)
+    if not np.all(np.diff(stored) > 0):
         raise UserError(
             f"schedule.brackets: {list(thresholds)}; as {np.dtype(dtype).name} two of them are "
             "the same"
         )
-    return held, np.asarray(rates, dtype)
+    return stored, np.asarray(rates, dtype)

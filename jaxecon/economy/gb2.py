@@ -1,6 +1,4 @@
-"""Skills that follow the generalised beta distribution of the second kind, fitted to incomes of the
-United States.
-"""
+"""Skills from the generalised beta distribution of the second kind, as US incomes follow it."""
 
 from functools import partial
 from typing import NamedTuple
@@ -19,8 +17,9 @@ Array = jax.Array
 
 
 class GB2(NamedTuple):
-    """Generalised beta distribution of the second kind, y = mu * BetaPrime(nu, tau)^(1/sigma)
-    (McDonald 1984).
+    """Generalised beta distribution of the second kind (McDonald 1984).
+
+    y = mu * BetaPrime(nu, tau)^(1/sigma).
     """
 
     mu: float  # $/year
@@ -40,16 +39,22 @@ _NEWTON_STEPS = 10  # quadratic from the left; the slowest start needs seven
 
 _NODES = 4096  # of the interpolation that populations are made by
 
-_SPAN = float(
-    np.log(2.0**33)
-)  # log(p/(1-p)) of the rarest 32-bit draw, and beyond the midpoints of 2^32 agents
+# log(p/(1-p)) of the rarest 32-bit draw, and beyond the midpoints of 2^32 agents
+_SPAN = float(np.log(2.0**33))
 
 
 @partial(jax.jit, static_argnames="distribution")
 def gb2_quantile(p: ArrayLike, distribution: GB2 = ACS_2023) -> Array:
-    """The p-quantile of the GB2, p in (0, 1), any shape; $/year.
+    """Quantiles of the generalised beta distribution of the second kind (GB2).
 
     Works under jit, vmap and grad (in p).
+
+    Args:
+        p: Probabilities in (0, 1), any shape.
+        distribution: Its parameters; by default those of US household incomes in 2023.
+
+    Returns:
+        The p-quantiles of income, the shape of p, $/year.
     """
     p = floating(p)
     return _income(_log_odds(p, 1 - p, distribution), distribution)
@@ -102,8 +107,10 @@ def _beta_log_odds(p: Array, a: Array, b: Array) -> Array:
 
 @partial(jax.jit, static_argnames=("dtype", "distribution"))
 def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Array, Array]:
-    """What skills are interpolated between: log odds, exact, at points even in log(p/(1-p)), and
-    their derivatives.
+    """The nodes that skills are interpolated between, (nodes,) each.
+
+    They are the exact log odds at points that are evenly spaced in log(p/(1-p)), and the
+    derivatives of the log odds there.
     """
     logit = (2 * _SPAN / (_NODES - 1)) * jnp.arange(_NODES, dtype=dtype) - _SPAN
     below, above = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
@@ -121,8 +128,9 @@ def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Arr
 def _interpolated_skill(
     nodes: tuple[Array, Array], below: Array, above: Array, distribution: GB2
 ) -> Array:
-    """Skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation: each depends on its
-    own quantile only.
+    """Skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation.
+
+    Each depends on its own quantile only.
 
     The incomplete beta function costs a microsecond and a second of compilation for each shape; a
     million agents would wait for minutes. The error is of the order of (spacing)^4/384, below
@@ -139,9 +147,10 @@ def _interpolated_skill(
 
 
 def midpoints(n: int, dtype: jnp.dtype | type | None) -> tuple[Array, Array]:
-    """Tail probabilities below and above the n quantile midpoints (i + 0.5)/n, both free of
-    cancellation: agents are counted from both ends as whole numbers, of which float32 has no more
-    than 2^24 in a row.
+    """Tail probabilities below and above the n quantile midpoints (i + 0.5)/n, (n,) each.
+
+    Both are free of cancellation: agents are counted from both ends as whole numbers, of which
+    float32 has no more than 2^24 in a row.
     """
     if n < 1:
         raise ValueError(f"n: {n}; at least 1 agent")
@@ -156,12 +165,20 @@ def gb2_skill(
     dtype: jnp.dtype | type | None = None,
     nodes: tuple[Array, Array] | None = None,
 ) -> Array:
-    """Skills of a deterministic population: the n quantile midpoints of income, over 40 h.
+    """Skills of a deterministic population: the n quantile midpoints of income, over 40 hours.
 
-    (n,) $/year per weekly hour.
+    Args:
+        n: How many agents, at least 1.
+        distribution: Of incomes; by default that of US household incomes in 2023.
+        dtype: Of the result; by default JAX's float.
+        nodes: `gb2_nodes` of the distribution, for a caller under a trace, who then need not
+            compile them again.
 
-    nodes: `gb2_nodes` of the distribution, for a caller under a trace, who need not compile them
-    again.
+    Returns:
+        Skills, (n,) $/year per weekly hour, from the lowest to the highest.
+
+    Raises:
+        ValueError: n is less than 1.
     """
     below, above = midpoints(n, dtype)
     return _interpolated_skill(
@@ -176,10 +193,20 @@ def sample_gb2(
     dtype: jnp.dtype | type | None = None,
     nodes: tuple[Array, Array] | None = None,
 ) -> Array:
-    """Skills of n independent draws, (n,) $/year per weekly hour, by inversion: draw i depends on
-    (key, i) only.
+    """Skills of n independent draws, by inversion: draw i depends on the key and i only.
 
-    nodes: as for `gb2_skill`.
+    Args:
+        key: A JAX key of random numbers.
+        n: How many agents, at least 1.
+        distribution: Of incomes; by default that of US household incomes in 2023.
+        dtype: Of the result; by default JAX's float.
+        nodes: As for `gb2_skill`.
+
+    Returns:
+        Skills, (n,) $/year per weekly hour.
+
+    Raises:
+        ValueError: n is less than 1.
     """
     if n < 1:
         raise ValueError(f"n: {n}; at least 1 agent")

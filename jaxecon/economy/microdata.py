@@ -1,4 +1,4 @@
-"""Skills and weights from a user's file."""
+"""Skills and survey weights from a user's file of microdata."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,10 @@ from jaxecon.kernels.preferences import REFERENCE_HOURS
 
 
 def microdata_skill(config: Config, cohort: str, size: int) -> np.ndarray:
+    """Skills of a cohort, (size,) $/year per weekly hour: quantile midpoints of the file, or draws.
+
+    Raises UserError as `read_microdata` does.
+    """
     population, dtype = config.population, dtype_of(config)
     skill, weights = read_microdata(Path(population.file or ""), dtype)
     if population.sampling == "random":
@@ -32,9 +36,10 @@ def microdata_skill(config: Config, cohort: str, size: int) -> np.ndarray:
 
 
 def read_microdata(path: Path, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
-    """Skills and weights of a Parquet or CSV file, usable in `dtype`.
+    """Skills ($/year per weekly hour) and weights of a Parquet or CSV file, (m,) each.
 
-    Raises UserError: the file, the column, what is wrong.
+    They are finite and positive in `dtype`, too. Raises UserError, which names the file, the column
+    and what is wrong.
     """
     if not path.is_file():
         raise UserError(f"population.file: {path}: no such file")

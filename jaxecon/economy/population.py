@@ -1,4 +1,4 @@
-"""Who the people are: survey weights, preferences, and the reference outcome that both follow from."""
+"""Who the people are: survey weights, preferences, and the reference outcome of both."""
 
 from typing import Literal, get_args
 
@@ -26,10 +26,9 @@ WEEKS_PER_YEAR = 52
 
 
 def uniform_skill(n: int, dtype: jnp.dtype | type | None = None) -> Array:
-    """The paper's alternative: quantile midpoints of an hourly wage uniform on 1.24..159.1 $, times
-    52.
+    """Skills of the paper's alternative population, (n,) $/year per weekly hour.
 
-    (n,)
+    The quantile midpoints of an hourly wage that is uniform on 1.24..159.1 $, times 52 weeks.
     """
     below, _ = midpoints(n, dtype)
     low, high = UNIFORM_WAGE
@@ -37,8 +36,9 @@ def uniform_skill(n: int, dtype: jnp.dtype | type | None = None) -> Array:
 
 
 def weighted_quantile_skill(skill: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:
-    """The n quantile midpoints of a weighted sample (m,), e.g. microdata: (n,), each a value of the
-    sample.
+    """The n quantile midpoints of a weighted sample (m,), such as microdata.
+
+    (n,), each a value of the sample.
     """
     order = np.argsort(skill, kind="stable")
     cumulated = np.cumsum(weights[order])
@@ -47,8 +47,7 @@ def weighted_quantile_skill(skill: np.ndarray, weights: np.ndarray, n: int) -> n
 
 
 def survey_weights(sizes: dict[str, int], shares: dict[str, float]) -> dict[str, float]:
-    """Weight of one agent of each cohort, w_c = share_c * N / n_c, so that the mean over all agents
-    is 1.
+    """Weight of one agent of each cohort, w_c = share_c * N / n_c, of mean 1 over all agents.
 
     sizes: agents per cohort; shares: share of the people per cohort, the same names, summing to 1.
     """
@@ -62,7 +61,7 @@ def base_preferences(
     exponent: ArrayLike = DISUTILITY_EXPONENT,
     max_hours: ArrayLike = 100.0,
 ) -> Preferences:
-    """One of the three parameter sets at curvature 0."""
+    """One of the three sets of preferences, at curvature 0."""
     if kind == "calibrated":
         return Preferences.calibrated(skill, exponent, max_hours)
     if kind == "annualised":
@@ -75,8 +74,10 @@ def base_preferences(
 def with_curvature(
     preferences: Preferences, reference_consumption: ArrayLike, curvature: float
 ) -> Preferences:
-    """The same workers with eta > 0: c_i * x_ref,i^(-eta), which leaves the trade-off at the
-    reference unchanged.
+    """The same workers with curvature eta > 0: the disutility weight becomes c_i*x_ref,i^(-eta).
+
+    That leaves the trade-off between hours and consumption at the reference as it was.
+    reference_consumption: x_ref, (n,) $/year.
     """
     x_ref = jnp.asarray(reference_consumption)
     weight = preferences.disutility_weight * x_ref**-curvature
@@ -90,8 +91,9 @@ def federal_reference(
     public_spending: ArrayLike = 0.0,
     rebate_floor: ArrayLike | None = None,
 ) -> Outcome:
-    """The equilibrium under the US federal schedule, (n,): where welfare weights and x_ref are
-    taken from.
+    """The equilibrium under the US federal schedule, (n,).
+
+    Welfare weights and the reference consumption are taken from it.
     """
     skill = floating(skill)
     schedule = TaxSchedule.us_federal().astype(skill.dtype)

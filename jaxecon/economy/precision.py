@@ -21,7 +21,7 @@ def dtype_of(config: Config) -> type:
 
 @contextmanager
 def compute_context(config: Config) -> Iterator[None]:
-    """Arrays as precise, and on the device, that the configuration asks for; in this thread only."""
+    """Compute, in this thread, with the precision and on the device that the settings ask for."""
     device = jax.local_devices(backend="cpu")[0] if config.device == "cpu" else None
     with jax.enable_x64(dtype_of(config) is np.float64), jax.default_device(device):
         yield

@@ -6,12 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxecon.core.pytree import pytree, static
+from jaxecon.core.pytree import marked, pytree, static
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.satisfaction import Judgement
-from jaxecon.kernels.saving import Endowment, capital_revenue, desired_wealth, endowment, saved
 from jaxecon.kernels.skills import Dynamics, DynamicState
-from jaxecon.kernels.taxation import TaxSchedule, pooled_mean
+from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.kernels.welfare import SocialWelfare
 from jaxecon.workers.base import Cohort, WorkerRule
 
@@ -19,18 +18,21 @@ Array = jax.Array
 
 ByCohort = dict[str, Any]
 
+OVER_EVERYBODY = "over everybody"  # mark of a field whose arrays (n,) are over all cohorts
+
 
 @pytree
 class Economy:
     """What does not change in a run.
 
     cohorts, parameters: by cohort name, in the order of the names (JAX keeps dictionaries sorted).
-    Skills are the base ones; `present` gives an economy with those of a year. rules: of the
-    mechanical cohorts; the others get their hours from outside. public_spending: $/year per person.
-    penalty: what dissatisfaction leaves of utility. judgement: how mechanical workers judge, None
-    where nobody is asked. reference: everybody's exact response to the US federal schedule, in
-    cohort order; reference_welfare its welfare. untaxed_wealth: k0 of those who save, (n,) $ by
-    cohort, at the skills that the cohorts have; None where nobody saves.
+    The skills are the base skills; `economy_in_year` returns an economy with those of a year.
+    rules: of the mechanical cohorts; the hours of other cohorts come from outside.
+    public_spending: $/year per person. penalty: the share of utility that is left to somebody who
+    is dissatisfied. judgement: how mechanical workers judge; None where nobody is asked.
+    reference: everybody's exact response to the US federal schedule, (n,) in cohort order;
+    reference_welfare: its welfare. untaxed_wealth: wealth k0 that savers would want if its return
+    were not taxed, (n,) $ by cohort, at the skills of the cohorts; None where nobody saves.
     """
 
     cohorts: dict[str, Cohort]
@@ -38,7 +40,7 @@ class Economy:
     welfare: SocialWelfare
     public_spending: Array
     penalty: Array
-    reference: Outcome
+    reference: Outcome = marked(OVER_EVERYBODY)
     reference_welfare: Array
     seed: Array  # uint32 scalar
     judgement: Judgement | None = None
@@ -54,16 +56,14 @@ class Economy:
 
     @property
     def population(self) -> Cohort:
-        """All cohorts as one, in cohort order."""
+        """All cohorts joined into one, in cohort order."""
         return jax.tree.map(
             lambda *parts: jnp.concatenate(parts), *(_with_rows(c) for c in self.cohorts.values())
         )
 
 
 def _with_rows(cohort: Cohort) -> Cohort:
-    """The cohort with every scalar of its preferences given to each agent, and nameless, so that
-    cohorts can be joined.
-    """
+    """The cohort with one value per agent in every field, without a name: ready to be joined."""
     rows = jax.tree.map(
         lambda x: jnp.broadcast_to(jnp.asarray(x, cohort.skill.dtype), cohort.skill.shape), cohort
     )
@@ -76,10 +76,9 @@ def _with_rows(cohort: Cohort) -> Cohort:
 class EconomyState:
     """What changes from day to day.
 
-    rules: each rule's own state; satisfied: (n,) bool; by cohort.
-
-    rebate: yesterday's R, $/year. year, day: int32 scalars, the next day to live. dynamics: without
-    leaves where none are on.
+    rules: each rule's own state, by cohort. satisfied: (n,) bool by cohort. rebate: yesterday's,
+    $/year. year, day: of the next day to simulate, int32 scalars, both from 0. dynamics: without
+    leaves where nothing changes by itself.
     """
 
     rules: ByCohort
@@ -94,7 +93,8 @@ class EconomyState:
 class YearPlan:
     """What the days of one year share.
 
-    rules: each rule's tables; keys: of each rule's draws. days: int32 scalar.
+    rules: each rule's tables, by cohort. keys: of each rule's random draws, by cohort. days: how
+    many the year has, int32 scalar.
     """
 
     schedule: TaxSchedule
@@ -105,7 +105,11 @@ class YearPlan:
 
 @pytree
 class Day:
-    """One day of the whole economy: scalars, $/year and h/week; welfare in units of utility."""
+    """Statistics of one day of the whole economy.
+
+    Scalars, or (days,) each for several days; $/year and h/week; welfare in units of utility. The
+    names are explained in docs/run-folder.md (years.parquet).
+    """
 
     swf_private: Array
     swf_counted: Array
@@ -119,9 +123,10 @@ class Day:
 
 @pytree
 class AgentSums:
-    """Sums over the days lived so far, by cohort, (n,) each.
+    """Sums over the days of a year that have been simulated.
 
-    tax $/year; hours h/week; utility with the penalty in.
+    By cohort, (n,) each: hours (h/week), tax ($/year) and utility (with the penalty for
+    dissatisfaction). Scalars: rebate ($/year) and the number of days.
     """
 
     hours: dict[str, Array]
@@ -132,7 +137,10 @@ class AgentSums:
 
 
 def skill_of_year(economy: Economy, state: EconomyState) -> dict[str, Array]:
-    """By cohort, (n,) $/year per weekly hour: the base skill times exp(deviation)."""
+    """Skills in the state's year, (n,) $/year per weekly hour by cohort.
+
+    The base skill times exp(deviation), where careers change skills.
+    """
     careers = state.dynamics.careers
     base = {name: cohort.skill for name, cohort in economy.cohorts.items()}
     return (
@@ -143,7 +151,7 @@ def skill_of_year(economy: Economy, state: EconomyState) -> dict[str, Array]:
 
 
 def economy_in_year(economy: Economy, state: EconomyState) -> Economy:
-    """The economy with the skills of the state's year, and the wealth that they make people want.
+    """The economy with the skills of the state's year, and the wealth wanted at these skills.
 
     Preferences and welfare weights stay those of the base skills.
     """
@@ -163,47 +171,8 @@ def economy_in_year(economy: Economy, state: EconomyState) -> Economy:
     return dataclasses.replace(economy, cohorts=cohorts, untaxed_wealth=untaxed)
 
 
-@pytree
-class Capital:
-    """Everybody's wealth in a year.
-
-    by_cohort: wealth, (n,) $; saved, (n,) $/year; adds, what it adds to a year of work. revenue: of
-    the tax on its return, $/year per person, scalar.
-    """
-
-    wealth: dict[str, Array]
-    saved: dict[str, Array]
-    adds: dict[str, Endowment]
-    revenue: Array
-
-
-def capital_of_year(economy: Economy, state: EconomyState) -> Capital | None:
-    """Of the state's year, the economy being `present` in it; None where nobody saves."""
-    return None if state.dynamics.wealth is None else _capital(economy, state.dynamics.wealth)
-
-
-def capital_at_equilibrium(economy: Economy) -> Capital | None:
-    """Once everybody has the wealth they want; None where nobody saves."""
-    saving, untaxed = economy.dynamics.saving, economy.untaxed_wealth
-    if saving is None or untaxed is None:
-        return None
-    return _capital(economy, {name: desired_wealth(saving, k0) for name, k0 in untaxed.items()})
-
-
-def _capital(economy: Economy, wealth: dict[str, Array]) -> Capital:
-    saving, untaxed = economy.dynamics.saving, economy.untaxed_wealth
-    assert saving is not None
-    assert untaxed is not None
-    return Capital(
-        wealth,
-        {name: saved(saving, k, untaxed[name]) for name, k in wealth.items()},
-        {name: endowment(saving, k, untaxed[name]) for name, k in wealth.items()},
-        capital_revenue(saving, pooled_mean(wealth, economy.weights)),
-    )
-
-
 def by_cohort(economy: Economy, x: Array) -> dict[str, Array]:
-    """An array over everyone, in cohort order, cut into cohorts."""
+    """An array (n,) over everybody, in cohort order, split into one part per cohort."""
     parts, start = {}, 0
     for name, cohort in economy.cohorts.items():
         parts[name] = x[start : start + cohort.size]

@@ -1,4 +1,4 @@
-"""A year in numbers."""
+"""A year in numbers: of the whole economy, and of each agent."""
 
 import dataclasses
 
@@ -6,15 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxecon.core.pytree import pytree
-from jaxecon.economy.exact import equilibrium_welfare, welfare_gain
-from jaxecon.economy.state import (
-    AgentSums,
-    Day,
-    Economy,
-    EconomyState,
-    capital_of_year,
-    economy_in_year,
-)
+from jaxecon.economy.capital import Capital, capital_of_year
+from jaxecon.economy.equilibrium import equilibrium_welfare, welfare_gain
+from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState, economy_in_year
 from jaxecon.kernels.taxation import TaxSchedule, pooled_mean
 from jaxecon.kernels.welfare import gini
 
@@ -23,8 +17,9 @@ Array = jax.Array
 
 @pytree
 class AgentYear:
-    """Means over a year's days, by cohort, (n,) each: h/week, $/year, utility with the penalty in.
+    """Means over a year's days, by cohort, (n,) each.
 
+    hours: h/week. income, tax, consumption: $/year. utility: with the penalty for dissatisfaction.
     wealth ($), saving ($/year): None where nobody saves.
     """
 
@@ -41,7 +36,7 @@ class AgentYear:
 class YearStatistics:
     """A year of the whole economy; scalars.
 
-    Names and meanings: docs/run-folder.md. Defaults: where nobody saves.
+    Names and meanings: docs/run-folder.md, years.parquet. The defaults are for where nobody saves.
     """
 
     swf: Array
@@ -71,25 +66,53 @@ class YearStatistics:
 SETTLED_WITHIN = 1.0  # h/week
 
 
+def planner_window(days: int) -> int:
+    """How many of a year's last days the planner judges a schedule by: an eighth, at least one.
+
+    Workers have mostly settled by then.
+    """
+    return max(1, days // 8)
+
+
 def settling_days(hours: Array) -> Array:
-    """How many of a year's days pass before mean hours have settled: from then on every day's lie
-    within SETTLED_WITHIN of their mean over the closing window, the last max(1, days//8) days.
+    """How many of a year's days pass before mean hours have settled, scalar.
+
+    From then on every day's lie within SETTLED_WITHIN of their mean over the `planner_window`.
 
     hours: (days,) h/week. 0 where they do from the first day, `days` where the last day's do not.
     """
     days = hours.shape[0]
-    outside = jnp.abs(hours - jnp.mean(hours[-max(1, days // 8) :])) > SETTLED_WITHIN
+    outside = jnp.abs(hours - jnp.mean(hours[-planner_window(days) :])) > SETTLED_WITHIN
     return jnp.max(jnp.where(outside, jnp.arange(1, days + 1, dtype=hours.dtype), 0))
 
 
 def summarise_year(
     economy: Economy, schedule: TaxSchedule, state: EconomyState, sums: AgentSums, record: Day
 ) -> tuple[YearStatistics, AgentYear]:
-    """record: the year's days, fields (days,).
+    """The year's statistics, and every agent's means, after its last day.
 
-    The window the planner judges by is the last max(1, days//8) of them.
+    schedule: of the year. sums: over its days. record: its days, fields (days,).
     """
     economy = economy_in_year(economy, state)
+    capital = capital_of_year(economy, state)
+    agents = _agent_year(economy, sums, capital)
+    statistics = _year_statistics(economy, schedule, state, sums.rebate / sums.days, agents, record)
+    saving = economy.dynamics.saving
+    if capital is None or saving is None:
+        return statistics, agents
+    statistics = dataclasses.replace(
+        statistics,
+        mean_wealth=pooled_mean(capital.wealth, economy.weights),
+        gini_wealth=_gini(economy, capital.wealth),
+        mean_saving=pooled_mean(capital.saved, economy.weights),
+        capital_tax=saving.tax,
+        capital_revenue=capital.revenue,
+    )
+    return statistics, dataclasses.replace(agents, wealth=capital.wealth, saving=capital.saved)
+
+
+def _agent_year(economy: Economy, sums: AgentSums, capital: Capital | None) -> AgentYear:
+    """Means of the year, wealth and saving apart; consumption is net of what was saved."""
     hours, tax, utility = (
         jax.tree.map(lambda x: x / sums.days, total)
         for total in (sums.hours, sums.tax, sums.utility)
@@ -97,22 +120,27 @@ def summarise_year(
     rebate = sums.rebate / sums.days
     income = {name: cohort.skill * hours[name] for name, cohort in economy.cohorts.items()}
     consumption = {name: income[name] - tax[name] + rebate for name in income}
-    capital = capital_of_year(economy, state)
     if capital is not None:
         consumption = {
-            name: x + capital.adds[name].income - capital.saved[name]
+            name: x + capital.endowment[name].income - capital.saved[name]
             for name, x in consumption.items()
         }
+    return AgentYear(hours, income, tax, consumption, utility)
 
+
+def _year_statistics(
+    economy: Economy,
+    schedule: TaxSchedule,
+    state: EconomyState,
+    rebate: Array,
+    agents: AgentYear,
+    record: Day,
+) -> YearStatistics:
     swf = record.swf_counted if economy.counts_satisfaction else record.swf_private
-    window = jnp.mean(swf[-max(1, swf.shape[0] // 8) :])
+    window = jnp.mean(swf[-planner_window(swf.shape[0]) :])
     at_equilibrium = equilibrium_welfare(economy, schedule)
-    everyone_weight = jnp.concatenate([c.weight for c in economy.cohorts.values()])
-
-    def gini_of(x: dict[str, Array]) -> Array:
-        return gini(jnp.concatenate([x[name] for name in economy.cohorts]), everyone_weight)
-
-    figures = YearStatistics(
+    satisfied = {name: s.astype(rebate.dtype) for name, s in state.satisfied.items()}
+    return YearStatistics(
         swf=jnp.mean(swf),
         swf_window=window,
         swf_private=jnp.mean(record.swf_private),
@@ -122,27 +150,20 @@ def summarise_year(
         gain_realised=welfare_gain(economy, window),
         gain_equilibrium=welfare_gain(economy, at_equilibrium),
         utilitarian=jnp.mean(record.utilitarian),
-        gini_income=gini_of(income),
-        gini_consumption=gini_of(jax.tree.map(lambda x: jnp.maximum(x, 0), consumption)),
+        gini_income=_gini(economy, agents.income),
+        gini_consumption=_gini(
+            economy, jax.tree.map(lambda x: jnp.maximum(x, 0), agents.consumption)
+        ),
         revenue=jnp.mean(record.revenue),
         rebate=rebate,
         mean_hours=jnp.mean(record.mean_hours),
         mean_income=jnp.mean(record.mean_income),
-        satisfied_share=pooled_mean(
-            {name: s.astype(rebate.dtype) for name, s in state.satisfied.items()}, economy.weights
-        ),
+        satisfied_share=pooled_mean(satisfied, economy.weights),
         settling_days=settling_days(record.mean_hours),
     )
-    if capital is None or economy.dynamics.saving is None:
-        return figures, AgentYear(hours, income, tax, consumption, utility)
-    figures = dataclasses.replace(
-        figures,
-        mean_wealth=pooled_mean(capital.wealth, economy.weights),
-        gini_wealth=gini_of(capital.wealth),
-        mean_saving=pooled_mean(capital.saved, economy.weights),
-        capital_tax=economy.dynamics.saving.tax,
-        capital_revenue=capital.revenue,
-    )
-    return figures, AgentYear(
-        hours, income, tax, consumption, utility, capital.wealth, capital.saved
-    )
+
+
+def _gini(economy: Economy, x: dict[str, Array]) -> Array:
+    """Gini coefficient over everybody of x, (n,) by cohort, under the survey weights."""
+    weights = jnp.concatenate([cohort.weight for cohort in economy.cohorts.values()])
+    return gini(jnp.concatenate([x[name] for name in economy.cohorts]), weights)

@@ -1,6 +1,6 @@
-"""Rules that set schedules.
+"""Planners: who sets the tax schedule of each year.
 
-The language model's planner lives in llm/planner.py and implements the same protocol.
+The planner that asks a language model is in llm/agents/planner.py; it implements the same protocol.
 """
 
 from jaxecon.planners.announced import SCHEDULES, Announced, Knowledge, announced
@@ -30,7 +30,7 @@ __all__ = [
     "PlannerMemory",
     "Retained",
     "YearObservation",
-    "possible_changes",
     "announced",
     "changed_schedule",
+    "possible_changes",
 ]

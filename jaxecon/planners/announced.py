@@ -1,6 +1,4 @@
-"""Planners that know the economy, work out one schedule before the first year and announce it every
-year.
-"""
+"""Planners that know the economy: each computes one schedule and announces it every year."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ import numpy as np
 
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
-from jaxecon.economy.exact import leader_problem
+from jaxecon.economy.equilibrium import leader_problem
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.optimum.certified import solve
@@ -50,8 +48,10 @@ class Knowledge:
 
 
 class Convergence(NamedTuple):
-    """How an iteration ended: within its tolerance or not, and the largest change of a rate that
-    the last one asked for.
+    """How an iteration towards a schedule ended.
+
+    converged: whether within its tolerance. last_change: the largest change of a rate in its last
+    step.
     """
 
     converged: bool
@@ -61,7 +61,7 @@ class Convergence(NamedTuple):
 class Announced(Planner):
     """Announces one schedule from the first year to the last.
 
-    convergence: of the iteration that found it, if one did.
+    convergence: of the iteration that found it; None where it was found otherwise.
     """
 
     def __init__(
@@ -83,20 +83,17 @@ def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
 
     Raises ValueError where it has no schedule for this economy or these brackets.
     """
-    found = SCHEDULES[kind](economy, knowledge)
-    if isinstance(found, TaxSchedule):
-        return Announced(kind, found)
-    return Announced(
-        kind,
-        found.schedule,
-        Convergence(bool(found.converged), float(found.changes[found.iterations - 1])),
-    )
+    result = SCHEDULES[kind](economy, knowledge)
+    if isinstance(result, TaxSchedule):
+        return Announced(kind, result)
+    last_change = float(result.changes[result.iterations - 1])
+    return Announced(kind, result.schedule, Convergence(bool(result.converged), last_change))
 
 
 def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
-    """What the configuration's planner works out.
+    """The schedule of the configuration's planner.
 
-    Raises UserError: none for this economy or these brackets.
+    Raises UserError where it has none for this economy or these brackets.
     """
     try:
         return announced(config.planner_kind, economy, Knowledge.from_config(config)).schedule
@@ -104,9 +101,10 @@ def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
         raise UserError(f"planner.kind: {config.planner_kind!r}; {error}") from error
 
 
-MAX_FOLLOWERS = 5000  # that schedules are worked out on: as many quantiles of a larger population
-
-MAX_WITH_CURVATURE = 400  # a response takes a hundred times longer there
+# Schedules are computed on as many quantiles of a larger population. With curvature a response
+# takes a hundred times longer.
+MAX_FOLLOWERS = 5000
+MAX_WITH_CURVATURE = 400
 
 
 def _us_federal(economy: Economy, knowledge: Knowledge) -> TaxSchedule:

@@ -1,5 +1,7 @@
-"""Schedules side by side in one economy, each at everybody's exact response: who works, who gains,
-what is lost.
+"""What a schedule does at equilibrium, where every worker responds exactly.
+
+How much people work, who gains, who loses, and what is lost to the economy; as rows of a table for
+several schedules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon.economy.exact import equilibrium_outcome, leader_problem, welfare_gain
+from jaxecon.economy.equilibrium import equilibrium_outcome, leader_problem, welfare_gain
 from jaxecon.economy.state import Economy, by_cohort
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.labor import best_response
@@ -25,12 +27,12 @@ Array = jax.Array
 
 DECILES = 10
 _BISECTIONS = 60
-_GAINED = 0.5  # $/year: who gains or loses less has stayed where they were
+_GAINED = 0.5  # $/year: who gains or loses less counts as neither
 
 
 @dataclass(frozen=True)
 class Appraisal:
-    """One schedule at everybody's exact response.
+    """The consequences of one schedule at equilibrium.
 
     k brackets; deciles (10,) are of skill, by survey weight.
 
@@ -64,16 +66,16 @@ class Appraisal:
 
 
 def appraise(economy: Economy, schedule: TaxSchedule) -> Appraisal:
-    """The schedule's consequences once everybody has learnt it."""
+    """The schedule's consequences at equilibrium."""
     after = equilibrium_outcome(economy, schedule)
-    judged = jax.tree.map(np.asarray, _judged(economy, schedule, after))
+    judged = jax.tree.map(np.asarray, _judge(economy, schedule, after))
     worth, before = judged.worth, np.asarray(_untaxed_worth(economy, economy.reference))
     outcome = jax.tree.map(np.asarray, after)
     w = judged.weight / judged.weight.sum()
     decile = _deciles(judged.skill, w)
     k = schedule.brackets
-    from_here = past_bunching(np.asarray(schedule.thresholds))
-    bracket = np.clip(np.searchsorted(from_here, outcome.income, side="left") - 1, 0, k - 1)
+    starts = past_bunching(np.asarray(schedule.thresholds))
+    bracket = np.clip(np.searchsorted(starts, outcome.income, side="left") - 1, 0, k - 1)
 
     def mean_by(group: np.ndarray, groups: int, x: np.ndarray) -> np.ndarray:
         people = np.bincount(group, w, groups)
@@ -117,15 +119,15 @@ class _Judged(NamedTuple):
 
 
 @jax.jit
-def _judged(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judged:
-    everyone = economy.population
+def _judge(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judged:
+    people = economy.population
     welfare = economy.welfare(by_cohort(economy, outcome.utility))
     return _Judged(
         welfare,
         welfare_gain(economy, welfare),
-        gini(jnp.maximum(outcome.consumption, 0), everyone.weight),
-        everyone.skill,
-        everyone.weight,
+        gini(jnp.maximum(outcome.consumption, 0), people.weight),
+        people.skill,
+        people.weight,
         _untaxed_worth(economy, outcome),
         marginal_rate(schedule, outcome.income),
         leader_problem(economy).marginal_weights(outcome),
@@ -135,12 +137,13 @@ def _judged(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judge
 @jax.jit
 def _untaxed_worth(economy: Economy, outcome: Outcome) -> Array:
     worth = money_metric(economy.population, outcome)
-    endowment = leader_problem(economy).endowment  # which an economy without taxes on work has, too
+    endowment = leader_problem(economy).endowment
+    # an economy without taxes on work has the endowment, too
     return worth if endowment is None else worth - endowment.worth
 
 
 def _deciles(skill: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The decile 0..9 of each, by the middle of its place in the order of skill."""
+    """The decile 0..9 of each, by the middle of its share of the people in the order of skill."""
     order = np.argsort(skill, kind="stable")
     middle = np.cumsum(share[order]) - share[order] / 2
     place = np.empty(len(skill), np.int64)
@@ -149,10 +152,10 @@ def _deciles(skill: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def money_metric(people: Cohort, outcome: Outcome) -> Array:
-    """The lump sum, (n,) $/year and usually negative, with which each would be as well off in an
-    economy without taxes.
+    """The lump sum with which each would be as well off in an economy without taxes.
 
-    At curvature 0 it is utility less what untaxed work is worth; otherwise by bisection.
+    (n,) $/year, usually negative. At curvature 0 it is utility less what untaxed work is worth;
+    otherwise it is found by bisection.
     """
     preferences, skill = people.preferences, people.skill
     untaxed = TaxSchedule.flat(0.0).astype(skill.dtype)
@@ -170,8 +173,8 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
         up = utility_with(middle) < outcome.utility
         return jnp.where(up, middle, low), jnp.where(up, high, middle)
 
-    # all of one's possible income away is too little, today's consumption without any work is too
-    # much
+    # losing all of one's possible income is too little; today's consumption without any work is
+    # too much
     ends = (-skill * preferences.max_hours, jnp.maximum(outcome.consumption, 0))
     low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, ends)
     return (low + high) / 2
@@ -180,10 +183,11 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
 def policy_row(
     economy: Economy, name: str, schedule: TaxSchedule, convergence: Convergence | None = None
 ) -> dict[str, Any]:
-    """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds, rates and,
-    where an iteration found them (else None), whether it `converged` and its `last_change`.
+    """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds and rates.
+
+    `converged` and `last_change` are of the iteration that found the rates, None without one.
     """
-    figures = {
+    statistics = {
         k: np.asarray(v, np.float64).tolist() for k, v in vars(appraise(economy, schedule)).items()
     }
     rates = [round(float(r), 6) for r in schedule.rates]
@@ -193,7 +197,7 @@ def policy_row(
         "thresholds": [float(t) for t in schedule.thresholds],
         "rates": rates,
         **ended,
-        **figures,
+        **statistics,
     }
 
 
@@ -201,10 +205,9 @@ def policy_rows(
     economy: Economy,
     planners: Sequence[str],
     knowledge: Knowledge,
-    given: Mapping[str, TaxSchedule] | None = None,
+    schedules: Mapping[str, TaxSchedule] | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows of each planner's schedule and of those given, and why there is none of the planners
-    left out.
+    """A row for each planner's schedule and for each of `schedules`, and what is missing and why.
 
     A planner may have no schedule for an economy (too few incomes for a density, spending that no
     tax pays for).
@@ -223,5 +226,5 @@ def policy_rows(
                 rows.append(policy_row(economy, kind, planner.schedule, planner.convergence))
         except ValueError as error:
             missing[kind] = str(error)
-    rows += [policy_row(economy, name, schedule) for name, schedule in (given or {}).items()]
+    rows += [policy_row(economy, name, schedule) for name, schedule in (schedules or {}).items()]
     return rows, missing

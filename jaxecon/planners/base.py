@@ -18,28 +18,30 @@ Array = jax.Array
 State = Any
 
 STEP = 10  # percentage points between the changes of a rate that a planner may choose
-MAX_CHANGE = (
-    20  # percentage points by which a rate may move in a year (arXiv 2507.15815, section 4)
-)
+MAX_CHANGE = 20  # percentage points a rate may move in a year (arXiv 2507.15815, section 4)
 
 
 def possible_changes(max_change: int = MAX_CHANGE) -> tuple[int, ...]:
-    """The percentage points by which a rate may move in a year."""
+    """The percentage points by which a rate may move in a year: multiples of STEP."""
     return tuple(range(-max_change, max_change + 1, STEP))
 
 
 def in_last_tenth(year: Any, years: Any) -> Any:
-    """Whether a year (0 the first) is in the last tenth of a run of so many, where exploration
-    ends; rounded down.
+    """Whether a year, from 0, is in the last tenth (rounded down) of a run of `years` years.
+
+    Exploration ends there.
     """
     return year >= years - years // 10
 
 
 @pytree
 class PlannerContext:
-    """What a planner knows before the first year, whose schedule is `initial`.
+    """What a planner knows before the first year.
 
-    years: how many the run has.
+    Attributes:
+        initial: The schedule of the first year.
+        years: How many years the run has.
+        seed: Of the run's draws.
     """
 
     initial: TaxSchedule
@@ -49,15 +51,21 @@ class PlannerContext:
 
 @pytree
 class YearObservation:
-    """What a planner sees of the year that just ended.
+    """What a planner sees of the year that has just ended. k brackets.
 
-    k brackets.
-
-    year: of so many `years` of the run, counted from 0. schedule: in force that year. welfare: mean
-    over the year's last max(1, days//8) days. mean_hours: h/week. mean_income, rebate: $/year. By
-    bracket of the year's income, (k,): people (share), income ($/year, mean) and utility (mean);
-    zero where a bracket holds nobody. lived: of the cohorts that the planner asks about, means of
-    their year, (n,) each: hours, income, tax, rebate, utility.
+    Attributes:
+        year: The year, counted from 0.
+        years: How many years the run has.
+        schedule: In force that year.
+        welfare: Mean over the last days of the year (`economy.summary.planner_window`).
+        mean_hours: h/week.
+        mean_income: $/year.
+        rebate: $/year.
+        people: (k,) share of the people whose income lies in each bracket.
+        income: (k,) their mean income, $/year; 0 where a bracket holds nobody.
+        utility: (k,) their mean utility; 0 where a bracket holds nobody.
+        lived: By cohort in `Planner.asks`, each agent's means of the year, (n,) each, under the
+            names hours, income, tax, rebate and utility.
     """
 
     year: int
@@ -74,34 +82,77 @@ class YearObservation:
 
 
 class Planner(Protocol):
-    """Called at the start of each year but the first, which `PlannerContext.initial` governs.
+    """Sets the tax schedule of every year but the first, which is `PlannerContext.initial`.
 
-    asks: cohorts whose year it must see in `YearObservation.lived`.
+    A planner of your own subclasses this and is passed to `je.run`. What it remembers goes into its
+    state, a pytree of arrays, which checkpoints contain.
+
+    Attributes:
+        name: What the planner is called in tables.
+        asks: The cohorts whose agents it must see one by one, in `YearObservation.lived`.
     """
 
     name: str
     asks: tuple[str, ...] = ()
 
-    def init(self, context: PlannerContext, key: Array) -> State: ...
+    def init(self, context: PlannerContext, key: Array) -> State:
+        """The planner's state before the first year.
+
+        Args:
+            context: What is known of the run.
+            key: A JAX key of random numbers for this planner.
+
+        Returns:
+            A pytree of arrays.
+        """
+        ...
 
     def propose(
         self, state: State, observation: YearObservation, key: Array
-    ) -> tuple[TaxSchedule, State]: ...
+    ) -> tuple[TaxSchedule, State]:
+        """The next year's schedule.
+
+        Args:
+            state: As `init` or the last `propose` returned it.
+            observation: Of the year that has just ended.
+            key: A JAX key of random numbers for this year.
+
+        Returns:
+            The schedule, with the thresholds of `observation.schedule`, and the new state.
+        """
+        ...
 
     def leader(self, state: State) -> str:
-        """Who sets the rates."""
+        """Who sets the rates, as tables name it.
+
+        Args:
+            state: After `propose`.
+
+        Returns:
+            The planner's name; of an elected planner, the elected worker's cohort and agent.
+        """
         return self.name
 
     def election(self, state: State) -> "Election | None":
-        """The last one, of planners that are elected."""
+        """The last election.
+
+        Args:
+            state: After `propose`.
+
+        Returns:
+            Candidates, ballots and scores; None where nobody votes.
+        """
         return None
 
 
 def changed_schedule(
     schedule: TaxSchedule, points: Sequence[int], max_change: int = MAX_CHANGE
 ) -> TaxSchedule:
-    """The schedule with each rate moved by so many percentage points, (k,) of
-    `possible_changes(max_change)`, kept in 0..100 %.
+    """The schedule with each rate moved, and kept in 0..100 %.
+
+    points: (k,) percentage points, each one of `possible_changes(max_change)`.
+
+    Raises ValueError for other points, or for more or fewer than there are brackets.
     """
     allowed = possible_changes(max_change)
     if len(points) != schedule.brackets or any(p not in allowed for p in points):

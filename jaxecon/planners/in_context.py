@@ -1,8 +1,7 @@
-"""The mechanical in-context planner: epsilon-greedy hill climbing on the memory that the language
-model's planner is shown.
+"""A mechanical planner that learns in context: epsilon-greedy hill climbing on its memory.
 
-It has the same observation, the same actions and the same switches, so that what an ingredient does
-can be measured without a language model.
+It has the observation, the memory, the actions and the switches of the planner that asks a language
+model, so that the effect of each ingredient can be measured without one.
 """
 
 import jax
@@ -21,8 +20,9 @@ Switch = bool | Array
 
 @pytree
 class Ingredients:
-    """Of in-context learning, each with a switch: numbers, or arrays where many planners are one
-    program.
+    """The ingredients of in-context learning.
+
+    Numbers, or arrays where many planners are one compiled program.
 
     window: years of history kept, at least; best: distinct schedules kept.
 
@@ -58,13 +58,13 @@ class Ingredients:
 
 @pytree
 class InContextState:
-    """memory: of the years lived."""
+    """memory: of past years."""
 
     memory: PlannerMemory
 
 
 class InContext(Planner):
-    """Implements planners.Planner; `propose` is pure and works under jit and vmap."""
+    """Climbs from the best schedule that it remembers; works under jit and vmap."""
 
     name = "in_context"
 
@@ -91,7 +91,7 @@ class InContext(Planner):
 
 @jax.jit
 def _propose(
-    given: Ingredients,
+    ingredients: Ingredients,
     memory: PlannerMemory,
     year: Array,
     years: Array,
@@ -102,7 +102,7 @@ def _propose(
     memory = memory.appended(year, rates, welfare)
     k = rates.shape[0]
     whether, one, direction, anywhere = jax.random.split(key, 4)
-    steps = given.max_change // STEP
+    steps = ingredients.max_change // STEP
 
     # one bracket moved a step, or the last change again while it raised welfare
     sign = jnp.where(jax.random.bernoulli(direction), 1, -1)
@@ -110,18 +110,21 @@ def _propose(
     last, before = memory.count - 1, jnp.maximum(memory.count - 2, 0)
     change = memory.rates[last] - memory.rates[before]
     improved = (memory.welfare[last] > memory.welfare[before]) & jnp.any(change != 0)
-    climbing = jnp.where(improved & given.direction_hint, change, single)
+    climbing = jnp.where(improved & ingredients.direction_hint, change, single)
 
     final = in_last_tenth(year + 1, years)
     known = memory.best_years[0] >= 0  # nothing is best where no welfare was above minus infinity
-    base = jnp.where(given.exploitation & known, memory.best_rates[0], rates)
+    base = jnp.where(ingredients.exploitation & known, memory.best_rates[0], rates)
     at_base = jnp.all(jnp.abs(rates - base) < STEP / 200)
-    # the last change belongs to where it was made: away from there only a single step says where
-    # the hill goes up
+    # the last change says something only where it was made: elsewhere a single step is tried
     target = base + jnp.where(at_base, climbing, single)
-    target = jnp.where(final & given.exploitation, base, target)
+    target = jnp.where(final & ingredients.exploitation, base, target)
     random = rates + jax.random.randint(anywhere, (k,), -steps, steps + 1) * (STEP / 100)
-    explores = jax.random.bernoulli(whether, given.exploration_rate) & ~final & given.exploration
+    explores = (
+        jax.random.bernoulli(whether, ingredients.exploration_rate)
+        & ~final
+        & ingredients.exploration
+    )
     target = jnp.where(explores, random, target)
     moved = jnp.clip(jnp.round((target - rates) * 100 / STEP), -steps, steps) * (STEP / 100)
     return jnp.round(jnp.clip(rates + moved, 0, 1), 6), memory

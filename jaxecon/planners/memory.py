@@ -1,5 +1,4 @@
-"""What a planner remembers of its years: a recent window, the best distinct schedules, running
-statistics.
+"""What a planner remembers: recent years, the best distinct schedules, running statistics.
 
 Pure JAX.
 """
@@ -18,9 +17,9 @@ _SAME = 5e-7  # rates closer than this are one schedule
 
 @pytree
 class PlannerMemory:
-    """Years lived under which rates, with what welfare.
+    """The rates and the welfare of past years.
 
-    k brackets; fixed shapes, so it lives in jit, vmap and checkpoints.
+    k brackets. The shapes are fixed, so that it works under jit and vmap and fits into checkpoints.
 
     years, rates, welfare: (m,), (m, k), (m,), the recent ones, oldest first, `count` places filled.
     It grows from an anchor: when all places are taken the older half is dropped at once, so that a
@@ -45,10 +44,10 @@ class PlannerMemory:
     def empty(
         cls, brackets: int, window: int, best: int, dtype: type = np.float32
     ) -> "PlannerMemory":
-        """window: years kept, at least (twice as many at most); two are kept in any case, for the
-        last change's effect.
+        """A memory of no years.
 
-        best: schedules kept; one in any case.
+        window: how many recent years are kept, at least; at most twice as many. Two are kept in any
+        case, for the effect of the last change. best: how many schedules are kept, one in any case.
         """
         recent, kept = max(2 * window, 2), max(best, 1)
         zero = jnp.zeros((), jnp.int32)
@@ -67,7 +66,7 @@ class PlannerMemory:
         )
 
     def appended(self, year: ArrayLike, rates: Array, welfare: ArrayLike) -> "PlannerMemory":
-        """With one more year. rates: (k,) fractions."""
+        """The memory with one more year. rates: (k,) fractions. welfare: units of utility."""
         welfare = jnp.asarray(welfare, self.welfare.dtype)
         rates = jnp.asarray(rates, self.rates.dtype)
         year = jnp.asarray(year, jnp.int32)

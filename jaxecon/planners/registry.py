@@ -1,23 +1,121 @@
-"""All planners by name."""
+"""All planners by name, and how each is made.
 
-from typing import TYPE_CHECKING
+The words and colours of the same names are in `jaxecon.config.names`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
 
 from jaxecon.config.settings import Config
+from jaxecon.economy.devices import gathered
+from jaxecon.economy.precision import compute_context
+from jaxecon.economy.state import Economy
+from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
+from jaxecon.planners.base import Array, Planner
+from jaxecon.planners.elections.elected import Elected
+from jaxecon.planners.elections.electorate import Electorate
+from jaxecon.planners.elections.retained import Retained
+from jaxecon.planners.elections.voting import ElectionRules
+from jaxecon.planners.fixed import Fixed
+from jaxecon.planners.in_context import InContext, Ingredients
 
-if TYPE_CHECKING:
-    from jaxecon.planners.base import Planner
 
+@dataclass(frozen=True)
+class PlannerInputs:
+    """What a planner is made from.
 
-def configured_planner(config: Config) -> "Planner | None":
-    """The planner that does not work out its schedule; None for one that asks a model or the
-    people.
+    schedule: of the first year. language_model: makes the planner that asks a language model; None
+    before its engine has started. electorate: decides for workers that a language model decides
+    for; None where all are mechanical, and before engines have started.
     """
-    from jaxecon.planners.fixed import Fixed
-    from jaxecon.planners.in_context import InContext, Ingredients
 
-    match config.planner_kind:
-        case "fixed":
-            return Fixed()
-        case "in_context":
-            return InContext(Ingredients.from_config(config))
-    return None
+    config: Config
+    economy: Economy
+    schedule: TaxSchedule
+    language_model: Callable[[], Planner] | None = None
+    electorate: Electorate | None = None
+
+
+def _fixed(inputs: PlannerInputs) -> Planner:
+    return Fixed()
+
+
+def _in_context(inputs: PlannerInputs) -> Planner:
+    return InContext(Ingredients.from_config(inputs.config))
+
+
+def _language_model(inputs: PlannerInputs) -> Planner:
+    if inputs.language_model is None:
+        raise ValueError("planner llm: no language model has been started")
+    return inputs.language_model()
+
+
+def _elected(inputs: PlannerInputs) -> Planner:
+    rules = ElectionRules.from_config(inputs.config)
+    with compute_context(inputs.config):
+        return Elected(inputs.economy, rules, inputs.schedule.thresholds, inputs.electorate)
+
+
+def _announced(inputs: PlannerInputs) -> Planner:
+    config = inputs.config
+    with gathered(inputs.economy) as economy:
+        return Announced(config.planner_kind, announced_schedule(config, economy))
+
+
+PLANNERS: dict[str, Callable[[PlannerInputs], Planner]] = {
+    "fixed": _fixed,
+    "in_context": _in_context,
+    "llm": _language_model,
+    "elected": _elected,
+    **dict.fromkeys(SCHEDULES, _announced),
+}
+
+# Made when engines have started: they ask a language model, or workers who may be asked by one.
+NEEDS_ENGINES = frozenset({"llm", "elected"})
+
+
+def make_planner(inputs: PlannerInputs) -> Planner:
+    """The planner of `planner.kind`.
+
+    Raises UserError where it has no schedule for this economy or these brackets.
+    """
+    return PLANNERS[inputs.config.planner_kind](inputs)
+
+
+def with_retention(planner: Planner, inputs: PlannerInputs) -> Planner:
+    """The planner, which the workers may replace each year where `elections.retention` says so."""
+    config = inputs.config
+    if not config.elections.retention:
+        return planner
+    rules = ElectionRules.from_config(config)
+    return Retained(planner, inputs.economy, rules, config.years, inputs.electorate)
+
+
+def make_traced_planner(
+    economy: Economy,
+    schedule: TaxSchedule,
+    *,
+    years: int,
+    ingredients: Ingredients | None,
+    later_rates: Array | None,
+    elections: ElectionRules | None,
+    retention: bool,
+) -> Planner:
+    """The planner of one run among many that are one compiled program, made from arrays.
+
+    schedule: of the first year. ingredients: of a planner that learns in context. later_rates: (k,)
+    of one that announces them from the second year on. elections: of one that is elected, or with
+    retention replaced. Without any of these the first schedule is kept.
+    """
+    if elections is not None and not retention:
+        return Elected(economy, elections, schedule.thresholds)
+    planner: Planner = Fixed()
+    if ingredients is not None:
+        planner = InContext(ingredients)
+    if later_rates is not None:
+        later = TaxSchedule(schedule.thresholds, jnp.asarray(later_rates))
+        planner = Announced("announced", later)
+    return planner if elections is None else Retained(planner, economy, elections, years)

@@ -20,22 +20,20 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.pytree import pytree, static
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import assemble, build_economy
-from jaxecon.economy.days import initial_state, judged_after, start_year
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import dtype_of
-from jaxecon.economy.state import Day, Economy, EconomyState
+from jaxecon.economy.satisfaction import judged_after
+from jaxecon.economy.state import Day, EconomyState
 from jaxecon.economy.summary import YearStatistics
-from jaxecon.economy.year import mechanical_year
+from jaxecon.economy.year import initial_state, mechanical_year, start_year
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
-from jaxecon.planners.base import Planner, PlannerContext, YearObservation
-from jaxecon.planners.elections.elected import Elected
+from jaxecon.planners.announced import SCHEDULES, announced_schedule
+from jaxecon.planners.base import PlannerContext, YearObservation
 from jaxecon.planners.elections.electorate import ElectedState
 from jaxecon.planners.elections.own_optima import numbers_held
-from jaxecon.planners.elections.retained import Retained
 from jaxecon.planners.elections.voting import ElectionRules
-from jaxecon.planners.fixed import Fixed
-from jaxecon.planners.in_context import InContext, Ingredients
+from jaxecon.planners.in_context import Ingredients
+from jaxecon.planners.registry import make_traced_planner
 
 Array = jax.Array
 Leaf = Any  # a NumPy array, or what a trace makes of it
@@ -202,7 +200,15 @@ def simulate_batch(
 def _simulate_one(one: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
     economy, poorest = assemble(one.economy, nodes)
     schedule = TaxSchedule(jnp.asarray(one.thresholds), jnp.asarray(one.rates))
-    planner = _planner(one, economy, schedule)
+    planner = make_traced_planner(
+        economy,
+        schedule,
+        years=one.years,
+        ingredients=one.ingredients,
+        later_rates=one.later,
+        elections=one.elections,
+        retention=one.retention,
+    )
     key = named_key(economy.seed, "planner")
     first = (
         planner.init(PlannerContext(schedule, one.years), key),
@@ -229,16 +235,3 @@ def _simulate_one(one: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
         year, first, jnp.arange(one.years, dtype=jnp.int32)
     )
     return Outcomes(figures, rates, leaders, poorest, jnp.all(right))
-
-
-def _planner(one: Case, economy: Economy, schedule: TaxSchedule) -> Planner:
-    planner: Planner = Fixed()
-    if one.ingredients is not None:
-        planner = InContext(one.ingredients)
-    if one.later is not None:
-        planner = Announced("announced", TaxSchedule(schedule.thresholds, jnp.asarray(one.later)))
-    if one.elections is None:
-        return planner
-    if one.retention:
-        return Retained(planner, economy, one.elections, one.years)
-    return Elected(economy, one.elections, schedule.thresholds)

@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jaxecon.config.settings import Config
 from jaxecon.core.installation import check_ours
 from jaxecon.economy.devices import on_host
-from jaxecon.economy.precision import compute_context
-from jaxecon.planners.elections.elected import Elected
-from jaxecon.planners.elections.retained import Retained
-from jaxecon.planners.elections.voting import ElectionRules
+from jaxecon.planners.registry import PlannerInputs, make_planner, with_retention
 from jaxecon.simulation.state import Prepared
 from jaxecon.storage.paths import TRANSCRIPT
 
@@ -136,36 +133,28 @@ def make_bridge(
 
 def make_deciders(prepared: Prepared, bridge: Any) -> tuple[Any, Any]:
     """The planner, and the LLM cohorts' workers."""
-    config, economy, planner, workers = prepared.config, prepared.economy, prepared.planner, None
+    # JAX stands behind these: what only looks at models and transcripts does not wait for it
+
+    config, economy, workers, electorate = prepared.config, prepared.economy, None, None
     outside = {name: c for name, c in economy.cohorts.items() if name not in dict(economy.rules)}
     if outside:
         from llm.agents.workers import LLMWorkers
 
         workers = LLMWorkers(bridge, outside, config)
-    if config.planner_kind == "llm":
-        from llm.agents.planner import LLMPlanner
-
-        planner = LLMPlanner(bridge, config)
-    if config.holds_elections:
-        planner = with_elections(prepared, planner, bridge, workers)
-    return planner, workers
-
-
-def with_elections(
-    prepared: Prepared, planner: "Planner | None", bridge: Any, workers: Any
-) -> "Planner":
-    """The elected planner; or, where there is a planner, that one as long as people retain it."""
-    config, economy = prepared.config, prepared.economy
-    rules, electorate = ElectionRules.from_config(config), None
-    if workers is not None:
+    if workers is not None and config.holds_elections:
         from llm.agents.electorate import LLMElectorate
 
         skills = {name: on_host(cohort.skill) for name, cohort in economy.cohorts.items()}
         electorate = LLMElectorate(bridge, workers, skills, config)
-    if planner is None:
-        with compute_context(config):
-            return Elected(economy, rules, prepared.schedule.thresholds, electorate)
-    return Retained(planner, economy, rules, config.years, electorate)
+
+    def language_model() -> "Planner":
+        from llm.agents.planner import LLMPlanner
+
+        return LLMPlanner(bridge, config)
+
+    inputs = PlannerInputs(config, economy, prepared.schedule, language_model, electorate)
+    planner = make_planner(inputs) if prepared.planner is None else prepared.planner
+    return with_retention(planner, inputs), workers
 
 
 def llm_summary(bridge: Any, served: Mapping[str, Any]) -> dict[str, Any]:

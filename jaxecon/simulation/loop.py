@@ -13,10 +13,10 @@ from jaxecon.config.settings import Config
 from jaxecon.core import processes
 from jaxecon.core.draws import named_key
 from jaxecon.core.errors import Interrupted, UserError
-from jaxecon.economy.days import judged_after
 from jaxecon.economy.devices import layout_of
-from jaxecon.economy.dispersion import HoursSpread
+from jaxecon.economy.hours_spread import HoursSpread
 from jaxecon.economy.precision import compute_context
+from jaxecon.economy.satisfaction import judged_after
 from jaxecon.economy.state import Economy, EconomyState, YearPlan
 from jaxecon.economy.summary import AgentYear
 from jaxecon.kernels.taxation import TaxSchedule

@@ -16,7 +16,7 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.exact import effective_sample
+from jaxecon.economy.equilibrium import effective_sample
 from jaxecon.economy.precision import compute_context
 from jaxecon.kernels.optimum.certified import Optimum, check_search, solve
 from jaxecon.kernels.optimum.space import SEARCHES, Method

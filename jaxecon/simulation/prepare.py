@@ -12,11 +12,11 @@ import pyarrow as pa
 from jaxecon.config.settings import Config
 from jaxecon.core.processes import broadcast_from_main, is_main_process, run_together
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.devices import gathered, layout_for
+from jaxecon.economy.devices import layout_for
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
-from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
-from jaxecon.planners.registry import configured_planner
+from jaxecon.planners.announced import Announced
+from jaxecon.planners.registry import NEEDS_ENGINES, PlannerInputs, make_planner
 from jaxecon.simulation.language import check_engines, identities, models
 from jaxecon.simulation.state import Prepared
 from jaxecon.storage.paths import refuse_existing
@@ -56,13 +56,12 @@ def assemble_run(config: Config, out: Path) -> Prepared:
         schedule, economy = jax.block_until_ready(
             (first_schedule(config), build_economy(config, layout))
         )
-        kind = config.planner_kind
-        if kind not in SCHEDULES:
-            return Prepared(config, out, economy, schedule, configured_planner(config))
-        with gathered(economy) as everybody:
-            planner = Announced(kind, announced_schedule(config, everybody))
-        first = planner.schedule if config.schedule.rates is None else schedule
-        return Prepared(config, out, economy, first, planner)
+        planner = None
+        if config.planner_kind not in NEEDS_ENGINES:
+            planner = make_planner(PlannerInputs(config, economy, schedule))
+        if isinstance(planner, Announced) and config.schedule.rates is None:
+            schedule = planner.schedule
+        return Prepared(config, out, economy, schedule, planner)
 
 
 @contextmanager

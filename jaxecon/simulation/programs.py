@@ -4,14 +4,14 @@ Each takes the economy's layout (None on one device) before the function's own a
 """
 
 from jaxecon.core.compilation import WIDE_VECTORS
-from jaxecon.economy import days
+from jaxecon.economy import days, satisfaction, year
 from jaxecon.economy.devices import compiled
 from jaxecon.economy.state import skill_of_year as skill_of_year_of
 from jaxecon.economy.summary import summarise_year
 
-initial_state = compiled(days.initial_state)
+initial_state = compiled(year.initial_state)
 
-start_year = compiled(days.start_year, compiler_options=WIDE_VECTORS)
+start_year = compiled(year.start_year, compiler_options=WIDE_VECTORS)
 
 act = compiled(days.act, compiler_options=WIDE_VECTORS)
 
@@ -21,10 +21,10 @@ simulate_days = compiled(
     days.simulate_days, static_argnums=(4,), donate_argnums=(2, 3), compiler_options=WIDE_VECTORS
 )
 
-judge = compiled(days.judge)
+judge = compiled(satisfaction.judge)
 
 summarise = compiled(summarise_year)
 
-end_year = compiled(days.end_year)
+end_year = compiled(year.end_year)
 
 skill_of_year = compiled(skill_of_year_of)

@@ -13,7 +13,7 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import BudgetSpent
 from jaxecon.core.processes import is_main_process
 from jaxecon.economy.devices import gathered
-from jaxecon.economy.exact import effective_sample
+from jaxecon.economy.equilibrium import effective_sample
 from jaxecon.economy.precision import compute_context
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.announced import Knowledge

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxecon.economy import days
+from jaxecon.economy import year
 from jaxecon.economy.devices import Layout, unplaced
 from jaxecon.economy.state import Day, Economy
 from jaxecon.kernels.taxation import TaxSchedule
@@ -30,7 +30,7 @@ def form_between_years(
     planner: a state of the planner. observation: a form of what the planner has still to see.
     memories: of the language-model workers.
     """
-    state = jax.eval_shape(days.initial_state, economy, schedule)
+    state = jax.eval_shape(year.initial_state, economy, schedule)
     return _described(
         layout, RunState(state, shapes_of(schedule), planner, observation, None, (), memories)
     )
@@ -46,9 +46,9 @@ def form_within_year(
     days_a_year: int,
 ) -> RunState:
     """The form after some days of a year; arguments as in `form_between_years`."""
-    first = jax.eval_shape(days.initial_state, economy, schedule)
+    first = jax.eval_shape(year.initial_state, economy, schedule)
     shapes = shapes_of(schedule)
-    state, _, sums = jax.eval_shape(days.start_year, economy, first, shapes, days_a_year)
+    state, _, sums = jax.eval_shape(year.start_year, economy, first, shapes, days_a_year)
     column = np.zeros(days_done, state.rebate.dtype)
     record = Day(*(column for _ in fields(Day)))  # type: ignore[arg-type]
     return _described(layout, RunState(state, shapes, planner, None, sums, (record,), memories))

@@ -10,9 +10,10 @@ import jaxecon as je
 from jaxecon.config.read import load_config
 from jaxecon.economy import days as economy_days
 from jaxecon.economy import summary as economy_summary
+from jaxecon.economy import year as economy_year
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import settle_and_learn, simulate_days
-from jaxecon.economy.exact import equilibrium_outcome, leader_problem, welfare_gain
+from jaxecon.economy.equilibrium import equilibrium_outcome, leader_problem, welfare_gain
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import EconomyState, by_cohort
@@ -35,8 +36,8 @@ def config_of(**sections):
 
 
 initial_state, start_year, summarise_year = (
-    jax.jit(economy_days.initial_state),
-    jax.jit(economy_days.start_year),
+    jax.jit(economy_year.initial_state),
+    jax.jit(economy_year.start_year),
     jax.jit(economy_summary.summarise_year),
 )
 live_days = jax.jit(simulate_days, static_argnames="days")
@@ -191,7 +192,7 @@ def test_curvature_leaves_the_reference_response_unchanged():
             np.testing.assert_allclose(build_economy(config).reference.hours, 40, rtol=1e-6)
 
 
-def test_scanned_days_are_days_one_by_one():
+def test_scanned_days_equal_days_one_by_one():
     """Compiled as a whole, or as `act` and `settle_and_learn` a day: the same hours exactly, the
     same figures to rounding.
     """
@@ -212,7 +213,7 @@ def test_scanned_days_are_days_one_by_one():
     np.testing.assert_allclose(record.swf_private, jnp.stack(welfare), rtol=1e-6)
 
 
-def test_another_cohort_changes_nobodys_draws():
+def test_another_cohort_does_not_change_draws():
     """Quantal hours depend on the schedule and their own draws alone, whoever else lives there."""
     alone = load_config(
         {"population": {"cohorts": [{"name": "quantal", "rule": "quantal", "size": 60}]}}

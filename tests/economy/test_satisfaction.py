@@ -91,7 +91,7 @@ def test_a_schedule_bears_its_own_penalty(tmp_path):
     assert rows[1][rows[0] == 2].mean() == pytest.approx(years["satisfied_share"][2])
 
 
-def test_whoever_is_dissatisfied_keeps_half(tmp_path):
+def test_the_dissatisfied_keep_half_of_their_utility(tmp_path):
     _, off = economy(tmp_path, "off")
     _, on = economy(tmp_path, "on", satisfaction={"judged": True})
     off, on = ({k: np.array(v) for k, v in table.items()} for table in (off, on))

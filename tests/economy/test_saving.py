@@ -12,10 +12,10 @@ import jaxecon as je
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.exact import equilibrium_welfare, leader_problem, welfare_gain
+from jaxecon.economy.capital import capital_at_equilibrium
+from jaxecon.economy.equilibrium import equilibrium_welfare, leader_problem, welfare_gain
 from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
-from jaxecon.economy.state import capital_at_equilibrium
 from jaxecon.kernels import saving as sv
 from jaxecon.kernels.optimum.certified import solve
 from jaxecon.planners import Knowledge, announced
@@ -57,7 +57,7 @@ def config_of(saving, **sections):
 
 @pytest.mark.parametrize("elasticity", [0.05, 0.5, 1.0, 5.0])
 @pytest.mark.parametrize("tax", [0.0, 0.3, 0.9])
-def test_nobody_wants_another_wealth(tax, elasticity):
+def test_desired_wealth_is_optimal(tax, elasticity):
     with jax.enable_x64(True):
         saving, untaxed = of(tax=tax, elasticity=elasticity), jnp.asarray([2e3, 3e5])
         wanted = np.asarray(sv.desired_wealth(saving, untaxed))
@@ -82,7 +82,7 @@ def test_nobody_wants_another_wealth(tax, elasticity):
 
 
 @pytest.mark.parametrize("discounting", [0.02, 0.2])
-def test_it_is_what_a_patient_saver_wants(discounting):
+def test_desired_wealth_is_the_limit_of_a_patient_savers(discounting):
     """The infinite-horizon saver of Saez and Stantcheva with wealth in the utility, by value
     iteration on a grid.
     """
@@ -135,7 +135,7 @@ def test_the_best_tax_beside_brute_force(elasticity):
     assert float(je.optimal_capital_tax(k0, elasticity, g, w)) == pytest.approx(best, abs=1e-5)
 
 
-def test_no_tax_where_wealth_is_that_of_those_who_count():
+def test_no_tax_on_the_wealth_of_those_with_all_the_welfare_weight():
     assert float(je.optimal_capital_tax(np.array([1.0, 3.0]), 0.5, np.array([0.5, 1.5]))) == 0
     assert float(
         je.optimal_capital_tax(np.array([0.0, 3.0]), 0.5, np.array([2.0, 0.0]))
@@ -175,7 +175,7 @@ def test_welfare_is_highest_at_the_best_tax():
         assert float(at(best)) > 1.02 * float(at(0.0))
 
 
-def test_taxes_on_work_and_on_wealth_do_not_hear_of_each_other():
+def test_taxes_on_work_and_on_wealth_are_independent():
     with jax.enable_x64(True):
         without = build_economy(config_of({"enabled": False}))
         saving = build_economy(config_of({"tax": 0.4}))
@@ -184,7 +184,9 @@ def test_taxes_on_work_and_on_wealth_do_not_hear_of_each_other():
         optima = [solve(problem, thresholds) for problem in problems]
         np.testing.assert_allclose(optima[1].schedule.rates, optima[0].schedule.rates, atol=2e-3)
         capital = capital_at_equilibrium(saving)
-        adds = np.concatenate([np.asarray(capital.adds[name].worth) for name in saving.cohorts])
+        adds = np.concatenate(
+            [np.asarray(capital.endowment[name].worth) for name in saving.cohorts]
+        )
         g = np.concatenate([np.asarray(saving.welfare.weights[name]) for name in saving.cohorts])
         w = np.asarray(problems[1].weights)
         more = np.average(g * adds, weights=w) + float(capital.revenue)
@@ -226,7 +228,7 @@ def test_marginal_weights_are_what_a_dollar_more_does(function):
         np.testing.assert_allclose(ratio, ratio.mean() if len(ratio) else 0, rtol=1e-3)
 
 
-def test_the_reference_does_not_hear_of_the_tax():
+def test_the_reference_is_independent_of_the_tax_on_wealth():
     economies = [
         build_economy(
             config_of(
@@ -399,7 +401,7 @@ def test_a_sweep_over_the_tax(tmp_path):
     ("brackets", "rate", "cost"), [("flat", 0.4, 0), ("flat", 0.2, 1_500), ("three", 0.3, 1_500)]
 )
 def test_elections_among_owners(tmp_path, brackets, rate, cost):
-    """What a candidate would set for work does not hear of wealth, nor does who stands, nor a vote."""
+    """Wealth changes neither the rates a candidate would set, nor who stands, nor any vote."""
     base = {
         "years": 4,
         "year": {"days": 2},

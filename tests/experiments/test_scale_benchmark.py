@@ -13,8 +13,9 @@ numba_year = pytest.importorskip(
 from experiments.benchmarks import scale  # noqa: E402
 from jaxecon.core.draws import named_key, threefry_2x32  # noqa: E402
 from jaxecon.economy.build import build_economy  # noqa: E402
-from jaxecon.economy.days import initial_state, simulate_days, start_year  # noqa: E402
+from jaxecon.economy.days import simulate_days  # noqa: E402
 from jaxecon.economy.first_schedule import first_schedule  # noqa: E402
+from jaxecon.economy.year import initial_state, start_year  # noqa: E402
 
 
 def test_threefry_is_the_same():

@@ -11,7 +11,7 @@ from jaxecon.cli.output.run import print_summary
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.exact import equilibrium_welfare, leader_problem
+from jaxecon.economy.equilibrium import equilibrium_welfare, leader_problem
 from jaxecon.kernels.optimum.certified import solve
 from jaxecon.kernels.optimum.problem import thinned
 from jaxecon.kernels.optimum.space import Effort
@@ -58,7 +58,7 @@ def test_nobody_beats_the_optimum(welfare):
     assert welfare["saez"] != welfare["saez_self_consistent"]
 
 
-def test_an_iterated_schedule_says_whether_it_came_to_rest(economy, monkeypatch):
+def test_an_iterated_schedule_says_whether_it_converged(economy, monkeypatch):
     told = Knowledge.from_config(load_config(CONFIG))
     assert announced("saez", economy, told).convergence is None
     ended = announced("saez_self_consistent", economy, told).convergence
@@ -74,7 +74,7 @@ def test_an_iterated_schedule_says_whether_it_came_to_rest(economy, monkeypatch)
     assert 1e-3 < ended.last_change < 0.5
 
 
-def test_a_run_tells_that_what_it_is_compared_with_is_no_fixed_point(tmp_path, monkeypatch, capsys):
+def test_a_run_warns_where_a_compared_schedule_has_not_converged(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         import_module("jaxecon.planners.announced"),
         "saez_self_consistent",
@@ -94,7 +94,7 @@ def test_a_run_tells_that_what_it_is_compared_with_is_no_fixed_point(tmp_path, m
 
 
 @pytest.mark.parametrize("kind", ["uniform_50", "saez"])
-def test_a_run_lives_under_the_announced_schedule(tmp_path, economy, kind):
+def test_a_run_uses_the_announced_schedule(tmp_path, economy, kind):
     run = je.run(CONFIG, overrides=[f"planner.kind={kind}"], out=tmp_path / "run")
     schedule = announced(kind, economy, Knowledge.from_config(run.config)).schedule
     for row in run.years.to_pylist():
@@ -157,7 +157,7 @@ def test_the_leaders_problem_is_the_economys(economy):
     np.testing.assert_allclose(problem.marginal_weights(economy.reference), g, rtol=1e-4)
 
 
-def test_few_quantiles_stand_for_many(economy):
+def test_few_quantiles_give_the_schedule_of_many_people(economy):
     """The optimum of 100 quantiles loses next to nothing of the welfare that all could have."""
     problem, effort = followers(economy), Effort(4, 30, 32, 40, 1)
     assert problem.skill.shape == (300,)

@@ -20,7 +20,7 @@ from jaxecon.cli.output.policies import rates_text
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.exact import equilibrium_outcome
+from jaxecon.economy.equilibrium import equilibrium_outcome
 from jaxecon.economy.precision import compute_context
 from jaxecon.kernels.optimum import certified as stackelberg
 from jaxecon.kernels.optimum.space import Effort

@@ -14,8 +14,8 @@ from jaxecon.config.names import DIAGNOSTICS
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
-from jaxecon.economy.dispersion import MAX_AGENTS, HoursSpread
 from jaxecon.economy.first_schedule import first_schedule
+from jaxecon.economy.hours_spread import MAX_AGENTS, HoursSpread
 from jaxecon.economy.precision import compute_context
 from jaxecon.storage import recorder
 from jaxecon.storage.diagnostics import DETECTORS, Diagnostic, DiagnosticsMonitor

@@ -1,6 +1,4 @@
-"""Planners that the workers elect: a leader of their own every year, or a planner that they may
-throw out.
-"""
+"""A planner that the workers elect: one of themselves, every year."""
 
 import dataclasses
 from functools import partial
@@ -9,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon.economy.exact import leader_problem
+from jaxecon.economy.equilibrium import leader_problem
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.taxation import TaxSchedule
@@ -41,11 +39,12 @@ class Elected(Planner):
 
     Implements planners.Planner.
 
-    A mechanical leader announces its own optimum. A mechanical nominee stands where that gains it
-    more than the cost of standing over the schedule in force. Mechanical voters know what each
-    candidate's schedule would be worth to them once everybody has responded: that it announces, for
-    an incumbent who announces none that in force, otherwise that which somebody of its skill would
-    want. `propose` without an electorate is pure and works under jit and vmap.
+    A mechanical leader sets the schedule that is best for itself. A mechanical worker who is asked
+    stands if that schedule gains it more, over the one in force, than the cost of standing.
+    Mechanical voters know the utility that they would have at equilibrium under each candidate's
+    schedule: the one it announces; the one in force for an incumbent who announces none; otherwise
+    the one that is best for a worker of its skill. `propose` without an electorate is pure and
+    works under jit and vmap.
     """
 
     name = "elected"
@@ -57,15 +56,18 @@ class Elected(Planner):
         thresholds: Array,
         electorate: Electorate | None = None,
     ) -> None:
-        """thresholds: (k,) $/year, of all schedules."""
+        """An elected planner of this economy.
+
+        thresholds: (k,) $/year, of all schedules. electorate: decides for the workers that a
+        language model decides for; None where all are mechanical.
+        """
         self._economy, self._rules, self._electorate = economy, rules, electorate
         self._sizes = {name: c.size for name, c in economy.cohorts.items()}
         self.asks = () if electorate is None else electorate.cohorts
         n = sum(self._sizes.values())
         self._places = min(rules.candidates, n)
-        self._optima: tuple[Array, Array] | None = (
-            None  # rates (n, k) and utility (n,), where all may stand in every year
-        )
+        # rates (n, k) and utility (n,) of all, where all may stand in every year
+        self._optima: tuple[Array, Array] | None = None
         if n <= min(self._places, MAX_KEPT):
             self._optima = _own_optima(
                 leader_problem(economy), jnp.arange(n), thresholds, rules.bounds
@@ -89,9 +91,9 @@ class Elected(Planner):
         )
         year = jnp.asarray(observation.year, jnp.int32) + 1
         nomination, lot = jax.random.split(key)
-        election = _nominated(economy, rules, self._optima, state, year, now, nomination)
+        election = _call_election(economy, rules, self._optima, state, year, now, nomination)
         if self._electorate is not None:
-            election = self._asked_to_stand(state, observation, election)
+            election = self._with_candidacies(state, observation, election)
         ballots = mechanical_ballots(economy, rules, election, now)
         if self._electorate is not None:
             ballots = self._with_votes(state, observation, election, ballots)
@@ -99,7 +101,10 @@ class Elected(Planner):
         state, rates = decide_election(
             economy.population.weight, rules.method, state, election, now, lot
         )
-        if self._electorate is not None and (leader := self._asked(int(state.leader))) is not None:
+        if (
+            self._electorate is not None
+            and (leader := self._agent_asked(int(state.leader))) is not None
+        ):
             place = int(state.last.elected)
             own = (
                 tuple(state.last.platforms[place].tolist())
@@ -112,21 +117,21 @@ class Elected(Planner):
         return TaxSchedule(now.thresholds, jnp.asarray(rates, now.rates.dtype)), state
 
     def leader(self, state: ElectedState) -> str:
-        """Who leads."""
+        """Cohort and agent of the worker who leads."""
         return worker_name(int(state.leader), self._sizes)
 
     def election(self, state: ElectedState) -> Election:
-        """The last one."""
+        """The last election."""
         return state.last
 
-    # --- those who are asked ----------------------------------------------------------------------
+    # --- workers that a language model decides for ------------------------------------------------
 
-    def _asked(self, worker: int) -> tuple[str, int] | None:
-        """Cohort and agent of a worker, if it is one of those who are asked."""
+    def _agent_asked(self, worker: int) -> tuple[str, int] | None:
+        """Cohort and agent of a worker that the electorate decides for; None of any other."""
         who = None if worker == NOBODY else worker_at(worker, self._sizes)
         return who if who is not None and who[0] in self.asks else None
 
-    def _asked_to_stand(
+    def _with_candidacies(
         self, state: ElectedState, observation: YearObservation, election: Election
     ) -> Election:
         assert self._electorate is not None
@@ -136,7 +141,7 @@ class Elected(Planner):
         places = {
             who: place
             for place, worker in enumerate(np.asarray(election.candidates).tolist())
-            if (who := self._asked(worker)) is not None
+            if (who := self._agent_asked(worker)) is not None
         }
         asked = {
             who: bool(election.candidates[place] == state.leader) for who, place in places.items()
@@ -169,13 +174,13 @@ class Elected(Planner):
             candidates.append(
                 Candidate(*worker_at(worker, self._sizes), rates, worker == int(state.leader))
             )
-        said = self._electorate.vote(
+        answers = self._electorate.vote(
             observation, state.history, self._rules.method, tuple(candidates)
         )
-        return replace_ballots(self._economy, ballots, standing, said)
+        return replace_ballots(self._economy, ballots, standing, answers)
 
 
-# --- kernels: each compiled once for all runs of a shape, so what rarely changes stands apart -----
+# --- compiled functions: what rarely changes is static, so that each is compiled once -------------
 
 
 @partial(jax.jit, static_argnames="bounds")
@@ -185,7 +190,7 @@ def _own_optima(
     return own_optima(problem, agents, thresholds, bounds)
 
 
-def _nominated(
+def _call_election(
     economy: Economy,
     rules: ElectionRules,
     every_optimum: tuple[Array, Array] | None,
@@ -194,7 +199,7 @@ def _nominated(
     now: TaxSchedule,
     key: Array,
 ) -> Election:
-    """Candidates, whether they stand, and what is expected of them."""
+    """An election with its candidates, whether they stand, and the rates expected of each."""
     problem = leader_problem(economy)
     places, n = state.last.candidates.shape[0], problem.skill.shape[0]
     candidates = draw_candidates(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxecon.core.pytree import pytree
-from jaxecon.economy.exact import leader_problem
+from jaxecon.economy.equilibrium import leader_problem
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import YearObservation
@@ -32,16 +32,18 @@ ArrayLike = jax.typing.ArrayLike
 Array = jax.Array
 
 
-MAX_KEPT = 64  # workers whose own optima are worked out once and kept, where no more may stand
+# Up to this many workers, who may then all stand, own optima are computed once and kept.
+MAX_KEPT = 64
 
-HISTORY = 8  # years of leaders, rates and own utility that a model is shown
+HISTORY = 8  # years of leaders, rates and own utility that a language model is shown
 
 
 @pytree
 class History:
-    """The last HISTORY years, oldest first; -1 in the year of a place that is empty.
+    """The last HISTORY years, oldest first.
 
-    leaders: (h,) workers; rates: (h, k); utility: by cohort of those a model decides for, (h, n).
+    years: (h,), -1 in an empty place. leaders: (h,) workers. rates: (h, k). utility: (h, n) by
+    cohort that a language model decides for.
     """
 
     years: Array
@@ -51,7 +53,7 @@ class History:
 
     @classmethod
     def empty(cls, brackets: int, sizes: Mapping[str, int], dtype: jnp.dtype) -> "History":
-        """Before the first year. sizes: of the cohorts that a model decides for."""
+        """Before the first year. sizes: of the cohorts that a language model decides for."""
         utility = {name: jnp.zeros((HISTORY, size), dtype) for name, size in sizes.items()}
         nobody = jnp.full(HISTORY, NOBODY, jnp.int32)
         return cls(
@@ -61,9 +63,10 @@ class History:
 
 @pytree
 class ElectedState:
-    """leader: a worker, NOBODY before there was one; terms: years in a row.
+    """What an elected planner remembers.
 
-    history: what models are shown. last: the last election.
+    leader: a worker, NOBODY before there was one. terms: its years in a row. history: what language
+    models are shown. last: the last election.
     """
 
     leader: Array
@@ -73,10 +76,10 @@ class ElectedState:
 
 
 class Candidate(NamedTuple):
-    """What is known of one: cohort and agent, "" and 0 of what is no worker.
+    """What voters know of a candidate.
 
-    rates: that it announces or has in force, None where it has said nothing. incumbent: whether it
-    leads now.
+    cohort, agent: "" and 0 where the candidate is a planner and not a worker. rates: (k,) that it
+    announces or has in force; None where it announces none. incumbent: whether it leads now.
     """
 
     cohort: str
@@ -88,7 +91,7 @@ class Candidate(NamedTuple):
 class Electorate(Protocol):
     """Workers whose candidacies, ballots and policies come from outside.
 
-    observation.lived tells what their year was.
+    What their year was like is in `observation.lived`.
     """
 
     cohorts: tuple[str, ...]
@@ -109,7 +112,7 @@ class Electorate(Protocol):
         method: VotingMethod,
         candidates: tuple[Candidate, ...],
     ) -> dict[str, np.ndarray]:
-        """Ballots (n, candidates) by cohort, as in `Election`."""
+        """Ballots (n, candidates) by cohort, marked as in `Election`."""
         ...
 
     def lead(
@@ -120,12 +123,12 @@ class Electorate(Protocol):
 
 
 def worker_name(worker: int, sizes: Mapping[str, int]) -> str:
-    """Cohort and agent of a worker's place among everyone; "nobody" for NOBODY."""
+    """Cohort and agent of a worker, by its place in the population; "nobody" for NOBODY."""
     return "nobody" if worker == NOBODY else "{} {}".format(*worker_at(worker, sizes))
 
 
 def add_year(history: History, observation: YearObservation, leader: Array) -> History:
-    """With the year that just ended in the last place, and all others one further up."""
+    """The history with the year that has just ended at its end, and without the oldest."""
 
     def pushed(kept: Array, new: Any) -> Array:
         return jnp.concatenate([kept[1:], jnp.asarray(new, kept.dtype)[None]])
@@ -151,7 +154,7 @@ def draw_candidates(
     key: Array,
     places: int,
 ) -> Array:
-    """Who is asked to stand, (places,) workers."""
+    """The workers who are asked to stand, (places,); `nominate` draws them."""
     may = jnp.concatenate(
         [
             jnp.full(c.size, eligible is None or name in eligible)
@@ -169,7 +172,7 @@ compute_valuations = jax.jit(valuations)
 def mechanical_ballots(
     economy: Economy, rules: ElectionRules, election: Election, now: TaxSchedule
 ) -> Array:
-    """Ballots (n, m) of everybody as if all were mechanical."""
+    """Ballots (n, m) of everybody as mechanical voters mark them."""
     values = compute_valuations(leader_problem(economy), now.thresholds, election.platforms)
     return _marked(economy, rules.method, rules.noise, values, election.stood, election.year)
 
@@ -188,16 +191,17 @@ def _marked(
 
 
 def replace_ballots(
-    economy: Economy, ballots: Array, places: np.ndarray, said: Mapping[str, np.ndarray]
+    economy: Economy, ballots: Array, places: np.ndarray, answers: Mapping[str, np.ndarray]
 ) -> Array:
-    """The ballots with those of the cohorts that were asked, (n, len(places)) each, in the places
-    they were asked about.
+    """The ballots (n, m) with those of cohorts that decided themselves in the place of mechanical.
+
+    places: of the candidates that they were asked about. answers: (n, len(places)) by cohort.
     """
     whole, start = np.array(ballots), 0
     for name, cohort in economy.cohorts.items():
-        if name in said:
+        if name in answers:
             whole[start : start + cohort.size] = 0
-            whole[start : start + cohort.size, places] = said[name]
+            whole[start : start + cohort.size, places] = answers[name]
         start += cohort.size
     return jnp.asarray(whole)
 
@@ -211,7 +215,7 @@ def decide_election(
     now: TaxSchedule,
     key: Array,
 ) -> tuple[ElectedState, Array]:
-    """The state after the count, and the rates of the elected if it is mechanical."""
+    """The state after the count, and the rates (k,) of the winner if it is mechanical."""
     counted = count(method, election.ballots, weights, election.stood, key)
     election = dataclasses.replace(
         election, scores=counted.scores, elected=counted.elected, tied=counted.tied

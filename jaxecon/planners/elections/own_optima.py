@@ -12,13 +12,12 @@ from jaxecon.planners.elections.voting import valuation_of
 Array = jax.Array
 
 
-MAX_FOLLOWERS = (
-    1000  # that a candidate works its own optimum out on: as many quantiles of a larger population
-)
+# A candidate finds its own optimum on as many quantiles of a larger population.
+MAX_FOLLOWERS = 1000
 
 _EFFORT = Effort(population=48, generations=40)
 
-_DIGITS = 3  # of the rates that a candidate thinks of
+_DIGITS = 3  # of the rates that a candidate considers
 
 _ELEMENTS = 2**20  # of (candidates, schedules, brackets, followers) evaluated at once
 
@@ -29,8 +28,7 @@ def own_optima(
     thresholds: Array,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Array, Array]:
-    """The rates (m, k) that followers (m,) would set for the sake of their own utility, and that
-    utility, (m,).
+    """The rates (m, k) that are best for the workers `agents` (m,) themselves, and their utility.
 
     Each is a leader who maximises its own settled utility at everybody's exact response (the
     citizen-candidate of Osborne and Slivinski 1996, and Besley and Coate 1997), by differential
@@ -87,14 +85,15 @@ def _evaluated(brackets: int, followers: int) -> int:
 
 
 def numbers_held(agents: int, brackets: int, followers: int) -> int:
-    """About how many numbers `own_optima` holds at its most."""
+    """About how many numbers `own_optima` has in memory at most."""
     # hours, tax and worth in each bracket, and what of them is being made
     return 4 * evaluated_at_once(agents, brackets, followers) * _evaluated(brackets, followers)
 
 
 def _own_problem(problem: LeaderProblem, crowd: LeaderProblem, agent: Array) -> LeaderProblem:
-    """The problem of a leader who counts nobody but itself, without endowments: no choice hears of
-    them.
+    """The problem of a leader who counts nobody but itself.
+
+    It is without endowments, on which no choice depends.
     """
     own, weights, skill, preferences = agent, crowd.weights, crowd.skill, crowd.preferences
     if crowd is not problem:  # beside the quantiles, with the weight that it has among everybody

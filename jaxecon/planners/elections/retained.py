@@ -1,4 +1,4 @@
-"""A planner that the people keep or replace each year."""
+"""A planner that the workers keep or replace each year."""
 
 import dataclasses
 from typing import Any
@@ -26,10 +26,10 @@ Array = jax.Array
 
 @pytree
 class RetainedState:
-    """planner: the state of the standing planner.
+    """What is known of the planner in office.
 
-    began: rates (k,) that were in force when it took office. history: what models are shown. last:
-    the last vote, place 0 the planner, place 1 its removal.
+    planner: its own state. began: rates (k,) that were in force when it took office. history: what
+    language models are shown. last: the last vote; place 0 is the planner, place 1 its removal.
     """
 
     planner: Any
@@ -39,7 +39,7 @@ class RetainedState:
 
 
 class Retained(Planner):
-    """A standing planner that the workers may throw out each year.
+    """A planner that the workers may replace each year.
 
     Implements planners.Planner.
 
@@ -86,15 +86,15 @@ class Retained(Planner):
                 Candidate("", 0, tuple(round(float(r), 6) for r in rates), place == 0)
                 for place, rates in enumerate(platforms)
             )
-            said = self._electorate.vote(observation, history, "plurality", options)
-            ballots = replace_ballots(self._economy, ballots, np.arange(2), said)
+            answers = self._electorate.vote(observation, history, "plurality", options)
+            ballots = replace_ballots(self._economy, ballots, np.arange(2), answers)
         election, out = _verdict(
             self._economy.population.weight, dataclasses.replace(election, ballots=ballots), key
         )
         began = TaxSchedule(now.thresholds, state.began)
         fresh = self._planner.init(PlannerContext(began, self._years), key)
-        thrown_out = concrete(out)
-        if thrown_out is not None and thrown_out:  # nobody is asked for rates that nobody will pay
+        replaced = concrete(out)
+        if replaced is not None and replaced:  # its rates would not be used: it is not asked
             return began, RetainedState(fresh, state.began, history, election)
         proposed, planner = self._planner.propose(state.planner, observation, key)
         planner = jax.tree.map(lambda new, old: jnp.where(out, new, old), fresh, planner)
@@ -108,7 +108,7 @@ class Retained(Planner):
 
 @jax.jit
 def _verdict(weights: Array, election: Election, key: Array) -> tuple[Election, Array]:
-    """The vote with its count, and whether the planner is out: only where more want that than not."""
+    """The vote with its count, and whether the planner is replaced: if more want that than not."""
     counted = count("plurality", election.ballots, weights, election.stood, key)
     out = (counted.elected == 1) & ~counted.tied
     elected = jnp.where(counted.elected == NOBODY, NOBODY, out.astype(jnp.int32))

@@ -1,9 +1,7 @@
-"""Elections: who stands for what, what voters think of it, their ballots and the counting.
+"""Elections: rules, candidates, what voters expect of them, ballots, counting.
 
-Pure functions of arrays.
-
-n voters, m places for candidates (some may be empty), k brackets. Workers are counted by their
-place in `Economy.population`.
+Pure functions of arrays, with n voters, m places for candidates (some may be empty) and k brackets.
+A worker is a number: its place in `Economy.population`.
 """
 
 import dataclasses
@@ -26,9 +24,7 @@ VotingMethod = Literal["plurality", "approval", "instant_runoff", "borda"]
 
 @dataclasses.dataclass(frozen=True)
 class ElectionRules:
-    """How leaders are chosen.
-
-    Static.
+    """How leaders are chosen; static.
 
     method: of counting. candidates: that stand at most. platforms: whether candidates come forward
     and say what they would do; otherwise all who are drawn stand. eligible: cohorts whose members
@@ -69,7 +65,7 @@ ArrayLike = jax.typing.ArrayLike
 
 NOBODY = -1  # in the place of a worker, or of a candidate
 
-_ROUNDING = 1e-6  # of all votes: survey weights add up no finer, and what is closer is a tie
+_ROUNDING = 1e-6  # of all votes: sums of survey weights are not more exact; closer is a tie
 
 
 @pytree
@@ -95,7 +91,7 @@ class Election:
 
     @classmethod
     def none(cls, voters: int, places: int, brackets: int, dtype: jnp.dtype) -> "Election":
-        """Before the first."""
+        """What stands for an election before the first."""
         return cls(
             jnp.full((), -1, jnp.int32),
             jnp.full(places, NOBODY, jnp.int32),
@@ -110,8 +106,10 @@ class Election:
 
 @pytree
 class Count:
-    """scores: (m,); elected: the winner's place, NOBODY where nobody got a vote; tied: whether the
-    lot decided.
+    """The result of a count.
+
+    scores: (m,). elected: the winner's place, NOBODY where nobody got a vote. tied: whether the lot
+    decided.
     """
 
     scores: Array
@@ -120,7 +118,7 @@ class Count:
 
 
 def worker_at(worker: int, sizes: Mapping[str, int]) -> tuple[str, int]:
-    """Cohort and agent of a worker's place among everyone.
+    """Cohort and agent of a worker, by its place in the population.
 
     sizes: by cohort, in cohort order. Raises ValueError beyond them.
     """
@@ -136,9 +134,10 @@ def worker_at(worker: int, sizes: Mapping[str, int]) -> tuple[str, int]:
 
 
 def nominate(weights: Array, may_stand: Array, incumbent: Array, places: int, key: Array) -> Array:
-    """Who is asked to stand, (places,) workers: the incumbent first, then others drawn by lot
-    without replacement, each person as likely as any other (Efraimidis and Spirakis 2006, with
-    survey weights).
+    """The workers who are asked to stand, (places,): the incumbent, then others drawn by lot.
+
+    The lot is without replacement, and each person is as likely as any other (Efraimidis and
+    Spirakis 2006, with survey weights).
 
     weights: (n,); may_stand: (n,) bool; incumbent: a worker or NOBODY. Places beyond those who may
     stand hold NOBODY.
@@ -152,13 +151,15 @@ def nominate(weights: Array, may_stand: Array, incumbent: Array, places: int, ke
 
 
 def valuations(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
-    """Utility (m, n) of every voter at the followers' equilibrium under each schedule, the rebate's
-    floor paid; rates: (m, k).
+    """Utility (m, n) of every voter at equilibrium under each schedule; rates: (m, k).
+
+    The rebate's floor is paid.
     """
     return jax.lax.map(lambda r: valuation_of(problem, thresholds, r), rates)
 
 
 def valuation_of(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
+    """Utility (n,) of every voter at equilibrium under one schedule; rates: (k,)."""
     return problem.settled_utility(
         problem.outcome(TaxSchedule(thresholds, rates), problem.rebate_floor)
     )
@@ -170,8 +171,7 @@ def valuation_of(problem: LeaderProblem, thresholds: Array, rates: Array) -> Arr
 def perceived(
     economy: Economy, values: Array, noise: ArrayLike, year: Array
 ) -> tuple[Array, Array]:
-    """Valuations (m, n) with each voter's own error, and a number for each that breaks its ties,
-    (m, n).
+    """Valuations with each voter's own error, and numbers that break its ties, (m, n) each.
 
     The error of a voter and candidate's place is a standard Gumbel deviate times `noise` and the
     voter's full-time income, in units of utility. Draws depend on (seed, cohort, agent, year,

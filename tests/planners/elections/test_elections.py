@@ -47,7 +47,7 @@ def changed(config, **sections):
     }
 
 
-def test_a_majority_lives_off_the_minority(three, tmp_path):
+def test_a_majority_taxes_the_minority(three, tmp_path):
     run = je.run(three, out=tmp_path / "run")
     years = run.years.to_pylist()
     assert years[0]["leader"] == "nobody"
@@ -86,7 +86,7 @@ def test_elections_and_ballots_are_recorded(three, tmp_path):
     assert all(e["stood"] for e in first)  # each would gain by its own optimum over 20 %
 
 
-def test_a_sweep_lives_the_same_elections(three, tmp_path):
+def test_a_sweep_has_the_same_elections_as_its_runs(three, tmp_path):
     config = changed(
         three, elections={"method": "instant_runoff", "noise": 0.3}, planner={"compared_with": []}
     )
@@ -153,8 +153,8 @@ def test_only_the_eligible_stand(three, tmp_path):
 # --- a standing planner ---------------------------------------------------------------------------
 
 
-def test_a_planner_that_most_are_worse_off_under_is_thrown_out(three, tmp_path):
-    """The majority likes 70 %; a planner who goes to 50 % is out after a year, and so is the next."""
+def test_a_planner_that_makes_most_worse_off_is_replaced(three, tmp_path):
+    """The majority likes 70 %; planners who go to 50 % are replaced after a year."""
     config = changed(
         three,
         planner={"kind": "uniform_50"},
@@ -171,7 +171,7 @@ def test_a_planner_that_most_are_worse_off_under_is_thrown_out(three, tmp_path):
     np.testing.assert_allclose(rates, [0.1, 0.5, 0.5, 0.5], rtol=1e-6)
 
 
-def test_a_sweep_lives_the_same_votes_on_a_planner(three, tmp_path):
+def test_a_sweep_has_the_same_votes_on_a_planner_as_its_runs(three, tmp_path):
     config = changed(
         three,
         planner={"kind": "in_context", "compared_with": []},
@@ -258,7 +258,7 @@ def test_models_stand_vote_and_lead(tmp_path):
     assert any(y["leader"].startswith("llm ") for y in years)
 
 
-def test_what_voters_are_told(tmp_path):
+def test_what_voters_see(tmp_path):
     run = je.run(HYBRID, out=tmp_path / "run")
     last = next(c for c in conversations(run.path, "vote") if c["year"] == 3)
     told = last["messages"][1]["content"]
@@ -304,7 +304,7 @@ def test_a_model_votes_on_a_planner(tmp_path):
     assert all("A planner sets the tax rates." in c["messages"][0]["content"] for c in votes)
 
 
-def test_a_planner_who_is_out_is_asked_nothing(tmp_path):
+def test_a_replaced_planner_is_not_asked(tmp_path):
     overrides = [
         "planner.kind=llm",
         "elections.retention=true",
@@ -359,7 +359,7 @@ def test_a_branch_of_other_preferences_has_other_platforms(three, tmp_path):
     assert max(announced(branch)) < 0.4  # who responds more can be taken less from
 
 
-def test_who_gives_no_usable_answer_does_not_stand_and_votes_for_nobody(tmp_path):
+def test_without_a_usable_answer_a_worker_neither_stands_nor_votes(tmp_path):
     engine = ScriptedEngine(lambda request: Completion("I would rather not say."))
     run = je.run(HYBRID, overrides=["llm.retries=0"], out=tmp_path / "run", engine=engine)
     assert {y["leader"] for y in run.years.to_pylist()} == {"nobody"}
@@ -386,7 +386,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("year", "day"), [(0, None), (1, 2), (2, None), (3, 2)])
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, tmp_path, year, day):
+def test_a_killed_run_resumes_to_the_same_results(whole, tmp_path, year, day):
     killed = run_killed(HYBRID, tmp_path / "run", year=year, day=day)
     je.resume(killed)
     assert_same_run(killed, whole.path)

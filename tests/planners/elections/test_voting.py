@@ -111,7 +111,7 @@ def test_own_optimum_pays_for_the_floor_or_says_that_it_cannot():
 
 
 @pytest.mark.parametrize("n", [6, MAX_FOLLOWERS + 500])
-def test_an_own_optimum_is_worth_what_a_voter_says_of_it(n):
+def test_the_utility_of_an_own_optimum_equals_a_voters_valuation(n):
     """With wealth and without; beside quantiles, too: not what it would be worth among them."""
     given, agents = random_problem(n, 4, spending=3_000.0, floor=0.0), jnp.array([0, n // 2, n - 1])
     without = problem_of(given)
@@ -220,7 +220,7 @@ def test_ballots(data, method):
     ]
 
 
-def test_who_thinks_all_the_same_votes_by_lot_and_approves_of_nobody():
+def test_a_voter_who_sees_no_difference_votes_by_lot_and_approves_of_nobody():
     with strict(False):
         values, stood = jnp.ones((3, 6000)), jnp.ones(3, bool)
         ties = jax.random.bits(jax.random.key(0), (3, 6000), np.uint32)

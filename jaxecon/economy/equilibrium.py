@@ -1,4 +1,7 @@
-"""What would happen if every worker responded exactly."""
+"""An economy at equilibrium, where every worker responds exactly to the schedule.
+
+`leader_problem` is the same as a planner sees it: welfare as a function of the schedule.
+"""
 
 import dataclasses
 
@@ -6,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxecon.core.pytree import concrete
-from jaxecon.economy.state import Economy, by_cohort, capital_at_equilibrium
+from jaxecon.economy.capital import capital_at_equilibrium
+from jaxecon.economy.state import Economy, by_cohort
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.preferences import Preferences
@@ -17,12 +21,12 @@ Array = jax.Array
 
 
 def equilibrium_outcome(economy: Economy, schedule: TaxSchedule) -> Outcome:
-    """Everybody's exact response, in cohort order: what the schedule is worth once all have learnt."""
+    """Everybody's exact response to the schedule and what follows, (n,) in cohort order."""
     return leader_problem(economy).outcome(schedule, economy.rebate_floor)
 
 
 def equilibrium_welfare(economy: Economy, schedule: TaxSchedule) -> Array:
-    """Social welfare of u~ at the exact response to the schedule."""
+    """Social welfare at the exact response to the schedule, in units of utility."""
     return economy.welfare(by_cohort(economy, equilibrium_outcome(economy, schedule).utility))
 
 
@@ -40,27 +44,27 @@ def welfare_gain(economy: Economy, welfare: Array) -> Array:
 
 
 def leader_problem(economy: Economy) -> LeaderProblem:
-    """What a leader who knows everybody's exact response maximises; LLM cohorts count as if they
-    responded exactly.
+    """What a leader who knows everybody's exact response maximises.
 
-    Wealth is what everybody wants to hold.
+    Cohorts that a language model decides for count as if they responded exactly. Everybody has the
+    wealth they want.
     """
-    given = [cohort.preferences for cohort in economy.cohorts.values()]
+    preferences = [cohort.preferences for cohort in economy.cohorts.values()]
     return _leader_problem(
         economy,
-        _common([p.disutility_exponent for p in given]),
-        _common([p.max_hours for p in given]),
+        _shared_scalar([p.disutility_exponent for p in preferences]),
+        _shared_scalar([p.max_hours for p in preferences]),
     )
 
 
 @jax.jit
 def _leader_problem(economy: Economy, exponent: Array | None, cap: Array | None) -> LeaderProblem:
-    everyone, welfare = economy.population, economy.welfare
+    people, welfare = economy.population, economy.welfare
     g = jnp.concatenate([welfare.weights[name] for name in economy.cohorts])
-    judged = SocialWelfare(
-        {"": g}, {"": everyone.weight}, welfare.kind, welfare.epsilon, welfare.floor
+    social_welfare = SocialWelfare(
+        {"": g}, {"": people.weight}, welfare.kind, welfare.epsilon, welfare.floor
     )
-    rows = everyone.preferences
+    rows = people.preferences
     preferences = Preferences(
         rows.disutility_weight,
         rows.disutility_exponent if exponent is None else exponent,
@@ -68,32 +72,32 @@ def _leader_problem(economy: Economy, exponent: Array | None, cap: Array | None)
         rows.max_hours if cap is None else cap,
     )
     problem = LeaderProblem.of(
-        everyone.skill,
+        people.skill,
         preferences,
-        judged,
-        everyone.weight,
+        social_welfare,
+        people.weight,
         economy.public_spending,
         economy.rebate_floor,
     )
     if (capital := capital_at_equilibrium(economy)) is None:
         return problem
-    adds = jax.tree.map(lambda *parts: jnp.concatenate(parts), *capital.adds.values())
+    endowment = jax.tree.map(lambda *parts: jnp.concatenate(parts), *capital.endowment.values())
     return dataclasses.replace(
-        problem, public_spending=problem.public_spending - capital.revenue, endowment=adds
+        problem, public_spending=problem.public_spending - capital.revenue, endowment=endowment
     )
 
 
-def _common(by_cohort: list[Array]) -> Array | None:
-    """The scalar that all cohorts share, where they do and it can be seen: responses are then much
-    cheaper.
+def _shared_scalar(by_cohort: list[Array]) -> Array | None:
+    """The scalar that all cohorts share; None where they differ, or under a trace.
+
+    Responses are much cheaper to compute with one value for everybody.
     """
-    seen = [concrete(x) for x in by_cohort]
-    return (
-        by_cohort[0] if all(x is not None and x.ndim == 0 and x == seen[0] for x in seen) else None
-    )
+    values = [concrete(x) for x in by_cohort]
+    shared = all(x is not None and x.ndim == 0 and x == values[0] for x in values)
+    return by_cohort[0] if shared else None
 
 
 def effective_sample(economy: Economy) -> float:
-    """Effective sample size of the welfare weights: how many people welfare really hears."""
+    """Effective sample size of the welfare weights: that of as many equally weighted people."""
     parts = (jnp.concatenate(list(x.values())) for x in (economy.welfare.weights, economy.weights))
     return float(effective_sample_size(*parts))

@@ -10,12 +10,13 @@ from jaxecon.economy.state import Economy
 from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.taxation import TaxSchedule
 
-# of a cohort that are looked at, evenly spaced; always so many in one call, which is compiled once
+# Agents of a cohort that are looked at, evenly spaced. Smaller cohorts are filled up to as many,
+# so that the response is compiled once.
 MAX_AGENTS = 1024
 
 
 class HoursSpread:
-    """Of some cohorts of an economy, by name."""
+    """Measures the spread of hours within some cohorts of an economy."""
 
     def __init__(self, economy: Economy, cohorts: list[str]) -> None:
         self._people = {}
@@ -23,8 +24,8 @@ class HoursSpread:
             size = economy.cohorts[name].size
             rows = np.linspace(0, size - 1, min(size, MAX_AGENTS)).round().astype(np.int64)
             filled = np.resize(rows, MAX_AGENTS)
-            given = jax.tree.map(on_host, economy.cohorts[name].preferences)
-            preferences = jax.tree.map(lambda x, filled=filled: x[filled] if x.ndim else x, given)
+            whole = jax.tree.map(on_host, economy.cohorts[name].preferences)
+            preferences = jax.tree.map(lambda x, filled=filled: x[filled] if x.ndim else x, whole)
             self._people[name] = rows, filled, preferences
 
     def of_year(
@@ -34,21 +35,21 @@ class HoursSpread:
         skills: Mapping[str, np.ndarray],
         hours: Mapping[str, jax.Array],
     ) -> dict[str, float]:
-        """Standard deviations, h/week.
+        """Standard deviations of a year's hours within each cohort, h/week.
 
-        rebate: the year's mean, $/year. By cohort, (n,): skills, $/year per weekly hour; hours,
-        means of the year.
+        rebate: the year's mean, $/year. skills ($/year per weekly hour) and hours (means of the
+        year, h/week): (n,) by cohort.
 
-        spread_NAME: of these hours. exact_spread_NAME: of the exact responses to the schedule and
-        the rebate.
+        Returns spread_NAME, of these hours, and exact_spread_NAME, of the exact responses of the
+        same agents to the schedule and the rebate.
         """
-        found = {}
+        spreads = {}
         for name, (rows, filled, preferences) in self._people.items():
             skill = skills[name][filled]
             exact = best_response(schedule, skill, preferences, np.asarray(rebate, skill.dtype))
-            found[f"spread_{name}"] = _deviation(on_host(hours[name])[rows])
-            found[f"exact_spread_{name}"] = _deviation(np.asarray(exact)[: len(rows)])
-        return found
+            spreads[f"spread_{name}"] = _deviation(on_host(hours[name])[rows])
+            spreads[f"exact_spread_{name}"] = _deviation(np.asarray(exact)[: len(rows)])
+        return spreads
 
 
 def _deviation(hours: np.ndarray) -> float:

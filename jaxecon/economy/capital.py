@@ -1,0 +1,52 @@
+"""Capital: the wealth of those who save, what it yields, and the revenue from taxing the yield."""
+
+import jax
+
+from jaxecon.core.pytree import pytree
+from jaxecon.economy.state import Economy, EconomyState
+from jaxecon.kernels.saving import Endowment, capital_revenue, desired_wealth, endowment, saved
+from jaxecon.kernels.taxation import pooled_mean
+
+Array = jax.Array
+
+
+@pytree
+class Capital:
+    """Everybody's wealth in a year.
+
+    By cohort: wealth, (n,) $; saved, (n,) $/year; endowment, what wealth adds to a year of work.
+    revenue: of the tax on the return to wealth, $/year per person, scalar.
+    """
+
+    wealth: dict[str, Array]
+    saved: dict[str, Array]
+    endowment: dict[str, Endowment]
+    revenue: Array
+
+
+def capital_of_year(economy: Economy, state: EconomyState) -> Capital | None:
+    """Capital in the state's year; None where nobody saves.
+
+    economy: with the skills of that year (`economy_in_year`).
+    """
+    return None if state.dynamics.wealth is None else _capital(economy, state.dynamics.wealth)
+
+
+def capital_at_equilibrium(economy: Economy) -> Capital | None:
+    """Capital where everybody has the wealth they want; None where nobody saves."""
+    saving, untaxed = economy.dynamics.saving, economy.untaxed_wealth
+    if saving is None or untaxed is None:
+        return None
+    return _capital(economy, {name: desired_wealth(saving, k0) for name, k0 in untaxed.items()})
+
+
+def _capital(economy: Economy, wealth: dict[str, Array]) -> Capital:
+    saving, untaxed = economy.dynamics.saving, economy.untaxed_wealth
+    assert saving is not None
+    assert untaxed is not None
+    return Capital(
+        wealth,
+        {name: saved(saving, k, untaxed[name]) for name, k in wealth.items()},
+        {name: endowment(saving, k, untaxed[name]) for name, k in wealth.items()},
+        capital_revenue(saving, pooled_mean(wealth, economy.weights)),
+    )
