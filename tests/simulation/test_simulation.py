@@ -378,7 +378,7 @@ def test_a_folder_of_somebody_else(tmp_path):
     ):  # pytest's own folders, closed to others
         folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "UserError: --out:" in done.stderr, done.stderr
+    assert "DiskError: --out:" in done.stderr, done.stderr
     assert "is not a folder that can be written (Permission denied)" in done.stderr
 
 

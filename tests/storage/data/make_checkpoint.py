@@ -1,4 +1,4 @@
-"""Writes the current format's frozen checkpoint, once: PYTHONPATH=.:tests python
+"""Writes the current format's frozen checkpoint, once: PYTHONPATH=.:tests/storage python
 tests/storage/data/make_checkpoint.py.
 """
 
