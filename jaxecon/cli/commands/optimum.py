@@ -9,14 +9,18 @@ import typer
 from jaxecon.cli.options import PeopleConfigArgument, PeopleOption, SetOption, StudyFolderOption
 from jaxecon.cli.preparation import keep_compiled_programs
 
+_MethodOption = Annotated[
+    Literal["auto", "grid", "gradient", "population"], typer.Option(help="How to search.")
+]
+
+_FigureOption = Annotated[bool, typer.Option("--figure/--no-figure", help="Draw the schedules.")]
+
 
 def optimum(
     config: PeopleConfigArgument = None,
     set_: SetOption = None,
     agents: PeopleOption = None,
-    method: Annotated[
-        Literal["auto", "grid", "gradient", "population"], typer.Option(help="How to search.")
-    ] = "auto",
+    method: _MethodOption = "auto",
     grid_step: Annotated[float, typer.Option(help="Between rates, for --method grid.")] = 0.1,
     monotone: Annotated[
         bool, typer.Option("--monotone", help="Rates may not fall from bracket to bracket.")
@@ -25,9 +29,7 @@ def optimum(
         bool, typer.Option("--free-thresholds", help="Choose the thresholds too.")
     ] = False,
     out: StudyFolderOption = None,
-    figure: Annotated[
-        bool, typer.Option("--figure/--no-figure", help="Draw the schedules.")
-    ] = True,
+    figure: _FigureOption = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Search the schedule with the most welfare where everybody responds exactly.

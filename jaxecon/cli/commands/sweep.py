@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from jaxecon.sweeps.results import Sweep
 
 
+_FiguresOption = Annotated[
+    str | None,
+    typer.Option(help="Statistics of the summary, separated by commas.", show_default=False),
+]
+
+_LevelOption = Annotated[
+    float, typer.Option(min=0.5, max=0.9999, help="Of the summary's confidence intervals.")
+]
+
+
 def sweep(
     config: Annotated[
         Path | None,
@@ -47,13 +57,8 @@ def sweep(
             "--summary", help="Print means over seeds; without CONFIG, of --out as it is."
         ),
     ] = False,
-    figures: Annotated[
-        str | None,
-        typer.Option(help="Statistics of the summary, separated by commas.", show_default=False),
-    ] = None,
-    level: Annotated[
-        float, typer.Option(min=0.5, max=0.9999, help="Of the summary's confidence intervals.")
-    ] = 0.95,
+    figures: _FiguresOption = None,
+    level: _LevelOption = 0.95,
     force: ForceVersionOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from llm.transcript.store import Transcript
 
 
+_ExportOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write the conversations, one JSON object a line; - for standard output.",
+    ),
+]
+
+
 def transcript(
     run: Annotated[Path, typer.Argument(help="A run's folder; the run may still be going.")],
     show: Annotated[bool, typer.Option("--show", help="Print the conversations.")] = False,
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the conversations, one JSON object a line; - for standard output.",
-        ),
-    ] = None,
+    export: _ExportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
     kind: Annotated[
         str | None,
