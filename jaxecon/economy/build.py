@@ -28,6 +28,7 @@ from jaxecon.kernels.optimum.problem import LeaderProblem, with_endowment
 from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.satisfaction import Judgement
 from jaxecon.kernels.saving import Endowment, endowment, optimal_capital_tax, untaxed_wealth
+from jaxecon.kernels.skills import Dynamics
 from jaxecon.kernels.taxation import weighted_mean
 from jaxecon.kernels.welfare import SocialWelfare, WelfareKind, welfare_weights
 from jaxecon.workers.base import Cohort
@@ -103,13 +104,8 @@ def assemble(blueprint: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[E
         _marginal_weights(social_welfare, skill, preferences, weight, at_reference, endowments),
         skills,
     )
-    if dynamics.saving is not None and wealth is not None and blueprint.optimal_capital_tax:
-        best = optimal_capital_tax(
-            wealth, dynamics.saving.elasticity, jnp.concatenate(list(g.values())), weight
-        )
-        dynamics = dataclasses.replace(
-            dynamics, saving=dataclasses.replace(dynamics.saving, tax=best)
-        )
+    if wealth is not None and blueprint.optimal_capital_tax:
+        dynamics = _with_optimal_tax(dynamics, wealth, g, weight)
     economy = Economy(
         cohorts={
             n: Cohort(s, weights[n], Preferences(c[n], d, eta, most), x_ref[n], g[n], n)
@@ -135,6 +131,16 @@ def assemble(blueprint: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[E
 
 
 _assemble = compiled(assemble)
+
+
+def _with_optimal_tax(
+    dynamics: Dynamics, wealth: Array, g: dict[str, Array], weight: Array
+) -> Dynamics:
+    """The dynamics with the tax on the return to wealth (n,) that maximises welfare."""
+    saving = dynamics.saving
+    assert saving is not None
+    tax = optimal_capital_tax(wealth, saving.elasticity, jnp.concatenate(list(g.values())), weight)
+    return dataclasses.replace(dynamics, saving=dataclasses.replace(saving, tax=tax))
 
 
 def _split(x: Array, like: dict[str, Array]) -> dict[str, Array]:

@@ -118,8 +118,8 @@ def layout_for(config: Config) -> Layout | None:
     if processes.has_several_processes():
         if config.needs_engine:
             raise UserError(
-                "--join-processes: language models work in one process; set population.llm=0, or give "
-                "up the other hosts"
+                "--join-processes: language models work in one process; set population.llm=0, or "
+                "give up the other hosts"
             )
         if count < len(here):
             raise UserError(
