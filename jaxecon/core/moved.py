@@ -58,7 +58,8 @@ MOVED = {
     ),
     "jaxecon.satisfaction": "jaxecon.kernels.satisfaction",
     "jaxecon.saving": "jaxecon.kernels.saving",
-    "jaxecon.search": "jaxecon.kernels.optimum.search, jaxecon.kernels.optimum.space",
+    "jaxecon.search": "jaxecon.kernels.optimum.search, jaxecon.kernels.optimum.space, "
+    "jaxecon.kernels.optimum.objective",
     "jaxecon.sharding": "jaxecon.economy.devices",
     "jaxecon.signatures": "jaxecon.storage.diagnostics",
     "jaxecon.spread": "jaxecon.economy.hours_spread",

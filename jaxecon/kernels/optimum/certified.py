@@ -10,9 +10,19 @@ import numpy as np
 from jaxecon.core.pytree import concrete, pytree
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.labor import ResponseTable
+from jaxecon.kernels.optimum.certificate import certify, fill_idle_brackets, slopes
+from jaxecon.kernels.optimum.constraint import constrained
+from jaxecon.kernels.optimum.objective import Objective
 from jaxecon.kernels.optimum.problem import LeaderProblem
-from jaxecon.kernels.optimum.search import CERTIFIED_STEP, ROUNDING, Searcher
-from jaxecon.kernels.optimum.space import Effort, Limits, Method, Space, schedule_at
+from jaxecon.kernels.optimum.search import SearchPlan, search
+from jaxecon.kernels.optimum.space import (
+    Effort,
+    Limits,
+    Method,
+    SearchResult,
+    Space,
+    schedule_at,
+)
 from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.kernels.welfare import SocialWelfare, check_mean_one, gain_over
@@ -163,26 +173,32 @@ def solve(
         effort=effort
         or (_EFFORT if problem.preferences.consumption_curvature == 0 else _EFFORT_WITH_CURVATURE),
     )
-    feasible, rebate = concrete(optimum.feasible), concrete(optimum.rebate)
-    if feasible is not None and rebate is not None and not np.all(feasible):
-        spending = float(np.asarray(problem.public_spending))
-        if problem.rebate_floor is None:
-            raise ValueError(
-                f"public_spending: {spending:g}; every schedule within the bounds leaves somebody "
-                "nothing to consume"
-            )
-        floor = float(np.asarray(problem.rebate_floor))
-        if method == "grid":
-            raise ValueError(
-                f"public_spending: {spending:g}; no schedule of the grid pays for it with "
-                f"rebate_floor {floor:g}"
-            )
-        raise ValueError(
-            f"public_spending: {spending:g}; no schedule within the bounds pays for it with "
-            f"rebate_floor {floor:g}: "
-            f"the most falls {floor - float(rebate):,.0f} $/year per person short"
-        )
+    _check_feasible(optimum, problem, method)
     return optimum
+
+
+def _check_feasible(optimum: Optimum, problem: LeaderProblem, method: Method) -> None:
+    """Raise ValueError, outside of a trace, where no schedule pays for the spending."""
+    feasible, rebate = concrete(optimum.feasible), concrete(optimum.rebate)
+    if feasible is None or rebate is None or np.all(feasible):
+        return
+    spending = float(np.asarray(problem.public_spending))
+    if problem.rebate_floor is None:
+        raise ValueError(
+            f"public_spending: {spending:g}; every schedule within the bounds leaves somebody "
+            "nothing to consume"
+        )
+    floor = float(np.asarray(problem.rebate_floor))
+    if method == "grid":
+        raise ValueError(
+            f"public_spending: {spending:g}; no schedule of the grid pays for it with "
+            f"rebate_floor {floor:g}"
+        )
+    raise ValueError(
+        f"public_spending: {spending:g}; no schedule within the bounds pays for it with "
+        f"rebate_floor {floor:g}: "
+        f"the most falls {floor - float(rebate):,.0f} $/year per person short"
+    )
 
 
 def _grid_points(bounds: tuple[float, float], step: float) -> int:
@@ -243,56 +259,74 @@ def _solve(
     effort: Effort,
 ) -> Optimum:
     reference_welfare = problem.welfare_of(problem.settled_utility(at_reference))
-    taxed = jnp.where(at_reference.income > 0, at_reference.income, jnp.max(at_reference.income))
-    limits = Limits(bounds[0], bounds[1], thresholds, jnp.min(taxed), jnp.max(taxed))
+    limits = _limits(bounds, thresholds, at_reference)
     table = (
         None
         if space.free_thresholds
         else ResponseTable.of(thresholds, problem.skill, problem.preferences)
     )
-    solver = Searcher(problem, space, limits, method, points, effort, seed, table)
-    found, reached, found_by = solver.search(lambda welfare, rebate: welfare)
-    multiplier, feasible = jnp.zeros_like(reference_welfare), jnp.ones((), bool)
-    if (
-        problem.rebate_floor is not None and method == "grid"
-    ):  # it has looked at feasible points only
-        multiplier, feasible = jnp.full_like(multiplier, jnp.nan), found.value > -jnp.inf
-    elif problem.rebate_floor is not None:
-        # what a dollar of rebate is worth at the reference: the unit that welfare and revenue are
-        # weighed in
-        worth = jax.grad(
-            lambda extra: problem.welfare_of(
-                problem.utility(at_reference.consumption + extra, at_reference.hours)
-            )
-        )(jnp.zeros_like(reference_welfare))
-        found, multiplier, feasible = solver.constrained(found, worth)
+    objective = Objective(problem, space, limits, table)
+    plan = SearchPlan(method, points, effort, seed)
+    free, reached, found_by = search(objective, plan, lambda welfare, rebate: welfare)
+    found, multiplier, feasible = _that_pays(objective, plan, free, at_reference, reference_welfare)
     outcome = problem.outcome(schedule_at(space, limits, found.x), table=table)
-    final, idle = solver.filled(found.x, outcome.income)
-    every = jnp.concatenate([final[None], solver.neighbours(final, CERTIFIED_STEP)])
-    value, rebate = solver.exact_with_rebate(every, solver.feasible_welfare)
-    welfare, neighbours = value[0], value[1:] - value[0]
-    tolerance = ROUNDING * np.finfo(welfare.dtype).eps * jnp.abs(welfare)
+    final, idle = fill_idle_brackets(objective, found.x, outcome.income)
+    certificate = certify(objective, final)
     scale = jnp.abs(reference_welfare) if problem.preferences.consumption_curvature == 0 else 1.0
+    gain = gain_over(
+        problem.welfare_of,
+        problem.preferences,
+        at_reference.consumption,
+        at_reference.hours,
+        reference_welfare,
+        certificate.welfare,
+    )
+    residuals = slopes(objective, final, jnp.where(jnp.isnan(multiplier), 0, multiplier)) / scale
     return Optimum(
         schedule=schedule_at(space, limits, final),
-        welfare=welfare,
+        welfare=certificate.welfare,
         reference_welfare=reference_welfare,
-        gain=gain_over(
-            problem.welfare_of,
-            problem.preferences,
-            at_reference.consumption,
-            at_reference.hours,
-            reference_welfare,
-            welfare,
-        ),
-        rebate=rebate[0],
-        residuals=solver.slopes(final, jnp.where(jnp.isnan(multiplier), 0, multiplier)) / scale,
-        neighbours=neighbours,
-        certified=jnp.all(neighbours <= tolerance),
+        gain=gain,
+        rebate=certificate.rebate,
+        residuals=residuals,
+        neighbours=certificate.neighbours,
+        certified=certificate.certified,
         multiplier=multiplier,
-        feasible=feasible & jnp.isfinite(welfare),
+        feasible=feasible & jnp.isfinite(certificate.welfare),
         empty=idle,
         reached=reached,
         found_by=found_by,
         evaluations=found.evaluations,
     )
+
+
+def _limits(bounds: Array, thresholds: Array, at_reference: Outcome) -> Limits:
+    """The space's limits; free thresholds stay between the lowest and highest taxed incomes."""
+    taxed = jnp.where(at_reference.income > 0, at_reference.income, jnp.max(at_reference.income))
+    return Limits(bounds[0], bounds[1], thresholds, jnp.min(taxed), jnp.max(taxed))
+
+
+def _that_pays(
+    objective: Objective,
+    plan: SearchPlan,
+    free: SearchResult,
+    at_reference: Outcome,
+    reference_welfare: Array,
+) -> tuple[SearchResult, Array, Array]:
+    """The best schedule that pays the rebate's floor, the multiplier, and whether one is feasible.
+
+    free: the best schedule without the floor.
+    """
+    problem = objective.problem
+    multiplier, feasible = jnp.zeros_like(reference_welfare), jnp.ones((), bool)
+    if problem.rebate_floor is None:
+        return free, multiplier, feasible
+    if plan.method == "grid":  # it has looked at feasible points only
+        return free, jnp.full_like(multiplier, jnp.nan), free.value > -jnp.inf
+    # the unit that welfare and revenue are weighed in: welfare of a dollar of rebate
+    worth = jax.grad(
+        lambda extra: problem.welfare_of(
+            problem.utility(at_reference.consumption + extra, at_reference.hours)
+        )
+    )(jnp.zeros_like(reference_welfare))
+    return constrained(objective, plan, free, worth)

@@ -4,9 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxecon.kernels.labor import ResponseTable
+from jaxecon.kernels.optimum.certificate import fill_idle_brackets
+from jaxecon.kernels.optimum.objective import Objective
+from jaxecon.kernels.optimum.pattern import polish
+from jaxecon.kernels.optimum.population import evolve
 from jaxecon.kernels.optimum.problem import LeaderProblem, thinned
-from jaxecon.kernels.optimum.search import Searcher
 from jaxecon.kernels.optimum.space import Effort, Limits, Space, schedule_at
+from jaxecon.kernels.optimum.starts import starting_points
 from jaxecon.planners.elections.voting import valuation_of
 
 Array = jax.Array
@@ -50,19 +54,22 @@ def own_optima(
         )
         space = Space(k, monotone=False, free_thresholds=False)
         table = ResponseTable.of(limits.thresholds, own.skill, own.preferences)
-        searcher = Searcher(
-            own, space, limits, "population", 0, _EFFORT, jnp.zeros((), jnp.uint32), table
+        objective = Objective(own, space, limits, table)
+        judge = objective.feasible_welfare
+        members, value, _ = evolve(
+            objective,
+            starting_points(objective, _EFFORT.population),
+            judge,
+            _EFFORT.generations,
+            seed=jnp.zeros((), jnp.uint32),
+            starts=_EFFORT.starts,
         )
-        judge = searcher.feasible_welfare
-        members, value, _ = searcher.population(
-            searcher.starts(_EFFORT.population), judge, _EFFORT.generations
-        )
-        rounded = jnp.round(
-            members[jnp.argmax(value)], _DIGITS
-        )  # the polish goes by whole multiples of that
-        found = searcher.polish(rounded, searcher.exact(rounded[None], judge)[0], judge)
+        # the polish goes by whole multiples of that
+        rounded = jnp.round(members[jnp.argmax(value)], _DIGITS)
+        at_rounded = objective.evaluate(rounded[None], judge)[0]
+        found = polish(objective, rounded, at_rounded, judge)
         income = own.outcome(schedule_at(space, limits, found.x), table=table).income
-        rates, _ = searcher.filled(found.x, income)
+        rates, _ = fill_idle_brackets(objective, found.x, income)
         return jnp.round(rates, 6), found.value
 
     rates, reached = jax.lax.map(

@@ -1,0 +1,77 @@
+"""What speaks for an optimum: no better neighbour, slopes near zero, and idle brackets named."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxecon.kernels.optimum.density import past_bunching
+from jaxecon.kernels.optimum.objective import ROUNDING, Objective
+from jaxecon.kernels.optimum.pattern import CERTIFIED_STEP
+from jaxecon.kernels.taxation import fill_empty
+
+Array = jax.Array
+
+_DIFFERENCE = 0.002  # of a rate, for the slopes of smoothed welfare
+
+
+class Certificate(NamedTuple):
+    """welfare, rebate ($/year): at the point, scalars. neighbours: (m,) their welfare less the
+    point's. certified: none of these is positive, but for rounding.
+    """
+
+    welfare: Array
+    rebate: Array
+    neighbours: Array
+    certified: Array
+
+
+def certify(objective: Objective, x: Array) -> Certificate:
+    """Compares a point (size,) with all neighbours CERTIFIED_STEP away, at exact responses."""
+    every = jnp.concatenate([x[None], objective.neighbours(x, CERTIFIED_STEP)])
+    value, rebate = objective.evaluate_with_rebate(every, objective.feasible_welfare)
+    welfare, neighbours = value[0], value[1:] - value[0]
+    tolerance = ROUNDING * np.finfo(welfare.dtype).eps * jnp.abs(welfare)
+    return Certificate(welfare, rebate[0], neighbours, jnp.all(neighbours <= tolerance))
+
+
+def fill_idle_brackets(objective: Objective, x: Array, income: Array) -> tuple[Array, Array]:
+    """The point with the rates of idle brackets taken from the bracket below (the first: above).
+
+    A bracket is idle where nobody has income in it and its rate changes nothing: one that would
+    have people at another rate is kept empty by its own.
+
+    Args:
+        objective: what is evaluated.
+        x: (size,) the point.
+        income: (n,) $/year at that point.
+
+    Returns:
+        The point (size,), and which brackets are idle, (k,) bool.
+    """
+    k = objective.space.brackets
+    thresholds = past_bunching(objective.schedule(x).thresholds)
+    bracket = jnp.clip(jnp.searchsorted(thresholds, income, side="left") - 1, 0, k - 1)
+    empty = jnp.zeros(k, jnp.int32).at[bracket].add(1) == 0
+    rates = fill_empty(x[:k], empty)
+    alone = jax.vmap(lambda i: x.at[i].set(rates[i]))(jnp.arange(k))
+    value = objective.evaluate(jnp.concatenate([x[None], alone]), objective.feasible_welfare)
+    idle = empty & (value[1:] >= value[0] - ROUNDING * np.finfo(x.dtype).eps * jnp.abs(value[0]))
+    return x.at[:k].set(fill_empty(x[:k], idle)), idle
+
+
+def slopes(objective: Objective, x: Array, multiplier: Array) -> Array:
+    """Derivatives (k,) of smoothed welfare, and the multiplier's worth of rebate, in each rate.
+
+    By differences, to one side only at the bounds. x: (size,); multiplier: a scalar, welfare per
+    $/year per person.
+    """
+    k, limits = objective.space.brackets, objective.limits
+    unit = jnp.eye(k, objective.space.size, dtype=x.dtype)
+    ends = jnp.concatenate([x[None] + _DIFFERENCE * unit, x[None] - _DIFFERENCE * unit])
+    ends = ends.at[:, :k].set(jnp.clip(ends[:, :k], limits.low, limits.high))
+    value = jax.lax.map(lambda x: objective.smoothed(x, lambda w, r: w + multiplier * r), ends)
+    up, down = jnp.split(value, 2)
+    apart = jnp.sum(ends[:k] - ends[k:], axis=1)
+    return (up - down) / apart
