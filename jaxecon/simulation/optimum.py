@@ -18,7 +18,8 @@ from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.equilibrium import effective_sample
 from jaxecon.economy.precision import compute_context
-from jaxecon.kernels.optimum.certified import Optimum, check_search, solve
+from jaxecon.kernels.optimum.certified import Optimum, solve
+from jaxecon.kernels.optimum.search_checks import check_search
 from jaxecon.kernels.optimum.space import SEARCHES, Method
 from jaxecon.planners.announced import Knowledge, followers
 from jaxecon.planners.appraisal import policy_row, policy_rows

@@ -1,7 +1,7 @@
 """The leader's problem: the schedule that maximises welfare at the followers' exact response."""
 
 from functools import partial
-from typing import get_args
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jaxecon.kernels.optimum.constraint import constrained
 from jaxecon.kernels.optimum.objective import Objective
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.optimum.search import SearchPlan, search
+from jaxecon.kernels.optimum.search_checks import check_search, check_weights, grid_points
 from jaxecon.kernels.optimum.space import (
     Effort,
     Limits,
@@ -25,12 +26,10 @@ from jaxecon.kernels.optimum.space import (
 )
 from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.kernels.welfare import SocialWelfare, check_mean_one, gain_over
+from jaxecon.kernels.welfare import SocialWelfare, gain_over
 
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
-
-MAX_GRID_POINTS = 50_000_000
 
 _EFFORT = Effort()
 _EFFORT_WITH_CURVATURE = Effort(8, 60, 32, 30, 1)  # each response takes a hundred times longer
@@ -38,24 +37,32 @@ _EFFORT_WITH_CURVATURE = Effort(8, 60, 32, 30, 1)  # each response takes a hundr
 
 @pytree
 class Optimum:
-    """The best schedule found, and what speaks for it.
+    """The best schedule found, and what speaks for it. k brackets, m neighbours.
 
-    k brackets.
-
-    welfare: at the followers' equilibrium, unit of utility; gain: over the reference schedule, a
-    fraction, with curvature the consumption equivalent (`welfare.gain_over`). residuals: (k,)
-    derivative of welfare in each rate (per unit of the rate, as a share of the reference's welfare
-    at curvature 0, else in units of utility) with the response smoothed over brackets; near zero at
-    an interior optimum, but for the sawtooth of a finite population. neighbours: (m,) welfare of
-    the certificate's neighbours less the optimum's; certified: none is positive (but for rounding).
-    They are all changes of one rate, of two, or of a run of neighbouring ones, by 0.01 (free
-    thresholds by 1 %), brought back into the bounds. multiplier: of the constraint that taxes pay
-    for public spending and the rebate's floor: welfare per $/year per person; 0 where it does not
-    bind, NaN for a grid under it. feasible: False where no schedule satisfies it. empty: (k,) bool,
-    nobody has income there and the rate changes nothing: it is the lower neighbour's. reached: by
-    search, welfare before the last polish (NaN for searches not used); found_by: index into
-    SEARCHES of the one that had come furthest by then. evaluations: of welfare by the searches,
-    exact and smoothed together (a gradient counts once), without the certificate's.
+    Attributes:
+        schedule: the optimum, k brackets.
+        welfare: at the followers' equilibrium, in the unit of utility.
+        reference_welfare: the same under the reference schedule.
+        gain: of welfare over the reference schedule, a fraction; with curvature the consumption
+            equivalent (`welfare.gain_over`).
+        rebate: $/year per person.
+        residuals: (k,) derivative of welfare in each rate with the response smoothed over brackets,
+            per unit of the rate, as a share of the reference's welfare at curvature 0, else in
+            units of utility. Near zero at an interior optimum, but for the sawtooth of a finite
+            population.
+        neighbours: (m,) welfare of the certificate's neighbours less the optimum's. Neighbours are
+            all changes of one rate, of two, or of a run of neighbouring ones, by 0.01 (free
+            thresholds by 1 %), brought back into the bounds.
+        certified: no neighbour is better (but for rounding).
+        multiplier: of the constraint that taxes pay for public spending and the rebate's floor,
+            welfare per $/year per person; 0 where it does not bind, NaN for a grid under it.
+        feasible: False where no schedule satisfies the constraint.
+        empty: (k,) bool, nobody has income in the bracket and its rate changes nothing: the rate is
+            the lower neighbour's.
+        reached: by search, welfare before the last polish (NaN for searches not used).
+        found_by: index into SEARCHES of the search that had come furthest by then.
+        evaluations: of welfare by the searches, exact and smoothed together (a gradient counts
+            once), without the certificate's.
     """
 
     schedule: TaxSchedule
@@ -72,6 +79,18 @@ class Optimum:
     reached: dict[str, Array]
     found_by: Array
     evaluations: Array
+
+
+class _Options(NamedTuple):
+    """The keyword arguments of `optimal_schedule` that say where and how to search."""
+
+    bounds: tuple[float, float]
+    monotone: bool
+    free_thresholds: bool
+    reference: TaxSchedule | None
+    grid_step: float
+    seed: int | Array
+    effort: Effort | None
 
 
 def optimal_schedule(
@@ -94,53 +113,35 @@ def optimal_schedule(
 ) -> Optimum:
     """The piecewise-linear schedule that maximises welfare at the followers' exact response.
 
-    skill: (n,) $/year per weekly hour; preferences scalar or (n,); weights: (n,) survey weights.
-    thresholds: (k,) $/year. With free_thresholds they are where the search begins, and the
-    optimum's stay between the
-    lowest and the highest reference income that is taxed.
-    welfare_weights: (n,) fixed weights g of mean 1, or a `SocialWelfare` over one cohort for any
-    other welfare function.
-    method: grid: every combination of rates `grid_step` apart in the bounds, the best taken as it
-    is.
-        gradient: Adam from many starts, through the response smoothed over brackets, then polished
-        on the exact one.
-        population: differential evolution (Storn and Price 1997) on the exact response, then
-        polished.
-        auto: both, the best candidates of either polished; nested grids where there is one bracket.
-    bounds: of every rate, within [0, 1]. monotone: rates may not fall from bracket to bracket.
-    public_spending: E; rebate: mean tax - E, at least `rebate_floor` where that is given.
-    reference: gains are over this schedule, with whatever rebate it pays (be it below the floor);
-    US federal by default.
+    Pure: works under `jit` (all but the first five arguments and the numbers static) and `vmap`.
 
-    The polish is a pattern search down to steps of 0.001 that ends with no neighbour better at 0.01
-    (`Optimum.neighbours`): welfare of a finite population is a fine sawtooth, on which gradients
-    vanish nowhere. Pure: works under `jit` (all but the first five arguments and the numbers
-    static) and `vmap`, over populations of one size.
+    Args:
+        skill: (n,) $/year per weekly hour.
+        preferences: scalar or (n,) fields.
+        thresholds: (k,) $/year; where the search begins if they are free.
+        welfare_weights: (n,) of mean 1, or a `SocialWelfare` over one cohort.
+        weights: (n,) survey weights, equal by default.
+        method: one of `Method`, which says what each does.
+        bounds: of every rate, within [0, 1].
+        monotone: rates may not fall from bracket to bracket.
+        free_thresholds: search thresholds too, between the lowest and highest taxed incomes.
+        public_spending: E, $/year per person; the rebate is mean tax less E.
+        rebate_floor: the least rebate, $/year.
+        reference: what gains are over, whatever rebate it pays; US federal by default.
+        grid_step: between the rates of method grid; must divide the bounds.
+        seed: of the population search's draws.
+        effort: how long the searches look.
 
-    Raises ValueError for arguments out of range and, outside of a trace, where no schedule pays for
-    the spending.
+    Raises:
+        ValueError: for arguments out of range and, outside of a trace, where no schedule pays for
+            the spending.
     """
-    if not isinstance(welfare_weights, SocialWelfare):
-        for name, x in (("welfare_weights", welfare_weights), ("weights", weights)):
-            if x is not None and np.shape(x) != np.shape(skill):
-                raise ValueError(
-                    f"{name}: shape {np.shape(x)} for {np.shape(skill)} skills; one each"
-                )
-        check_mean_one(welfare_weights, weights)
-    return solve(
-        LeaderProblem.of(
-            skill, preferences, welfare_weights, weights, public_spending, rebate_floor
-        ),
-        thresholds,
-        method,
-        bounds=bounds,
-        monotone=monotone,
-        free_thresholds=free_thresholds,
-        reference=reference,
-        grid_step=grid_step,
-        seed=seed,
-        effort=effort,
+    check_weights(skill, welfare_weights, weights)
+    problem = LeaderProblem.of(
+        skill, preferences, welfare_weights, weights, public_spending, rebate_floor
     )
+    options = _Options(bounds, monotone, free_thresholds, reference, grid_step, seed, effort)
+    return _checked_and_solved(problem, thresholds, method, options)
 
 
 def solve(
@@ -156,22 +157,30 @@ def solve(
     seed: int | Array = 0,
     effort: Effort | None = None,
 ) -> Optimum:
-    """`optimal_schedule` of a problem."""
-    check_search(thresholds, method, bounds, free_thresholds, grid_step)
+    """`optimal_schedule` of a problem, with the same keyword arguments."""
+    options = _Options(bounds, monotone, free_thresholds, reference, grid_step, seed, effort)
+    return _checked_and_solved(problem, thresholds, method, options)
+
+
+def _checked_and_solved(
+    problem: LeaderProblem, thresholds: ArrayLike, method: Method, options: _Options
+) -> Optimum:
+    bounds, free_thresholds, step = options.bounds, options.free_thresholds, options.grid_step
+    check_search(thresholds, method, bounds, free_thresholds, step)
     dtype = problem.skill.dtype
-    given = jnp.asarray(thresholds, dtype)
-    reference = TaxSchedule.us_federal() if reference is None else reference
+    start = jnp.asarray(thresholds, dtype)
+    reference = TaxSchedule.us_federal() if options.reference is None else options.reference
+    curved = problem.preferences.consumption_curvature != 0
     optimum = _solve(
         problem,
-        given,
+        start,
         problem.outcome(reference.astype(dtype)),
         jnp.asarray(bounds, dtype),
-        jnp.asarray(seed, jnp.uint32),
-        space=Space(given.shape[0], monotone, free_thresholds),
+        jnp.asarray(options.seed, jnp.uint32),
+        space=Space(start.shape[0], options.monotone, free_thresholds),
         method=method,
-        points=_grid_points(bounds, grid_step) if method == "grid" else 0,
-        effort=effort
-        or (_EFFORT if problem.preferences.consumption_curvature == 0 else _EFFORT_WITH_CURVATURE),
+        points=grid_points(bounds, step) if method == "grid" else 0,
+        effort=options.effort or (_EFFORT_WITH_CURVATURE if curved else _EFFORT),
     )
     _check_feasible(optimum, problem, method)
     return optimum
@@ -199,50 +208,6 @@ def _check_feasible(optimum: Optimum, problem: LeaderProblem, method: Method) ->
         f"rebate_floor {floor:g}: "
         f"the most falls {floor - float(rebate):,.0f} $/year per person short"
     )
-
-
-def _grid_points(bounds: tuple[float, float], step: float) -> int:
-    return round((bounds[1] - bounds[0]) / step) + 1
-
-
-def check_search(
-    thresholds: ArrayLike,
-    method: str = "auto",
-    bounds: tuple[float, float] = (0.0, 1.0),
-    free_thresholds: bool = False,
-    grid_step: float = 0.1,
-) -> None:
-    """Raise ValueError, naming the argument, where `optimal_schedule` could not search."""
-    if method not in get_args(Method):
-        raise ValueError(f"method: {method!r}; one of {', '.join(get_args(Method))}")
-    low, high = bounds
-    if not 0 <= low < high <= 1:
-        raise ValueError(f"bounds: {bounds}; two fractions, the first smaller, in [0, 1]")
-    if np.ndim(thresholds) != 1:
-        raise ValueError(f"thresholds: {thresholds}; a list that begins with 0 ($/year)")
-    given = concrete(thresholds)
-    if given is not None:
-        TaxSchedule(given, np.zeros_like(given, np.float64))  # type: ignore[arg-type]
-    brackets = np.shape(thresholds)[0]
-    if method == "grid":
-        if free_thresholds:
-            raise ValueError(
-                "free_thresholds: True; the grid has rates alone (take method auto, gradient or "
-                "population)"
-            )
-        if not 0 < grid_step <= high - low:
-            raise ValueError(
-                f"grid_step: {grid_step}; above 0 and at most {high - low:g}, the width of the "
-                "bounds"
-            )
-        points = _grid_points(bounds, grid_step) ** brackets
-        if abs(low + (_grid_points(bounds, grid_step) - 1) * grid_step - high) > 1e-9:
-            raise ValueError(f"grid_step: {grid_step}; must divide the bounds {bounds} evenly")
-        if points > MAX_GRID_POINTS:
-            raise ValueError(
-                f"grid_step: {grid_step}; {points:,} schedules, at most {MAX_GRID_POINTS:,} (or "
-                "method auto)"
-            )
 
 
 @partial(jax.jit, static_argnames=("space", "method", "points", "effort"))

@@ -1,33 +1,30 @@
 """Densities and tails of incomes, as Saez's formulas need them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxecon.core.pytree import floating
-from jaxecon.kernels.optimum.saez_checks import Numbers
 from jaxecon.kernels.taxation import TaxSchedule, marginal_rate, weighted_mean
 
-ArrayLike = jax.typing.ArrayLike
-
 Array = jax.Array
+ArrayLike = jax.typing.ArrayLike
+Numbers = TypeVar("Numbers", Array, np.ndarray)
 
 TAIL_SHARE = 0.01  # of the people: above their income the density is taken to be Pareto's
 
 _BINS = 1024  # in log income
-
 _PADDING = 4.0  # bandwidths of grid beyond the lowest and the highest income
-
 _BUNCHING = 16.0  # epsilons from a kink: income there is income at it
-
 _MIN_NET_OF_TAX = 1e-3
 
 
 def past_bunching(thresholds: Numbers) -> Numbers:
-    """Incomes above these are above the thresholds, not at them: skill*(threshold/skill) may round
-    up.
+    """Thresholds (k,) moved up by rounding: incomes above these are above them, not at them.
+
+    skill*(threshold/skill) may round up.
     """
     return thresholds * (1 + _BUNCHING * float(np.finfo(thresholds.dtype).eps))
 
@@ -35,8 +32,9 @@ def past_bunching(thresholds: Numbers) -> Numbers:
 def pareto_parameter(
     income: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
 ) -> Array:
-    """a = E[z|z>z*]/(E[z|z>z*]-z*) of incomes (n,) above a threshold z* > 0; infinity where nobody
-    earns more.
+    """a = E[z|z>z*]/(E[z|z>z*]-z*) of incomes (n,) above a threshold z* > 0, $/year.
+
+    Infinity where nobody earns more.
     """
     income = floating(income)
     above = (income > past_bunching(jnp.asarray(threshold, income.dtype))) * (
@@ -45,9 +43,6 @@ def pareto_parameter(
     people = jnp.sum(above)
     excess = jnp.sum(above * (income - threshold)) / jnp.where(people > 0, people, 1)
     return jnp.where(excess > 0, 1 + threshold / jnp.where(excess > 0, excess, 1), jnp.inf)
-
-
-# --- densities in log income ----------------------------------------------------------------------
 
 
 class IncomeGrid(NamedTuple):
@@ -70,7 +65,7 @@ class IncomeGrid(NamedTuple):
         return cls(centres, spacing, kernel / (2 * jnp.sum(kernel[0]) - 1))
 
     def smoothed(self, log_income: Array, mass: Array) -> Array:
-        """Mass (n,) at log incomes (n,), divided between the two nearest bins and smoothed: (m,)."""
+        """Mass (n,) at log incomes (n,), split between the nearest two bins and smoothed: (m,)."""
         position = (log_income - self.centres[0]) / self.spacing
         left = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, _BINS - 2)
         share = position - left
@@ -82,20 +77,19 @@ class IncomeGrid(NamedTuple):
             .add(mass * share)
         )
         smoothed = self.kernel @ counts
-        return smoothed * (
-            jnp.sum(mass) / jnp.sum(smoothed)
-        )  # what the kernel carries beyond the grid comes back
+        # what the kernel carries beyond the grid comes back
+        return smoothed * (jnp.sum(mass) / jnp.sum(smoothed))
 
 
 def share_above(mass: Array) -> Array:
-    """Mass above each bin's centre."""
+    """Mass (m,) above each bin's centre, of mass (m,) in the bins."""
     return jnp.cumsum(mass[::-1])[::-1] - mass / 2
 
 
 def silverman(log_income: Array, mass: Array, between_quartiles: Array) -> Array:
-    """0.9 * min(sd, IQR/1.34) * n^(-1/5) (Silverman 1986, eq.
+    """Silverman's bandwidth, 0.9 * min(sd, IQR/1.34) * n^(-1/5) (Silverman 1986, eq. 3.31).
 
-    3.31), n the effective sample size of the masses.
+    n is the effective sample size of the masses (n,); between_quartiles: IQR of log income.
     """
     mean = weighted_mean(log_income, mass)
     sd = jnp.sqrt(weighted_mean((log_income - mean) ** 2, mass))
@@ -105,7 +99,7 @@ def silverman(log_income: Array, mass: Array, between_quartiles: Array) -> Array
 
 
 def at_quantiles(x: Array, mass: Array, p: tuple[ArrayLike, ...]) -> list[Array]:
-    """Whose x (n,) are the quantiles p."""
+    """Indices of the people whose x (n,) are the quantiles p, by mass (n,)."""
     order = jnp.argsort(x)
     cumulated = jnp.cumsum(mass[order])
     return [
@@ -126,11 +120,19 @@ def virtual_density(
 ) -> Array:
     """Density of log income at incomes `at` (m,) if everybody faced the linear tax tangent there.
 
-    e: (n,) elasticities.
-
-    Everybody's income without a tax is z/(1-T'(z))^e, whose density has neither atoms nor gaps;
-    those who bunch at a kink (whose untaxed income lies anywhere between those that either side's
+    Everybody's income without a tax is z/(1-T'(z))^e, whose density has neither atoms nor gaps.
+    Those who bunch at a kink (whose untaxed income lies anywhere between those that either side's
     rate would give) are spread evenly over the range.
+
+    Args:
+        schedule: the one under which income was earned.
+        income: (n,) $/year.
+        log_income: (n,) its logarithm.
+        mass: (n,) shares of the people.
+        bandwidth: of the Gaussian, a scalar.
+        e: (n,) elasticities of the people.
+        at: (m,) $/year, where the density is wanted.
+        elasticity_at: (m,) elasticities there.
     """
 
     def log_untaxed(log_z: Array, rate: Array, e: Array) -> Array:

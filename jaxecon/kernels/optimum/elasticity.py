@@ -5,6 +5,7 @@ Statistics in NumPy, float64.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,15 @@ Income = np.ndarray
 
 @dataclass(frozen=True)
 class ElasticityEstimate:
-    """elasticity: no unit.
+    """An elasticity of income to the net-of-tax rate, with what speaks for it.
 
-    standard_error: clustered by agent. observations: pairs of years; agents: clusters.
-
-    first_stage_f: cluster-robust F of the instrument; below 10 the estimate is not to be relied on
-    (Staiger and Stock 1997).
+    Attributes:
+        elasticity: no unit.
+        standard_error: clustered by agent.
+        observations: pairs of years.
+        agents: clusters.
+        first_stage_f: cluster-robust F of the instrument; below 10 the estimate is not to be relied
+            on (Staiger and Stock 1997).
     """
 
     elasticity: float
@@ -48,30 +52,68 @@ def estimate_elasticity(
     base_income_control: bool = False,
     year_effects: bool = False,
 ) -> ElasticityEstimate:
-    """First differences over consecutive years by two-stage least squares (Auten and Carroll 1999;
-    Gruber and Saez 2002).
+    """The elasticity of income to the net-of-tax rate, by two-stage least squares.
 
-    Regresses the change of log income on the change of the log net-of-tax rate, which depends on
+    First differences over consecutive years (Auten and Carroll 1999; Gruber and Saez 2002):
+    regresses the change of log income on the change of the log net-of-tax rate, which depends on
     income itself and is therefore instrumented by the change there would have been at the base
     year's income.
 
-    income: (years, n) $/year. schedules: one per year. weights: (n,) survey weights. kink_window:
-    pairs of years with either income within this share of a threshold are left out, as bunchers do
-    not respond to either side's rate. usable: (years, n) bool, False where an income says nothing
-    (at the cap of hours, say). base_income_control: adds log base-year income, against mean
-    reversion. year_effects: adds one intercept per pair of years (then only differences in rates
-    between people identify the elasticity).
+    Args:
+        income: (years, n) $/year.
+        schedules: one per year.
+        weights: (n,) survey weights, equal by default.
+        kink_window: pairs of years with either income within this share of a threshold are left
+            out, as bunchers do not respond to either side's rate.
+        usable: (years, n) bool, False where an income says nothing (at the cap of hours, say).
+        base_income_control: adds log base-year income, against mean reversion.
+        year_effects: adds one intercept per pair of years (then only differences in rates between
+            people identify the elasticity).
 
-    Raises ValueError for shapes that do not fit, fewer than two agents, or when no net-of-tax rate
-    changes.
+    Raises:
+        ValueError: for shapes that do not fit, fewer than two agents, or when no net-of-tax rate
+            changes.
     """
     z = np.asarray(income, np.float64)
+    w = _checked_weights(z, schedules, weights, usable)
+    kept = _usable_years(z, schedules, usable, kink_window)
+    pairs = _pairs_of_years(z, schedules, kept)
+    _check_identified(pairs, kink_window)
+    controls = (
+        [(pairs.pair == t).astype(float) for t in np.unique(pairs.pair)]
+        if year_effects
+        else [np.ones_like(pairs.change)]
+    )
+    if base_income_control:
+        controls.append(pairs.log_base)
+    regressors = np.column_stack([pairs.rate_change, *controls])
+    instruments = np.column_stack([pairs.instrument, *controls])
+    w = w[pairs.agent]
+    beta, variance = _two_stage(pairs.change, regressors, instruments, w, pairs.agent)
+    first, first_variance = _two_stage(pairs.rate_change, instruments, instruments, w, pairs.agent)
+    f = first[0] ** 2 / first_variance[0, 0] if first_variance[0, 0] > 0 else np.inf
+    return ElasticityEstimate(
+        float(beta[0]),
+        float(np.sqrt(variance[0, 0])),
+        len(pairs.change),
+        len(np.unique(pairs.agent)),
+        float(f),
+    )
+
+
+def _checked_weights(
+    z: np.ndarray,
+    schedules: Sequence[TaxSchedule],
+    weights: Income | None,
+    usable: np.ndarray | None,
+) -> np.ndarray:
+    """The survey weights (n,); raises ValueError where shapes do not fit incomes z (years, n)."""
     if z.ndim != 2 or len(z) != len(schedules) or len(z) < 2:
         raise ValueError(
             f"income: shape {z.shape} for {len(schedules)} schedules; (years, n) with a schedule "
             "for each of >= 2 years"
         )
-    years, n = z.shape
+    n = z.shape[1]
     w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
     if w.shape != (n,) or np.any(w < 0):
         raise ValueError(
@@ -80,62 +122,74 @@ def estimate_elasticity(
         )
     if usable is not None and np.shape(usable) != z.shape:
         raise ValueError(f"usable: shape {np.shape(usable)}; that of income, {z.shape}")
+    return w
+
+
+def _usable_years(
+    z: np.ndarray,
+    schedules: Sequence[TaxSchedule],
+    usable: np.ndarray | None,
+    kink_window: float,
+) -> np.ndarray:
+    """Which incomes (years, n) are positive and away from kinks, this year's and next year's."""
     kept = np.ones_like(z, bool) if usable is None else np.asarray(usable, bool)
     kept = kept & (z > 0)
     for year, schedule in enumerate(schedules):
         kept[year] &= _away_from_kinks(schedule, z[year], kink_window)
-        if year + 1 < years:  # the instrument reads next year's schedule at this year's income
+        if year + 1 < len(z):  # the instrument reads next year's schedule at this year's income
             kept[year] &= _away_from_kinks(schedules[year + 1], z[year], kink_window)
+    return kept
+
+
+class _Pairs(NamedTuple):
+    """Observations (m,): an agent in two consecutive years.
+
+    change: of log income. rate_change: of the log net-of-tax rate; instrument: the same at the base
+    year's income. log_base: log income in the base year.
+    """
+
+    agent: np.ndarray
+    pair: np.ndarray
+    change: np.ndarray
+    rate_change: np.ndarray
+    instrument: np.ndarray
+    log_base: np.ndarray
+
+
+def _pairs_of_years(z: np.ndarray, schedules: Sequence[TaxSchedule], kept: np.ndarray) -> _Pairs:
+    """All pairs of consecutive years in which an agent's incomes can be used."""
     rows = []
-    for t in range(years - 1):
+    for t in range(len(z) - 1):
         now, then = _net_of_tax(schedules[t], z[t]), _net_of_tax(schedules[t + 1], z[t + 1])
         predicted = _net_of_tax(schedules[t + 1], z[t])
         good = kept[t] & kept[t + 1] & (now > 0) & (then > 0) & (predicted > 0)
         i = np.flatnonzero(good)
-        change = np.log(z[t + 1, i] / z[t, i])
         rows.append(
-            (
-                i,
-                np.full(len(i), t),
-                change,
-                np.log(then[i] / now[i]),
-                np.log(predicted[i] / now[i]),
-                np.log(z[t, i]),
+            _Pairs(
+                agent=i,
+                pair=np.full(len(i), t),
+                change=np.log(z[t + 1, i] / z[t, i]),
+                rate_change=np.log(then[i] / now[i]),
+                instrument=np.log(predicted[i] / now[i]),
+                log_base=np.log(z[t, i]),
             )
         )
-    agent, pair, y, x, instrument, base = (
-        np.concatenate(column) for column in zip(*rows, strict=True)
-    )
-    agents = len(np.unique(agent))
+    return _Pairs(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+
+
+def _check_identified(pairs: _Pairs, kink_window: float) -> None:
+    """Raise ValueError where the observations cannot identify an elasticity."""
+    agents = len(np.unique(pairs.agent))
     if agents < 2:
         raise ValueError(
             f"income: {agents} agents have two usable years in a row; at least 2 (kink_window "
             f"{kink_window:g})"
         )
-    if np.ptp(instrument) < 1e-6:
+    if np.ptp(pairs.instrument) < 1e-6:
         raise ValueError(
             "schedules: nobody's net-of-tax rate changes from year to year differently from "
             "another's or at all"
         )
-    controls = (
-        [(pair == t).astype(float) for t in np.unique(pair)] if year_effects else [np.ones_like(y)]
-    )
-    if base_income_control:
-        controls.append(base)
-    beta, variance = _two_stage(
-        y,
-        np.column_stack([x, *controls]),
-        np.column_stack([instrument, *controls]),
-        w[agent],
-        agent,
-    )
-    first, first_variance = _two_stage(
-        x, *(np.column_stack([instrument, *controls]),) * 2, w[agent], agent
-    )
-    f = first[0] ** 2 / first_variance[0, 0] if first_variance[0, 0] > 0 else np.inf
-    return ElasticityEstimate(
-        float(beta[0]), float(np.sqrt(variance[0, 0])), len(y), agents, float(f)
-    )
 
 
 def _two_stage(
@@ -167,8 +221,12 @@ def _two_stage(
 
 @dataclass(frozen=True)
 class BracketElasticities:
-    """By bracket, (k,): elasticity, standard_error (clustered by agent), agents who tell; NaN where
-    fewer than two do.
+    """The elasticity in each bracket; NaN where fewer than two agents' incomes can be used.
+
+    Attributes:
+        elasticity: (k,) means over agents.
+        standard_error: (k,) clustered by agent.
+        agents: (k,) how many have incomes that can be used.
     """
 
     elasticity: np.ndarray
@@ -185,13 +243,22 @@ def perturbed_elasticities(
     kink_window: float = 0.0,
     usable: np.ndarray | None = None,
 ) -> BracketElasticities:
-    """Moves one bracket's rate at a time by +-step and reads the response of those whose income
-    stays within the bracket.
+    """The elasticity in each bracket, from moving one bracket's rate at a time by +-step.
 
-    respond: from a schedule to incomes (n,) $/year, the same people in the same order (and with the
-    same draws). weights: (n,) survey weights. kink_window: share of a threshold around which
-    incomes do not count. usable: (n,) bool. An agent's elasticity is the change of log income over
-    that of log(1 - rate). Raises ValueError for a step out of (0, 0.5).
+    An agent's elasticity is the change of its log income over that of log(1 - rate). Only those
+    count whose income stays within the bracket.
+
+    Args:
+        respond: from a schedule to incomes (n,) $/year, the same people in the same order (and with
+            the same draws).
+        schedule: the one whose rates are moved, k brackets.
+        weights: (n,) survey weights, equal by default.
+        step: in (0, 0.5), of a rate.
+        kink_window: share of a threshold around which incomes do not count.
+        usable: (n,) bool, whose incomes count.
+
+    Raises:
+        ValueError: for a step out of (0, 0.5).
     """
     if not 0 < step < 0.5:
         raise ValueError(f"step: {step}; must be in (0, 0.5)")
@@ -220,6 +287,7 @@ def perturbed_elasticities(
 
 
 def _mean_and_error(x: np.ndarray, w: np.ndarray) -> tuple[float, float, int]:
+    """The weighted mean of x (n,), its standard error, and n."""
     n = len(x)
     if n < 2:
         return np.nan, np.nan, n
@@ -229,11 +297,12 @@ def _mean_and_error(x: np.ndarray, w: np.ndarray) -> tuple[float, float, int]:
 
 
 def _net_of_tax(schedule: TaxSchedule, income: Income) -> Income:
-    """1 - T'(z), in float64 on the host."""
+    """1 - T'(z) of incomes (n,), in float64."""
     bracket = np.searchsorted(np.asarray(schedule.thresholds, np.float64), income, side="right") - 1
     return np.asarray(1 - np.asarray(schedule.rates, np.float64)[np.maximum(bracket, 0)])
 
 
 def _away_from_kinks(schedule: TaxSchedule, income: Income, window: float) -> np.ndarray:
+    """Which incomes (n,) are not within a share of any threshold."""
     kinks = np.asarray(schedule.thresholds, np.float64)[1:, None]
     return np.asarray(np.all(np.abs(income[None, :] - kinks) > window * kinks, axis=0))

@@ -1,7 +1,6 @@
 """What Saez's formulas need of incomes and elasticities, checked."""
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +14,15 @@ ArrayLike = jax.typing.ArrayLike
 
 Array = jax.Array
 
-Numbers = TypeVar("Numbers", Array, np.ndarray)
-
-Elasticity = (
-    ArrayLike | Callable[[Array], Array]
-)  # a scalar, (k,) by bracket, or a function of income in $/year
-
+# A scalar, (k,) by bracket, or a function of income in $/year.
+Elasticity = ArrayLike | Callable[[Array], Array]
 
 SMALLEST_SAMPLE = 20  # different positive incomes, for a density
 
 
-# --- what cannot be used --------------------------------------------------------------------------
-
-
-def require(name: str, given: object, holds: Callable[[np.ndarray], np.ndarray], must: str) -> None:
-    value = concrete(given)
+def require(name: str, value: object, holds: Callable[[np.ndarray], np.ndarray], must: str) -> None:
+    """Raise ValueError unless every number satisfies a condition, where values can be seen."""
+    value = concrete(value)
     if value is not None and not np.all(holds(value)):
         raise ValueError(
             f"{name}: {value.tolist() if value.size <= 16 else value[~holds(value)][0]}; {must}"
@@ -37,6 +30,7 @@ def require(name: str, given: object, holds: Callable[[np.ndarray], np.ndarray],
 
 
 def check_people(income: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None) -> None:
+    """Raise ValueError unless incomes (n,) can be used and weights fit them, of mean 1."""
     for name, x in (("welfare_weights", welfare_weights), ("weights", weights)):
         if x is not None and np.shape(x) != np.shape(income):
             raise ValueError(
@@ -65,6 +59,7 @@ def check_sample(
     welfare_weights: ArrayLike,
     weights: ArrayLike | None,
 ) -> None:
+    """Raise ValueError unless `saez_schedule` can use these arguments."""
     if np.ndim(thresholds) != 1:
         raise ValueError(f"thresholds: {thresholds}; a list that begins with 0 ($/year)")
     k = np.shape(thresholds)[0]

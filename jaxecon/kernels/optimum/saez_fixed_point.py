@@ -14,24 +14,25 @@ from jaxecon.kernels.optimum.saez_checks import Elasticity, check_sample, requir
 from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.taxation import TaxSchedule
 
+Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
-Array = jax.Array
-
 _MIN_DAMPING = 0.02  # that the fixed point shrinks to by itself
-
-
-# --- the fixed point ------------------------------------------------------------------------------
 
 
 @pytree
 class SaezFixedPoint:
     """The formula at the incomes that its own schedule brings about.
 
-    changes: (iterations,) largest change of a rate that the formula asked for in each iteration,
-    NaN beyond the last; converged: the last is below the tolerance; iterations: how many there
-    were; damping: the step at the end. formula: what it asks for at `schedule`, whose equilibrium
-    is `outcome`.
+    Attributes:
+        schedule: the schedule at the end, k brackets.
+        outcome: the followers' equilibrium under it.
+        formula: what the formula asks for at these incomes.
+        converged: whether the last change is below the tolerance.
+        iterations: how many there were, a scalar.
+        changes: (iterations,) largest change of a rate that the formula asked for in each
+            iteration, NaN beyond the last.
+        damping: the share of the way that an iteration goes, at the end.
     """
 
     schedule: TaxSchedule
@@ -41,6 +42,93 @@ class SaezFixedPoint:
     iterations: Array
     changes: Array
     damping: Array
+
+
+def saez_self_consistent(
+    skill: ArrayLike,
+    preferences: Preferences,
+    thresholds: ArrayLike,
+    elasticity: Elasticity,
+    welfare_weights: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    start: ArrayLike | None = None,
+    public_spending: ArrayLike = 0.0,
+    damping: float = 0.5,
+    tolerance: float = 1e-3,
+    iterations: int = 300,
+    virtual: bool = True,
+) -> SaezFixedPoint:
+    """The schedule at which Saez's formula and the incomes that it brings about agree.
+
+    Iterates formula -> followers' equilibrium -> incomes -> formula until no rate moves by more
+    than `tolerance`. Weights stay tied to people. Pure; works under `jit` and `vmap`. A finite
+    population jumps, so `converged` may be False at a small tolerance: `changes` says how near it
+    came.
+
+    Args:
+        skill: (n,) $/year per weekly hour.
+        preferences: scalar or (n,) fields.
+        thresholds: (k,) $/year.
+        elasticity: e > 0, a scalar, (k,) by bracket, or a function of income.
+        welfare_weights: (n,) g of mean 1.
+        weights: (n,) survey weights, equal by default.
+        start: (k,) rates to begin at, 0.5 everywhere by default.
+        public_spending: E, $/year per person.
+        damping: in (0, 1], the share of the way to the formula's rates that an iteration goes; it
+            shrinks while the changes do not.
+        tolerance: > 0, of the largest change of a rate.
+        iterations: how many at most.
+        virtual: take alpha from the virtual density (`saez_schedule`); without it, bunching at the
+            schedule's own kinks is mistaken for the distribution.
+
+    Raises:
+        ValueError: as `saez_schedule`.
+    """
+    skill = floating(skill)
+    _check_iteration(damping, tolerance, iterations, start)
+    check_sample(skill, thresholds, elasticity, welfare_weights, weights)
+    return _fixed_point(
+        skill,
+        preferences,
+        _first_schedule(thresholds, start, skill.dtype),
+        None if callable(elasticity) else jnp.asarray(elasticity, skill.dtype),
+        jnp.asarray(welfare_weights, skill.dtype),
+        None if weights is None else jnp.asarray(weights, skill.dtype),
+        public_spending,
+        jnp.asarray(damping, skill.dtype),
+        tolerance,
+        elasticity_function=elasticity if callable(elasticity) else None,
+        iterations=iterations,
+        virtual=virtual,
+    )
+
+
+def _check_iteration(
+    damping: float, tolerance: float, iterations: int, start: ArrayLike | None
+) -> None:
+    if not 0 < damping <= 1:
+        raise ValueError(f"damping: {damping}; must be in (0, 1]")
+    if iterations < 1 or not tolerance > 0:
+        raise ValueError(
+            f"iterations: {iterations}, tolerance: {tolerance}; at least 1, and above 0"
+        )
+    if start is not None:
+        require(
+            "start",
+            start,
+            lambda t: (t >= 0) & (t <= 1) & np.any(t < 1),
+            "fractions in [0, 1], not all 1: nobody would work",
+        )
+
+
+def _first_schedule(
+    thresholds: ArrayLike, start: ArrayLike | None, dtype: jnp.dtype
+) -> TaxSchedule:
+    first = jnp.asarray(thresholds, dtype)
+    if start is None:
+        return TaxSchedule(first, jnp.full(first.shape, 0.5, dtype))
+    return TaxSchedule(first, jnp.asarray(start, dtype))
 
 
 @partial(jax.jit, static_argnames=("elasticity_function", "iterations", "virtual"))
@@ -79,9 +167,8 @@ def _fixed_point(
         schedule = TaxSchedule(start.thresholds, rates)
         outcome, found = formula(schedule)
         change = jnp.max(jnp.abs(found.schedule.rates - rates))
-        slow = (count > 0) & (
-            change > (1 - 0.2 * carry.damping) * last
-        )  # a step of that share should cut the change by it
+        # a step of that share should cut the change by it
+        slow = (count > 0) & (change > (1 - 0.2 * carry.damping) * last)
         damping = jnp.where(
             slow,
             jnp.maximum(0.8 * carry.damping, jnp.minimum(carry.damping, _MIN_DAMPING)),
@@ -99,69 +186,3 @@ def _fixed_point(
         start, outcome, found, jnp.zeros((), bool), jnp.zeros((), jnp.int32), nothing, damping
     )
     return jax.lax.while_loop(unfinished, iterate, unstarted)
-
-
-def saez_self_consistent(
-    skill: ArrayLike,
-    preferences: Preferences,
-    thresholds: ArrayLike,
-    elasticity: Elasticity,
-    welfare_weights: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    start: ArrayLike | None = None,
-    public_spending: ArrayLike = 0.0,
-    damping: float = 0.5,
-    tolerance: float = 1e-3,
-    iterations: int = 300,
-    virtual: bool = True,
-) -> SaezFixedPoint:
-    """Iterates formula -> followers' equilibrium -> incomes -> formula until no rate moves by more
-    than `tolerance`.
-
-    Arguments as `saez_schedule` and `equilibrium`, (n,) and (k,). start: (k,) rates, 0.5 everywhere
-    by default. damping: in (0, 1], the share of the way to the formula's rates that an iteration
-    goes; it shrinks while the changes do not. virtual: take alpha from the virtual density
-    (`saez_schedule`); without it, bunching at the schedule's own kinks is mistaken for the
-    distribution.
-
-    Weights stay tied to people. Pure; works under `jit` and `vmap`. A finite population jumps, so
-    `converged` may be False at a small tolerance: `changes` says how near it came. Raises
-    ValueError as `saez_schedule`.
-    """
-    skill = floating(skill)
-    if not 0 < damping <= 1:
-        raise ValueError(f"damping: {damping}; must be in (0, 1]")
-    if iterations < 1 or not tolerance > 0:
-        raise ValueError(
-            f"iterations: {iterations}, tolerance: {tolerance}; at least 1, and above 0"
-        )
-    check_sample(skill, thresholds, elasticity, welfare_weights, weights)
-    if start is not None:
-        require(
-            "start",
-            start,
-            lambda t: (t >= 0) & (t <= 1) & np.any(t < 1),
-            "fractions in [0, 1], not all 1: nobody would work",
-        )
-    given = jnp.asarray(thresholds, skill.dtype)
-    first = TaxSchedule(
-        given,
-        jnp.full(given.shape, 0.5, skill.dtype)
-        if start is None
-        else jnp.asarray(start, skill.dtype),
-    )
-    return _fixed_point(
-        skill,
-        preferences,
-        first,
-        None if callable(elasticity) else jnp.asarray(elasticity, skill.dtype),
-        jnp.asarray(welfare_weights, skill.dtype),
-        None if weights is None else jnp.asarray(weights, skill.dtype),
-        public_spending,
-        jnp.asarray(damping, skill.dtype),
-        tolerance,
-        elasticity_function=elasticity if callable(elasticity) else None,
-        iterations=iterations,
-        virtual=virtual,
-    )

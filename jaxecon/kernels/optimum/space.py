@@ -14,9 +14,14 @@ from jaxecon.kernels.taxation import TaxSchedule
 
 Array = jax.Array
 
-
+# How the space of schedules is searched. Welfare of a finite population is a fine sawtooth, on
+# which gradients vanish nowhere: so all but the grid end with a pattern search (`pattern.polish`)
+# on the exact response, down to steps of 0.001, that stops where no neighbour at 0.01 is better.
+#   grid        every combination of rates `grid_step` apart in the bounds, the best taken as it is
+#   gradient    Adam from many starts, through the response smoothed over brackets
+#   population  differential evolution (Storn and Price 1997) on the exact response
+#   auto        gradient, then population; nested grids where there is one bracket
 Method = Literal["auto", "grid", "gradient", "population"]
-
 SEARCHES = ("grid", "gradient", "population")
 
 _GAP = 0.01  # between free thresholds' logarithms, at least
@@ -34,9 +39,9 @@ class Effort(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """Where schedules are searched: (rates, then logarithms of free thresholds) within bounds.
+    """Where schedules are searched: points of rates, then logarithms of free thresholds.
 
-    Static.
+    Part of the compiled program.
     """
 
     brackets: int
@@ -45,6 +50,7 @@ class Space:
 
     @property
     def size(self) -> int:
+        """Of a point: k rates, and the k-1 free thresholds."""
         return 2 * self.brackets - 1 if self.free_thresholds else self.brackets
 
     @property
@@ -63,8 +69,10 @@ class Space:
 
 @pytree
 class Limits:
-    """Bounds of the rates, scalars; the given thresholds (k,) and bounds of the free ones, scalars,
-    $/year.
+    """low, high: bounds of the rates, scalars.
+
+    thresholds: (k,) $/year, of the problem; lowest_threshold, highest_threshold: bounds of free
+    thresholds, scalars, $/year.
     """
 
     low: Array
@@ -75,6 +83,7 @@ class Limits:
 
 
 def schedule_at(space: Space, limits: Limits, x: Array) -> TaxSchedule:
+    """The schedule at a point (size,)."""
     k = space.brackets
     thresholds = limits.thresholds
     if space.free_thresholds:
@@ -83,7 +92,7 @@ def schedule_at(space: Space, limits: Limits, x: Array) -> TaxSchedule:
 
 
 def project(space: Space, limits: Limits, x: Array) -> Array:
-    """The nearest point that is within bounds, and in order where it has to be."""
+    """The nearest point (size,) that is within bounds, and in order where it has to be."""
     k = space.brackets
     rates = jnp.clip(isotonic(x[:k]) if space.monotone else x[:k], limits.low, limits.high)
     if not space.free_thresholds or k == 1:
@@ -110,6 +119,8 @@ def isotonic(x: Array) -> Array:
 
 
 class SearchResult(NamedTuple):
+    """The best point (size,), its value, and how many evaluations it took, scalars."""
+
     x: Array
     value: Array
     evaluations: Array
