@@ -53,7 +53,8 @@ MOVED = {
         "jaxecon.storage.provenance"
     ),
     "jaxecon.saez": (
-        "jaxecon.kernels.optimum.saez, jaxecon.kernels.optimum.density, "
+        "jaxecon.kernels.optimum.saez, jaxecon.kernels.optimum.saez_one_rate, "
+        "jaxecon.kernels.optimum.density, "
         "jaxecon.kernels.optimum.saez_fixed_point, jaxecon.kernels.optimum.saez_checks"
     ),
     "jaxecon.satisfaction": "jaxecon.kernels.satisfaction",

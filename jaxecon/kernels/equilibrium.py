@@ -1,6 +1,4 @@
-"""The followers' equilibrium: everyone's exact best response under one schedule, with the pool
-balanced.
-"""
+"""The followers' equilibrium: exact best responses to one schedule, with the pool balanced."""
 
 from collections.abc import Callable
 
@@ -14,19 +12,23 @@ from jaxecon.kernels.roots import falling_root
 from jaxecon.kernels.taxation import TaxSchedule, lump_sum_rebate, tax_due
 
 Array = jax.Array
-
 ArrayLike = jax.typing.ArrayLike
 
 
 @pytree
 class Outcome:
-    """One economy at one schedule.
+    """One economy of n workers at one schedule.
 
-    Arrays (n,), $/year and h/week; `rebate` a scalar; `utility` is u~ (private).
-
-    rebate_residual: scalar $/year, the difference between the rebate workers responded to and the
-    one the pool pays. Zero at curvature 0; otherwise the fixed point's error (finite populations
-    jump, so it need not be zero).
+    Attributes:
+        hours: (n,) h/week.
+        income: (n,) $/year before tax.
+        tax: (n,) $/year.
+        rebate: scalar $/year, what the pool pays to everyone.
+        consumption: (n,) $/year.
+        utility: (n,) u~, private utility; $/year at curvature 0.
+        rebate_residual: scalar $/year, the difference between the rebate that workers responded to
+            and the one that the pool pays. Zero at curvature 0; otherwise the fixed point's error
+            (finite populations jump, so it need not be zero).
     """
 
     hours: Array
@@ -48,7 +50,7 @@ def settle(
     rebate_floor: ArrayLike | None = None,
     expected_rebate: ArrayLike | None = None,
 ) -> Outcome:
-    """What follows from given hours (n,): incomes, taxes, the pool's rebate, consumption, utility."""
+    """The outcome of hours (n,): incomes, taxes, the pool's rebate, consumption, utility."""
     income = jnp.asarray(skill) * hours
     tax = tax_due(schedule, income)
     rebate = lump_sum_rebate(tax, weights, public_spending, rebate_floor)
@@ -70,12 +72,20 @@ def equilibrium(
     rebate_floor: ArrayLike | None = None,
     table: ResponseTable | None = None,
 ) -> Outcome:
-    """Exact best responses with a balanced pool.
+    """Everyone's exact best response to a schedule, with the pool balanced.
 
-    skill: (n,) $/year per weekly hour; preferences scalar or (n,); weights: (n,) survey weights;
-    public_spending: E, $/year per person; table: as in `best_response`. At curvature 0 the response
-    does not depend on the rebate. Otherwise the rebate solves R = mean T(z(R)) - E: leisure is a
-    normal good, so the right side falls in R and the root is unique.
+    At curvature 0 the response does not depend on the rebate. Otherwise the rebate solves
+    R = mean T(z(R)) - E: leisure is a normal good, so the right side falls in R and the root is
+    unique.
+
+    Args:
+        schedule: the tax.
+        skill: (n,) $/year per weekly hour.
+        preferences: scalar or (n,) fields.
+        weights: (n,) survey weights, equal by default.
+        public_spending: E, $/year per person.
+        rebate_floor: the least rebate, $/year; none by default.
+        table: as in `best_response`.
     """
     if preferences.consumption_curvature == 0:
         hours, tax, worth = best_choice(schedule, skill, preferences, table=table)

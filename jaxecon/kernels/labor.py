@@ -1,6 +1,4 @@
-"""How many hours a worker wants: the exact best response, and the quantal response over eleven
-choices.
-"""
+"""How many hours a worker wants: the exact best response to a piecewise-linear budget."""
 
 from functools import partial
 from typing import NamedTuple
@@ -20,14 +18,11 @@ from jaxecon.kernels.preferences import (
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
 
 Array = jax.Array
-
 ArrayLike = jax.typing.ArrayLike
 
-
-HOURS = np.arange(0.0, 101.0, 10.0)  # h/week; what an agent with discrete choices can choose from
-
+# (11,) 0, 10, .., 100 h/week: what an agent with discrete choices can choose from. Read-only.
+HOURS = np.arange(0.0, 101.0, 10.0)
 HOURS.setflags(write=False)
-
 
 # of `_interior_with_income_effect`: its worst start is within 2*log(2) of the root, and errors
 # square
@@ -38,10 +33,9 @@ _NEWTON_STEPS = 6
 class ResponseTable:
     """What no rate changes in the responses to all schedules with the same k thresholds.
 
-    (..., n) and (k+1, ..., n).
-
-    ends: h/week at the brackets' ends, the cap last. cost_at_ends: disutility there; untaxed_hours:
-    the interior optimum without a tax, h/week; both zero, and not used, with curvature > 0.
+    ends: (k+1, ..., n) h/week at the brackets' ends, the cap last. cost_at_ends: (k+1, ..., n)
+    disutility there. untaxed_hours: (..., n) h/week, the interior optimum without a tax. The last
+    two are zero, and not used, with curvature > 0.
     """
 
     ends: Array
@@ -88,17 +82,22 @@ def best_response(
     rebate: ArrayLike = 0.0,
     table: ResponseTable | None = None,
 ) -> Array:
-    """Hours that maximise utility on the piecewise-linear budget, exactly, kinks and falling rates
-    included.
-
-    skill: (..., n) $/year per weekly hour, > 0; preferences against it; rebate: scalar $/year
-    (matters only with consumption_curvature > 0). table: made once for many schedules with the same
-    thresholds, and then five times faster. Returns (..., n) h/week.
+    """Hours that maximise utility on the piecewise-linear budget, exactly.
 
     In each bracket the best point is the interior optimum clipped to the bracket's ends (utility is
     concave there); the best of these is the best of all, whatever the rates do from bracket to
-    bracket. Ties go to fewer hours. At curvature 0 the interior optimum is l = (s(1-t)/(c
-    d))^(1/(d-1)) (Saez 2010, eq. 2).
+    bracket, kinks and falling rates included. Ties go to fewer hours. At curvature 0 the interior
+    optimum is l = (s(1-t)/(c d))^(1/(d-1)) (Saez 2010, eq. 2).
+
+    Args:
+        schedule: the tax.
+        skill: (..., n) $/year per weekly hour, > 0.
+        preferences: scalar fields, or fields that broadcast against skill.
+        rebate: scalar $/year; matters only with consumption_curvature > 0.
+        table: made once for many schedules with the same thresholds, and then five times faster.
+
+    Returns:
+        Hours, (..., n) h/week.
     """
     return best_choice(schedule, skill, preferences, rebate, table)[0]
 
@@ -131,8 +130,9 @@ _Choice = tuple[Array, Array, Array]  # hours, tax, worth, as `best_choice`
 
 
 def _better(old: _Choice, new: _Choice, whatever: ArrayLike = False) -> _Choice:
-    """Of two choices the one that is worth more, the old one of equals; the new one whatever it is
-    worth, if so told.
+    """Of two choices the one that is worth more, the old one of equals.
+
+    whatever: where to take the new one whatever it is worth.
     """
     better = (new[2] > old[2]) | whatever
     return jax.tree.map(lambda x, y: jnp.where(better, y, x), old, new)
@@ -167,9 +167,7 @@ def _bracket_candidates(
     rebate: ArrayLike,
     table: ResponseTable | None,
 ) -> _Choice:
-    """The best choice within each bracket, (k, ..., n), all brackets side by side: fast, for many
-    schedules.
-    """
+    """The best choice within each bracket, (k, ..., n), all side by side: for many schedules."""
     table = ResponseTable.of(schedule.thresholds, skill, preferences) if table is None else table
     ends, costs = table.ends, table.cost_at_ends
     within = partial(
@@ -188,8 +186,9 @@ def _bracket_candidates(
 def _one_bracket_after_another(
     schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike
 ) -> _Choice:
-    """The best choice of all, (..., n), in the memory of a few arrays whatever the number of
-    brackets: for many workers.
+    """The best choice of all, (..., n), one bracket after another: for many workers.
+
+    Takes the memory of a few arrays whatever the number of brackets.
     """
     curved = preferences.consumption_curvature > 0
     untaxed = jnp.zeros_like(skill) if curved else _untaxed_hours(skill, preferences)
@@ -216,9 +215,8 @@ def _one_bracket_after_another(
         jnp.append(schedule.thresholds[1:], 0),
         jnp.arange(schedule.brackets),
     )
-    nothing = jax.eval_shape(
-        best_of, jax.tree.map(lambda x: x[0], every)
-    )  # of the right types; the first bracket replaces it
+    # of the right types; the first bracket replaces it
+    nothing = jax.eval_shape(best_of, jax.tree.map(lambda x: x[0], every))
     best, _ = jax.lax.scan(
         consider, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing), every
     )
@@ -226,8 +224,9 @@ def _one_bracket_after_another(
 
 
 class _Bracket(NamedTuple):
-    """rate, threshold ($/year); kept: what the rate leaves of hours; tax_below: on all income
-    below, $/year.
+    """One bracket: rate, and threshold in $/year.
+
+    kept: the share of untaxed hours that the rate leaves. tax_below: on all income below, $/year.
     """
 
     rate: Array
@@ -295,9 +294,9 @@ def _best_within(
 def _scaled_utility(
     preferences: Preferences, typical: Array, consumption: Array, hours: Array
 ) -> Array:
-    """An increasing affine transform of u~ that float32 resolves: measured from, and in units of, a
-    consumption m of the worker's own size (`typical`: about what full-time work leaves), (u~ -
-    U(m)) / (m*U'(m)).
+    """An increasing affine transform of u~ that float32 resolves, (u~ - U(m)) / (m*U'(m)).
+
+    m is a consumption of the worker's own size (`typical`: about what full-time work leaves).
     """
     eta = preferences.consumption_curvature
     positive = consumption > 0
@@ -310,14 +309,13 @@ def _scaled_utility(
 def _interior_with_income_effect(
     preferences: Preferences, net_wage: Array, virtual_income: ArrayLike, low: Array, high: Array
 ) -> Array:
-    """Hours in [low, high] where a budget line of slope net_wage has its optimum with curvature eta
-    > 0.
+    """Hours in [low, high] that are best on a budget line of slope net_wage, at curvature eta > 0.
 
     The first-order condition w * x^-eta = c*d*l^(d-1), x = w*l + v, reads in logarithms B = p*y +
     q*log(e^y + m) with B = d*log(w) - log(c*d), and (y, p, q, m) = (log(w*l), d-1, eta, v) where v
     >= 0, (log(x), eta, d-1, -v) where v < 0. The right side is convex and rises; Newton from the
     smaller root of its two asymptotes, which lies at or right of the root, falls monotonically to
-    it. One last step from the found root carries the implicit derivatives.
+    it. One last step from the root carries the implicit derivatives.
     """
     eta, d = preferences.consumption_curvature, preferences.disutility_exponent
     takes_home = net_wage > 0

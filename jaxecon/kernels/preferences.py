@@ -1,6 +1,4 @@
-"""What workers want: isoelastic utility of consumption less the disutility of work, and the
-satisfaction penalty.
-"""
+"""Preferences: isoelastic utility less the disutility of work, and the satisfaction penalty."""
 
 import jax
 import jax.numpy as jnp
@@ -12,29 +10,28 @@ from jaxecon.kernels.taxation import TaxSchedule, marginal_rate
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
-DISUTILITY_EXPONENT = (
-    3.5  # LLM Economist (arXiv 2507.15815), eq. 1; elasticity of income 1/(d-1) = 0.4
-)
+# LLM Economist (arXiv 2507.15815), eq. 1; elasticity of income 1/(d-1) = 0.4
+DISUTILITY_EXPONENT = 3.5
 REFERENCE_HOURS = 40.0  # h/week
-PAPER_DISUTILITY_WEIGHT = (
-    0.0005  # arXiv 2507.15815: weekly dollars, set there against annual income
-)
+# arXiv 2507.15815: weekly dollars, set there against annual income
+PAPER_DISUTILITY_WEIGHT = 0.0005
 ANNUALISED_DISUTILITY_WEIGHT = 52 * PAPER_DISUTILITY_WEIGHT  # the same in annual dollars
 
 
 @pytree
 class Preferences:
-    """u~ = U(x) - disutility_weight * hours^disutility_exponent, hours in [0, max_hours].
+    """Isoelastic preferences u~ = U(x) - c * l^d over consumption x and hours l in [0, max_hours].
 
-    disutility_weight: scalar or (n,), > 0; $/year per (h/week)^d at curvature 0, else utility per
-    (h/week)^d.
-    disutility_exponent: scalar or (n,), > 1, no unit.
-    consumption_curvature: eta >= 0, no unit. U(x) = x at 0, log x at 1, (x^(1-eta) - 1)/(1-eta)
-    else.
-        Part of the compiled program (each value compiles anew).
-    max_hours: scalar or (n,), > 0, h/week.
+    Args:
+        disutility_weight: c, scalar or (n,), > 0; $/year per (h/week)^d at curvature 0, else
+            utility per (h/week)^d.
+        disutility_exponent: d, scalar or (n,), > 1, no unit.
+        consumption_curvature: eta >= 0, no unit. U(x) = x at 0, log x at 1,
+            (x^(1-eta) - 1)/(1-eta) else. Part of the compiled program (each value compiles anew).
+        max_hours: scalar or (n,), > 0, h/week.
 
-    Raises ValueError when the values are not so (not under a trace).
+    Raises:
+        ValueError: when the values are not so (not under a trace).
     """
 
     disutility_weight: Array
@@ -71,12 +68,18 @@ class Preferences:
         disutility_exponent: ArrayLike = DISUTILITY_EXPONENT,
         max_hours: ArrayLike = 100.0,
     ) -> "Preferences":
-        """Under the US federal schedule everyone works 40 hours (constant elasticity form, Saez
-        2010, eq.
+        """Preferences with which everyone works 40 hours under the US federal schedule.
 
-        2).
+        c_i = s_i * (1 - T'_US(40 s_i)) / (d * 40^(d-1)) (constant elasticity form, Saez 2010,
+        eq. 2).
 
-        skill: (n,) $/year per weekly hour. c_i = s_i * (1 - T'_US(40 s_i)) / (d * 40^(d-1)).
+        Args:
+            skill: (n,) $/year per weekly hour.
+            disutility_exponent: d, scalar or (n,), > 1.
+            max_hours: scalar or (n,), > 0, h/week.
+
+        Returns:
+            Preferences at curvature 0 whose disutility_weight is (n,).
         """
         skill = floating(skill)
         schedule = TaxSchedule.us_federal().astype(skill.dtype)
@@ -92,26 +95,34 @@ class Preferences:
     def annualised(
         cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
     ) -> "Preferences":
-        """The paper's disutility in annual dollars: c = 52 * 0.0005, common to all."""
+        """The paper's disutility in annual dollars: c = 52 * 0.0005, common to all.
+
+        Args:
+            disutility_exponent: d, scalar or (n,), > 1.
+            max_hours: scalar or (n,), > 0, h/week.
+        """
         return cls(ANNUALISED_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
     @classmethod
     def paper(
         cls, disutility_exponent: ArrayLike = DISUTILITY_EXPONENT, max_hours: ArrayLike = 100.0
     ) -> "Preferences":
-        """As published, c = 0.0005: weekly dollars against annual income, so 88 % of workers sit at
-        the cap.
+        """The paper's disutility as published, c = 0.0005 (arXiv 2507.15815).
+
+        Weekly dollars against annual income, so 88 % of workers work max_hours.
+
+        Args:
+            disutility_exponent: d, scalar or (n,), > 1.
+            max_hours: scalar or (n,), > 0, h/week.
         """
         return cls(PAPER_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
 
 def consumption_utility(consumption: ArrayLike, curvature: float) -> Array:
-    """U(x) at curvature eta, any shape.
+    """U(x) of consumption in $/year at curvature eta, any shape.
 
-    -inf where eta > 0 and consumption is not positive.
-
-    At eta > 1 and incomes in dollars U is 1/(eta-1) less something tiny: take float64 to compare
-    utilities.
+    -inf where eta > 0 and consumption is not positive. At eta > 1 and incomes in dollars U is
+    1/(eta-1) less something tiny: take float64 to compare utilities.
     """
     x = jnp.asarray(consumption)
     if curvature == 0:
@@ -127,7 +138,7 @@ def curved_utility(log_x: Array, curvature: float) -> Array:
 
 
 def consumption_equivalent(utility: ArrayLike, curvature: float) -> Array:
-    """The consumption x >= 0 with U(x) = utility ($/year); 0 where utility is below U(0) (eta < 1)."""
+    """The consumption x >= 0, $/year, with U(x) = utility; 0 where utility is below U(0)."""
     u = jnp.asarray(utility)
     if curvature == 0:
         return u
@@ -163,9 +174,15 @@ def power(base: Array, exponent: ArrayLike) -> Array:
 
 
 def isoelastic_utility(preferences: Preferences, consumption: ArrayLike, hours: ArrayLike) -> Array:
-    """u~ = U(x) - c * l^d.
+    """Private utility u~ = U(x) - c * l^d.
 
-    consumption $/year and hours h/week: (..., n) against preferences (n,).
+    Args:
+        preferences: scalar or (n,) fields.
+        consumption: x, (..., n) $/year.
+        hours: l, (..., n) h/week.
+
+    Returns:
+        u~, (..., n); $/year at curvature 0.
     """
     return consumption_utility(consumption, preferences.consumption_curvature) - disutility(
         preferences, hours
@@ -178,12 +195,20 @@ def satisfaction_adjusted(
     penalty: ArrayLike = 0.5,
     consumption_curvature: float = 0.0,
 ) -> Array:
-    """u: the utility of those satisfied; u~ - (1 - penalty)*|u~| of those who are not.
+    """Utility less the satisfaction penalty: u~ - (1 - penalty)*|u~| of those not satisfied.
 
-    utility, satisfied (bool): same shape. penalty: fraction in [0, 1]; 1 leaves utility as it is.
-    For u~ >= 0 this is the paper's penalty*u~; below zero it lowers utility, where the paper's
-    product would raise it. With curvature eta > 0 the cut falls on the consumption that utility is
-    worth: u = u~ + U(penalty*x) - U(x), U(x) = u~.
+    For u~ >= 0 this is the paper's penalty*u~ (arXiv 2507.15815); below zero it lowers
+    utility, where the paper's product would raise it. With curvature eta > 0 the cut falls on the
+    consumption that utility is worth: u = u~ + U(penalty*x) - U(x), U(x) = u~.
+
+    Args:
+        utility: u~, any shape.
+        satisfied: bool, the same shape.
+        penalty: fraction in [0, 1]; 1 leaves utility as it is.
+        consumption_curvature: eta >= 0, of the preferences.
+
+    Returns:
+        u, the shape and unit of utility.
     """
     utility = jnp.asarray(utility)
     if consumption_curvature == 0:
@@ -192,9 +217,8 @@ def satisfaction_adjusted(
         worth = consumption_equivalent(utility, consumption_curvature)
         usable = (worth > 0) & jnp.isfinite(worth)
         worth = jnp.where(usable, worth, 1)
-        nothing = (
-            -1 / (1 - consumption_curvature) if consumption_curvature < 1 else -jnp.inf
-        )  # U(0)
+        # U(0)
+        nothing = -1 / (1 - consumption_curvature) if consumption_curvature < 1 else -jnp.inf
         left = jnp.where(
             penalty * worth > 0,
             consumption_utility(penalty * worth, consumption_curvature),

@@ -1,6 +1,4 @@
-"""Quantal response: probabilities over the eleven choices of hours, and the payoffs they follow
-from.
-"""
+"""Quantal response: probabilities of the eleven choices of hours, and the payoffs behind them."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +8,8 @@ from jaxecon.kernels.labor import HOURS
 from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, curved_utility, disutility
 from jaxecon.kernels.taxation import US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule, tax_due
 
-ArrayLike = jax.typing.ArrayLike
-
 Array = jax.Array
+ArrayLike = jax.typing.ArrayLike
 
 
 @jax.jit
@@ -26,10 +23,20 @@ def quantal_response(
 ) -> Array:
     """Logit choice over HOURS: P(h) proportional to exp(precision * u~(h) / (40 * s * U'(x_ref))).
 
-    skill: (..., n) $/year per weekly hour; precision: no unit, >= 0; rebate: $/year;
-    reference_consumption: x_ref, (..., n) $/year, matters only with curvature > 0 and is then by
-    default what 40 hours leave after US federal tax. Returns (..., n, 11) probabilities (McKelvey
-    and Palfrey 1995, logit equilibrium's response). Hours above max_hours have probability 0.
+    The response of McKelvey and Palfrey's (1995) logit equilibrium. Hours above max_hours have
+    probability 0.
+
+    Args:
+        schedule: the tax.
+        skill: (..., n) $/year per weekly hour.
+        preferences: scalar fields, or fields that broadcast against skill.
+        precision: no unit, >= 0; 0 is uniform over the hours allowed.
+        rebate: $/year.
+        reference_consumption: x_ref, (..., n) $/year. Matters only with curvature > 0, and is then
+            by default what 40 hours leave after US federal tax.
+
+    Returns:
+        Probabilities, (..., n, 11).
     """
     payoff = choice_payoffs(schedule, skill, preferences, rebate, reference_consumption)
     possible = payoff > -jnp.inf  # 0 * -inf would be NaN
@@ -53,8 +60,7 @@ def choice_payoffs(
     rebate: ArrayLike = 0.0,
     reference_consumption: ArrayLike | None = None,
 ) -> Array:
-    """Utility of each of the eleven HOURS in units of the worker's full-time income,
-    u~(h)/(40*s*U'(x_ref)).
+    """Utility of each of HOURS in units of the worker's full-time income, u~(h)/(40*s*U'(x_ref)).
 
     Arguments as `quantal_response`. Returns (..., n, 11), up to a constant per worker (which no
     choice depends on): measured from U(x_ref) when curvature > 0. -inf above max_hours and where
@@ -108,11 +114,10 @@ def cumulated_response(
     rebate: ArrayLike = 0.0,
     reference_consumption: ArrayLike | None = None,
 ) -> Array:
-    """`quantal_response`, cumulated: (10, n) probabilities of at most the choices 0..9, exactly 1
-    from the highest choice that has any.
+    """Cumulated `quantal_response`: (10, n) probabilities of at most the choices 0..9.
 
-    skill: (n,); precision: scalar. One choice after another, so that it takes no memory beside the
-    result.
+    Exactly 1 from the highest choice that has any probability. skill: (n,); precision: scalar. One
+    choice after another, so that it takes no memory beside the result.
     """
     skill = floating(skill)
     x_ref = (
@@ -161,8 +166,9 @@ def realised_payoff(
     hours: ArrayLike,
     reference_consumption: ArrayLike,
 ) -> Array:
-    """`choice_payoffs` of the one choice made: all (n,), in full-time incomes, up to the same
-    constant per worker.
+    """`choice_payoffs` of the one choice made, (n,) in full-time incomes.
+
+    All arguments (n,). Up to the same constant per worker as there.
     """
     cost = disutility(preferences, hours)
     eta = preferences.consumption_curvature
@@ -174,8 +180,9 @@ def realised_payoff(
 def _in_full_time_income(
     consumption: Array, cost: Array, skill: Array, x_ref: Array, eta: float
 ) -> Array:
-    """(U(x) - U(x_ref) - cost) / (40*s*U'(x_ref)), written so that float32 resolves it; U(x_ref)
-    left out at eta = 0.
+    """(U(x) - U(x_ref) - cost) / (40*s*U'(x_ref)), written so that float32 resolves it.
+
+    U(x_ref) is left out at eta = 0.
     """
     if eta == 0:
         return (consumption - cost) / (REFERENCE_HOURS * skill)

@@ -1,4 +1,10 @@
-"""Roots of monotone functions, bracketed."""
+"""Roots of monotone functions within a bracket.
+
+Two searches elsewhere are not these, and say why where they stand: `workers.social` (Newton with a
+slope, for many workers at once) and `kernels.optimum.constraint` (each step is itself a search).
+The Newton iterations of `kernels.labor` and `economy.gb2` start where they converge monotonically
+and need no bracket.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,21 +15,67 @@ import numpy as np
 
 Array = jax.Array
 
-
 _SECANTS, _MAX_EVALUATIONS = 16, 80  # 64 bisections: beyond float64's resolution of any rebate
 
 
+def bisect(
+    is_below: Callable[[Array], Array], low: Array, high: Array, steps: int
+) -> tuple[Array, Array]:
+    """A bracket of a root after `steps` halvings; any shape, each element on its own.
+
+    Args:
+        is_below: whether points, the shape of low, lie below their roots, bool.
+        low: below the roots.
+        high: at or above the roots.
+        steps: how often the bracket is halved.
+
+    Returns:
+        The ends of the last bracket, the shape of low.
+    """
+
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        below = is_below(middle)
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    return jax.lax.fori_loop(0, steps, halve, (low, high))
+
+
+class _RootSearch(NamedTuple):
+    """A bracket, f at its ends (as weighted by the method), and the point evaluated last.
+
+    moved_low: whether that point became the low end.
+    """
+
+    low: Array
+    high: Array
+    f_low: Array
+    f_high: Array
+    x: Array
+    f: Array
+    moved_low: Array
+    evaluations: Array
+
+
 def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where a falling scalar function crosses zero between low and high, f(low) >= 0 >= f(high); it
-    may jump across.
+    """Where a falling scalar function crosses zero, by secants and then bisection.
 
     Illinois' regula falsi (Dowell and Jarratt 1971), a handful of evaluations where f is smooth;
-    bisection after _SECANTS of them, for a function that jumps. Stops at the resolution of the
-    dtype.
+    bisection after _SECANTS of them, for a function that jumps across zero. Stops at the resolution
+    of the dtype.
+
+    Args:
+        f: the function, from a scalar to a scalar.
+        low: scalar with f(low) >= 0.
+        high: scalar with f(high) <= 0.
+
+    Returns:
+        The root, a scalar.
     """
     eps = np.finfo(low.dtype).eps
 
-    def unfinished(carry: RootSearch) -> Array:
+    def unfinished(carry: _RootSearch) -> Array:
         width = jnp.abs(carry.high - carry.low)
         scale = jnp.maximum(jnp.abs(carry.low), jnp.abs(carry.high))
         return (
@@ -32,7 +84,7 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
             & (jnp.abs(carry.f) > 2 * eps * scale)
         )
 
-    def evaluate(carry: RootSearch) -> RootSearch:
+    def evaluate(carry: _RootSearch) -> _RootSearch:
         secant = (carry.low * carry.f_high - carry.high * carry.f_low) / (
             carry.f_high - carry.f_low
         )
@@ -43,7 +95,7 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
         # the end that stays a second time has its value halved, or one end would never move
         f_low = jnp.where(up, value, jnp.where(carry.moved_low, carry.f_low, carry.f_low / 2))
         f_high = jnp.where(up, jnp.where(carry.moved_low, carry.f_high / 2, carry.f_high), value)
-        return RootSearch(
+        return _RootSearch(
             jnp.where(up, x, carry.low),
             jnp.where(up, carry.high, x),
             f_low,
@@ -56,7 +108,7 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
 
     f_low, f_high = f(low), f(high)
     lower = jnp.abs(f_low) < jnp.abs(f_high)
-    start = RootSearch(
+    start = _RootSearch(
         low,
         high,
         f_low,
@@ -67,18 +119,3 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
         jnp.zeros((), jnp.int32),
     )
     return jax.lax.while_loop(unfinished, evaluate, start).x
-
-
-class RootSearch(NamedTuple):
-    """A bracket, f at its ends (as weighted by the method), the point last evaluated, and whether
-    it became the low end.
-    """
-
-    low: Array
-    high: Array
-    f_low: Array
-    f_high: Array
-    x: Array
-    f: Array
-    moved_low: Array
-    evaluations: Array

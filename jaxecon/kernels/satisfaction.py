@@ -12,11 +12,10 @@ ArrayLike = jax.typing.ArrayLike
 
 @pytree
 class Judgement:
-    """How mechanical workers judge.
+    """How mechanical workers judge what they pay; scalars, shares of income.
 
-    Scalars, shares of income: tolerances are spread evenly from lowest to highest; width: net tax
-    beyond one's tolerance that multiplies the odds of dissatisfaction by e. seed: of the
-    tolerances, uint32.
+    Tolerances are spread evenly from lowest to highest. width: net tax beyond one's tolerance that
+    multiplies the odds of dissatisfaction by e. seed: of the tolerances, uint32.
     """
 
     lowest: Array
@@ -31,16 +30,15 @@ def net_tax_share(income: ArrayLike, tax: ArrayLike, rebate: ArrayLike) -> Array
 
 
 def satisfaction_probability(burden: ArrayLike, tolerance: ArrayLike, width: ArrayLike) -> Array:
-    """1/(1 + exp((burden - tolerance)/width)): falls with the net tax share, one half at the
-    tolerance.
+    """The probability of being satisfied, 1/(1 + exp((burden - tolerance)/width)).
 
-    Shapes broadcast.
+    Falls with the net tax share `burden`; one half at the tolerance. Shapes broadcast.
     """
     return jax.nn.sigmoid((jnp.asarray(tolerance) - burden) / width)
 
 
 def tolerances(judgement: Judgement, cohort: str, size: int) -> Array:
-    """Each agent's own, (size,), for the whole run."""
+    """Each agent's own tolerance, (size,), the same for the whole run."""
     dtype = judgement.lowest.dtype
     chance = uniform(draw(named_key(judgement.seed, cohort, "tolerance"), 0, 0, size).first, dtype)
     return judgement.lowest + (judgement.highest - judgement.lowest) * chance
@@ -58,7 +56,7 @@ def judged(
 ) -> Array:
     """Who is satisfied, (n,) bool, by a draw of their own.
 
-    income, tax: (n,) and rebate: scalar, $/year, looked back on.
+    income, tax: (n,) and rebate: scalar, $/year, means over the days judged.
     """
     n, dtype = income.shape[0], judgement.lowest.dtype
     chance = uniform(draw(named_key(seed, cohort, "satisfaction"), year, day, n).first, dtype)

@@ -1,8 +1,7 @@
 """Saving: a second action beside work, with a return and a tax on it (Saez and Stantcheva 2018).
 
-Pure functions of arrays.
-
-n agents; all money $/year, wealth $. Equations and sources: docs/dynamics.md.
+Pure functions of arrays. n agents; all money $/year, wealth $. Equations and sources:
+docs/dynamics.md.
 """
 
 from typing import TYPE_CHECKING
@@ -24,9 +23,7 @@ ArrayLike = jax.typing.ArrayLike
 
 @pytree
 class Saving:
-    """How people save.
-
-    Scalars.
+    """How people save; scalars.
 
     return_rate: r, of wealth a year. tax: tau, share of the return, in [0, 1]. elasticity: e > 0,
     of the wealth one wants to the net-of-tax return. adjustment: share of the gap to it that a
@@ -57,8 +54,9 @@ class Saving:
 
 @pytree
 class Endowment:
-    """What wealth adds to a year of work, (n,) $/year: income, the return net of tax; thrift, what
-    holding the wealth costs in utility.
+    """What wealth adds to a year of work, (n,) $/year.
+
+    income: the return net of tax. thrift: what holding the wealth costs in utility.
     """
 
     income: Array
@@ -71,8 +69,10 @@ class Endowment:
 
 
 def untaxed_wealth(saving: Saving, skill: Array, weights: Array, mean_income: ArrayLike) -> Array:
-    """Wealth k0, (n,) $, that each wants where the return is not taxed: in proportion to
-    skill^concentration, of mean wealth_income_ratio * mean_income under the survey weights.
+    """Wealth k0, (n,) $, that each wants where the return is not taxed.
+
+    In proportion to skill^concentration, of mean wealth_income_ratio * mean_income under the survey
+    weights. skill, weights: (n,); mean_income: scalar $/year.
     """
     relative = power(skill / weighted_mean(skill, weights), saving.concentration)
     return saving.wealth_income_ratio * mean_income * relative / weighted_mean(relative, weights)
@@ -93,15 +93,16 @@ def thrift(saving: Saving, wealth: Array, untaxed: Array) -> Array:
 
 
 def endowment(saving: Saving, wealth: Array, untaxed: Array) -> Endowment:
-    """Of the wealth (n,) held for a year."""
+    """What wealth (n,) $ held for a year adds to income and costs in utility."""
     return Endowment(
         (1 - saving.tax) * saving.return_rate * wealth, thrift(saving, wealth, untaxed)
     )
 
 
 def saved(saving: Saving, wealth: Array, untaxed: Array) -> Array:
-    """What each puts aside in a year, (n,) $/year, negative where it lives off wealth: a share of
-    the gap to what it wants.
+    """What each saves in a year, (n,) $/year: a share of the gap to the wealth it wants.
+
+    Negative where it consumes its wealth. wealth, untaxed: (n,) $.
     """
     return saving.adjustment * (desired_wealth(saving, untaxed) - wealth)
 
@@ -117,19 +118,25 @@ def optimal_capital_tax(
     welfare_weights: ArrayLike,
     weights: ArrayLike | None = None,
 ) -> Array:
-    """The linear tax on the return to wealth that maximises welfare once wealth has settled, a
-    share in [0, 1).
+    """The linear tax on the return to wealth that maximises welfare once wealth has settled.
 
     tau = (1 - g_K)/(1 - g_K + e), g_K = mean(g*k)/mean(k) (Saez and Stantcheva 2018, "A simpler
     theory of optimal capital taxation", proposition 2); no tax where g_K is 1 or more. It does not
-    depend on the taxes on work: with linear utility of consumption neither choice hears of the
+    depend on the taxes on work: with linear utility of consumption neither choice affects the
     other.
 
-    wealth: (n,) $, at any one tax (all scale alike). elasticity: e > 0, scalar. welfare_weights:
-    (n,) of mean 1. weights: (n,) survey weights.
+    Args:
+        wealth: k, (n,) $, at any one tax (all scale alike).
+        elasticity: e of wealth to the net-of-tax return, scalar, > 0.
+        welfare_weights: g, (n,) of mean 1.
+        weights: (n,) survey weights, equal by default.
 
-    Raises ValueError for an elasticity that is not positive, and for wealth that is negative or
-    nobody's.
+    Returns:
+        tau, a scalar share of the return in [0, 1).
+
+    Raises:
+        ValueError: for an elasticity that is not positive, and for wealth that is negative or all
+            zero.
     """
     e, k = concrete(elasticity), concrete(wealth)
     if e is not None and not e > 0:
@@ -139,6 +146,6 @@ def optimal_capital_tax(
             f"wealth: smallest {k.min()}, largest {k.max()}; at least 0, and somebody's above"
         )
     wealth = jnp.asarray(wealth)
-    heard = weighted_mean(wealth * welfare_weights, weights) / weighted_mean(wealth, weights)
-    unheard = jnp.maximum(1 - heard, 0)
-    return unheard / (unheard + elasticity)
+    g_wealth = weighted_mean(wealth * welfare_weights, weights) / weighted_mean(wealth, weights)
+    gain = jnp.maximum(1 - g_wealth, 0)
+    return gain / (gain + elasticity)

@@ -1,7 +1,6 @@
-"""What the paper leaves open, each a switch: skills that change over the years, hours that adjust
-with a lag, saving (saving.py).
+"""Dynamics that can be switched on: skills that change over the years, hours that adjust slowly.
 
-Pure functions of arrays. Equations and sources: docs/dynamics.md.
+Saving is the third (saving.py). Pure functions of arrays. Equations and sources: docs/dynamics.md.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -27,9 +26,7 @@ MAX_DEVIATION = 3.0
 
 @pytree
 class SkillDynamics:
-    """How skills move from year to year.
-
-    Scalars.
+    """How skills move from year to year; scalars.
 
     persistence: share of a deviation that is left after a year, in [0, 1]. learning: what a year at
     80 hours adds to log skill, and one at 0 hours takes. shock: standard deviation of a year's
@@ -51,9 +48,9 @@ class SkillDynamics:
 
 @pytree
 class Dynamics:
-    """What changes of itself in an economy; None where it does not.
+    """What changes over time in an economy; None where it does not.
 
-    hours_inertia: probability, scalar, of not adjusting.
+    hours_inertia: scalar, the probability that a worker cannot adjust its hours on a day.
     """
 
     skills: SkillDynamics | None = None
@@ -76,9 +73,9 @@ class Dynamics:
 
 @pytree
 class Careers:
-    """Where agents stand, by cohort, (n,).
+    """Where agents stand in their working lives, by cohort, (n,).
 
-    deviation: of log skill from the base. years: lived since entry, int32.
+    deviation: of log skill from the base. years: since entry, int32.
     """
 
     deviation: dict[str, Array]
@@ -98,8 +95,9 @@ class DynamicState:
 
 
 def shock_variance(given: SkillDynamics, years: Array) -> Array:
-    """Variance of the part of a deviation that the shocks of so many years, (n,), make: shock^2 *
-    sum of persistence^(2k), k < years.
+    """Variance of the part of a deviation that the shocks of `years` years, (n,), make.
+
+    shock^2 * sum of persistence^(2k), k < years.
     """
     rho = given.persistence
     below = rho < 1
@@ -140,10 +138,9 @@ def new_careers(skill: dict[str, Array]) -> Careers:
 def next_careers(
     given: SkillDynamics, careers: Careers, hours: dict[str, Array], seed: Array, year: Array
 ) -> Careers:
-    """After a year at so many hours (its mean, h/week): skills have moved, and some have retired,
-    whose places are new people's.
+    """Careers after a year: skills have moved, and new people replace those who have retired.
 
-    seed, year: of the draws, which each agent has of its own.
+    hours: by cohort, (n,) h/week, the year's mean. seed, year: of the draws, each agent's own.
     """
     deviation, years = {}, {}
     for name, a in careers.deviation.items():
@@ -161,7 +158,5 @@ def next_careers(
 
 
 def adjusted_hours(inertia: Array, yesterday: Array, chosen: Array, draws: Draws) -> Array:
-    """Hours lived, (n,): with probability `inertia` yesterday's, else those chosen today (Calvo
-    1983).
-    """
+    """Hours worked, (n,): with probability `inertia` yesterday's, else `chosen` (Calvo 1983)."""
     return jnp.where(uniform(draws.first, chosen.dtype) < inertia, yesterday, chosen)

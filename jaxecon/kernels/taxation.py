@@ -21,14 +21,17 @@ THREE_BRACKET_THRESHOLDS = (0.0, 90_000.0, 159_100.0)
 
 @pytree
 class TaxSchedule:
-    """A piecewise-linear tax: `rates[k]` applies to income between `thresholds[k]` and
-    `thresholds[k+1]`.
+    """A piecewise-linear income tax of k brackets.
 
-    thresholds: (k,) $/year, the first is 0, strictly increasing, finite. rates: (k,) fractions in
-    [0, 1].
+    `rates[j]` applies to income between `thresholds[j]` and `thresholds[j+1]`. Kernels take one
+    schedule; map over many with `jax.vmap`.
 
-    Raises ValueError when the values are not so (not under a trace, where they cannot be seen).
-    Kernels take one schedule; map over many with `jax.vmap`.
+    Args:
+        thresholds: (k,) $/year, the first 0, strictly increasing, finite.
+        rates: (k,) fractions in [0, 1].
+
+    Raises:
+        ValueError: when the values are not so (not under a trace, where they cannot be seen).
     """
 
     thresholds: Array
@@ -55,7 +58,7 @@ class TaxSchedule:
 
     @classmethod
     def three_bracket(cls, rates: Sequence[float] | ArrayLike) -> "TaxSchedule":
-        """The paper's three brackets, from 0, 90,000 and 159,100 $/year."""
+        """The paper's three brackets, from 0, 90,000 and 159,100 $/year. rates: (3,)."""
         return cls(THREE_BRACKET_THRESHOLDS, rates)  # type: ignore[arg-type]
 
     @classmethod
@@ -65,9 +68,11 @@ class TaxSchedule:
 
     @property
     def brackets(self) -> int:
+        """How many brackets the schedule has, k."""
         return self.rates.shape[-1]
 
     def astype(self, dtype: jnp.dtype | type) -> "TaxSchedule":
+        """The same schedule in another precision."""
         return TaxSchedule(self.thresholds.astype(dtype), self.rates.astype(dtype))
 
 
@@ -99,7 +104,12 @@ def _check_schedule(thresholds: np.ndarray | None, rates: np.ndarray | None) -> 
 def tax_due(schedule: TaxSchedule, income: ArrayLike) -> Array:
     """Tax on a year's income, T(z) = sum_k rate_k * min(max(z - threshold_k, 0), width_k).
 
-    income: any shape, $/year, at least 0. Returns the same shape, $/year.
+    Args:
+        schedule: the tax.
+        income: any shape, $/year, at least 0.
+
+    Returns:
+        The tax, the shape of income, $/year.
     """
     income = jnp.asarray(income)
     thresholds, rates = schedule.thresholds, schedule.rates
@@ -113,7 +123,15 @@ def tax_due(schedule: TaxSchedule, income: ArrayLike) -> Array:
 
 
 def marginal_rate(schedule: TaxSchedule, income: ArrayLike) -> Array:
-    """The rate on the next dollar: at a threshold, the rate above it. Any shape, fractions."""
+    """The rate on the next dollar; at a threshold, the rate above it.
+
+    Args:
+        schedule: the tax.
+        income: any shape, $/year.
+
+    Returns:
+        The rates, the shape of income, fractions.
+    """
     bracket = jnp.searchsorted(schedule.thresholds, jnp.asarray(income), side="right") - 1
     return schedule.rates[jnp.maximum(bracket, 0)]
 
@@ -159,8 +177,9 @@ def rebate_from(
 
 
 def fill_empty(rates: Array, empty: Array) -> Array:
-    """Rates (k,) with those of empty brackets taken from the nearest bracket below that is not
-    (above, where none is).
+    """Rates (k,) with those of empty brackets, (k,) bool, taken from the nearest bracket below.
+
+    From the nearest above where all brackets below are empty.
     """
     index = jnp.arange(rates.shape[0])
     below = jax.lax.cummax(jnp.where(empty, -1, index))

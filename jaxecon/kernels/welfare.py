@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxecon.core.pytree import concrete, floating, pytree, static
 from jaxecon.kernels.preferences import Preferences, consumption_utility, disutility
+from jaxecon.kernels.roots import bisect
 from jaxecon.kernels.taxation import pooled_mean, weighted_mean
 
 Array = jax.Array
@@ -27,18 +28,23 @@ def welfare_weights(
     weights: ArrayLike | None = None,
     floor: float = DEFAULT_FLOOR,
 ) -> Array:
-    """Marginal social welfare weights g, (n,), of mean 1 under the survey weights, to be held
-    fixed.
+    """Marginal social welfare weights g of mean 1 under the survey weights, to be kept fixed.
 
-    kind: inverse_income: 1/max(reference, floor), reference the income at the US federal schedule.
-        paper_fixed: the same with a floor of 1 $/year, whatever `floor` says.
-        inverse_consumption: 1/max(reference, floor), reference the consumption there
-        (log-utilitarian).
-        utilitarian: 1.
-    reference: (n,) $/year. weights: (n,) survey weights. floor: $/year, > 0.
+    Args:
+        kind: what the weights are before they are scaled to mean 1.
+            inverse_income: 1/max(reference, floor), reference the income at the US federal
+            schedule. paper_fixed: the same with a floor of 1 $/year, whatever `floor` says.
+            inverse_consumption: 1/max(reference, floor), reference the consumption there
+            (log-utilitarian). utilitarian: 1.
+        reference: (n,) $/year.
+        weights: (n,) survey weights, equal by default.
+        floor: $/year, > 0.
 
-    Raises ValueError for another kind, a floor that is not positive, or a negative or NaN
-    reference.
+    Returns:
+        g, (n,), no unit.
+
+    Raises:
+        ValueError: for another kind, a floor that is not positive, or a negative or NaN reference.
     """
     if kind not in get_args(WeightKind):
         raise ValueError(f"kind: {kind!r}; one of {', '.join(get_args(WeightKind))}")
@@ -57,8 +63,9 @@ def welfare_weights(
 
 
 def check_mean_one(welfare_weights: ArrayLike, weights: ArrayLike | None) -> None:
-    """Raise ValueError unless welfare weights (n,) are at least 0 with a mean of 1 under the survey
-    weights.
+    """Raise ValueError unless welfare weights (n,) are at least 0 and average to 1.
+
+    weights: (n,) survey weights of that average.
     """
     g, w = concrete(welfare_weights), None if weights is None else concrete(weights)
     if g is None or (weights is not None and w is None):
@@ -74,21 +81,42 @@ def check_mean_one(welfare_weights: ArrayLike, weights: ArrayLike | None) -> Non
 def social_welfare(
     utility: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None = None
 ) -> Array:
-    """Weighted mean of g*u over the people, (n,) each; unit of utility."""
+    """Social welfare: the weighted mean of g*u over the people.
+
+    Args:
+        utility: u, (n,).
+        welfare_weights: g, (n,) of mean 1.
+        weights: (n,) survey weights, equal by default.
+
+    Returns:
+        A scalar in the unit of utility.
+    """
     return weighted_mean(jnp.asarray(utility) * welfare_weights, weights)
 
 
 def paper_welfare(utility: ArrayLike, income: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """The paper's sum of w*u/max(z, 1) at realised income (arXiv 2507.15815, eq.
+    """The paper's welfare, the sum of w*u/max(z, 1) at the income earned (arXiv 2507.15815, eq. 3).
 
-    3). For comparison, never to optimise: it rewards driving z to zero.
+    For comparison, never to optimise: it rewards driving z to zero.
+
+    Args:
+        utility: u, (n,).
+        income: z, (n,) $/year.
+        weights: w, (n,) survey weights, equal by default.
     """
     terms = jnp.asarray(utility) / jnp.maximum(income, 1)
     return jnp.sum(terms if weights is None else terms * weights)
 
 
 def rawlsian_welfare(utility: ArrayLike) -> Array:
-    """The utility of the worst-off, whatever their weight."""
+    """The utility of the worst-off, whatever their survey weight.
+
+    Args:
+        utility: any shape.
+
+    Returns:
+        A scalar in the unit of utility.
+    """
     return jnp.min(utility)
 
 
@@ -98,10 +126,16 @@ def atkinson_welfare(
     weights: ArrayLike | None = None,
     floor: float = DEFAULT_FLOOR,
 ) -> Array:
-    """Equally distributed equivalent of max(utility, floor) at inequality aversion epsilon >= 0
-    (Atkinson 1970).
+    """The equally distributed equivalent of max(utility, floor) (Atkinson 1970).
 
-    utility: (n,) in $/year; floor: > 0, same unit, which keeps the power defined.
+    Args:
+        utility: (n,) $/year.
+        epsilon: inequality aversion, >= 0.
+        weights: (n,) survey weights, equal by default.
+        floor: > 0, the unit of utility, which keeps the power defined.
+
+    Returns:
+        A scalar in the unit of utility.
     """
     u = jnp.maximum(jnp.asarray(utility), floor)
     # powers of ratios that stay within (0, 1] do not overflow float32
@@ -114,12 +148,18 @@ def atkinson_welfare(
 
 @pytree
 class SocialWelfare:
-    """One social welfare function over people in several cohorts, ready to be applied to many
-    utilities.
+    """A social welfare function over people in several cohorts, to apply to their utilities.
 
-    weights: by cohort, (n,) welfare weights g, of mean 1 over everybody; ones for the kinds that
-    have none. survey_weights: by cohort, (n,). Raises ValueError for another kind, a negative
-    epsilon, a floor that is not positive.
+    Args:
+        weights: by cohort, (n,) welfare weights g, of mean 1 over everybody; ones for the kinds
+            that have none.
+        survey_weights: by cohort, (n,).
+        kind: one of `WelfareKind`; the first four as in `welfare_weights`.
+        epsilon: inequality aversion of atkinson, >= 0.
+        floor: of utility under atkinson, > 0, $/year.
+
+    Raises:
+        ValueError: for another kind, a negative epsilon, a floor that is not positive.
     """
 
     weights: dict[str, Array]
@@ -164,13 +204,20 @@ def gain_over(
     reference_welfare: Array,
     welfare: Array,
 ) -> Array:
-    """Gain of a welfare over that of a reference economy, a fraction.
+    """Gain of a welfare over that of a reference economy, a scalar fraction.
 
-    welfare_of: from utilities (n,) to a scalar; consumption, hours: (n,) in the reference economy.
     At curvature 0 the difference over the reference's size (where that is positive, the ratio minus
     1). Otherwise the consumption equivalent: by what fraction everybody's consumption in the
     reference economy would have to rise, hours unchanged, to make its welfare equal to this (Lucas
     1987); by bisection between -99.9 % and +99,900 %, NaN beyond.
+
+    Args:
+        welfare_of: from utilities (n,) to welfare, a scalar.
+        preferences: scalar or (n,) fields.
+        consumption: (n,) $/year in the reference economy.
+        hours: (n,) h/week in the reference economy.
+        reference_welfare: scalar, of the reference economy.
+        welfare: scalar, to be compared with it.
     """
     eta = preferences.consumption_curvature
     if eta == 0:
@@ -180,14 +227,8 @@ def gain_over(
     def welfare_with(log_factor: Array) -> Array:
         return welfare_of(consumption_utility(jnp.exp(log_factor) * consumption, eta) - cost)
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        up = welfare_with(middle) < welfare
-        return jnp.where(up, middle, low), jnp.where(up, high, middle)
-
     limit = jnp.log(jnp.asarray(1000.0, welfare.dtype))
-    low, high = jax.lax.fori_loop(0, _GAIN_BISECTIONS, halve, (-limit, limit))
+    low, high = bisect(lambda x: welfare_with(x) < welfare, -limit, limit, _GAIN_BISECTIONS)
     within = (
         jnp.isfinite(welfare) & (welfare_with(-limit) <= welfare) & (welfare <= welfare_with(limit))
     )
@@ -195,8 +236,14 @@ def gain_over(
 
 
 def effective_sample_size(welfare_weights: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """(sum g)^2 / sum g^2 with survey weights multiplied in: how many people's utility welfare
-    really hears (Kish 1965).
+    """How many equally weighted people welfare depends on, (sum g)^2 / sum g^2 (Kish 1965).
+
+    Args:
+        welfare_weights: g, (n,).
+        weights: (n,) survey weights, multiplied in; equal by default.
+
+    Returns:
+        A scalar between 1 and n.
     """
     g = jnp.asarray(welfare_weights) if weights is None else jnp.asarray(welfare_weights) * weights
     return jnp.sum(g) ** 2 / jnp.sum(g**2)
@@ -204,8 +251,14 @@ def effective_sample_size(welfare_weights: ArrayLike, weights: ArrayLike | None 
 
 @jax.jit
 def gini(x: ArrayLike, weights: ArrayLike | None = None) -> Array:
-    """Gini coefficient of x (n,) >= 0 under survey weights: mean absolute difference over twice the
-    mean; 0 if all x are 0.
+    """Gini coefficient: the mean absolute difference over twice the mean.
+
+    Args:
+        x: (n,) at least 0.
+        weights: (n,) survey weights, equal by default.
+
+    Returns:
+        A scalar in [0, 1); 0 if all x are 0.
     """
     x = jnp.asarray(x)
     w = jnp.ones_like(x) if weights is None else jnp.asarray(weights)

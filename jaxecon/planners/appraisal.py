@@ -18,6 +18,7 @@ from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.optimum.density import past_bunching
 from jaxecon.kernels.preferences import isoelastic_utility
+from jaxecon.kernels.roots import bisect
 from jaxecon.kernels.taxation import TaxSchedule, marginal_rate
 from jaxecon.kernels.welfare import gini
 from jaxecon.planners.announced import Convergence, Knowledge, announced
@@ -167,16 +168,14 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
     if preferences.consumption_curvature == 0:
         return outcome.utility - utility_with(jnp.zeros_like(skill))
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        up = utility_with(middle) < outcome.utility
-        return jnp.where(up, middle, low), jnp.where(up, high, middle)
-
     # losing all of one's possible income is too little; today's consumption without any work is
     # too much
-    ends = (-skill * preferences.max_hours, jnp.maximum(outcome.consumption, 0))
-    low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, ends)
+    low, high = bisect(
+        lambda lump_sum: utility_with(lump_sum) < outcome.utility,
+        -skill * preferences.max_hours,
+        jnp.maximum(outcome.consumption, 0),
+        _BISECTIONS,
+    )
     return (low + high) / 2
 
 

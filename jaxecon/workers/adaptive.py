@@ -23,15 +23,14 @@ class AdaptiveParameters:
 
 
 class Adaptive:
-    """Recency-weighted values of the eleven choices (Sutton and Barto 2018, eq.
+    """Learns the value of each of the eleven choices, and explores one step up or down.
 
-    2.5), exploring one step up or down.
-
-    Values start at the exact payoffs under the first schedule and carry over years. Each day a
-    worker takes the best choice, or with a probability that falls geometrically over the year its
-    neighbour 10 h above or below (uniform exploration over all hours would swamp welfare). A payoff
-    is what the choice earned less the rebate, which no choice of one's own moves: else every fall
-    of the rebate would make all untried choices look better.
+    Values are recency-weighted means of payoffs (Sutton and Barto 2018, eq. 2.5). They start at the
+    exact payoffs under the first schedule and carry over years. Each day a worker takes the best
+    choice, or with a probability that falls geometrically over the year its neighbour 10 h above or
+    below (uniform exploration over all hours would swamp welfare). A payoff is what the choice
+    earned less the rebate, which no choice of one's own moves: else every fall of the rebate would
+    make all untried choices look better.
 
     recency: (0, 1], default 0.5. explore_first, explore_last: probabilities, defaults 0.4 and 0.02.
     """
@@ -60,12 +59,11 @@ class Adaptive:
         return state, cohort
 
     def enter(self, state: Array) -> Array:
-        """(11, n): the days pass over all agents once a choice, and one instruction takes sixteen
-        agents.
-        """
+        """(11, n): days go over all agents once a choice, sixteen agents in one instruction."""
         return state.T
 
     def leave(self, state: Array) -> Array:
+        """(n, 11), as the state is kept."""
         return state.T
 
     def act(
@@ -107,9 +105,8 @@ class Adaptive:
             plan.skill, plan.preferences, outcome.consumption, hours, plan.reference_consumption
         )
         payoff = payoff - outcome.rebate / (REFERENCE_HOURS * plan.skill)
-        payoff = jnp.maximum(
-            payoff, -1e6
-        )  # ruin (no consumption at curvature > 0) is learnt, and can be unlearnt
+        # ruin (no consumption at curvature > 0) is learnt, and can be unlearnt
+        payoff = jnp.maximum(payoff, -1e6)
         chosen = hours[None] == jnp.asarray(HOURS, hours.dtype)[:, None]
         return jnp.where(
             chosen, state + jnp.asarray(params.recency, state.dtype) * (payoff[None] - state), state

@@ -1,122 +1,161 @@
-"""What a cohort's behaviour is made of."""
+"""The protocol of a decision rule: what decides a cohort's hours."""
 
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 
 from jaxecon.core.draws import Draws
-from jaxecon.core.pytree import pytree, static
+from jaxecon.core.pytree import pytree
 from jaxecon.kernels.equilibrium import Outcome
-from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.taxation import TaxSchedule
+from jaxecon.workers.cohort import Cohort
+
+__all__ = [
+    "Cohort",
+    "HasDayLayout",
+    "Observation",
+    "Parameters",
+    "Plan",
+    "State",
+    "WorkerRule",
+    "checked",
+]
 
 Array = jax.Array
-
 Parameters = Any  # a pytree of scalars, the rule's own
-
 State = Any  # a pytree of arrays, first axis = agents, the rule's own
-
 Plan = Any  # a pytree: what a year's days reuse, the rule's own
 
 
 @pytree
 class Observation:
-    """What workers know on a day besides the schedule. Scalars."""
+    """What workers know on a day besides the schedule; scalars."""
 
     rebate: Array  # yesterday's R, $/year
     progress: Array  # of the tax year, 0 on its first day, 1 on its last
 
 
-@pytree
-class Cohort:
-    """People of one kind.
-
-    Arrays (n,); `preferences` scalar or (n,) fields.
-
-    weight: survey weights, how many people each agent stands for (mean 1 over the whole economy).
-    reference_consumption: x_ref, $/year, at the exact response to the US federal schedule with
-    curvature 0.
-    welfare_weight: g, what welfare gains from a dollar more of consumption for each, at that
-    response; mean 1 under the
-        survey weights over the whole economy. The fixed weights at curvature 0, where the welfare
-        function has them.
-    """
-
-    skill: Array
-    weight: Array
-    preferences: Preferences
-    reference_consumption: Array
-    welfare_weight: Array
-    name: str = static(default="")
-
-    @property
-    def size(self) -> int:
-        return self.skill.shape[0]
-
-
 class WorkerRule(Protocol):
-    """One cohort's behaviour.
+    """One cohort's behaviour: a stateless object whose methods are pure and traced by JAX.
 
-    Stateless object; all methods are pure and traced by JAX.
-
-    `parameters` turns the user's names and numbers into a pytree and raises ValueError (one line)
-    for a wrong one.
+    A run calls `parameters` and `init` once, `start_year` once a year, and `act` and `learn` once a
+    day. Parameters, state and plan are pytrees of the rule's own making.
     """
 
-    def parameters(self, **given: float) -> Parameters: ...
+    def parameters(self, **given: float) -> Parameters:
+        """Turns the names and numbers of a configuration into the rule's parameters.
+
+        Args:
+            given: the configuration's parameters; those left out have defaults (`checked`).
+
+        Returns:
+            A pytree of scalars.
+
+        Raises:
+            ValueError: in one line, for an unknown name or a number out of range.
+        """
+        ...
 
     def init(
         self, params: Parameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
     ) -> State:
-        """The state before the first day, given the first schedule and the rebate of its
-        equilibrium.
+        """The state before the first day.
+
+        Args:
+            params: from `parameters`.
+            cohort: the people who decide, n agents.
+            schedule: the first schedule.
+            rebate: of the equilibrium under it, scalar $/year.
+
+        Returns:
+            A pytree of arrays whose first axis has length n.
         """
         ...
 
     def start_year(
         self, params: Parameters, cohort: Cohort, state: State, schedule: TaxSchedule
     ) -> tuple[State, Plan]:
-        """The state on the year's first day, and tables that the days of a year under this schedule
-        reuse.
+        """The state on a year's first day, and tables that the year's days reuse.
 
         The tables follow from params, cohort and schedule alone: a run that is resumed within a
-        year makes them again.
+        year computes them again.
+
+        Args:
+            params: from `parameters`.
+            cohort: the people who decide, n agents.
+            state: at the end of the year before.
+            schedule: of the year.
+
+        Returns:
+            The state, of the same structure, and the plan.
         """
         ...
 
     def act(
         self, params: Parameters, plan: Plan, state: State, draws: Draws, observation: Observation
     ) -> tuple[Array, State]:
-        """Hours (n,) of one day, h/week."""
+        """Chooses the hours of one day.
+
+        Args:
+            params: from `parameters`.
+            plan: from `start_year`.
+            state: before the day.
+            draws: random words of the day, two for each agent.
+            observation: what workers know besides the schedule.
+
+        Returns:
+            Hours, (n,) h/week, and the state.
+        """
         ...
 
     def learn(
         self, params: Parameters, plan: Plan, state: State, hours: Array, outcome: Outcome
     ) -> State:
-        """The state after the day's outcome (this cohort's part of it) is known."""
+        """Takes the day's outcome into account.
+
+        Args:
+            params: from `parameters`.
+            plan: from `start_year`.
+            state: from `act`.
+            hours: (n,) h/week, as worked (workers who cannot adjust work yesterday's).
+            outcome: the day's incomes, taxes and rebate, this cohort's part.
+
+        Returns:
+            The state before the next day.
+        """
         ...
 
 
 @runtime_checkable
 class HasDayLayout(Protocol):
-    """A rule whose `act` and `learn` take its state in another layout than it is kept in.
+    """Optional: a rule that wants its state in another memory layout during a year's days.
 
-    Rules need not have this.
-
-    `enter` is called before the days of a segment, `leave` after them; neither changes a value.
+    A rule that has both methods is called with the state of `enter` in `act` and `learn`. `enter`
+    is called before the days of a year (or of a part of it), `leave` after them. Neither changes a
+    value: `leave(enter(state))` equals `state`, in which checkpoints keep it.
     """
 
-    def enter(self, state: State) -> State: ...
+    def enter(self, state: State) -> State:
+        """The state as `act` and `learn` take it, from the state as it is kept."""
+        ...
 
-    def leave(self, state: State) -> State: ...
+    def leave(self, state: State) -> State:
+        """The state as it is kept, from the state as `act` and `learn` return it."""
+        ...
 
 
 def checked(
     rule: str, given: dict[str, float], **ranges: tuple[float, float, float]
 ) -> dict[str, float]:
-    """Defaults overlaid with the given values. ranges: name=(default, lowest, highest).
+    """A rule's parameters: defaults, with the configuration's in their place.
 
-    Raises ValueError naming the parameter, the value and the accepted range.
+    Args:
+        rule: its name, for messages.
+        given: the configuration's parameters.
+        ranges: for each parameter its default, its lowest and its highest value.
+
+    Raises:
+        ValueError: naming the parameter, the value and the accepted range.
     """
     for name, value in given.items():
         if name not in ranges:

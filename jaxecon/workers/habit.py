@@ -20,8 +20,9 @@ class HabitParameters:
 
 
 class Habit:
-    """Partial adjustment, l_t = l_(t-1) + speed*(l* - l_(t-1)), from the best response to the first
-    schedule; l_(t-1) as lived.
+    """Partial adjustment to the best response, l_t = l_(t-1) + speed*(l* - l_(t-1)).
+
+    Starts at the best response to the first schedule. l_(t-1) are the hours worked yesterday.
 
     speed: share per day in [0, 1], default 0.1.
     """

@@ -21,8 +21,10 @@ class QuantalParameters:
 
 @pytree
 class QuantalPlan:
-    """cumulated: (10, n) probabilities of at most choice k, k = 0..9, used where the rebate does
-    not matter.
+    """Probabilities of a year's choices, and what is needed to compute them anew.
+
+    cumulated: (10, n) probabilities of at most choice k, k = 0..9, used at curvature 0, where the
+    rebate does not matter.
     """
 
     cohort: Cohort

@@ -14,19 +14,22 @@ Array = jax.Array
 
 @pytree
 class BestResponsePlan:
-    """The exact response to a year's schedule: a table where the rebate does not matter, else what
-    it takes to solve.
+    """The exact response to a year's schedule, and what is needed to compute it anew.
+
+    hours: (n,) h/week, used at curvature 0, where the rebate does not matter.
     """
 
     cohort: Cohort
     schedule: TaxSchedule
-    hours: Array  # (n,) h/week, used at curvature 0
+    hours: Array
 
     @classmethod
     def of(cls, cohort: Cohort, schedule: TaxSchedule) -> "BestResponsePlan":
+        """The plan of a cohort for a year under the schedule."""
         return cls(cohort, schedule, best_response(schedule, cohort.skill, cohort.preferences))
 
     def response(self, rebate: Array) -> Array:
+        """Hours (n,) h/week, the best response to the schedule and a rebate in $/year."""
         if self.cohort.preferences.consumption_curvature == 0:
             return self.hours
         return best_response(self.schedule, self.cohort.skill, self.cohort.preferences, rebate)

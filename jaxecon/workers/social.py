@@ -1,7 +1,8 @@
-"""Workers who weigh what their hours do to social welfare: altruists maximise it, adversaries
-minimise it.
+"""Workers who weigh the effect of their hours on social welfare.
 
-A worker's own hours move welfare, per survey weight and with everybody else's hours given, by
+Altruists maximise it, adversaries minimise it.
+
+A worker's own hours move welfare, per survey weight and with everybody else's hours fixed, by
 
     W(l) = psi * (U(x) - c*l^d) + T(z),  x = z - T(z) + R,  z = s*l,  psi = g / U'(x_ref):
 
@@ -28,10 +29,8 @@ ArrayLike = jax.typing.ArrayLike
 
 # stands for g = 0 where g divides: t/g still fits in float32, and no own utility counts beside tax
 _MIN_WEIGHT = 1e-30
-_NEWTONS, _MAX_STEPS = (
-    20,
-    80,
-)  # the 60 bisections after the last Newton step are beyond float64's resolution of hours
+# the 60 bisections after the last Newton step are beyond float64's resolution of hours
+_NEWTONS, _MAX_STEPS = 20, 80
 
 
 def welfare_effect(
@@ -39,9 +38,7 @@ def welfare_effect(
 ) -> Array:
     """W of the module's docstring at hours (n,), $/year up to a constant per worker.
 
-    rebate: scalar, $/year.
-
-    -inf where consumption would not be positive at curvature > 0.
+    rebate: scalar, $/year. -inf where consumption would not be positive at curvature > 0.
     """
     eta, x_ref = cohort.preferences.consumption_curvature, cohort.reference_consumption
     income = cohort.skill * hours
@@ -61,11 +58,9 @@ def welfare_effect(
 def altruistic_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
     """Hours (n,) that maximise `welfare_effect`, exactly; ties go to fewer hours.
 
-    rebate matters at curvature > 0 only.
-
     W is concave within a bracket, so the best point of each is its interior optimum clipped to its
     ends: at curvature 0 l = (s((1-t) + t/g)/(c d))^(1/(d-1)), the best response at the rate t(1 -
-    1/g), below zero where g < 1.
+    1/g), below zero where g < 1. rebate: scalar, $/year; matters at curvature > 0 only.
     """
     table = ResponseTable.of(schedule.thresholds, cohort.skill, cohort.preferences)
     low, high = table.ends[:-1], table.ends[1:]
@@ -91,10 +86,8 @@ def altruistic_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike
 def adversarial_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
     """Hours (n,) that minimise `welfare_effect`, exactly; ties go to fewer hours.
 
-    rebate matters at curvature > 0 only.
-
     W is concave within a bracket, so its minimum lies at an end: at 0 hours, at a threshold, or at
-    max_hours.
+    max_hours. rebate: scalar, $/year; matters at curvature > 0 only.
     """
     ends = ResponseTable.of(schedule.thresholds, cohort.skill, cohort.preferences).ends
     return _first_best(
@@ -107,7 +100,7 @@ def _weight(cohort: Cohort) -> Array:
 
 
 def _first_best(candidates: Array, values: Array) -> Array:
-    """Of candidates (k, n), rising along k, the one of the highest value, (n,)."""
+    """Of candidates (k, n), rising along k, the first of the highest value (k, n), (n,)."""
     return jnp.take_along_axis(candidates, jnp.argmax(values, axis=0)[None], axis=0)[0]
 
 
@@ -142,6 +135,8 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
         slope = -(d - 1) - eta * jnp.exp(log_own - log_gain) * net_wage * hours / x
         return jnp.where(positive, ratio, jnp.inf), slope
 
+    # Not `roots.falling_root`, which takes secants of one scalar: here the slope is known, each
+    # worker has a bracket of its own, and the search goes on until the last has arrived.
     eps = np.finfo(low.dtype).eps
     more_at_low, more_at_high = excess(low)[0] > 0, excess(high)[0] > 0
     inside = more_at_low & ~more_at_high
@@ -170,24 +165,23 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
 
 @pytree
 class SocialPlan:
-    """The response to a year's schedule: a table where the rebate does not matter, else what it
-    takes to solve.
+    """The response to a year's schedule, or what is needed to compute it.
+
+    hours: (n,) h/week at curvature 0, where the rebate does not matter; else None.
     """
 
     cohort: Cohort
     schedule: TaxSchedule
-    hours: Array | None  # (n,) h/week, at curvature 0
+    hours: Array | None
 
 
 class _Social:
-    """What altruists and adversaries share.
-
-    They respond exactly, to the schedule and yesterday's rebate.
-    """
+    """What altruists and adversaries share: exact responses to schedule and yesterday's rebate."""
 
     name: str
 
     def response(self, schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
+        """Hours (n,) h/week."""
         raise NotImplementedError
 
     def parameters(self, **given: float) -> tuple[()]:
@@ -226,7 +220,7 @@ class _Social:
 
 
 class Altruistic(_Social):
-    """The hours that maximise social welfare, everybody else's given."""
+    """The hours that maximise social welfare, with everybody else's hours fixed."""
 
     name = "altruistic"
 
@@ -235,7 +229,7 @@ class Altruistic(_Social):
 
 
 class Adversarial(_Social):
-    """The hours that minimise social welfare, everybody else's given."""
+    """The hours that minimise social welfare, with everybody else's hours fixed."""
 
     name = "adversarial"
 

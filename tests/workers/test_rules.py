@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxecon as je
+from jaxecon.config import names
 from jaxecon.core.draws import draw, named_key
 from jaxecon.kernels.equilibrium import settle
 from jaxecon.kernels.taxation import tax_due
@@ -33,12 +34,12 @@ def cohort(n=N, curvature=0.0, max_hours=100.0):
     )
 
 
-def live(rule, params, people, schedules, days, seed=0, rebate=10_000.0):
+def simulate(rule, params, people, schedules, days, seed=0, rebate=10_000.0):
     """Hours (years, days, n) of one cohort alone in its economy."""
     state = rule.init(params, people, schedules[0], jnp.float32(rebate))
     rebate = jnp.float32(rebate)
     key = named_key(seed, people.name, "labor")
-    lived = []
+    every_day = []
     for year, schedule in enumerate(schedules):
         state, plan = rule.start_year(params, people, state, schedule)
 
@@ -54,14 +55,19 @@ def live(rule, params, people, schedules, days, seed=0, rebate=10_000.0):
 
         for day in range(days):
             hours, state, rebate = one_day(plan, state, rebate, year, day, schedule)
-            lived.append(np.asarray(hours))
-    return np.stack(lived).reshape(len(schedules), days, people.size)
+            every_day.append(np.asarray(hours))
+    return np.stack(every_day).reshape(len(schedules), days, people.size)
 
 
 US, FLAT = (
     je.TaxSchedule.us_federal(),
     je.TaxSchedule(je.TaxSchedule.us_federal().thresholds, [0.6] * 7),
 )
+
+
+def test_the_registry_has_the_names_of_the_settings():
+    assert list(RULES) == list(names.RULES)
+    assert all(rule_named(name) is rule for name, rule in RULES.items())
 
 
 @pytest.mark.parametrize("curvature", [0.0, 1.0])
@@ -72,12 +78,14 @@ def test_contract(name, curvature):
     """
     rule, people = RULES[name], cohort(curvature=curvature, max_hours=60.0)
     params = rule.parameters()
-    once = live(rule, params, people, [US, FLAT], 12)
+    once = simulate(rule, params, people, [US, FLAT], 12)
     assert once.dtype == np.float32
     assert np.all((once >= 0) & (once <= 60 + 1e-4))
-    np.testing.assert_array_equal(once, live(rule, params, people, [US, FLAT], 12))
+    np.testing.assert_array_equal(once, simulate(rule, params, people, [US, FLAT], 12))
     state = rule.init(params, people, US, jnp.float32(0))
     assert all(leaf.shape[0] == N for leaf in jax.tree.leaves(state))
+    if isinstance(rule, HasDayLayout):
+        jax.tree.map(np.testing.assert_array_equal, rule.leave(rule.enter(state)), state)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -102,7 +110,7 @@ def test_parameters_have_ranges(name, parameter, value):
 
 def test_rational_is_the_best_response():
     people = cohort()
-    hours = live(RULES["rational"], (), people, [US, FLAT], 2)
+    hours = simulate(RULES["rational"], (), people, [US, FLAT], 2)
     for year, schedule in enumerate((US, FLAT)):
         np.testing.assert_array_equal(
             hours[year, 1], je.best_response(schedule, people.skill, people.preferences)
@@ -111,14 +119,14 @@ def test_rational_is_the_best_response():
 
 def test_rational_with_income_effects_follows_the_rebate():
     people = cohort(curvature=1.0)
-    poor = live(RULES["rational"], (), people, [US], 1, rebate=0.0)
-    rich = live(RULES["rational"], (), people, [US], 1, rebate=50_000.0)
+    poor = simulate(RULES["rational"], (), people, [US], 1, rebate=0.0)
+    rich = simulate(RULES["rational"], (), people, [US], 1, rebate=50_000.0)
     assert np.all(rich < poor)
 
 
 def test_habit_closes_its_share_of_the_distance():
     people = cohort()
-    hours = live(RULES["habit"], RULES["habit"].parameters(speed=0.25), people, [US, FLAT], 3)
+    hours = simulate(RULES["habit"], RULES["habit"].parameters(speed=0.25), people, [US, FLAT], 3)
     start, target = (
         np.asarray(je.best_response(s, people.skill, people.preferences)) for s in (US, FLAT)
     )
@@ -128,13 +136,15 @@ def test_habit_closes_its_share_of_the_distance():
 
 def test_fixed_stays():
     assert np.all(
-        live(RULES["fixed"], RULES["fixed"].parameters(hours=35), cohort(), [US, FLAT], 2) == 35
+        simulate(RULES["fixed"], RULES["fixed"].parameters(hours=35), cohort(), [US, FLAT], 2) == 35
     )
 
 
 def test_quantal_frequencies_are_the_quantal_response():
     people = cohort(n=8)
-    hours = live(RULES["quantal"], RULES["quantal"].parameters(precision=20), people, [US], 4000)[0]
+    hours = simulate(
+        RULES["quantal"], RULES["quantal"].parameters(precision=20), people, [US], 4000
+    )[0]
     expected = np.asarray(je.quantal_response(US, people.skill, people.preferences, 20.0))
     seen = np.stack([(hours == h).mean(0) for h in je.HOURS], axis=1)
     # five standard errors of a frequency
@@ -142,7 +152,7 @@ def test_quantal_frequencies_are_the_quantal_response():
 
 
 def test_quantal_never_takes_an_impossible_choice():
-    hours = live(
+    hours = simulate(
         RULES["quantal"],
         RULES["quantal"].parameters(precision=0),
         cohort(max_hours=50.0),
@@ -155,7 +165,7 @@ def test_quantal_never_takes_an_impossible_choice():
 
 def test_adaptive_starts_at_the_best_choice_and_explores_its_neighbours():
     people = cohort(n=2000)
-    hours = live(RULES["adaptive"], RULES["adaptive"].parameters(), people, [US], 64)[0]
+    hours = simulate(RULES["adaptive"], RULES["adaptive"].parameters(), people, [US], 64)[0]
     assert set(np.unique(hours[0])) == {30, 40, 50}
     exploring = (hours != 40).mean(1)
     assert abs(exploring[0] - 0.4) < 0.05
@@ -167,7 +177,7 @@ def test_adaptive_learns_a_new_schedule():
     choices.
     """
     people = cohort(n=500)
-    hours = live(
+    hours = simulate(
         RULES["adaptive"], RULES["adaptive"].parameters(), people, [US, FLAT, FLAT, FLAT], 64
     )
     z = np.asarray(people.skill)[:, None] * je.HOURS
@@ -178,7 +188,7 @@ def test_adaptive_learns_a_new_schedule():
 
 
 def test_learning_is_not_moved_by_the_rebate():
-    """A rebate is nobody's own doing: learnt values, and so behaviour, are the same whatever it is."""
+    """A rebate is nobody's own doing: learnt values, and so hours, are the same whatever it is."""
     people = cohort(n=50)
     rule = RULES["adaptive"]
     params = rule.parameters()
