@@ -420,7 +420,7 @@ def test_published_software_gives_the_same(options, weighted, slope, error, f):
 
 
 def test_the_first_stage_says_when_the_instrument_is_weak():
-    """Incomes that jump about so much that nobody's base-year income predicts next year's bracket."""
+    """Incomes that jump so much that nobody's base-year income predicts next year's bracket."""
     reforms = [(T, np.array([0.1, 0.3, 0.5])), (T, np.array([0.1, 0.302, 0.5]))]
     z = noisy_panel(5, 60, reforms, 2.0, False)
     assert je.estimate_elasticity(z, schedules(reforms)).first_stage_f < 10

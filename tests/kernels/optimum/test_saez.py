@@ -1,166 +1,29 @@
-"""Saez's formulas: published values, closed-form distributions, an independent program, and the
-self-consistent schedule.
-"""
+"""Saez's formula for a schedule: closed-form distributions and an independent program."""
 
 from functools import cache
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import economy
 from oracles import saez as oracle
-from oracles.strictness import PROPERTY, strict
-from scipy import optimize
+from oracles.strictness import PROPERTY
+from saez_cases import INCOME, ONES, N, T, sample
 
 import jaxecon as je
-from jaxecon.kernels.optimum.density import TAIL_SHARE, pareto_parameter
+from jaxecon.kernels.optimum.density import TAIL_SHARE
 from jaxecon.kernels.optimum.saez_checks import SMALLEST_SAMPLE
-
-N = 1_000
-T = economy.THREE_THRESHOLDS
-SKILL = economy.skills(N)
-COST = economy.calibrated_weight(SKILL)
-INCOME = 40 * SKILL  # under US federal everybody works 40 hours
-G = economy.welfare_weights("inverse_income", INCOME)
-
-
-def sample(seed=0, sigma=1.0, zeros=0):
-    """Lognormal incomes, survey weights and welfare weights of mean one, (N,) each; the first few
-    earn nothing.
-    """
-    rng = np.random.default_rng(seed)
-    z, w = rng.lognormal(10.8, sigma, N), rng.uniform(0.2, 4.0, N)
-    z[:zeros] = 0.0
-    g = 1 / np.maximum(z, 5_000)
-    return z, g / np.average(g, weights=w), w
-
-
-# Top and linear rates
-
-
-@pytest.mark.parametrize(
-    ("pareto", "elasticity", "weight", "rate", "digits"),
-    [  # Diamond and Saez 2011 and those who cite them; Saez and Stantcheva 2016
-        (1.5, 0.25, 0.0, 0.727, 3),
-        (1.5, 0.57, 0.0, 0.54, 2),
-        (1.5, 0.17, 0.0, 0.80, 2),
-        (1.5, 0.60, 0.0, 0.526, 3),
-        (1.5, 0.65, 0.0, 0.506, 3),
-        (1.5, 0.50, 0.0, 0.57, 2),
-        (1.5, 0.50, 1 / 3, 0.47, 2),
-    ],
-)
-def test_published_top_rates(precision, pareto, elasticity, weight, rate, digits):
-    got = je.saez_top_rate(
-        precision.array(pareto), precision.array(elasticity), precision.array(weight)
-    )
-    assert got.dtype == precision.dtype
-    assert round(float(got), digits) == rate
-
-
-@pytest.mark.parametrize(
-    ("pareto", "uncompensated", "compensated", "weight", "percent"),
-    # Saez 2001, table 2, worked out by hand: 1/1.1, 1/1.25, 1/1.5, 1/1.7, 0.75/1.45, 1/2.25,
-    # 0.75/1.35
-    [
-        (1.5, 0.0, 0.2, 0.0, 91),
-        (1.5, 0.0, 0.5, 0.0, 80),
-        (2.0, 0.0, 0.5, 0.0, 67),
-        (2.0, 0.2, 0.5, 0.0, 59),
-        (2.0, 0.2, 0.5, 0.25, 52),
-        (2.5, 0.5, 0.5, 0.0, 44),
-        (1.5, 0.2, 0.8, 0.25, 56),
-    ],
-)
-def test_top_rates_with_income_effects(pareto, uncompensated, compensated, weight, percent):
-    assert (
-        round(100 * float(je.saez_top_rate(pareto, compensated, weight, uncompensated))) == percent
-    )
-
-
-def test_top_rate_without_income_effects_is_the_plain_one():
-    a, e, g = np.array([1.2, 1.5, 3.0]), np.array([0.1, 0.4, 2.0]), np.array([0.0, 0.3, 0.9])
-    plain = (1 - g) / (1 - g + a * e)
-    np.testing.assert_allclose(je.saez_top_rate(a, e, g), plain, rtol=1e-14)
-    np.testing.assert_allclose(je.saez_top_rate(a, e, g, uncompensated=e), plain, rtol=1e-14)
-    np.testing.assert_allclose(jax.jit(jax.vmap(je.saez_top_rate))(a, e, g), plain, rtol=1e-14)
-    assert je.saez_top_rate(a[:, None], 0.25).shape == (3, 1)
-    assert (np.asarray(je.saez_top_rate(a, e, g, uncompensated=e / 2)) > plain).all()
-
-
-def test_a_weight_above_one_asks_for_a_subsidy():
-    """Also beyond 1 + a*e, where numerator and denominator are both negative and the formula's
-    value exceeds 1.
-    """
-    assert float(je.saez_top_rate(1.5, 0.25, 1.2)) < 0
-    assert float(je.saez_top_rate(1.5, 0.25, 2.0)) < 0
-
-
-def test_linear_rate_at_the_best_flat_tax_is_that_tax():
-    """The best flat tax by direct search on the calibrated economy: a fixed point of the formula,
-    and no other rate is.
-    """
-    untaxed = SKILL * (SKILL / (3.5 * COST)) ** 0.4
-
-    def at(t):
-        return economy.settle(
-            [0.0], [t], untaxed * (1 - t) ** 0.4 / SKILL, SKILL, COST, 3.5, 0.0, None, 0.0
-        )
-
-    best = optimize.minimize_scalar(
-        lambda t: -np.mean(G * at(t).utility),
-        bounds=(0.3, 0.9),
-        method="bounded",
-        options={"xatol": 1e-9},
-    )
-    assert round(best.x, 3) == 0.604
-    assert float(je.saez_linear_rate(at(best.x).income, 0.4, G)) == pytest.approx(best.x, abs=1e-6)
-    # fixed weights and a common elasticity: the weighted mean of incomes does not depend on a flat
-    # rate
-    assert round(float(je.saez_linear_rate(at(0.604).income, 0.4, G)), 3) == 0.604
-    # but it does on the schedule they are earned under, and on the elasticity
-    assert abs(float(je.saez_linear_rate(INCOME, 0.4, G)) - best.x) > 0.003
-    assert float(je.saez_linear_rate(at(best.x).income, 0.2, G)) > 0.7
-
-
-def test_linear_rate_with_survey_weights(precision):
-    z, copies = np.array([10_000.0, 30_000.0, 80_000.0]), np.array([3, 2, 1])
-    many = np.repeat(z, copies)
-    g = np.repeat(np.array([1.5, 0.75, 0.0]), copies)
-    assert g.mean() == 1
-    got = je.saez_linear_rate(
-        precision.array(z),
-        0.5,
-        precision.array([1.5, 0.75, 0.0]),
-        precision.array(copies.astype(float)),
-    )
-    assert got.dtype == precision.dtype
-    heard = (g * many).sum() / many.sum()
-    assert float(got) == pytest.approx((1 - heard) / (1 - heard + 0.5), rel=precision.rtol)
-    assert float(je.saez_linear_rate(precision.array(z), 0.5, precision.array(np.ones(3)))) == 0
-
-
-def test_linear_rate_with_weights_that_rise_is_no_tax():
-    """Mean weights of income above 1 + e make numerator and denominator negative: not a rate above
-    one.
-    """
-    assert float(je.saez_linear_rate(INCOME, 0.4, INCOME / INCOME.mean())) <= 0
-
-
-def test_pareto_parameter(precision):
-    z, w = precision.array([1.0, 2.0, 3.0, 6.0]), precision.array([5.0, 1.0, 2.0, 1.0])
-    assert float(pareto_parameter(z, 2.0)) == pytest.approx(4.5 / 2.5, rel=1e-6)
-    assert float(pareto_parameter(z, 2.0, w)) == pytest.approx(4.0 / 2.0, rel=1e-6)
-    assert float(pareto_parameter(z, 6.0)) == np.inf
-
 
 # Closed-form distributions
 
 MANY = 20_000
+
+
 NARROW = 0.03  # a bandwidth that leaves no bias to speak of in 20,000 quantile midpoints
+
+
 CASES = {
     # distribution, g(z), where it is not smooth, income below which the sample's own end distorts
     "pareto": (oracle.pareto(3.0, 40_000.0), lambda z: 1 / z, (), 48_000.0),
@@ -390,39 +253,6 @@ def test_weights_that_rise_ask_for_nothing_and_those_that_fall_faster_for_more()
     assert (np.diff(rates[1:], axis=0) > 0).all()
 
 
-# Elasticities
-
-
-def test_one_elasticity_the_same_in_every_bracket_and_a_constant_function():
-    z, g, w = sample(14)
-    scalar = je.saez_schedule(z, T, 0.3, g, w)
-    by_bracket = je.saez_schedule(z, T, np.full(3, 0.3), g, w)
-    np.testing.assert_array_equal(by_bracket.rates, scalar.rates)
-    np.testing.assert_array_equal(by_bracket.schedule.rates, scalar.schedule.rates)
-
-
-def test_a_bracket_s_elasticity_matters_there_and_nowhere_else():
-    z, g, w = sample(14)
-    same = je.saez_schedule(z, T, np.full(3, 0.3), g, w)
-    for k in range(3):
-        e = np.full(3, 0.3)
-        e[k] = 0.9
-        got = je.saez_schedule(z, T, e, g, w)
-        inside = np.searchsorted(T, np.asarray(got.income), side="right") - 1 == k
-        assert inside.any()
-        np.testing.assert_array_equal(
-            np.asarray(got.rates)[~inside], np.asarray(same.rates)[~inside]
-        )
-        assert (np.asarray(got.rates)[inside] < np.asarray(same.rates)[inside]).all()
-        others = np.arange(3) != k
-        # bins that straddle a threshold have one rate
-        np.testing.assert_allclose(
-            got.schedule.rates[others], same.schedule.rates[others], atol=2e-3
-        )
-        assert float(got.schedule.rates[k]) < float(same.schedule.rates[k]) - 0.05
-        np.testing.assert_array_equal(got.hazard, same.hazard)
-
-
 def test_an_elasticity_that_is_a_function_of_income_compiled_and_mapped():
     """0.4*(z/50,000)^slope over several samples and slopes at once; at slope 0 it is the scalar."""
 
@@ -451,6 +281,8 @@ def test_an_elasticity_that_is_a_function_of_income_compiled_and_mapped():
 # Incomes earned under a schedule
 
 PROGRESSIVE = ([0.0, 30_000.0, 80_000.0], [0.1, 0.5, 0.75])
+
+
 FALLING = ([0.0, 30_000.0, 80_000.0], [0.6, 0.3, 0.1])
 
 
@@ -502,332 +334,6 @@ def test_a_schedule_with_one_rate_changes_nothing():
     np.testing.assert_allclose(flat.schedule.rates, plain.schedule.rates, atol=1e-4)
 
 
-def test_elasticities_belong_to_the_brackets_asked_about_and_not_to_those_of_the_schedule():
-    """Earned under seven brackets, asked for three: an income of 50,000 is in the first of the
-    three.
-    """
-    z, g, w = sample(16)
-    schedule = je.TaxSchedule.us_federal()
-    e = np.array([0.2, 0.5, 0.9])
-    got = je.saez_schedule(z, T, e, g, w, schedule=schedule)
-    federal = (economy.US_THRESHOLDS, economy.US_RATES)
-    want = oracle.SampleFormula(
-        z, g, w, lambda x: e[np.searchsorted(T, x, side="right") - 1], federal
-    )
-    at = np.asarray(got.income)[200:800:25]
-    np.testing.assert_allclose(np.asarray(got.hazard)[200:800:25], want.hazard(at), rtol=0.01)
-    np.testing.assert_allclose(got.schedule.rates, want.bracket_rates(T), atol=1e-3)
-
-
-# Brackets
-
-
-def test_empty_brackets_take_their_neighbours_rate_and_say_so():
-    z, g, w = sample(17)
-    z = np.where((z > 90_000) & (z < 100_000), 89_000.0, np.maximum(z, 20_000.0 + z / 100))
-
-    def asked(*thresholds):
-        got = je.saez_schedule(z, thresholds, 0.4, g, w)
-        return np.asarray(got.schedule.rates), np.asarray(got.empty).tolist()
-
-    rates, empty = asked(0.0, 90_000.0, 1e9)
-    assert empty == [False, False, True]
-    assert rates[2] == rates[1] != rates[0]
-    rates, empty = asked(0.0, 1e9, 2e9)
-    assert empty == [False, True, True]
-    assert rates[0] == rates[1] == rates[2] > 0
-    rates, empty = asked(0.0, 90_000.0, 100_000.0)
-    assert empty == [False, True, False]
-    assert rates[1] == rates[0] != rates[2]
-    rates, empty = asked(0.0, 15_000.0, 90_000.0)
-    assert empty == [True, False, False]
-    assert rates[0] == rates[1] != rates[2]
-    rates, empty = asked(0.0, 5_000.0, 15_000.0)
-    assert empty == [True, True, False]
-    assert rates[0] == rates[1] == rates[2]
-
-
-def test_an_income_at_a_threshold_belongs_to_the_bracket_below():
-    z, g, w = sample(17)
-    z = np.minimum(z, 200_000.0)
-    got = je.saez_schedule(z, (0.0, 90_000.0, 200_000.0), 0.4, g, w)
-    assert np.asarray(got.empty).tolist() == [False, False, True]
-    assert (
-        float(got.schedule.rates[2]) == float(got.schedule.rates[1]) != float(got.schedule.rates[0])
-    )
-
-
-@pytest.mark.parametrize("virtual", [False, True])
-@pytest.mark.parametrize("last", [100_000.0, 124_250.0, 197_300.0])
-def test_bunchers_whose_product_rounds_up_are_not_above_their_kink(precision, virtual, last):
-    """A top rate that nobody crosses for: skill*(t/skill) is a rounding above t for some in
-    float32, and nobody is rich.
-    """
-    thresholds, skill = precision.array([0.0, 60_000.0, last]), precision.array(SKILL)
-    schedule = je.TaxSchedule(thresholds, precision.array([0.3, 0.5, 0.9995]))
-    hours = je.best_response(
-        schedule, skill, je.Preferences(precision.array(COST), 3.5, max_hours=100.0)
-    )
-    z = np.asarray(skill * hours)
-    if not precision.x64:
-        assert last < z.max() < last + 0.05
-        assert 60_000 < z[z > 60_000].min() < 60_000.02
-    clipped = np.where(np.abs(z / 60_000 - 1) < 1e-5, 60_000, np.minimum(z, last)).astype(z.dtype)
-    got, exact = (
-        je.saez_schedule(
-            x, thresholds, 0.4, precision.array(G), schedule=schedule if virtual else None
-        )
-        for x in (z, clipped)
-    )
-    assert np.asarray(got.empty).tolist() == [False, False, True]
-    assert float(got.pareto) == pytest.approx(float(exact.pareto), rel=1e-4)
-    np.testing.assert_allclose(got.schedule.rates, exact.schedule.rates, atol=1e-5)
-    np.testing.assert_allclose(got.rates, exact.rates, atol=1e-3)
-    assert float(got.schedule.rates[2]) == float(got.schedule.rates[1]) > 0.3
-
-
-def test_pareto_parameter_of_bunchers_is_that_of_those_above():
-    """Half of 100 incomes one float32 above the threshold are at it, and alone they are no tail."""
-    t = np.float32(90_000)
-    at, above = np.full(50, np.nextafter(t, np.float32(np.inf))), np.full(50, np.float32(120_000))
-    assert float(pareto_parameter(np.concatenate([at, above]), t)) == pytest.approx(4.0, rel=1e-6)
-    assert float(pareto_parameter(at, t)) == np.inf
-
-
-def test_a_bracket_averages_the_pointwise_rates_by_width():
-    z, g, w = sample(4)
-    got = je.saez_schedule(z, T, 0.4, g, w)
-    fine = np.linspace(90_000, 159_100, 20_001)
-    pointwise = np.interp(fine, np.asarray(got.income), np.asarray(got.rates))
-    assert float(got.schedule.rates[1]) == pytest.approx(pointwise.mean(), abs=1e-4)
-    inside = (z > T[1]) & (z < T[2])
-    people = np.interp(z[inside], np.asarray(got.income), np.asarray(got.rates))
-    for by_people in (people.mean(), np.average(people, weights=w[inside])):
-        assert (
-            by_people - float(got.schedule.rates[1]) > 0.005
-        )  # most live where the bracket begins and rates are higher
-    rich = z > T[2]
-    heard = np.average(g[rich], weights=w[rich])
-    mean = np.average(z[rich], weights=w[rich])
-    top = je.saez_top_rate(mean / (mean - T[2]), 0.4, heard)
-    assert float(got.schedule.rates[2]) == pytest.approx(float(top), rel=1e-9)
-
-
-# The fixed point
-
-TOLERANCE = 1e-3
-
-
-ALIKE = np.full(
-    3, 0.4
-)  # one elasticity per bracket and survey weights everywhere: one compiled program
-ONES = np.ones(N)
-
-
-@cache
-def solved(**options):
-    """On the calibrated economy of 1,000 with three brackets.
-
-    Unused `changes` are NaN, so NaN cannot be an error here.
-    """
-    arrays = {k: np.array(v) if isinstance(v, tuple) else v for k, v in options.items()}
-    with strict(True, nans=True):
-        return je.saez_self_consistent(
-            SKILL, je.Preferences(COST, 3.5), T, ALIKE, G, ONES, **arrays
-        )
-
-
-def asked_by_the_oracle(rates, e=lambda _: 0.4, weights=None, spending=0.0):
-    """The NumPy economy's incomes under these rates, and the rates that the independent formula
-    asks for there.
-    """
-    outcome = economy.equilibrium(T, rates, SKILL, COST, weights=weights, spending=spending)
-    w = np.ones(N) if weights is None else weights
-    g = G / np.average(G, weights=w)
-    return outcome, oracle.SampleFormula(outcome.income, g, w, e, (T, rates)).bracket_rates(T)
-
-
-def test_the_fixed_point_of_the_calibrated_economy():
-    got = solved()
-    rates = np.asarray(got.schedule.rates)
-    assert bool(got.converged)
-    np.testing.assert_allclose(rates, [0.643, 0.531, 0.510], atol=1.5e-3)
-    outcome, asked = asked_by_the_oracle(rates)
-    np.testing.assert_allclose(got.outcome.income, outcome.income, rtol=1e-5)
-    np.testing.assert_allclose(got.outcome.rebate, outcome.rebate, rtol=1e-6)
-    np.testing.assert_allclose(asked, rates, atol=2 * TOLERANCE)
-    np.testing.assert_allclose(got.formula.schedule.rates, asked, atol=TOLERANCE / 2)
-    assert np.abs(np.asarray(got.formula.schedule.rates) - rates).max() <= TOLERANCE
-    assert (
-        np.abs(asked_by_the_oracle(np.array([0.5, 0.5, 0.5]))[1] - 0.5).max() > 0.1
-    )  # and not everything is one
-
-
-def test_its_gain_over_us_federal_is_just_below_the_optimum():
-    federal = economy.equilibrium(economy.US_THRESHOLDS, economy.US_RATES, SKILL, COST)
-    outcome, _ = asked_by_the_oracle(np.asarray(solved().schedule.rates))
-    gain = 100 * (
-        economy.social_welfare(outcome.utility, G) / economy.social_welfare(federal.utility, G) - 1
-    )
-    assert 28.5 < gain < 28.750
-
-
-def test_iterations_are_recorded():
-    got = solved()
-    count, changes = int(got.iterations), np.asarray(got.changes)
-    assert changes.shape == (300,)
-    assert 3 < count < 50
-    assert np.isfinite(changes[:count]).all()
-    assert np.isnan(changes[count:]).all()
-    assert changes[count - 1] <= TOLERANCE < changes[count - 2]
-    _, first = asked_by_the_oracle(np.array([0.5, 0.5, 0.5]))
-    assert changes[0] == pytest.approx(np.abs(first - 0.5).max(), abs=1e-3)
-    if (np.diff(changes[:count]) < 0).all():
-        assert float(got.damping) == 0.5
-
-
-@pytest.mark.parametrize(
-    "start", [(0.0, 0.0, 0.0), (0.9, 0.9, 0.9), (0.1, 0.5, 0.8), (0.9, 0.5, 0.1)]
-)
-def test_every_start_leads_to_the_same_point(start):
-    got = solved(start=start)
-    assert bool(got.converged)
-    np.testing.assert_allclose(got.schedule.rates, solved().schedule.rates, atol=5 * TOLERANCE)
-    fine, other = solved(tolerance=1e-5), solved(tolerance=1e-5, start=start)
-    assert bool(fine.converged)
-    if bool(other.converged):
-        np.testing.assert_allclose(other.schedule.rates, fine.schedule.rates, atol=1e-3)
-
-
-def test_a_start_where_nobody_works_is_refused_or_left_behind():
-    """At rates of one all incomes are zero, and the formula has no distribution to look at."""
-    try:
-        got = solved(start=(1.0, 1.0, 1.0))
-    except ValueError as error:
-        assert str(error).startswith("start: ")
-        return
-    assert np.isfinite(np.asarray(got.schedule.rates)).all()
-
-
-def test_uniform_weights_lead_to_no_tax():
-    with strict(True, nans=True):
-        got = je.saez_self_consistent(SKILL, je.Preferences(COST, 3.5), T, ALIKE, ONES, ONES)
-    assert bool(got.converged)
-    assert np.asarray(got.schedule.rates).max() <= TOLERANCE
-    assert not np.asarray(got.formula.schedule.rates).any()
-
-
-def test_damping_shrinks_where_changes_do_not():
-    whole = solved(damping=1.0)
-    changes = np.asarray(whole.changes)[: int(whole.iterations)]
-    rose = (np.diff(changes) > 0).any()
-    assert (float(whole.damping) < 1) == rose
-    assert 0 < float(whole.damping) <= 1
-    np.testing.assert_allclose(whole.schedule.rates, solved().schedule.rates, atol=5 * TOLERANCE)
-
-
-@pytest.mark.parametrize("damping", [0.1, 0.01])
-def test_a_small_damping_stays_while_changes_shrink(damping):
-    """A tenth of the way leaves nine tenths of the change: that is progress.
-
-    Nor may the step become larger than asked for.
-    """
-    got = solved(damping=damping)
-    changes = np.asarray(got.changes)[: int(got.iterations)]
-    assert float(got.damping) <= damping
-    if (np.diff(changes) < 0).all():
-        assert float(got.damping) == pytest.approx(damping)
-
-
-def test_a_population_that_jumps_is_not_called_converged():
-    """Twenty-five kinds of people, forty of each: rates at which one kind jumps have no fixed point
-    to a hundred-millionth.
-    """
-    skill = np.repeat(economy.skills(25), 40)
-    g = economy.welfare_weights("inverse_income", 40 * skill)
-    with strict(True, nans=True):
-        preferences = je.Preferences(economy.calibrated_weight(skill), 3.5)
-        got = je.saez_self_consistent(skill, preferences, T, ALIKE, g, ONES, tolerance=1e-8)
-    assert not bool(got.converged)
-    assert int(got.iterations) == 300
-    changes = np.asarray(got.changes)
-    assert np.isfinite(changes).all()
-    assert changes[0] > 0.1
-    assert 1e-8 < changes[-1] < 1e-3
-    asked = np.abs(np.asarray(got.formula.schedule.rates - got.schedule.rates)).max()
-    assert asked == pytest.approx(changes[-1], rel=1e-6)
-    assert float(got.damping) < 0.5
-
-
-def test_elasticities_by_bracket_survey_weights_and_spending():
-    w = np.random.default_rng(21).uniform(0.3, 3.0, N)
-    g = G / np.average(G, weights=w)
-    e = np.array([0.4, 0.4, 0.8])
-    with strict(True, nans=True):
-        same, got = (
-            je.saez_self_consistent(
-                SKILL, je.Preferences(COST, 3.5), T, x, g, w, public_spending=2_000.0
-            )
-            for x in (ALIKE, e)
-        )
-    assert bool(got.converged)
-    assert bool(same.converged)
-    rates = np.asarray(got.schedule.rates)
-    assert rates[2] < float(same.schedule.rates[2]) - 0.1
-    outcome, asked = asked_by_the_oracle(
-        rates, lambda z: e[np.searchsorted(T, z, side="right") - 1], w, 2_000.0
-    )
-    np.testing.assert_allclose(got.outcome.rebate, outcome.rebate, rtol=1e-6)
-    np.testing.assert_allclose(asked, rates, atol=2 * TOLERANCE)
-    assert (
-        np.abs(np.asarray(same.schedule.rates) - np.asarray(solved().schedule.rates)).max() > 1e-3
-    )
-
-
-def test_several_populations_at_once_compiled():
-    def solve(skill, cost, g):
-        return je.saez_self_consistent(skill, je.Preferences(cost, 3.5), T, ALIKE, g, ONES)
-
-    skills = [SKILL, 1.3 * SKILL, 1_000 * (SKILL / 1_000) ** 0.5]
-    inputs = [
-        (s, economy.calibrated_weight(s), economy.welfare_weights("inverse_income", 40 * s))
-        for s in skills
-    ]
-    with strict(True, nans=True):
-        mapped = jax.jit(jax.vmap(solve))(*(np.stack(x) for x in zip(*inputs, strict=True)))
-        loop = [solve(*x) for x in inputs]
-    assert len({int(x.iterations) for x in loop}) > 1  # some wait for others
-    rates, changes, iterations = (
-        np.asarray(x) for x in (mapped.schedule.rates, mapped.changes, mapped.iterations)
-    )
-    for i, one in enumerate(loop):
-        np.testing.assert_allclose(rates[i], one.schedule.rates, atol=1e-7)
-        np.testing.assert_allclose(changes[i], one.changes, atol=1e-7)
-        assert iterations[i] == int(one.iterations)
-    assert np.asarray(mapped.converged).all()
-    assert np.abs(np.diff(rates, axis=0)).max(axis=1).min() > 0.005
-
-
-def test_in_single_precision_without_the_virtual_density():
-    """Another fixed point: the gaps of its own falling rates are taken for the distribution.
-
-    A scalar elasticity, no weights.
-    """
-    with strict(False, nans=True):
-        preferences = je.Preferences(np.float32(COST), np.float32(3.5))
-        single = je.saez_self_consistent(
-            np.float32(SKILL), preferences, T, 0.4, np.float32(G), virtual=False
-        )
-        floats = {x.dtype for x in jax.tree.leaves(single) if jnp.issubdtype(x.dtype, jnp.floating)}
-    assert floats == {np.dtype(np.float32)}
-    assert bool(single.converged)
-    rates = np.asarray(single.schedule.rates, float)
-    outcome = economy.equilibrium(T, rates, SKILL, COST)
-    asked = oracle.SampleFormula(outcome.income, G, ONES, lambda _: 0.4).bracket_rates(T)
-    np.testing.assert_allclose(asked, rates, atol=2 * TOLERANCE)
-    assert np.abs(rates - np.asarray(solved().schedule.rates)).max() > 0.01
-
-
 # What cannot be used
 
 BAD = {
@@ -865,6 +371,8 @@ BAD = {
     "no bandwidth": ({"bandwidth": 0.0}, "bandwidth"),
     "a negative bandwidth": ({"bandwidth": -0.2}, "bandwidth"),
 }
+
+
 GOOD = {
     "income": INCOME,
     "thresholds": T,
@@ -886,64 +394,3 @@ def test_twenty_different_incomes_are_enough():
     z = np.r_[np.zeros(N - SMALLEST_SAMPLE), np.linspace(20_000, 200_000, SMALLEST_SAMPLE)]
     rates = np.asarray(je.saez_rates(z, T, 0.4, economy.welfare_weights("inverse_income", z), ONES))
     assert ((rates > 0) & (rates < 1)).all()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"damping": 0.0}, "damping"),
-        ({"damping": -0.5}, "damping"),
-        ({"damping": 1.01}, "damping"),
-        ({"damping": float("nan")}, "damping"),
-        ({"iterations": 0}, "iterations"),
-        ({"tolerance": 0.0}, "iterations|tolerance"),
-        ({"elasticity": 0.0}, "elasticity"),
-        ({"welfare_weights": 2 * ONES}, "welfare_weights"),
-        ({"skill": np.full(N, 1_000.0)}, "skill|income"),
-        ({"start": np.array([0.5, 0.5])}, "start|rates"),
-        ({"start": np.array([0.5, 0.5, 1.5])}, "start|rates"),
-    ],
-)
-def test_a_bad_fixed_point_is_refused(arguments, says):
-    given = {
-        "skill": SKILL,
-        "preferences": je.Preferences(COST),
-        "thresholds": T,
-        "elasticity": 0.4,
-        "welfare_weights": G,
-    }
-    with pytest.raises(ValueError, match=f"^({says}): "):
-        je.saez_self_consistent(**{**given, **arguments})
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ((1.0, 0.4), "pareto"),
-        ((0.5, 0.4), "pareto"),
-        ((np.array([2.0, np.nan]), 0.4), "pareto"),
-        ((1.5, 0.0), "elasticity"),
-        ((1.5, np.array([0.4, -0.1])), "elasticity"),
-        ((1.5, 0.4, -0.1), "welfare_weight"),
-        ((1.5, 0.4, np.nan), "welfare_weight"),
-    ],
-)
-def test_a_bad_top_rate_is_refused(arguments, says):
-    with pytest.raises(ValueError, match=f"^{says}: "):
-        je.saez_top_rate(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ((INCOME, 0.0, G), "elasticity"),
-        ((INCOME, -1.0, G), "elasticity"),
-        ((INCOME, 0.4, 2 * G), "welfare_weights"),
-        ((INCOME, 0.4, np.ones(7)), "welfare_weights"),
-        ((-INCOME, 0.4, G), "income"),
-        ((np.zeros(N), 0.4, G), "income"),
-    ],
-)
-def test_a_bad_linear_rate_is_refused(arguments, says):
-    with pytest.raises(ValueError, match=f"^{says}: "):
-        je.saez_linear_rate(*arguments)
