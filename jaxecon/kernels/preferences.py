@@ -45,16 +45,16 @@ class Preferences:
             ("disutility_exponent", 1.0),
             ("max_hours", 0.0),
         ):
-            given = getattr(self, name)
-            if isinstance(given, list | tuple | np.ndarray):
-                object.__setattr__(self, name, floating(given))  # type: ignore[arg-type]
-            value = concrete(given)
-            if value is None:
+            value = getattr(self, name)
+            if isinstance(value, list | tuple | np.ndarray):
+                object.__setattr__(self, name, floating(value))  # type: ignore[arg-type]
+            seen = concrete(value)
+            if seen is None:
                 continue
-            wrong = ~(np.isfinite(value) & (value > low))
+            wrong = ~(np.isfinite(seen) & (seen > low))
             if np.any(wrong):
                 raise ValueError(
-                    f"{name}: {shown(value, wrong)}; must be finite and greater than {low:g}"
+                    f"{name}: {shown(seen, wrong)}; must be finite and greater than {low:g}"
                 )
         eta = float(self.consumption_curvature)
         if not (np.isfinite(eta) and eta >= 0):

@@ -94,21 +94,21 @@ class DynamicState:
     wealth: dict[str, Array] | None = None
 
 
-def shock_variance(given: SkillDynamics, years: Array) -> Array:
+def shock_variance(dynamics: SkillDynamics, years: Array) -> Array:
     """Variance of the part of a deviation that the shocks of `years` years, (n,), make.
 
     shock^2 * sum of persistence^(2k), k < years.
     """
-    rho = given.persistence
+    rho = dynamics.persistence
     below = rho < 1
     log_kept = 2 * jnp.log(jnp.maximum(rho, np.finfo(rho.dtype).tiny))
     t = years.astype(rho.dtype)
     total = jnp.where(below, jnp.expm1(t * log_kept) / jnp.where(below, jnp.expm1(log_kept), 1), t)
-    return given.shock**2 * total
+    return dynamics.shock**2 * total
 
 
 def next_deviation(
-    given: SkillDynamics, deviation: Array, years: Array, hours: Array, innovation: Array
+    dynamics: SkillDynamics, deviation: Array, years: Array, hours: Array, innovation: Array
 ) -> Array:
     """a' = persistence*a + learning*(hours/40 - 1) + shock*innovation - m, kept within
     MAX_DEVIATION; (n,) all.
@@ -118,12 +118,12 @@ def next_deviation(
     mean-preserving in levels: without learning a is normal with mean -V/2 at every age, so that the
     mean of exp(a) over agents of any one age is exactly 1 (but for the bounds).
     """
-    rho = given.persistence
-    drift = (given.shock**2 - rho * (1 - rho) * shock_variance(given, years)) / 2
+    rho = dynamics.persistence
+    drift = (dynamics.shock**2 - rho * (1 - rho) * shock_variance(dynamics, years)) / 2
     moved = (
         rho * deviation
-        + given.learning * (hours / REFERENCE_HOURS - 1)
-        + given.shock * innovation
+        + dynamics.learning * (hours / REFERENCE_HOURS - 1)
+        + dynamics.shock * innovation
         - drift
     )
     return jnp.clip(moved, -MAX_DEVIATION, MAX_DEVIATION)
@@ -136,7 +136,7 @@ def new_careers(skill: dict[str, Array]) -> Careers:
 
 
 def next_careers(
-    given: SkillDynamics, careers: Careers, hours: dict[str, Array], seed: Array, year: Array
+    dynamics: SkillDynamics, careers: Careers, hours: dict[str, Array], seed: Array, year: Array
 ) -> Careers:
     """Careers after a year: skills have moved, and new people replace those who have retired.
 
@@ -148,10 +148,10 @@ def next_careers(
         innovation = normal(draw(named_key(seed, name, "skill shock"), year, 0, n), a.dtype)
         retires = (
             uniform(draw(named_key(seed, name, "retirement"), year, 0, n).first, a.dtype)
-            < given.retirement
+            < dynamics.retirement
         )
         deviation[name] = jnp.where(
-            retires, 0, next_deviation(given, a, t, hours[name], innovation)
+            retires, 0, next_deviation(dynamics, a, t, hours[name], innovation)
         )
         years[name] = jnp.where(retires, 0, t + 1)
     return Careers(deviation, years)

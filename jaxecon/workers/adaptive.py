@@ -35,14 +35,14 @@ class Adaptive:
     recency: (0, 1], default 0.5. explore_first, explore_last: probabilities, defaults 0.4 and 0.02.
     """
 
-    def parameters(self, **given: float) -> AdaptiveParameters:
+    def parameters(self, **values: float) -> AdaptiveParameters:
         tiny = 1e-12  # a geometric path cannot start or end at zero
         ranges = {
             "recency": (0.5, 1e-6, 1.0),
             "explore_first": (0.4, tiny, 1.0),
             "explore_last": (0.02, tiny, 1.0),
         }
-        return AdaptiveParameters(**checked("adaptive", given, **ranges))  # type: ignore[arg-type]
+        return AdaptiveParameters(**checked("adaptive", values, **ranges))  # type: ignore[arg-type]
 
     def init(
         self, params: AdaptiveParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

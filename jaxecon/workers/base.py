@@ -42,11 +42,11 @@ class WorkerRule(Protocol):
     day. Parameters, state and plan are pytrees of the rule's own making.
     """
 
-    def parameters(self, **given: float) -> Parameters:
+    def parameters(self, **values: float) -> Parameters:
         """Turns the names and numbers of a configuration into the rule's parameters.
 
         Args:
-            given: the configuration's parameters; those left out have defaults (`checked`).
+            values: the configuration's parameters; those left out have defaults (`checked`).
 
         Returns:
             A pytree of scalars.
@@ -145,19 +145,19 @@ class HasDayLayout(Protocol):
 
 
 def checked(
-    rule: str, given: dict[str, float], **ranges: tuple[float, float, float]
+    rule: str, values: dict[str, float], **ranges: tuple[float, float, float]
 ) -> dict[str, float]:
     """A rule's parameters: defaults, with the configuration's in their place.
 
     Args:
         rule: its name, for messages.
-        given: the configuration's parameters.
+        values: the configuration's parameters.
         ranges: for each parameter its default, its lowest and its highest value.
 
     Raises:
         ValueError: naming the parameter, the value and the accepted range.
     """
-    for name, value in given.items():
+    for name, value in values.items():
         if name not in ranges:
             raise ValueError(
                 f"parameters.{name}: {rule} has no such parameter; one of "
@@ -166,4 +166,4 @@ def checked(
         _, low, high = ranges[name]
         if not low <= value <= high:
             raise ValueError(f"parameters.{name}: {value}; {rule} accepts [{low:g}, {high:g}]")
-    return {name: float(given.get(name, default)) for name, (default, _, _) in ranges.items()}
+    return {name: float(values.get(name, default)) for name, (default, _, _) in ranges.items()}

@@ -20,8 +20,8 @@ class FixedParameters:
 class Fixed:
     """The same hours every day, at most max_hours. hours: h/week in [0, 168], default 40."""
 
-    def parameters(self, **given: float) -> FixedParameters:
-        return FixedParameters(**checked("fixed", given, hours=(40.0, 0.0, 168.0)))  # type: ignore[arg-type]
+    def parameters(self, **values: float) -> FixedParameters:
+        return FixedParameters(**checked("fixed", values, hours=(40.0, 0.0, 168.0)))  # type: ignore[arg-type]
 
     def init(
         self, params: FixedParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

@@ -27,8 +27,8 @@ class Habit:
     speed: share per day in [0, 1], default 0.1.
     """
 
-    def parameters(self, **given: float) -> HabitParameters:
-        return HabitParameters(**checked("habit", given, speed=(0.1, 0.0, 1.0)))  # type: ignore[arg-type]
+    def parameters(self, **values: float) -> HabitParameters:
+        return HabitParameters(**checked("habit", values, speed=(0.1, 0.0, 1.0)))  # type: ignore[arg-type]
 
     def init(
         self, params: HabitParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

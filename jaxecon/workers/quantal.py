@@ -38,8 +38,8 @@ class Quantal:
     The table of a year is made once and a day is one uniform draw and ten comparisons an agent.
     """
 
-    def parameters(self, **given: float) -> QuantalParameters:
-        return QuantalParameters(**checked("quantal", given, precision=(20.0, 0.0, 1e4)))  # type: ignore[arg-type]
+    def parameters(self, **values: float) -> QuantalParameters:
+        return QuantalParameters(**checked("quantal", values, precision=(20.0, 0.0, 1e4)))  # type: ignore[arg-type]
 
     def init(
         self, params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

@@ -38,8 +38,8 @@ class BestResponsePlan:
 class Rational:
     """The best response to the schedule and yesterday's rebate."""
 
-    def parameters(self, **given: float) -> tuple[()]:
-        checked("rational", given)
+    def parameters(self, **values: float) -> tuple[()]:
+        checked("rational", values)
         return ()
 
     def init(

@@ -184,8 +184,8 @@ class _Social:
         """Hours (n,) h/week."""
         raise NotImplementedError
 
-    def parameters(self, **given: float) -> tuple[()]:
-        checked(self.name, given)
+    def parameters(self, **values: float) -> tuple[()]:
+        checked(self.name, values)
         return ()
 
     def init(

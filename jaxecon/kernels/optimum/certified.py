@@ -233,9 +233,9 @@ def _solve(
     objective = Objective(problem, space, limits, table)
     plan = SearchPlan(method, points, effort, seed)
     free, reached, found_by = search(objective, plan, lambda welfare, rebate: welfare)
-    found, multiplier, feasible = _that_pays(objective, plan, free, at_reference, reference_welfare)
-    outcome = problem.outcome(schedule_at(space, limits, found.x), table=table)
-    final, idle = fill_idle_brackets(objective, found.x, outcome.income)
+    best, multiplier, feasible = _that_pays(objective, plan, free, at_reference, reference_welfare)
+    outcome = problem.outcome(schedule_at(space, limits, best.x), table=table)
+    final, idle = fill_idle_brackets(objective, best.x, outcome.income)
     certificate = certify(objective, final)
     scale = jnp.abs(reference_welfare) if problem.preferences.consumption_curvature == 0 else 1.0
     gain = gain_over(
@@ -261,7 +261,7 @@ def _solve(
         empty=idle,
         reached=reached,
         found_by=found_by,
-        evaluations=found.evaluations,
+        evaluations=best.evaluations,
     )
 
 

@@ -22,15 +22,18 @@ _TEMPERATURE = 0.003  # of the smoothed response, in full-time incomes
 
 @pytree
 class LeaderProblem:
-    """What a schedule is judged by.
+    """What a schedule is judged by, with n followers.
 
-    n followers.
-
-    skill: (n,) $/year per weekly hour. preferences: scalar or (n,). weights: (n,) survey weights.
-    welfare: over the one cohort "everyone". public_spending: E, $/year per person. rebate_floor:
-    $/year or None; a schedule whose taxes cannot pay it is not feasible (a simulated pool would
-    print the money). endowment: what the followers' wealth adds for each, or None (at curvature 0
-    alone, where no choice hears of it); its tax is taken off public_spending.
+    Attributes:
+        skill: (n,) $/year per weekly hour.
+        preferences: scalar or (n,) fields.
+        weights: (n,) survey weights.
+        welfare: over the one cohort "everyone".
+        public_spending: E, $/year per person.
+        rebate_floor: $/year or None. A schedule whose taxes cannot pay it is not feasible (a
+            simulated pool would print the money).
+        endowment: what the followers' wealth adds for each, or None. At curvature 0 only, where no
+            choice depends on it; its tax is taken off public_spending.
     """
 
     skill: Array
@@ -47,10 +50,12 @@ class LeaderProblem:
         rebate_floor: ArrayLike | None = None,
         table: ResponseTable | None = None,
     ) -> Outcome:
-        """The followers' equilibrium; its rebate is what taxes pay for, unless a floor is given
-        that a pool prints money for.
+        """The followers' equilibrium.
+
+        Its rebate is what taxes pay for, unless there is a rebate_floor ($/year), for which a pool
+        prints money. table: as in `best_response`.
         """
-        found = equilibrium(
+        outcome = equilibrium(
             schedule,
             self.skill,
             self.preferences,
@@ -59,7 +64,7 @@ class LeaderProblem:
             rebate_floor,
             table,
         )
-        return found if self.endowment is None else with_endowment(found, self.endowment)
+        return outcome if self.endowment is None else with_endowment(outcome, self.endowment)
 
     def settled_utility(self, outcome: Outcome) -> Array:
         """Utility (n,) by which a schedule is judged.
@@ -77,13 +82,14 @@ class LeaderProblem:
         return utility if self.endowment is None else utility - self.endowment.thrift
 
     def welfare_of(self, utility: Array) -> Array:
+        """Social welfare of utilities (n,), a scalar."""
         return self.welfare({_EVERYONE: utility})
 
     def marginal_weights(self, outcome: Outcome) -> Array:
-        """What welfare gains from a dollar more of consumption for each, (n,), mean 1: the fixed
-        weights g at curvature 0.
+        """What welfare gains from a dollar more of consumption for each, (n,), mean 1.
 
-        Ones where it gains from nobody's (atkinson with everybody below the floor).
+        The fixed weights g at curvature 0. Ones where it gains from nobody's (atkinson with
+        everybody below the floor).
         """
         gain: Array = jax.grad(lambda x: self.welfare_of(self.utility(x, outcome.hours)))(
             outcome.consumption
@@ -95,8 +101,9 @@ class LeaderProblem:
     def smoothed(
         self, schedule: TaxSchedule, table: ResponseTable | None = None
     ) -> tuple[Array, Array]:
-        """Welfare and rebate when workers choose among brackets by a narrow logit: differentiable
-        where they jump.
+        """Welfare and rebate, scalars, when workers choose among brackets by a narrow logit.
+
+        Differentiable where workers jump from bracket to bracket.
         """
 
         def respond(expected: ArrayLike) -> tuple[Array, Array, Array]:
@@ -135,8 +142,10 @@ class LeaderProblem:
         public_spending: ArrayLike = 0.0,
         rebate_floor: ArrayLike | None = None,
     ) -> "LeaderProblem":
-        """welfare: welfare weights (n,) of mean 1, or a SocialWelfare over one cohort of whatever
-        name, whose survey weights hold unless others are given.
+        """The problem of these followers, all in the precision of skill.
+
+        welfare: welfare weights (n,) of mean 1, or a SocialWelfare over one cohort of any name,
+        whose survey weights are used where `weights` is None.
         """
         skill = floating(skill)
         preferences = jax.tree.map(lambda x: jnp.asarray(x, skill.dtype), preferences)
@@ -164,9 +173,7 @@ def with_endowment(outcome: Outcome, endowment: Endowment) -> Outcome:
 
 
 def thinned(problem: LeaderProblem, n: int) -> LeaderProblem:
-    """The problem with n followers of equal survey weights, the quantile midpoints by skill of
-    those it has.
-    """
+    """The problem with n followers of equal survey weights: the quantile midpoints by skill."""
     order = jnp.argsort(problem.skill)
     cumulated = jnp.cumsum(problem.weights[order])
     midpoints = (jnp.arange(n, dtype=problem.skill.dtype) + 0.5) / n * cumulated[-1]

@@ -165,8 +165,8 @@ def _fixed_point(
         step = jnp.where(count > 0, carry.damping, 0)
         rates = carry.schedule.rates + step * (carry.formula.schedule.rates - carry.schedule.rates)
         schedule = TaxSchedule(start.thresholds, rates)
-        outcome, found = formula(schedule)
-        change = jnp.max(jnp.abs(found.schedule.rates - rates))
+        outcome, asked = formula(schedule)
+        change = jnp.max(jnp.abs(asked.schedule.rates - rates))
         # a step of that share should cut the change by it
         slow = (count > 0) & (change > (1 - 0.2 * carry.damping) * last)
         damping = jnp.where(
@@ -176,13 +176,13 @@ def _fixed_point(
         )
         changes = carry.changes.at[count].set(change)
         return SaezFixedPoint(
-            schedule, outcome, found, change <= tolerance, count + 1, changes, damping
+            schedule, outcome, asked, change <= tolerance, count + 1, changes, damping
         )
 
     shapes = jax.eval_shape(formula, start)
-    outcome, found = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    outcome, asked = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     nothing = jnp.full(iterations, jnp.nan, skill.dtype)
     unstarted = SaezFixedPoint(
-        start, outcome, found, jnp.zeros((), bool), jnp.zeros((), jnp.int32), nothing, damping
+        start, outcome, asked, jnp.zeros((), bool), jnp.zeros((), jnp.int32), nothing, damping
     )
     return jax.lax.while_loop(unfinished, iterate, unstarted)

@@ -49,9 +49,9 @@ def check_search(
         raise ValueError(f"bounds: {bounds}; two fractions, the first smaller, in [0, 1]")
     if np.ndim(thresholds) != 1:
         raise ValueError(f"thresholds: {thresholds}; a list that begins with 0 ($/year)")
-    given = concrete(thresholds)
-    if given is not None:
-        TaxSchedule(given, np.zeros_like(given, np.float64))  # type: ignore[arg-type]
+    start = concrete(thresholds)
+    if start is not None:
+        TaxSchedule(start, np.zeros_like(start, np.float64))  # type: ignore[arg-type]
     brackets = np.shape(thresholds)[0]
     if method == "grid":
         if free_thresholds:
