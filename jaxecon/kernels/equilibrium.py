@@ -86,6 +86,9 @@ def equilibrium(
         public_spending: E, $/year per person.
         rebate_floor: the least rebate, $/year; none by default.
         table: as in `best_response`.
+
+    Returns:
+        The outcome of everyone's best response, (n,) each.
     """
     if preferences.consumption_curvature == 0:
         hours, tax, worth = best_choice(schedule, skill, preferences, table=table)

@@ -100,6 +100,9 @@ class Preferences:
         Args:
             disutility_exponent: d, scalar or (n,), > 1.
             max_hours: scalar or (n,), > 0, h/week.
+
+        Returns:
+            Preferences at curvature 0 whose disutility_weight is a scalar.
         """
         return cls(ANNUALISED_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
@@ -114,6 +117,9 @@ class Preferences:
         Args:
             disutility_exponent: d, scalar or (n,), > 1.
             max_hours: scalar or (n,), > 0, h/week.
+
+        Returns:
+            Preferences at curvature 0 whose disutility_weight is a scalar.
         """
         return cls(PAPER_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 

@@ -65,13 +65,7 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
     bisection after _SECANTS of them, for a function that jumps across zero. Stops at the resolution
     of the dtype.
 
-    Args:
-        f: the function, from a scalar to a scalar.
-        low: scalar with f(low) >= 0.
-        high: scalar with f(high) <= 0.
-
-    Returns:
-        The root, a scalar.
+    All scalars; f(low) >= 0 >= f(high).
     """
     eps = np.finfo(low.dtype).eps
 

@@ -53,17 +53,31 @@ class TaxSchedule:
 
     @classmethod
     def us_federal(cls) -> "TaxSchedule":
-        """US federal income tax 2024, single filer, no deduction: seven brackets."""
+        """Return the US federal income tax 2024, single filer, no deduction: seven brackets."""
         return cls(US_FEDERAL_THRESHOLDS, US_FEDERAL_RATES)  # type: ignore[arg-type]
 
     @classmethod
     def three_bracket(cls, rates: Sequence[float] | ArrayLike) -> "TaxSchedule":
-        """The paper's three brackets, from 0, 90,000 and 159,100 $/year. rates: (3,)."""
+        """The paper's three brackets, from 0, 90,000 and 159,100 $/year (arXiv 2507.15815).
+
+        Args:
+            rates: (3,) fractions in [0, 1].
+
+        Returns:
+            The schedule with these rates.
+        """
         return cls(THREE_BRACKET_THRESHOLDS, rates)  # type: ignore[arg-type]
 
     @classmethod
     def flat(cls, rate: float | ArrayLike) -> "TaxSchedule":
-        """One rate on all income."""
+        """One rate on all income.
+
+        Args:
+            rate: a fraction in [0, 1].
+
+        Returns:
+            A schedule of one bracket.
+        """
         return cls((0.0,), jnp.reshape(rate, (1,)))  # type: ignore[arg-type]
 
     @property
@@ -72,7 +86,14 @@ class TaxSchedule:
         return self.rates.shape[-1]
 
     def astype(self, dtype: jnp.dtype | type) -> "TaxSchedule":
-        """The same schedule in another precision."""
+        """The same schedule in another precision.
+
+        Args:
+            dtype: float32 or float64.
+
+        Returns:
+            The schedule, its arrays of this type.
+        """
         return TaxSchedule(self.thresholds.astype(dtype), self.rates.astype(dtype))
 
 

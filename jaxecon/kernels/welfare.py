@@ -103,6 +103,9 @@ def paper_welfare(utility: ArrayLike, income: ArrayLike, weights: ArrayLike | No
         utility: u, (n,).
         income: z, (n,) $/year.
         weights: w, (n,) survey weights, equal by default.
+
+    Returns:
+        The sum, a scalar without unit at curvature 0.
     """
     terms = jnp.asarray(utility) / jnp.maximum(income, 1)
     return jnp.sum(terms if weights is None else terms * weights)

@@ -132,6 +132,9 @@ def optimal_schedule(
         seed: of the population search's draws.
         effort: how long the searches look.
 
+    Returns:
+        The best schedule found, and what speaks for it.
+
     Raises:
         ValueError: for arguments out of range and, outside of a trace, where no schedule pays for
             the spending.

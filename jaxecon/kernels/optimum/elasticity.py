@@ -70,6 +70,9 @@ def estimate_elasticity(
         year_effects: adds one intercept per pair of years (then only differences in rates between
             people identify the elasticity).
 
+    Returns:
+        The elasticity, without unit, with its standard error and the strength of the instrument.
+
     Raises:
         ValueError: for shapes that do not fit, fewer than two agents, or when no net-of-tax rate
             changes.
@@ -256,6 +259,9 @@ def perturbed_elasticities(
         step: in (0, 0.5), of a rate.
         kink_window: share of a threshold around which incomes do not count.
         usable: (n,) bool, whose incomes count.
+
+    Returns:
+        Elasticities, standard errors and numbers of agents by bracket, (k,) each.
 
     Raises:
         ValueError: for a step out of (0, 0.5).

@@ -82,6 +82,9 @@ def saez_self_consistent(
         virtual: take alpha from the virtual density (`saez_schedule`); without it, bunching at the
             schedule's own kinks is mistaken for the distribution.
 
+    Returns:
+        The schedule, its equilibrium, and how the iteration went.
+
     Raises:
         ValueError: as `saez_schedule`.
     """
