@@ -63,8 +63,7 @@ def saez_self_consistent(
 
     Iterates formula -> followers' equilibrium -> incomes -> formula until no rate moves by more
     than `tolerance`. Weights stay tied to people. Pure; works under `jit` and `vmap`. A finite
-    population jumps, so `converged` may be False at a small tolerance: `changes` says how near it
-    came.
+    population jumps, so `converged` may be False at a small tolerance.
 
     Args:
         skill: (n,) $/year per weekly hour.
