@@ -60,7 +60,8 @@ def join_run(seconds: int = 300) -> None:
     def give_up() -> None:
         others = "the others" if count is None else f"{count} processes"
         _end(
-            f"jaxecon: --join-processes: {others} did not all come together{where} within {seconds} s",
+            f"jaxecon: --join-processes: {others} did not all come together{where} "
+            f"within {seconds} s",
             2,
         )
 
@@ -106,8 +107,8 @@ def _place_in_run() -> tuple[str | None, int | None, int | None]:
         missing = [name for name, value in values.items() if not value]
         if missing:
             raise UserError(
-                f"--join-processes: {' and '.join(missing)} not set; all of {', '.join(values)}, or "
-                "none under Slurm"
+                f"--join-processes: {' and '.join(missing)} not set; all of {', '.join(values)}, "
+                "or none under Slurm"
             )
         assert address is not None
         if not re.fullmatch(r".+:\d+", address):

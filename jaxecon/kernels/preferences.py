@@ -1,5 +1,7 @@
 """Preferences: isoelastic utility less the disutility of work, and the satisfaction penalty."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,7 +106,8 @@ class Preferences:
         Returns:
             Preferences at curvature 0 whose disutility_weight is a scalar.
         """
-        return cls(ANNUALISED_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
+        weight: Any = ANNUALISED_DISUTILITY_WEIGHT
+        return cls(weight, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
     @classmethod
     def paper(
@@ -121,7 +124,8 @@ class Preferences:
         Returns:
             Preferences at curvature 0 whose disutility_weight is a scalar.
         """
-        return cls(PAPER_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
+        weight: Any = PAPER_DISUTILITY_WEIGHT
+        return cls(weight, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
 
 
 def consumption_utility(consumption: ArrayLike, curvature: float) -> Array:

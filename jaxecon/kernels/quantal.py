@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxecon.core.pytree import floating
 from jaxecon.kernels.labor import HOURS
 from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, curved_utility, disutility
-from jaxecon.kernels.taxation import US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS, TaxSchedule, tax_due
+from jaxecon.kernels.taxation import TaxSchedule, tax_due
 
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
@@ -84,7 +84,7 @@ def choice_payoffs(
 def _federal_consumption(skill: Array) -> Array:
     """What 40 hours leave after US federal tax, without a rebate."""
     full_time = REFERENCE_HOURS * skill
-    federal = TaxSchedule(US_FEDERAL_THRESHOLDS, US_FEDERAL_RATES).astype(skill.dtype)  # type: ignore[arg-type]
+    federal = TaxSchedule.us_federal().astype(skill.dtype)
     return full_time - tax_due(federal, full_time)
 
 

@@ -58,11 +58,11 @@ def branch(
     listener: "Listener | None" = None,
     engine: "Engine | None" = None,
 ) -> list[Run]:
-    """New runs from the state in which a run began a year, under other policies, planners or
-    models.
+    """Begin new runs from the state in which a run began a year.
 
-    What does not depend on what was changed draws the same random numbers, and gets the same
-    answers from the run's transcript, as in the run.
+    They may have other policies, planners or models. What does not depend on what was changed
+    draws the same random numbers, and gets the same answers from the run's transcript, as in the
+    run.
 
     Args:
         path: the run's folder.

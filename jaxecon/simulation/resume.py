@@ -25,6 +25,7 @@ from jaxecon.simulation.language import check_engines, identities, models, start
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.prepare import assemble_run
 from jaxecon.simulation.run import simulate
+from jaxecon.simulation.state import Prepared
 from jaxecon.storage.checkpoint import remove_after
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
@@ -63,19 +64,17 @@ def resume(
 ) -> Run:
     """Continue a run from its newest sound checkpoint, as if it had never stopped.
 
-    Does nothing to a complete run.
-
     Args:
         path: the run's folder.
         force: continue even where configuration, code or model differ from the run's beginning;
             the manifest records it.
         overrides: `key=value` settings; what changes the results needs `force`.
-        listener: is told of days, years and diagnostics while the run goes on.
+        listener: is told of days, years and diagnostics during the run.
         engine: a running engine to use, which stays open; by default the configuration's.
         tell: called with the Resumption before the run continues.
 
     Returns:
-        The run, complete or stopped by its budget.
+        The run, complete or stopped by its budget. One that was complete is left alone.
 
     Raises:
         UserError: another process writes the run, or something differs and `force` is not given;
@@ -84,39 +83,27 @@ def resume(
     """
     run = continuable(path)
     with ExitStack() as stack:
-        recorder = stack.enter_context(_opened_recorder(run))
-        # as the process before left it, which may have ended after it was read here
-        manifest = run.manifest if recorder is None else recorder.manifest
+        recorder, manifest = stack.enter_context(_opened_recorder(run))
         config = load_config(run.config, overrides)
         now = environment(config)
         checkpoint, damaged = _checkpoint_to_resume(run)
         changed, harmless = _changes(run, manifest, config, now, checkpoint)
         refuse_changes(run.path, changed, force)
         if manifest["status"] == "complete" and not changed:
-            if harmless and recorder is not None:
-                recorder.configure(config)
+            _keep_settings(recorder, config, harmless)
             return run
-        if config.needs_engine:
-            check_engines(config)
-        prepared = assemble_run(config, run.path)
+        prepared = _assemble(config, run)
         served = stack.enter_context(start_engines(config, engine))
         changed += changed_models(manifest["identities"], identities(served))
         refuse_changes(run.path, changed, force)
-        position = Position(0, 0) if checkpoint is None else checkpoint.position
-        if config.years < position.year:
-            raise UserError(
-                f"years: {config.years}; {run.path} has already simulated {position.year}"
-            )
         inherited, lost = inherited_transcript(manifest)
-        resumption = Resumption(
-            position, tuple(damaged), tuple(changed), (*inexact(manifest, now), *lost)
-        )
+        apart = (*inexact(manifest, now), *lost)
+        position = _position_to_resume(run, config, checkpoint)
+        resumption = Resumption(position, tuple(damaged), tuple(changed), apart)
 
         def begin(simulation: Simulation, bridge: Any) -> None:
             if checkpoint is not None:
-                if bridge is not None:
-                    bridge.restore_accounts(checkpoint.meta["accounts"], checkpoint.meta["waited"])
-                simulation.restore(checkpoint)
+                _restore(simulation, bridge, checkpoint)
             if tell is not None:
                 tell(resumption)
             run_together(lambda: _rewind(recorder, position))
@@ -128,11 +115,14 @@ def resume(
 
 
 @contextmanager
-def _opened_recorder(run: Run) -> Iterator[Recorder | None]:
-    """The recorder of a run that is on disk; None in processes that do not write."""
+def _opened_recorder(run: Run) -> Iterator[tuple[Recorder | None, dict[str, Any]]]:
+    """The recorder of a run that is on disk, None in processes that do not write; and its manifest.
+
+    The manifest is as the process before left it, which may have ended after the run was read.
+    """
     recorder = run_together(lambda: Recorder.open(run.path) if is_main_process() else None)
     try:
-        yield recorder
+        yield recorder, run.manifest if recorder is None else recorder.manifest
     finally:
         if recorder is not None:
             recorder.close()
@@ -150,6 +140,34 @@ def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
             f"({'; '.join(damaged)})"
         )
     return checkpoint, damaged
+
+
+def _position_to_resume(run: Run, config: Config, checkpoint: Checkpoint | None) -> Position:
+    """Where the run continues. Raises UserError: it has already simulated more years than asked."""
+    position = Position(0, 0) if checkpoint is None else checkpoint.position
+    if config.years < position.year:
+        raise UserError(f"years: {config.years}; {run.path} has already simulated {position.year}")
+    return position
+
+
+def _keep_settings(recorder: Recorder | None, config: Config, harmless: Sequence[str]) -> None:
+    """Of a complete run, where others than its own were set."""
+    if harmless and recorder is not None:
+        recorder.configure(config)
+
+
+def _assemble(config: Config, run: Run) -> Prepared:
+    """The run's economy and planner, once its models are known to be there."""
+    if config.needs_engine:
+        check_engines(config)
+    return assemble_run(config, run.path)
+
+
+def _restore(simulation: Simulation, bridge: Any, checkpoint: Checkpoint) -> None:
+    """The state at the checkpoint, and what language models had cost by then."""
+    if bridge is not None:
+        bridge.restore_accounts(checkpoint.meta["accounts"], checkpoint.meta["waited"])
+    simulation.restore(checkpoint)
 
 
 def _changes(

@@ -1,5 +1,7 @@
 """Workers whose hours do not move: the economy without behavioural response."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -21,7 +23,8 @@ class Fixed:
     """The same hours every day, at most max_hours. hours: h/week in [0, 168], default 40."""
 
     def parameters(self, **values: float) -> FixedParameters:
-        return FixedParameters(**checked("fixed", values, hours=(40.0, 0.0, 168.0)))  # type: ignore[arg-type]
+        parameters: dict[str, Any] = checked("fixed", values, hours=(40.0, 0.0, 168.0))
+        return FixedParameters(**parameters)
 
     def init(
         self, params: FixedParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

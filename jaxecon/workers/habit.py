@@ -1,5 +1,7 @@
 """Workers who move part of the way to their best response each day."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -28,7 +30,8 @@ class Habit:
     """
 
     def parameters(self, **values: float) -> HabitParameters:
-        return HabitParameters(**checked("habit", values, speed=(0.1, 0.0, 1.0)))  # type: ignore[arg-type]
+        parameters: dict[str, Any] = checked("habit", values, speed=(0.1, 0.0, 1.0))
+        return HabitParameters(**parameters)
 
     def init(
         self, params: HabitParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

@@ -1,5 +1,7 @@
 """Workers who choose among eleven hours with logit probabilities."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -39,7 +41,8 @@ class Quantal:
     """
 
     def parameters(self, **values: float) -> QuantalParameters:
-        return QuantalParameters(**checked("quantal", values, precision=(20.0, 0.0, 1e4)))  # type: ignore[arg-type]
+        parameters: dict[str, Any] = checked("quantal", values, precision=(20.0, 0.0, 1e4))
+        return QuantalParameters(**parameters)
 
     def init(
         self, params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

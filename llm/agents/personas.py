@@ -80,7 +80,8 @@ def persona_text(persona: Persona) -> str:
     years = persona.years_in_work
     past = f"have worked for {years} year{'s' if years > 1 else ''}" if years else "are new to work"
     works_in = _WORKS_IN.get(persona.occupation, persona.occupation)
-    return f"You are {article} {persona.age}-year-old {persona.sex} who works in {works_in}. You {past}."
+    who = f"{article} {persona.age}-year-old {persona.sex}"
+    return f"You are {who} who works in {works_in}. You {past}."
 
 
 @cache

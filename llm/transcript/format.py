@@ -36,7 +36,8 @@ _SINCE_2 = (
         seed INTEGER NOT NULL, kind TEXT NOT NULL, year INTEGER NOT NULL, day INTEGER NOT NULL,
         cohort TEXT NOT NULL, agent INTEGER NOT NULL, attempt INTEGER NOT NULL,
         messages BLOB NOT NULL, settings INTEGER NOT NULL REFERENCES settings(id),
-        response TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+        response TEXT NOT NULL, finish_reason TEXT NOT NULL,
+        prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
         completion_tokens INTEGER NOT NULL, seconds REAL NOT NULL, error TEXT
     )""",
     "CREATE INDEX requests_by_time ON requests(year, day, kind, cohort, agent, attempt)",
@@ -47,26 +48,34 @@ _SINCE_2 = (
         PRIMARY KEY (year, day, kind, cohort, agent, seed)
     ) WITHOUT ROWID""",
     """CREATE TABLE sums(
-        cohort TEXT, kind TEXT, settings INTEGER, requests INTEGER NOT NULL, errors INTEGER NOT NULL,
-        prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, seconds REAL NOT NULL,
+        cohort TEXT, kind TEXT, settings INTEGER,
+        requests INTEGER NOT NULL, errors INTEGER NOT NULL,
+        prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL, seconds REAL NOT NULL,
         PRIMARY KEY (cohort, kind, settings)
     ) WITHOUT ROWID""",
     """CREATE TRIGGER request_summed AFTER INSERT ON requests BEGIN
         INSERT INTO sums VALUES (new.cohort, new.kind, new.settings, 1, new.error IS NOT NULL,
             new.prompt_tokens, new.cached_tokens, new.completion_tokens, new.seconds)
         ON CONFLICT DO UPDATE SET requests = requests + 1, errors = errors + excluded.errors,
-            prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
-            completion_tokens = completion_tokens + excluded.completion_tokens, seconds = seconds + excluded.seconds;
+            prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+            cached_tokens = cached_tokens + excluded.cached_tokens,
+            completion_tokens = completion_tokens + excluded.completion_tokens,
+            seconds = seconds + excluded.seconds;
     END""",
     """CREATE TABLE statuses(
-        cohort TEXT, kind TEXT, status TEXT, decisions INTEGER NOT NULL, PRIMARY KEY (cohort, kind, status)
+        cohort TEXT, kind TEXT, status TEXT, decisions INTEGER NOT NULL,
+        PRIMARY KEY (cohort, kind, status)
     ) WITHOUT ROWID""",
     """CREATE TRIGGER decision_counted AFTER INSERT ON decisions BEGIN
-        INSERT INTO statuses VALUES (new.cohort, new.kind, new.status, 1) ON CONFLICT DO UPDATE SET decisions = decisions + 1;
+        INSERT INTO statuses VALUES (new.cohort, new.kind, new.status, 1)
+        ON CONFLICT DO UPDATE SET decisions = decisions + 1;
     END""",
     """CREATE TRIGGER decision_recounted AFTER UPDATE ON decisions BEGIN
-        UPDATE statuses SET decisions = decisions - 1 WHERE (cohort, kind, status) = (old.cohort, old.kind, old.status);
-        INSERT INTO statuses VALUES (new.cohort, new.kind, new.status, 1) ON CONFLICT DO UPDATE SET decisions = decisions + 1;
+        UPDATE statuses SET decisions = decisions - 1
+        WHERE (cohort, kind, status) = (old.cohort, old.kind, old.status);
+        INSERT INTO statuses VALUES (new.cohort, new.kind, new.status, 1)
+        ON CONFLICT DO UPDATE SET decisions = decisions + 1;
     END""",
 )
 

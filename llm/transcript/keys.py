@@ -17,13 +17,14 @@ def request_key(identity: dict[str, str], request: Request) -> str:
     """
     d = request.draw
     draw = (
-        f'{{"agent":{d.agent},"attempt":{d.attempt},"cohort":{_quoted(d.cohort)},"day":{d.day},"kind":{_quoted(d.kind)},'
-        f'"seed":{d.seed},"year":{d.year}}}'
+        f'{{"agent":{d.agent},"attempt":{d.attempt},"cohort":{_quoted(d.cohort)},'
+        f'"day":{d.day},"kind":{_quoted(d.kind)},"seed":{d.seed},"year":{d.year}}}'
     )
     messages = ",".join(f"[{_quoted(m.role)},{_quoted(m.content)}]" for m in request.messages)
     text = (
-        f'{{"draw":{draw},"identity":{_identity_text(tuple(identity.items()))},"messages":[{messages}],'
-        f'"sampling":{_sampling_text(request.sampling)},"schema":{_schema_text(request.schema)}}}'
+        f'{{"draw":{draw},"identity":{_identity_text(tuple(identity.items()))},'
+        f'"messages":[{messages}],"sampling":{_sampling_text(request.sampling)},'
+        f'"schema":{_schema_text(request.schema)}}}'
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

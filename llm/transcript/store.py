@@ -175,10 +175,8 @@ class Transcript(TranscriptReader):
             reply = (completion.text, completion.finish_reason)
             tokens = (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
             setting = self._setting_id(identity, request)
-            rows.append(
-                (stored_key(key), *draw, messages, setting, *reply, *tokens)
-                + (completion.seconds, completion.error)
-            )
+            ends = (completion.seconds, completion.error)
+            rows.append((stored_key(key), *draw, messages, setting, *reply, *tokens, *ends))
         insert_rows(
             self._db, f"INSERT INTO requests({REQUEST}) VALUES", rows, "ON CONFLICT DO NOTHING"
         )

@@ -68,7 +68,10 @@ def test_help_is_instant():
 
 def test_import_is_lazy():
     assert best_time(sys.executable, "-c", "import jaxecon") < 0.3
-    code = "import jaxecon, sys; assert 'jax' not in sys.modules; jaxecon.HOURS; assert 'jax' in sys.modules"
+    code = (
+        "import jaxecon, sys; assert 'jax' not in sys.modules; "
+        "jaxecon.HOURS; assert 'jax' in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

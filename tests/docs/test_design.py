@@ -1,6 +1,8 @@
 """docs/design.md says what is there."""
 
+import ast
 import re
+import statistics
 import subprocess
 
 import pytest
@@ -46,16 +48,39 @@ def test_modules_that_pages_name_exist():
     assert not missing
 
 
-@pytest.mark.parametrize("folder", ["jaxecon", "llm", "experiments"])
-def test_the_cuts_hold(folder):
-    """Files of at most 400 lines, with a median of at most 150."""
+def python_files(*folders):
     listed = subprocess.run(
-        ["git", "ls-files", f"{folder}/*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", *(f"{folder}/*.py" for folder in folders)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    lines = sorted(
-        len((ROOT / file).read_text().splitlines())
-        for file in listed.stdout.splitlines()
-        if not file.endswith("__init__.py")
-    )
-    assert lines[-1] <= 400
-    assert lines[len(lines) // 2] <= 150
+    return [file for file in listed.stdout.splitlines() if not file.endswith("__init__.py")]
+
+
+def lines_of(file):
+    return (ROOT / file).read_text().splitlines()
+
+
+PRODUCT = ("jaxecon", "llm", "experiments")
+
+
+@pytest.mark.parametrize(("folders", "most"), [(PRODUCT, 400), (["tests"], 500)])
+def test_no_file_is_too_long_and_no_line_too_wide(folders, most):
+    lines = {file: lines_of(file) for file in python_files(*folders)}
+    assert not [file for file in lines if len(lines[file]) > most]
+    assert not [file for file in lines if max(map(len, lines[file]), default=0) > 100]
+
+
+def test_half_of_the_files_have_at_most_150_lines():
+    assert statistics.median(len(lines_of(file)) for file in python_files(*PRODUCT)) <= 150
+
+
+def test_no_function_has_more_than_60_lines():
+    long = []
+    for file in python_files(*PRODUCT):
+        for node in ast.walk(ast.parse((ROOT / file).read_text())):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno + 1 > 60:
+                long.append(f"{file}: {node.name}")
+    assert not long

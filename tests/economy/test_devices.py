@@ -122,7 +122,11 @@ EIGHT = """
     import jax
     import numpy as np
     import jaxecon as je
-    from jaxecon.simulation import run as api; from jaxecon.economy import build; from jaxecon.config import read as config; from jaxecon.simulation import loop as simulation, programs
+    from jaxecon.config import load_config
+    from jaxecon.economy.build import build_economy
+    from jaxecon.simulation import programs
+    from jaxecon.simulation.loop import Simulation
+    from jaxecon.simulation.prepare import assemble_run
     from jaxecon.storage.checkpoint_files import Position
 
     given, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
@@ -134,23 +138,27 @@ EIGHT = """
     for devices in (8, 2, 1):
         path = shutil.copytree(folder / "eight", folder / f"resumed-{devices}")
         overrides = [f"devices={devices}", "years=2"]
-        je.resume(path, overrides=overrides, force=True, tell=lambda how: told.update({devices: how.inexact}))
+        tell = lambda how: told.update({devices: how.inexact})
+        je.resume(path, overrides=overrides, force=True, tell=tell)
 
-    resolved = config.load_config(given, ["devices=8"])
-    prepared = api.assembled(resolved, folder / "none")
-    sim = simulation.Simulation(resolved, prepared.economy, prepared.schedule, prepared.planner)
+    resolved = load_config(given, ["devices=8"])
+    prepared = assemble_run(resolved, folder / "none")
+    sim = Simulation(resolved, prepared.economy, prepared.schedule, prepared.planner)
     sim.run(Position(0, 4))
     layout, economy, state, sums = sim._layout, sim.economy, sim.state.economy, sim.state.sums
     _, plan, _ = programs.start_year(layout, economy, state, prepared.schedule, 4)
-    program = programs.simulate_days.lower(layout, economy, plan, state, sums, 4).compile().as_text()
-    judgement = jax.device_get(build.build_economy(config.load_config(given, ["satisfaction.judged=true"])).judgement)
-    judge = programs.judge.lower(layout, replace(economy, judgement=judgement), state, sums, {}).compile()
-    judged = judge(replace(economy, judgement=judgement), state, sums, {})
+    days = programs.simulate_days.lower(layout, economy, plan, state, sums, 4).compile()
+    asked = build_economy(load_config(given, ["satisfaction.judged=true"]))
+    economy = replace(economy, judgement=jax.device_get(asked.judgement))
+    judge = programs.judge.lower(layout, economy, state, sums, {}).compile()
+    judged = judge(economy, state, sums, {})
     trees = {"economy": economy, "state": state, "plan": plan, "sums": sums, "judged": judged}
     leaves = {
-        jax.tree_util.keystr(path): [x.shape, x.sharding.shard_shape(x.shape)] for path, x in jax.tree.leaves_with_path(trees)
+        jax.tree_util.keystr(path): [x.shape, x.sharding.shard_shape(x.shape)]
+        for path, x in jax.tree.leaves_with_path(trees)
     }
-    print(json.dumps({"told": told, "leaves": leaves, "live": program, "judge": judge.as_text()}))
+    texts = {"days": days.as_text(), "judge": judge.as_text()}
+    print(json.dumps({"told": told, "leaves": leaves, **texts}))
 """
 
 
@@ -203,7 +211,7 @@ def test_every_agent_lies_on_one_device(eight):
         assert there in told
 
 
-@pytest.mark.parametrize("program", ["live", "judge"])
+@pytest.mark.parametrize("program", ["days", "judge"])
 def test_no_device_sees_all_agents(eight, program):
     """Nor draws for them: nothing in the day's program for one device is as long as a cohort; sums
     are collectives.
@@ -215,7 +223,7 @@ def test_no_device_sees_all_agents(eight, program):
     assert {size // 8 for size in RULES.values()} <= lengths
     assert "all-gather" not in text
     assert f"u32[{RULES['quantal'] // 8}]" in text  # its draws
-    assert ("all-reduce" in text) == (program == "live")
+    assert ("all-reduce" in text) == (program == "days")
 
 
 def lived(processes, folder, years):
@@ -240,16 +248,16 @@ def said(err):
 
 
 def test_two_processes_are_one(eight, tmp_path, cache):
-    """As far as a signal that one of them hears; and when one is killed the other says so and ends."""
+    """Until one of them gets a signal; and when one is killed, the other says so and ends."""
     out, written = tmp_path / "run", tmp_path / "config.yaml"
     more = {"years": 100_000, "devices": "all", "checkpoint": {"every_years": 1, "keep_last": 1000}}
     written.write_text(
         yaml.safe_dump(CONFIG | more | {"planner": CONFIG["planner"] | {"kind": "fixed"}})
     )
-    processes = in_two("-m", "jaxecon", "run", written, "--out", out, "--join-processes", **cache)
-    lived(processes, out, 2)
-    processes[1].send_signal(signal.SIGTERM)
-    results = ended(*processes)
+    pair = in_two("-m", "jaxecon", "run", written, "--out", out, "--join-processes", **cache)
+    lived(pair, out, 2)
+    pair[1].send_signal(signal.SIGTERM)
+    results = ended(*pair)
     assert [status for _, _, status in results] == [143, 143], results
     assert [stdout for stdout, _, _ in results] == ["", ""]
     assert all(
@@ -277,11 +285,11 @@ def test_two_processes_are_one(eight, tmp_path, cache):
     checkpoint, damaged = newest(out / CHECKPOINTS)
     assert damaged == []
     assert checkpoint.position.year >= 2
-    processes = in_two("-m", "jaxecon", "resume", out, "--join-processes", **cache)
-    lived(processes, out, checkpoint.position.year + 2)
-    processes[1].kill()
+    pair = in_two("-m", "jaxecon", "resume", out, "--join-processes", **cache)
+    lived(pair, out, checkpoint.position.year + 2)
+    pair[1].kill()
     killed = time.monotonic()
-    (_, err, status), _ = ended(*processes)
+    (_, err, status), _ = ended(*pair)
     assert time.monotonic() - killed < 20  # JAX itself would need a minute or more
     assert f"resuming from {checkpoint.position}" in said(err)
     assert said(err)[-1] == processes.GONE
@@ -291,7 +299,10 @@ def test_two_processes_are_one(eight, tmp_path, cache):
 TOGETHER = """
     import sys
     from pathlib import Path
-    from jaxecon.simulation import run as api; from jaxecon.config import read as config; from jaxecon.simulation.replay import replay; from jaxecon.core import processes
+    from jaxecon.config import load_config
+    from jaxecon.core import processes
+    from jaxecon.simulation.prepare import prepare
+    from jaxecon.simulation.replay import replay
     from jaxecon.core.errors import UserError
 
     processes.join_run(60)
@@ -304,10 +315,12 @@ TOGETHER = """
 
     folder, me = Path(sys.argv[1]), int(not processes.is_main_process())
     mechanical = {"population": {"llm": 0, "mechanical": 32}}
-    tried(api.prepare, config.load_config(mechanical), folder / "new")
-    tried(api.prepare, config.load_config(mechanical, ["devices=5"]), folder / "new")
-    tried(api.prepare, config.load_config({"devices": "all", "llm": {"engine": "simulated"}}), folder / "new")
-    tried(api.prepare, config.load_config(mechanical, ["devices=all"]), folder if me else folder / "new")
+    tried(prepare, load_config(mechanical), folder / "new")
+    tried(prepare, load_config(mechanical, ["devices=5"]), folder / "new")
+    simulated = {"devices": "all", "llm": {"engine": "simulated"}}
+    tried(prepare, load_config(simulated), folder / "new")
+    everywhere = load_config(mechanical, ["devices=all"])
+    tried(prepare, everywhere, folder if me else folder / "new")
     tried(replay, folder)
     tried(processes.run_together, lambda: 1 / me)
     tried(processes.broadcast_from_main, f"process {me}")
@@ -325,7 +338,8 @@ def test_what_one_of_two_processes_meets_with_both_hear(tmp_path, cache):
     expected = [
         "devices: 1; 2 processes use all that they have: give 4, or all",
         "devices: 5; JAX finds 4 devices: give 1 to 4, or all",
-        "--join-processes: language models work in one process; set population.llm=0, or give up the "
+        "--join-processes: language models work in one process; set population.llm=0, or give up "
+        "the "
         "other hosts",
         f"--out: {tmp_path}: is not empty; give a new folder",
         "replay: works in one process, not in 2",
@@ -353,7 +367,8 @@ def test_others_who_never_come(tmp_path, me):
     )
     ((_, err, status),) = ended(*process, seconds=60)
     assert re.search(
-        r"jaxecon: --join-processes: 2 processes did not all come together at 127.0.0.1:\d+ within 2 s",
+        r"jaxecon: --join-processes: 2 processes did not all come together at 127.0.0.1:\d+ "
+        r"within 2 s",
         said(err)[-1],
     )
     assert status == 2
@@ -413,7 +428,8 @@ def test_a_port_that_is_taken(tmp_path, on):
         ((out, err, status),) = ended(process, seconds=60)
     assert (out, status, err.count("\n")) == ("", 2, 1)
     assert re.fullmatch(
-        f"jaxecon: --join-processes: cannot listen at {address} \\(.*in use.*\\); take another port",
+        f"jaxecon: --join-processes: cannot listen at {address} \\(.*in use.*\\); take another "
+        "port",
         err.strip(),
     )
 

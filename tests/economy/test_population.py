@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import economy as oracle
-from oracles.strictness import precision, strict, strict_numerics  # noqa: F401  (fixtures: strict numerics for this file)
+
+# its fixtures make every test of this file strict about numbers
+from oracles.strictness import precision, strict, strict_numerics  # noqa: F401
 from scipy import stats
 
 import jaxecon as je

@@ -66,7 +66,7 @@ def test_a_year_beside_numpy(persistence):
 
 @pytest.mark.parametrize("persistence", [0.5, 0.95, 1.0])
 def test_shocks_keep_the_mean_of_skills_at_every_age(persistence):
-    """Without learning, over all agents of an age; and so over all agents when some are replaced."""
+    """Without learning, over all agents of an age, and over all when some are replaced."""
     n = 400_000
     for retirement in (0.0, 0.1):
         given = skill_dynamics(persistence, 0.0, 0.15, retirement)

@@ -289,8 +289,8 @@ def test_lazy_names_are_the_functions_whatever_is_used_first():
         "assert 'jax' not in sys.modules, 'importing jaxecon loads JAX'\n"
         "je.gb2_skill\n"
         "assert callable(je.equilibrium), je.equilibrium\n"
-        "import jaxecon.equilibrium\n"
-        "from jaxecon.kernels import equilibrium\n"
+        "import jaxecon.kernels.equilibrium\n"
+        "from jaxecon import equilibrium\n"
         "assert callable(equilibrium), equilibrium\n"
     )
     result = subprocess.run(

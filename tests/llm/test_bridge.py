@@ -1,4 +1,4 @@
-"""The bridge: order, isolation, statuses that add up, and a transcript that is never asked twice."""
+"""The bridge: order, isolation, statuses that add up, no answer asked for twice."""
 
 import hashlib
 import json
@@ -227,7 +227,7 @@ def test_llm_planner_moves_rates_and_keeps_them_on_failure(transcript):
     st.sampled_from([None, {"type": "object", "properties": {"ü": {"enum": [1, 2]}}}]),
 )
 def test_keys_are_of_one_json_object(text, number, temperature, schema):
-    """Put together from parts, the hashed text is still what the json module writes of the whole."""
+    """Put together from parts, the hashed text is what the json module writes of the whole."""
     text = text.encode(errors="ignore").decode()
     draw = Draw(number, "labor", number, 3, text, number)
     request = Request(

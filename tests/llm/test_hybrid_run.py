@@ -51,7 +51,7 @@ def test_everything_is_on_disk(run):
 
 @pytest.mark.engine
 def test_the_counts_add_up(run, conversations):
-    """Every decision has a status, and every call is in the tables, the summary and the transcript."""
+    """Every decision has a status; every call is in tables, summary and transcript."""
     usage = run.summary["llm"]
     assert sum(usage["by_kind"]["labor"].values()) == 4 * 2 * 3
     assert sum(usage["by_kind"]["plan"].values()) == 2
@@ -135,7 +135,7 @@ def test_survey_weights_of_a_hybrid_population(run):
 
 @pytest.mark.engine
 def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
-    """The real engine, given too few tokens for any answer: every decision falls back, and says so."""
+    """The real engine with too few tokens for any answer: every decision falls back."""
     from llm.bridge import Bridge, ServedModel
     from llm.decisions.labor import Labor, LaborObservation
     from llm.decisions.wording import Bracket

@@ -314,7 +314,7 @@ def equilibrium(
     cap=100.0,
     points=201,
 ):
-    """Brute-force responses; with eta > 0 the rebate solves R = mean T(z(R)) - E by Brent's method."""
+    """Brute-force responses; with eta > 0 Brent's method solves R = mean T(z(R)) - E."""
     skill = np.asarray(skill, float)
 
     def at(rebate):

@@ -238,12 +238,16 @@ def by_differential_evolution(problem, bounds=(0.0, 1.0), seed=0, generations=60
     """(rates, welfare) by SciPy's differential evolution, finished by Nelder and Mead."""
     k = len(problem.thresholds)
     found = optimize.differential_evolution(
-        lambda x: -welfare(problem, x.T), [bounds] * k, rng=seed, maxiter=generations, popsize=12, tol=0,
+        lambda x: -welfare(problem, x.T), [bounds] * k, rng=seed,
+        maxiter=generations, popsize=12, tol=0,
         polish=False, vectorized=True, updating="deferred",
     )  # fmt: skip
     near = optimize.minimize(
         lambda x: -welfare(problem, x)[0], found.x, method="Nelder-Mead", bounds=[bounds] * k,
-        options={"maxfev": 400, "initial_simplex": np.clip(found.x + 0.02 * np.eye(k + 1, k), *bounds)},
+        options={
+            "maxfev": 400,
+            "initial_simplex": np.clip(found.x + 0.02 * np.eye(k + 1, k), *bounds),
+        },
     )  # fmt: skip
     best = min(found, near, key=lambda r: r.fun)
     return best.x, -best.fun

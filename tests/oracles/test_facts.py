@@ -158,7 +158,8 @@ def test_first_table_from_the_brute_force_oracle(row):
     g = oracle.welfare_weights("inverse_income", o.income, floor=float(row[1]))
     got = [
         o.hours.mean(), (o.hours >= 100).mean(), o.income.mean(), o.rebate, oracle.gini(o.income),
-        oracle.social_welfare(o.utility, g), oracle.paper_welfare(o.utility, o.income), g.sum() ** 2 / (g**2).sum(),
+        oracle.social_welfare(o.utility, g), oracle.paper_welfare(o.utility, o.income),
+        g.sum() ** 2 / (g**2).sum(),
     ]  # fmt: skip
     for value, text in zip(got, TABLE[row], strict=True):
         assert value == pytest.approx(

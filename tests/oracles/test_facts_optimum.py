@@ -146,7 +146,7 @@ def test_neighbours_are_the_oracles(brackets):
 
 
 def test_the_leaders_oracle_reproduces_the_tables():
-    """The oracle's responses against brute force, and its exhaustive grid against the printed best."""
+    """The oracle's responses against brute force, its exhaustive grid against the best printed."""
     row = ("calibrated", 10_000)
     problem = economy_of(row, 3)
     assert leader.reference_outcome(problem).welfare[0] == pytest.approx(25_306.512, abs=5e-4)

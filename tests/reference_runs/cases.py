@@ -3,7 +3,8 @@
 Each case is a function from an empty folder to the folders that it leaves, by name. What they
 contain is on record in `golden/`, so that no change of the code's form can change what it computes
 without being seen. `python -m reference_runs.cases FOLDER` runs all of them, in a process of their
-own and compiled as users' programs are (tests/conftest.py compiles the tests' own with less effort).
+own and compiled as users' programs are (tests/conftest.py compiles the tests' own with less
+effort).
 """
 
 import contextlib

@@ -53,7 +53,8 @@ GAINS = ("gain_", "policy_")
 def machine() -> str:
     """What equal bits presuppose."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"cpu {cpu_features_hash()}, {cores} cores, jaxlib {version('jaxlib')}, numpy {version('numpy')}"
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("jaxlib", "numpy"))
+    return f"cpu {cpu_features_hash()}, {cores} cores, {libraries}"
 
 
 def tables_of(folder: Path) -> dict[str, pa.Table]:

@@ -46,7 +46,7 @@ def interrupt():
 
 
 def run_killed(config, out, *, year, day=None):
-    """What a run that is killed at that moment leaves behind: its folder is copied while it runs."""
+    """What a run killed at that moment leaves: its folder is copied while it runs."""
     copy = out.with_name(out.name + "-killed")
     je.run(config, out=out, listener=At(lambda: copied(out, copy), year=year, day=day))
     return copy

@@ -39,7 +39,8 @@ ANSWER = Completion('{"hours":40}', "stop", Usage(270, 128, 8), 1.25)
 
 WRITER = """
 import sys
-from llm.messages import Completion; from llm.messages import Draw; from llm.messages import Message; from llm.messages import Request; from llm.messages import Sampling; from llm.messages import Usage; from llm.transcript.keys import request_key
+from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
+from llm.transcript.keys import request_key
 from llm.transcript.store import Transcript
 
 transcript, turn = Transcript(sys.argv[1]), int(sys.argv[2])
@@ -56,7 +57,7 @@ for i in range(1_000_000):
 def as_user(
     program: str, *arguments: object, prelude: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """A program that prints a UserError it meets; root becomes somebody whom permissions concern."""
+    """A program that prints a UserError; root becomes a user whom permissions concern."""
     lines = [
         "import os, sys",
         "from jaxecon.core.errors import UserError",

@@ -40,7 +40,7 @@ def test_other_forms_are_other_chunks(tmp_path):
 
 
 def test_many_programs_are_told_of_with_the_settings_that_make_them(tmp_path):
-    """Here 17 lengths of a year, two of which are lived; what is a number in an array makes none."""
+    """Here 17 lengths of a year, two of which run; a number in an array makes no program."""
     design = DESIGN | {"grid": {"year.days": list(range(2, 19)), EXPONENT: [3.0, 3.5]}, "seeds": 1}
     points, listener = Points(read(design)), RecordingListener()
     _new_plan(points, 8, listener)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from oracles import economy as oracle
-from oracles.strictness import DOUBLE, PROPERTY, SINGLE, precision, strict_numerics  # noqa: F401  (fixtures: strict numerics for this file)
+
+# its fixtures make every test of this file strict about numbers
+from oracles.strictness import DOUBLE, PROPERTY, SINGLE, precision, strict_numerics  # noqa: F401
 
 import jaxecon as je
 from jaxecon.workers.base import Cohort

@@ -5,7 +5,7 @@ Statistics in NumPy, float64.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -277,7 +277,8 @@ def perturbed_elasticities(
         for rate in (low, high):
             moved = rates.copy()
             moved[k] = rate
-            changed = TaxSchedule(schedule.thresholds, np.asarray(moved, schedule.rates.dtype))  # type: ignore[arg-type]
+            rates_now: Any = np.asarray(moved, schedule.rates.dtype)
+            changed = TaxSchedule(schedule.thresholds, rates_now)
             incomes.append(np.asarray(respond(changed), np.float64))
         margin = 1 + max(kink_window, 1e-6)  # who sits at a threshold is not within
         tells = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -149,7 +150,7 @@ def _fixed_point(
     iterations: int,
     virtual: bool,
 ) -> SaezFixedPoint:
-    e: Elasticity = elasticity_function if elasticity_function is not None else elasticity  # type: ignore[assignment]
+    e: Any = elasticity if elasticity_function is None else elasticity_function
 
     def formula(schedule: TaxSchedule) -> tuple[Outcome, SaezSchedule]:
         outcome = equilibrium(schedule, skill, preferences, weights, public_spending)

@@ -100,12 +100,15 @@ def test_every_start_leads_to_the_same_point(start):
 
 def test_a_start_where_nobody_works_is_refused_or_left_behind():
     """At rates of one all incomes are zero, and the formula has no distribution to look at."""
+    found, message = None, None
     try:
-        got = solved(start=(1.0, 1.0, 1.0))
+        found = solved(start=(1.0, 1.0, 1.0))
     except ValueError as error:
-        assert str(error).startswith("start: ")
-        return
-    assert np.isfinite(np.asarray(got.schedule.rates)).all()
+        message = str(error)
+    if found is None:
+        assert message.startswith("start: ")
+    else:
+        assert np.isfinite(np.asarray(found.schedule.rates)).all()
 
 
 def test_uniform_weights_lead_to_no_tax():
@@ -200,8 +203,9 @@ def test_several_populations_at_once_compiled():
         np.asarray(x) for x in (mapped.schedule.rates, mapped.changes, mapped.iterations)
     )
     for i, one in enumerate(loop):
-        np.testing.assert_allclose(rates[i], one.schedule.rates, atol=1e-7)
-        np.testing.assert_allclose(changes[i], one.changes, atol=1e-7)
+        # the solver's own tolerance is 1e-3; the two programs round differently
+        np.testing.assert_allclose(rates[i], one.schedule.rates, atol=1e-5)
+        np.testing.assert_allclose(changes[i], one.changes, atol=1e-5)
         assert iterations[i] == int(one.iterations)
     assert np.asarray(mapped.converged).all()
     assert np.abs(np.diff(rates, axis=0)).max(axis=1).min() > 0.005

@@ -283,7 +283,10 @@ def test_seed_and_cohort_give_other_people():
 @pytest.mark.parametrize("x64", ["0", "1"])
 def test_another_process_and_precision_give_the_same_people(x64):
     """PYTHONHASHSEED differs, too."""
-    program = "import numpy as np; from llm.agents.personas import sample_personas as s; print(s(np.arange(300.) % 7, seed=5, cohort='llm'))"
+    program = (
+        "import numpy as np; from llm.agents.personas import sample_personas as s; "
+        "print(s(np.arange(300.) % 7, seed=5, cohort='llm'))"
+    )
     environment = {
         **os.environ,
         "PYTHONHASHSEED": f"1{x64}",

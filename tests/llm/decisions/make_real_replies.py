@@ -27,7 +27,10 @@ from llm.messages import Completion, Draw, Request, Sampling
 
 FILE = Path(__file__).with_name("real_replies.json")
 EACH = 3  # agents: the last of them is asked to reason, where its kind knows how
-FACTS = "You are a 43-year-old welder in Ohio, married, two children. Pay {} dollars an hour. You rent your home."
+FACTS = (
+    "You are a 43-year-old welder in Ohio, married, two children. Pay {} dollars an hour. "
+    "You rent your home."
+)
 
 
 def labor(agent: int) -> LaborObservation:

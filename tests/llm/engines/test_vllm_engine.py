@@ -253,17 +253,20 @@ SCRIPT = """
 import os, signal, sys, time
 import jax.numpy as jnp
 jnp.ones(8).sum().block_until_ready()  # JAX has its threads before the engine starts
-from llm.messages import Draw; from llm.messages import Message; from llm.messages import Request; from llm.messages import Sampling
+from llm.messages import Draw, Message, Request, Sampling
 from llm.engines.vllm import VLLMEngine
 
 print("script", flush=True)
 engine = VLLMEngine(model="smollm2", kv_cache_gib=0.5)
 print("processes", *[p.pid for p in engine._processes], flush=True)
-request = Request((Message("user", "Hours?"),), None, Sampling(max_tokens=4), Draw(0, "labor", 0, 0, "w", 0))
+draw = Draw(0, "labor", 0, 0, "w", 0)
+request = Request((Message("user", "Hours?"),), None, Sampling(max_tokens=4), draw)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-os.killpg(0, signal.SIGINT)  # Ctrl-C reaches the whole group; the engine must be there to finish the day
+# Ctrl-C reaches the whole group; the engine must be there to finish the day
+os.killpg(0, signal.SIGINT)
 time.sleep(1)
-engine.complete([request], on_completion=lambda i, c: print("answer", c.error, float(jnp.ones(8).sum()), flush=True))
+total = lambda: float(jnp.ones(8).sum())
+engine.complete([request], on_completion=lambda i, c: print("answer", c.error, total(), flush=True))
 if sys.argv[1] == "close":
     engine.close()
 else:

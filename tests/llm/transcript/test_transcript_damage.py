@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def test_a_full_file_system_is_one_line_and_keeps_what_was_there(tmp_path: Path)
         f"    {line}\n" for line in WRITER.splitlines()
     )
     program += "except UserError as error:\n    print(error)\n    transcript.close()\n"
-    program += "    t = Transcript(sys.argv[1], read_only=True); print(t._db.execute('PRAGMA integrity_check').fetchall())\n"
+    program += "    t = Transcript(sys.argv[1], read_only=True)\n"
+    program += "    print(t._db.execute('PRAGMA integrity_check').fetchall())\n"
     program += "    print(t.counts().requests, sum(1 for _ in t.conversations()))\n"
     mount = 'mount -t tmpfs -o size=1m none "$1" || exit 77; exec "$2" -c "$3" "$1/t.sqlite" 0'
     command = [
@@ -173,7 +175,7 @@ def test_damage_is_one_line(tmp_path: Path) -> None:
             + sound[start + 700 :]
         )
         for read_only in (True, False):
-            opened = attempt(lambda read_only=read_only: Transcript(path, read_only=read_only))  # type: ignore[misc]
+            opened = attempt(partial(Transcript, path, read_only=read_only))
             if opened is not None:
                 for call in METHODS if read_only else (*METHODS, *WRITING_METHODS):
                     attempt(lambda call=call, opened=opened: call(opened))  # type: ignore[misc]

@@ -73,10 +73,12 @@ FORMAT_1 = """
 CREATE TABLE texts(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text TEXT NOT NULL);
 CREATE TABLE settings(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, json TEXT NOT NULL);
 CREATE TABLE requests(
-    key TEXT PRIMARY KEY, seed INTEGER NOT NULL, kind TEXT NOT NULL, year INTEGER NOT NULL, day INTEGER NOT NULL,
+    key TEXT PRIMARY KEY, seed INTEGER NOT NULL, kind TEXT NOT NULL,
+    year INTEGER NOT NULL, day INTEGER NOT NULL,
     cohort TEXT NOT NULL, agent INTEGER NOT NULL, attempt INTEGER NOT NULL,
     messages TEXT NOT NULL, settings INTEGER NOT NULL REFERENCES settings(id),
-    response TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    response TEXT NOT NULL, finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL, seconds REAL NOT NULL, error TEXT
 );
 CREATE INDEX requests_by_day ON requests(kind, year, day);
@@ -185,7 +187,8 @@ def test_a_conversion_that_is_cut_short_leaves_format_1(
     path, expected = format_1
     before = path.read_bytes()
     kill = "import llm.transcript.format as f\nold = f.stored_key\n"
-    kill += "def stored_key(key, seen=[]):\n    seen.append(key)\n    if len(seen) == 20: os.kill(os.getpid(), 9)\n"
+    kill += "def stored_key(key, seen=[]):\n    seen.append(key)\n"
+    kill += "    if len(seen) == 20: os.kill(os.getpid(), 9)\n"
     kill += "    return old(key)\n"
     done = as_user("Transcript(sys.argv[1])", path, prelude=kill + "f.stored_key = stored_key")
     assert done.returncode == -signal.SIGKILL

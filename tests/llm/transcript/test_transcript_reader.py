@@ -118,8 +118,11 @@ def test_a_finished_transcript_on_read_only_media(request: pytest.FixtureRequest
     put(transcript, ask(), ANSWER)
     transcript.close()
     folder.chmod(0o555)
-    program = "import os, sys\nfrom llm.transcript.store import Transcript\nif os.getuid() == 0: os.setuid(65534)\n"
-    program += "t = Transcript(sys.argv[1], read_only=True); print(t.counts().requests, len(list(t.conversations())))"
+    program = "import os, sys\nfrom llm.transcript.store import Transcript\n"
+    program += (
+        "if os.getuid() == 0: os.setuid(65534)\nt = Transcript(sys.argv[1], read_only=True)\n"
+    )
+    program += "print(t.counts().requests, len(list(t.conversations())))"
     command = [sys.executable, "-c", program, str(folder / "t.sqlite")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     folder.chmod(0o755)

@@ -47,7 +47,8 @@ def test_any_text_comes_back_as_it_was(texts: list[str]) -> None:
         put(transcript, replace(ask(), messages=messages), replace(ANSWER, text="".join(texts)))
         (conversation,) = transcript.conversations()
         transcript.close()
-    assert tuple(Message(m["role"], m["content"]) for m in conversation["messages"]) == messages  # type: ignore[arg-type]
+    told: Any = conversation["messages"]
+    assert tuple(Message(m["role"], m["content"]) for m in told) == messages
     assert conversation["response"] == "".join(texts)
 
 
@@ -99,10 +100,11 @@ def test_a_history_that_grows_costs_its_new_lines(tmp_path: Path) -> None:
 
 
 def test_lines_of_a_failed_put_are_forgotten(tmp_path: Path) -> None:
-    """A put that fails after its lines were stored takes them back; the next one stores them again."""
+    """A put that fails after its lines were stored removes them; the next stores them again."""
     transcript = Transcript(tmp_path / "t.sqlite")
+    nothing: Any = None
     with pytest.raises(sqlite3.IntegrityError):
-        put(transcript, ask(text="new line"), replace(ANSWER, finish_reason=None))  # type: ignore[arg-type]
+        put(transcript, ask(text="new line"), replace(ANSWER, finish_reason=nothing))
     put(transcript, ask(1, text="another"), ANSWER)
     put(transcript, ask(2, text="new line"), ANSWER)
     assert [c["messages"][1]["content"] for c in transcript.conversations()] == [

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from oracles import economy as oracle
 from oracles import leader
-from oracles.strictness import PROPERTY, precision, strict, strict_numerics  # noqa: F401  (fixtures: strict numerics for this file)
+
+# its fixtures make every test of this file strict about numbers
+from oracles.strictness import PROPERTY, precision, strict, strict_numerics  # noqa: F401
 
 import jaxecon as je
 from jaxecon.config.read import load_config

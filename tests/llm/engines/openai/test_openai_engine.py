@@ -225,12 +225,13 @@ def test_ctrl_c_while_the_server_thinks(
 
 SCRIPT = """
 import sys
-from llm.messages import Draw; from llm.messages import Message; from llm.messages import Request; from llm.messages import Sampling
+from llm.messages import Draw, Message, Request, Sampling
 from llm.engines.openai.engine import OpenAIEngine
 
 engine = OpenAIEngine("m", base_url=sys.argv[1])
 request = Request((Message("user", "Hours?"),), None, Sampling(), Draw(0, "labor", 0, 0, "w", 0))
-engine.complete([request], on_completion=lambda index, completion: print(completion.text, completion.error))
+said = lambda index, completion: print(completion.text, completion.error)
+engine.complete([request], on_completion=said)
 """
 
 

@@ -211,7 +211,7 @@ def test_a_request_that_alone_meets_503_while_others_get_through(
 
 
 def test_a_server_that_stays_away(server: Server, connect: Callable[..., OpenAIEngine]) -> None:
-    """What was answered before has been reported; the engine works again when the server is back."""
+    """What was answered before is reported; the engine works again when the server is back."""
     server.answer = lambda call: Reply(said(call.said), delay=0.05)
     engine = connect(max_connections=4, patience_seconds=0.5)
     got: dict[int, str] = {}

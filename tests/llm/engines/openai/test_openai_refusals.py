@@ -30,7 +30,10 @@ pytest.importorskip("openai")
 def test_a_prompt_too_long_concerns_itself_alone(
     server: Server, connect: Callable[..., OpenAIEngine]
 ) -> None:
-    too_long = "'max_tokens' or 'max_completion_tokens' is too large: 16. This model's maximum\n context length is 8 tokens"
+    too_long = (
+        "'max_tokens' or 'max_completion_tokens' is too large: 16. This model's maximum\n "
+        "context length is 8 tokens"
+    )
     server.answer = lambda call: refused(400, too_long) if call.said == "worker 2" else echo(call)
     completions = collect(connect(), asks(5, SCHEMA))
     assert completions[2] == Completion(
@@ -168,7 +171,10 @@ def test_a_server_that_wants_max_completion_tokens_and_no_seed(
 ) -> None:
     def answer(call: Call) -> Reply:
         if "max_tokens" in call.body:
-            words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+            words = (
+                "Unsupported parameter: 'max_tokens' is not supported with this model. "
+                "Use 'max_completion_tokens' instead."
+            )
             return refused(400, words, param="max_tokens", code="unsupported_parameter")
         if "seed" in call.body:
             return Reply(
