@@ -6,7 +6,7 @@
 import sys
 from importlib import import_module
 
-from jaxecon.core.moved import MovedModules
+from jaxecon.core.moved_modules import MovedModules
 
 __version__ = "0.1.0"
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, get_args
 import pydantic
 
 from jaxecon.config.base import one_of
-from jaxecon.config.marks import Mark
-from jaxecon.config.renamed import refuse_renamed_name
+from jaxecon.config.field_marks import Mark
+from jaxecon.config.renamed_settings import refuse_renamed_name
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 

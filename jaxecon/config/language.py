@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from jaxecon.config.base import Section
-from jaxecon.config.marks import Free
+from jaxecon.config.field_marks import Free
 from jaxecon.config.memory import WorkerMemory
 from jaxecon.config.names import EngineName
 

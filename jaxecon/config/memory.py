@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from jaxecon.config.base import Section
-from jaxecon.config.marks import DecidesPeople
+from jaxecon.config.field_marks import DecidesPeople
 
 _WINDOW = (
     "Days (a worker) or years (a planner) of recent history, between this number and twice as "

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from jaxecon.config.base import Bounded, Positive, Section
-from jaxecon.config.marks import Free
+from jaxecon.config.field_marks import Free
 from jaxecon.config.memory import PlannerMemory
 from jaxecon.config.names import BracketsName, PlannerKind, PolicyName
 

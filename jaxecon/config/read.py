@@ -13,7 +13,7 @@ from jaxecon.config.base import one_of
 from jaxecon.config.describe import accepted_values
 from jaxecon.config.fields import fields_at
 from jaxecon.config.language import KEY_SETTING
-from jaxecon.config.renamed import refuse_renamed
+from jaxecon.config.renamed_settings import refuse_renamed
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 

@@ -10,8 +10,8 @@ from jaxecon.config.checks import check_all
 from jaxecon.config.diagnostics import Diagnostics
 from jaxecon.config.dynamics import DynamicsConfig
 from jaxecon.config.economics import Budget, PreferencesConfig, Satisfaction, Welfare, Year
+from jaxecon.config.field_marks import DecidesPeople, Free
 from jaxecon.config.language import LLM, Serving
-from jaxecon.config.marks import DecidesPeople, Free
 from jaxecon.config.names import LLM_RULE
 from jaxecon.config.people import CohortConfig, Population, shares_of_people
 from jaxecon.config.planner import Elections, Planner, Schedule

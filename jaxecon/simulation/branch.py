@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jaxecon.config.field_marks import Mark
 from jaxecon.config.fields import decides_people, marked
-from jaxecon.config.marks import Mark
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxecon.config.fields import changes_results
-from jaxecon.config.renamed import migrate
+from jaxecon.config.renamed_settings import migrate
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.simulation.language import open_transcript

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
+from jaxecon.storage.failure_diagnostics import Diagnostic, DiagnosticsMonitor
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener

@@ -37,7 +37,7 @@ from jaxecon.simulation.stopping import StopRequest
 from jaxecon.simulation.year_tables import check_hours, year_row, year_tables
 from jaxecon.storage.checkpoint import Checkpoints
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, check_form, restore
-from jaxecon.storage.diagnostics import learning_cohorts
+from jaxecon.storage.failure_diagnostics import learning_cohorts
 from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.usage import LLMUsage
 

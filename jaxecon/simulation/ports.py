@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.storage.diagnostics import Diagnostic
+from jaxecon.storage.failure_diagnostics import Diagnostic
 from jaxecon.storage.usage import LLMUsage
 
 

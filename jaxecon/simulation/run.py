@@ -34,7 +34,7 @@ from jaxecon.simulation.signals import handling_signals
 from jaxecon.simulation.state import Prepared
 from jaxecon.storage.checkpoint import Checkpoints, remove_unfinished
 from jaxecon.storage.checkpoint_files import Position
-from jaxecon.storage.diagnostics import DiagnosticsMonitor
+from jaxecon.storage.failure_diagnostics import DiagnosticsMonitor
 from jaxecon.storage.paths import CHECKPOINTS
 from jaxecon.storage.provenance import configuration_hash
 from jaxecon.storage.recorder import Recorder

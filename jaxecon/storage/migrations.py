@@ -1,13 +1,13 @@
 """Manifests of earlier formats, as they would have been written today.
 
-Settings have migrations of their own (`jaxecon.config.renamed`), checkpoints too
+Settings have migrations of their own (`jaxecon.config.renamed_settings`), checkpoints too
 (`jaxecon.storage.checkpoint_files.MIGRATIONS`).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from jaxecon.config.renamed import migrate
+from jaxecon.config.renamed_settings import migrate
 from jaxecon.storage.paths import FORMAT
 
 # From a format to the next: an entry of the manifest and its later name.

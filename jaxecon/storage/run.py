@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxecon.config.read import load_config, read_yaml
-from jaxecon.config.renamed import migrate
+from jaxecon.config.renamed_settings import migrate
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
+from jaxecon.storage.failure_diagnostics import Diagnostic, DiagnosticsMonitor
 from jaxecon.storage.migrations import migrated_manifest
 from jaxecon.storage.paths import (
     AGENTS,

@@ -9,8 +9,8 @@ import pytest
 from jaxecon.config import names
 from jaxecon.config.describe import accepted_values
 from jaxecon.config.diagnostics import Diagnostics
+from jaxecon.config.field_marks import Mark
 from jaxecon.config.fields import changes_results, decides_people, marked
-from jaxecon.config.marks import Mark
 from jaxecon.config.read import load_config, to_yaml
 
 FREE = [

@@ -12,7 +12,7 @@ import jaxecon as je
 from jaxecon.cli.app import app
 from jaxecon.config.read import load_config
 from jaxecon.simulation.ports import SilentListener
-from jaxecon.storage.diagnostics import Diagnostic, DiagnosticsMonitor
+from jaxecon.storage.failure_diagnostics import Diagnostic, DiagnosticsMonitor
 from jaxecon.sweeps.sweep import sweep
 from llm.decisions.labor import LaborObservation
 from llm.engines.scripted import ScriptedEngine

@@ -16,7 +16,7 @@ from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
 
 if TYPE_CHECKING:
-    from jaxecon.storage.diagnostics import Diagnostic
+    from jaxecon.storage.failure_diagnostics import Diagnostic
     from jaxecon.storage.usage import LLMUsage
     from jaxecon.sweeps.chunk import Chunk
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from jaxecon.config.names import DIAGNOSTICS
 
 if TYPE_CHECKING:
-    from jaxecon.storage.diagnostics import Diagnostic
+    from jaxecon.storage.failure_diagnostics import Diagnostic
 
 SIMULATED = "simulated"  # the engine that follows rules, without a language model
 

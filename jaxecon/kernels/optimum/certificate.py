@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxecon.kernels.optimum.density import past_bunching
 from jaxecon.kernels.optimum.objective import ROUNDING, Objective
-from jaxecon.kernels.optimum.pattern import CERTIFIED_STEP
+from jaxecon.kernels.optimum.pattern_search import CERTIFIED_STEP
 from jaxecon.kernels.taxation import fill_empty
 
 Array = jax.Array

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxecon.kernels.optimum.objective import Objective
-from jaxecon.kernels.optimum.pattern import polish
+from jaxecon.kernels.optimum.pattern_search import polish
 from jaxecon.kernels.optimum.search import SearchPlan, search
 from jaxecon.kernels.optimum.space import Judge, SearchResult
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jaxecon.kernels.optimum.gradient import climb
-from jaxecon.kernels.optimum.grid import search_grid, search_line
+from jaxecon.kernels.optimum.gradient_search import climb
+from jaxecon.kernels.optimum.grid_search import search_grid, search_line
 from jaxecon.kernels.optimum.objective import Objective
-from jaxecon.kernels.optimum.pattern import polish
-from jaxecon.kernels.optimum.population import evolve
+from jaxecon.kernels.optimum.pattern_search import polish
+from jaxecon.kernels.optimum.population_search import evolve
 from jaxecon.kernels.optimum.space import SEARCHES, Effort, Judge, Method, SearchResult
 from jaxecon.kernels.optimum.starts import starting_points
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxecon.kernels.labor import ResponseTable
 from jaxecon.kernels.optimum.certificate import fill_idle_brackets
 from jaxecon.kernels.optimum.objective import Objective
-from jaxecon.kernels.optimum.pattern import polish
-from jaxecon.kernels.optimum.population import evolve
+from jaxecon.kernels.optimum.pattern_search import polish
+from jaxecon.kernels.optimum.population_search import evolve
 from jaxecon.kernels.optimum.problem import LeaderProblem, thinned
 from jaxecon.kernels.optimum.space import Effort, Limits, Space, schedule_at
 from jaxecon.kernels.optimum.starts import starting_points

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from jaxecon.core.moved import MOVED
+from jaxecon.core.moved_modules import MOVED
 
 
 @pytest.mark.parametrize("old", MOVED)

@@ -9,7 +9,7 @@ import yaml
 
 from jaxecon.config.fields import check_name
 from jaxecon.config.read import load_config
-from jaxecon.config.renamed import RENAMED, migrate
+from jaxecon.config.renamed_settings import RENAMED, migrate
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.storage.run import Run

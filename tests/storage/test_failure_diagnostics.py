@@ -18,7 +18,7 @@ from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.hours_spread import MAX_AGENTS, HoursSpread
 from jaxecon.economy.precision import compute_context
 from jaxecon.storage import recorder
-from jaxecon.storage.diagnostics import DETECTORS, Diagnostic, DiagnosticsMonitor
+from jaxecon.storage.failure_diagnostics import DETECTORS, Diagnostic, DiagnosticsMonitor
 
 QUIET = {"gain_realised": 0.0, "rate_0": 0.3, "llm_decisions": 0, "llm_fallbacks": 0}
 SMALL = {

@@ -62,7 +62,7 @@ MOVED = {
     "jaxecon.search": "jaxecon.kernels.optimum.search, jaxecon.kernels.optimum.space, "
     "jaxecon.kernels.optimum.objective",
     "jaxecon.sharding": "jaxecon.economy.devices",
-    "jaxecon.signatures": "jaxecon.storage.diagnostics",
+    "jaxecon.signatures": "jaxecon.storage.failure_diagnostics",
     "jaxecon.spread": "jaxecon.economy.hours_spread",
     "jaxecon.stackelberg": "jaxecon.kernels.optimum.certified",
     "jaxecon.studies": "jaxecon.simulation.compare, jaxecon.simulation.optimum",
