@@ -142,7 +142,7 @@ class Bridge:
     def restore_accounts(
         self, accounted: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]
     ) -> None:
-        """Go on counting from what `accounted` and `seconds` were."""
+        """Continue counting from what `accounted` and `seconds` were."""
         self._seconds = dict(seconds)
         self.accounts = {
             (account["cohort"], account["kind"]): LLMUsage(
@@ -294,13 +294,13 @@ class Bridge:
         """
         identity = served.engine.identity
         keys = [request_key(identity, request) for request in requests]
-        found: dict[str, Completion] = {}
+        completions: dict[str, Completion] = {}
 
         def take(i: int, completion: Completion) -> None:
             """Count it as it comes: a batch that an error ends is paid for as far as it got."""
             draw = requests[i].draw
             self._count(draw.cohort, draw.kind, served.usage(completion))
-            found[keys[i]] = completion
+            completions[keys[i]] = completion
 
         def take_stored(stored: Mapping[str, Completion]) -> None:
             for i, key in enumerate(keys):
@@ -309,7 +309,7 @@ class Bridge:
 
         take_stored(self._transcript.get_many(keys))
         if self._inherited is not None:
-            position = {key: i for i, key in enumerate(keys) if key not in found}
+            position = {key: i for i, key in enumerate(keys) if key not in completions}
             inherited = self._inherited.get_many(list(position))
             for key, completion in inherited.items():
                 self._transcript.put_soon(key, identity, requests[position[key]], completion)
@@ -319,7 +319,7 @@ class Bridge:
         def ask_for_missing() -> None:
             if abandoned.is_set():
                 raise _Abandoned
-            missing = [i for i, key in enumerate(keys) if key not in found]
+            missing = [i for i, key in enumerate(keys) if key not in completions]
 
             def keep(position: int, completion: Completion) -> None:
                 i = missing[position]
@@ -343,7 +343,7 @@ class Bridge:
             served.engine.close()
             served.engine = served.restart()
             ask_for_missing()
-        return [found[key] for key in keys]
+        return [completions[key] for key in keys]
 
     def _count(self, cohort: str, kind: str, usage: LLMUsage) -> None:
         """One engine, in one thread, answers a cohort: nobody else counts for it meanwhile."""

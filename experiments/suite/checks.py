@@ -63,7 +63,7 @@ def check_engines_of(experiment: str, tree: Designs) -> None:
 
 
 def open_folder(out: Path, identity: str) -> None:
-    """Make a new folder, or go on in that of the same experiment.
+    """Make a new folder, or continue in that of the same experiment.
 
     identity: what its experiment.yaml says. Raises UserError.
     """

@@ -1,16 +1,16 @@
-"""The work of `jaxecon experiment NAME`: check, run or go on, write tables, figures and a report.
+"""The work of `jaxecon experiment NAME`: check, run, write tables, figures and a report.
 
 An experiment is a module with `QUESTION` and `run(study) -> list[Table | Figure]`, and a YAML of
 the same name beside it. The module may name `MIN_YEARS` that its mechanical designs need, and the
 settings that it fixes itself, `RESERVED`. The file's `base` has `mechanical` and `llm`, mappings of
-names to designs of sweeps (docs/scaling.md); `quick` and `full` go on top of it. Mechanical designs
-are compiled programs over many populations, and only they are tested; points of `llm` designs are
-whole runs with a language model, few and small, and only described.
+names to designs of sweeps (docs/scaling.md); `quick` and `full` are merged over it. Mechanical
+designs are compiled programs over many populations, and only they are tested; points of `llm`
+designs are whole runs with a language model, few and small, and only described.
 
 FOLDER/
   experiment.yaml              the designs
   manifest.json                versions, hardware, populations, failures, fallbacks
-  mechanical/NAME/, llm/NAME/  sweeps, which go on where they were interrupted
+  mechanical/NAME/, llm/NAME/  sweeps, which continue where they were interrupted
   computed/NAME-CODE.parquet   other rows that the experiment computed, by this code
   tables/NAME.json, .parquet   every number of a table, and the table as it is shown
   figures/NAME.png
@@ -70,7 +70,7 @@ def conduct(
         llm: whether arms with language models are run.
         overrides: `key=value` for all runs.
         executor: where the chunks of mechanical sweeps run; this process without one.
-        force: whether to go on with what another version of jaxecon began.
+        force: whether to continue what another version of jaxecon began.
         watch: makes the listener that follows a sweep, from its name.
         designs: instead of the experiment's own.
 

@@ -1,6 +1,4 @@
-"""The same people under a series of reforms, and the elasticity that an econometrician would find
-in their incomes.
-"""
+"""The same people under a series of reforms, and the elasticity estimated from their incomes."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -26,8 +24,9 @@ REFORM = 0.1  # by how much a bracket's rate lies from today's in a year, at mos
 
 
 def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[dict[str, Any]]:
-    """For each population, from its incomes in a panel of years with reforms drawn anew each year,
-    by two-stage least squares.
+    """The elasticity of income in each population, estimated by two-stage least squares.
+
+    The incomes are those of a panel of years, each with a reform of its own.
 
     people: settings that go into the rows, and configurations of mechanical workers; the first
     schedule is reformed, and `years` and `year.days` are the panel's. Raises UserError where

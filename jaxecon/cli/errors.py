@@ -28,7 +28,7 @@ _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the process with one line and an exit status where a command cannot go on."""
+    """Turn an error that ends a command into one line and an exit status."""
     try:
         yield
     except UserError as error:

@@ -15,8 +15,9 @@ from jaxecon.core.errors import UserError
 
 
 def check_name(name: str, tree: dict[str, Any]) -> None:
-    """Raise UserError unless there is a setting of that dotted name, in a tree that gives the lists
-    it goes through.
+    """Raise UserError unless there is a setting of that dotted name.
+
+    The tree has the lists that the name goes through.
     """
     refuse_renamed_name(name)
     path = name.split(".")
@@ -52,7 +53,7 @@ def is_section(name: str) -> str | None:
 def changes_results(name: str) -> bool:
     """Whether a run computes something else when the setting of that dotted name changes.
 
-    Only settings marked `Free` do not.
+    All settings do but those marked `Free`.
     """
     return Mark.FREE not in _marks_along(name.split("."))
 

@@ -1,7 +1,7 @@
 """Every rule, planner, policy, engine, decision and diagnostic by name: its words and its colour.
 
-Settings, tables and pictures read their names here. The classes behind them stand in the registry
-of their own folder (`jaxecon.workers`, `jaxecon.planners.registry`, `llm.engines.registry`,
+Settings, tables and figures read their names here. The classes behind them are in the registry of
+their own folder (`jaxecon.workers.registry`, `jaxecon.planners.registry`, `llm.engines.registry`,
 `llm.decisions.registry`), whose names are these; a test holds them together. No heavy import here.
 """
 

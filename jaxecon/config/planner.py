@@ -56,8 +56,7 @@ class Planner(Section):
 
 
 class Elections(Section):
-    """Of the leader, with planner.kind elected; or whether a standing planner stays, with
-    `retention`.
+    """How the workers elect a leader, or vote on keeping a planner (`retention`).
 
     docs/elections.md.
     """

@@ -62,7 +62,7 @@ YamlNumbers.add_implicit_resolver(
 
 
 class _UniqueKeys(YamlNumbers):
-    """And in which a key given twice is a mistake, and not its last value."""
+    """The same, in which a key that appears twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep=True)
@@ -107,7 +107,7 @@ def apply(tree: dict[str, Any], override: str) -> None:
     try:
         value = yaml.load(text, YamlNumbers)
     except yaml.YAMLError:
-        said = "what is given" if KEY_SETTING in override else repr(text)
+        said = "the value" if KEY_SETTING in override else repr(text)
         raise UserError(f"--set {key}: {said} is not a YAML value") from None
     set_in(tree, key.strip(), value, "--set ")
 

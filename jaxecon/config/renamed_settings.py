@@ -1,5 +1,6 @@
-"""Settings that have another name now: a mistake with a hint in what a user writes, translated
-where it was stored.
+"""Settings that have another name now.
+
+The old name is an error with a hint where a user writes it, and is translated where it was stored.
 """
 
 import copy

@@ -39,9 +39,8 @@ def first_line(error: BaseException) -> str:
 
 _JAX_ERRORS = ("JaxRuntimeError", "XlaRuntimeError")
 
-_NO_MEMORY = re.compile(
-    "RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE
-)  # the first on a GPU, the second alone on a CPU
+# the first on a GPU, the second alone on a CPU
+_NO_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -53,7 +52,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class EngineError(RuntimeError):
-    """The engine cannot go on (it did not start, or it died).
+    """The engine did not start, or it died.
 
     The message is one line for the user.
     """

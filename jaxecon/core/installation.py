@@ -31,8 +31,9 @@ def check_ours(name: str, mark: str) -> None:
             f"{name}: this installation of jaxecon ({__version__}) is without it; install jaxecon "
             "again"
         ) from None
-    found = Path(module.__file__).resolve() if module.__file__ else None
-    if found is not None and found.parent == ours and getattr(module, mark, None) == "jaxecon":
+    location = Path(module.__file__).resolve() if module.__file__ else None
+    is_ours = location is not None and location.parent == ours
+    if is_ours and getattr(module, mark, None) == "jaxecon":
         return
     owners: Mapping[str, Sequence[str]] = metadata.packages_distributions()
     others = [other for other in dict.fromkeys(owners.get(name, ())) if other != "jaxecon"]
@@ -42,6 +43,6 @@ def check_ours(name: str, mark: str) -> None:
         else "move it away, or run from another folder"
     )
     raise UserError(
-        f"{name}: the module that Python finds at {found or module} is not jaxecon's "
+        f"{name}: the module that Python finds at {location or module} is not jaxecon's "
         f"({__version__}); {remedy}"
     )

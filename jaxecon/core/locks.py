@@ -39,7 +39,7 @@ def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
 
     def release() -> None:
         with suppress(OSError):
-            os.unlink(name)  # while locked: whoever comes next makes a new file
+            os.unlink(name)  # while locked: the next writer makes a new file
         lock.release()
 
     return release

@@ -26,5 +26,5 @@ def cpu_model() -> str:
 
 
 def cpu_features_hash() -> str:
-    """Sixteen hexadecimal digits that stand for the instructions this CPU has."""
+    """A hash of the CPU's instruction set, sixteen hexadecimal digits."""
     return hashlib.sha256(" ".join(sorted(_cpuinfo("flags").split())).encode()).hexdigest()[:16]

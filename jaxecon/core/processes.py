@@ -1,5 +1,4 @@
-"""Several processes that compute one run together, each with its own devices: how they meet, and
-how they agree.
+"""How several processes that compute one run meet and agree, each with its own devices.
 
 All run the same program on the same configuration; the main one writes and prints. What one process
 alone knows (a signal arrived, a checkpoint is due, a disk is full) must reach all before they go

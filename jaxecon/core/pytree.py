@@ -30,9 +30,8 @@ def pytree(cls: type[T]) -> type[T]:
     JAX rebuilds a pytree around tracers and placeholders, so `__post_init__` (where a user's values
     are checked) must not run then: unflattening sets the fields directly.
     """
-    cls = dataclasses.dataclass(frozen=True, eq=False)(
-        cls
-    )  # arrays have no truth value to compare by
+    # eq=False: arrays have no truth value to compare by
+    cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = tuple(f.name for f in fields if not f.metadata.get("static"))
     statics = tuple(f.name for f in fields if f.metadata.get("static"))

@@ -29,7 +29,7 @@ class Blueprint:
 
     seed, draw_seed: uint32 scalars. weights: survey weight of one agent, by cohort. skills: (n,) by
     cohort where they come from microdata, {} where `assemble` works them out. The rest are scalars
-    of the configuration. What is static is part of the compiled program: each value compiles anew.
+    of the configuration. What is static is part of the compiled program: each value compiles again.
     """
 
     seed: Leaf

@@ -119,7 +119,7 @@ def layout_for(config: Config) -> Layout | None:
         if config.needs_engine:
             raise UserError(
                 "--join-processes: language models work in one process; set population.llm=0, or "
-                "give up the other hosts"
+                "run it in one process"
             )
         if count < len(here):
             raise UserError(

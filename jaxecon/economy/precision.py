@@ -12,9 +12,8 @@ from jaxecon.config.settings import Config
 def dtype_of(config: Config) -> type:
     """float32 or float64 of the economy's arrays."""
     precision = config.precision
-    if (
-        precision == "auto"
-    ):  # with curvature, differences in welfare fall below what float32 utilities resolve
+    if precision == "auto":
+        # with curvature, differences in welfare fall below what float32 utilities resolve
         precision = "float64" if config.preferences.consumption_curvature > 0 else "float32"
     return np.float64 if precision == "float64" else np.float32
 

@@ -29,7 +29,7 @@ class Preferences:
             utility per (h/week)^d.
         disutility_exponent: d, scalar or (n,), > 1, no unit.
         consumption_curvature: eta >= 0, no unit. U(x) = x at 0, log x at 1,
-            (x^(1-eta) - 1)/(1-eta) else. Part of the compiled program (each value compiles anew).
+            (x^(1-eta) - 1)/(1-eta) else. Part of the compiled program (each value compiles again).
         max_hours: scalar or (n,), > 0, h/week.
 
     Raises:
@@ -143,7 +143,7 @@ def consumption_utility(consumption: ArrayLike, curvature: float) -> Array:
 
 
 def curved_utility(log_x: Array, curvature: float) -> Array:
-    """U at eta > 0 of x given by its logarithm; expm1 keeps the digits near eta = 1."""
+    """U at eta > 0 of x from its logarithm; expm1 keeps the digits near eta = 1."""
     return log_x if curvature == 1 else jnp.expm1((1 - curvature) * log_x) / (1 - curvature)
 
 

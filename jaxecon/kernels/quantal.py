@@ -40,7 +40,7 @@ def quantal_response(
     """
     payoff = choice_payoffs(schedule, skill, preferences, rebate, reference_consumption)
     possible = payoff > -jnp.inf  # 0 * -inf would be NaN
-    # where nothing can be lived on, whoever works most comes nearest to it
+    # where no choice leaves any consumption, the longest hours come nearest to it
     hours = jnp.broadcast_to(jnp.asarray(HOURS, payoff.dtype), payoff.shape)
     allowed = hours <= _per_worker(preferences.max_hours)
     stranded = (
@@ -96,7 +96,7 @@ def _payoffs_at(
     rebate: ArrayLike,
     x_ref: Array,
 ) -> Array:
-    """`choice_payoffs` of given hours; all shapes broadcast."""
+    """`choice_payoffs` of any hours; all shapes broadcast."""
     income = skill * hours
     consumption = income - tax_due(schedule, income) + rebate
     cost = disutility(preferences, hours)
@@ -135,7 +135,7 @@ def cumulated_response(
         return jnp.maximum(most, payoff(hours)), None
 
     most, _ = jax.lax.scan(better, jnp.full_like(skill, -jnp.inf), choices)
-    stranded = most == -jnp.inf  # whoever works most comes nearest to a living
+    stranded = most == -jnp.inf  # the longest hours come nearest to any consumption
     scale = precision * jnp.where(stranded, 0, most)
     longest = jnp.asarray(HOURS[1], skill.dtype) * jnp.floor(
         jnp.asarray(preferences.max_hours, skill.dtype) / HOURS[1]

@@ -1,6 +1,6 @@
 """Roots of monotone functions within a bracket.
 
-Two searches elsewhere are not these, and say why where they stand: `workers.social` (Newton with a
+Two other searches do not use these, as their comments explain: `workers.social` (Newton with a
 slope, for many workers at once) and `kernels.optimum.constraint` (each step is itself a search).
 The Newton iterations of `kernels.labor` and `economy.gb2` start where they converge monotonically
 and need no bracket.

@@ -93,7 +93,7 @@ def thrift(saving: Saving, wealth: Array, untaxed: Array) -> Array:
 
 
 def endowment(saving: Saving, wealth: Array, untaxed: Array) -> Endowment:
-    """What wealth (n,) $ held for a year adds to income and costs in utility."""
+    """What a year's wealth (n,) $ adds to income and costs in utility."""
     return Endowment(
         (1 - saving.tax) * saving.return_rate * wealth, thrift(saving, wealth, untaxed)
     )

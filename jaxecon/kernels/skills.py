@@ -73,7 +73,7 @@ class Dynamics:
 
 @pytree
 class Careers:
-    """Where agents stand in their working lives, by cohort, (n,).
+    """How far agents are in their careers, by cohort, (n,).
 
     deviation: of log skill from the base. years: since entry, int32.
     """

@@ -26,8 +26,9 @@ class Knowledge:
     """What these planners work from besides the economy.
 
     thresholds: (k,) $/year. elasticity: of income to the net-of-tax rate, one or by bracket; by
-    default the economy's own, 1/(d-1), with curvature the compensated 1/(d-1+eta) of who lives on
-    net wages alone. bounds: of the rates of flat and optimum; monotone: of the optimum's.
+    default the economy's own, 1/(d-1), with curvature the compensated 1/(d-1+eta) of a worker
+    whose only income is net wages. bounds: of the rates of flat and optimum. monotone: of the
+    optimum's.
     """
 
     thresholds: jax.Array
@@ -61,7 +62,7 @@ class Convergence(NamedTuple):
 class Announced(Planner):
     """Announces one schedule from the first year to the last.
 
-    convergence: of the iteration that found it; None where it was found otherwise.
+    convergence: of the iteration that computed it; None where none was needed.
     """
 
     def __init__(

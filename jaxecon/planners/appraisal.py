@@ -156,7 +156,7 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
     """The lump sum with which each would be as well off in an economy without taxes.
 
     (n,) $/year, usually negative. At curvature 0 it is utility less what untaxed work is worth;
-    otherwise it is found by bisection.
+    otherwise it comes from a bisection.
     """
     preferences, skill = people.preferences, people.skill
     untaxed = TaxSchedule.flat(0.0).astype(skill.dtype)
@@ -184,7 +184,7 @@ def policy_row(
 ) -> dict[str, Any]:
     """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds and rates.
 
-    `converged` and `last_change` are of the iteration that found the rates, None without one.
+    `converged` and `last_change` are of the iteration that computed the rates, None without one.
     """
     statistics = {
         k: np.asarray(v, np.float64).tolist() for k, v in vars(appraise(economy, schedule)).items()

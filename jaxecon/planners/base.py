@@ -1,4 +1,4 @@
-"""What a planner is told, what it may do, and the protocol that all planners share."""
+"""What a planner knows, what it may do, and the protocol that all planners share."""
 
 from collections.abc import Sequence
 from dataclasses import field

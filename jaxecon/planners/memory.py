@@ -22,10 +22,13 @@ class PlannerMemory:
     k brackets. The shapes are fixed, so that it works under jit and vmap and fits into checkpoints.
 
     years, rates, welfare: (m,), (m, k), (m,), the recent ones, oldest first, `count` places filled.
-    It grows from an anchor: when all places are taken the older half is dropped at once, so that a
-    prompt which shows it begins alike from year to year. best_years, best_rates, best_welfare:
-    (b,), (b, k), (b,), the best distinct schedules of all years, best first, each with the best
-    welfare it had; -inf where there is none yet. lived, mean, squares: number of all years of
+    It grows from an anchor: when all places are taken the older half is dropped at once, so that
+    prompts which show it begin with the same text from year to year.
+
+    best_years, best_rates, best_welfare: (b,), (b, k), (b,), the best distinct schedules of all
+    years, best first, each with the best welfare it had; -inf where there is none yet.
+
+    lived, mean, squares: number of all years of
     finite welfare, its mean and sum of squared deviations from it (Welford 1962).
     """
 
@@ -93,9 +96,8 @@ class PlannerMemory:
 
     def _ranked(self, year: Array, rates: Array, welfare: Array) -> tuple[Array, Array, Array]:
         known = (self.best_years >= 0) & jnp.all(jnp.abs(self.best_rates - rates) < _SAME, axis=1)
-        place = jnp.where(
-            jnp.any(known), jnp.argmax(known), len(known) - 1
-        )  # its own, or the worst one's
+        # its own, or the worst one's
+        place = jnp.where(jnp.any(known), jnp.argmax(known), len(known) - 1)
         better = welfare > self.best_welfare[place]
         years = jnp.where(better, self.best_years.at[place].set(year), self.best_years)
         values = jnp.where(better, self.best_welfare.at[place].set(welfare), self.best_welfare)

@@ -30,7 +30,7 @@ from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.announced import SCHEDULES, announced_schedule
 from jaxecon.planners.base import PlannerContext, YearObservation
 from jaxecon.planners.elections.electorate import ElectedState
-from jaxecon.planners.elections.own_optima import numbers_held
+from jaxecon.planners.elections.own_optima import elements_in_memory
 from jaxecon.planners.elections.voting import ElectionRules
 from jaxecon.planners.in_context import Ingredients
 from jaxecon.planners.registry import make_traced_planner
@@ -175,7 +175,7 @@ def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
     numbers = len(dataclasses.fields(Day)) * of.days + (figures + len(of.rates)) * of.years
     if of.elections is not None:
         people = sum(size for _, size in of.economy.sizes)
-        numbers += numbers_held(min(of.elections.candidates, people), len(of.rates), people)
+        numbers += elements_in_memory(min(of.elections.candidates, people), len(of.rates), people)
     return state_bytes + numbers * of.rates.dtype.itemsize
 
 

@@ -72,7 +72,7 @@ def branch(
             changed `schedule` begins in `year`; another planner takes over then.
         seeds: how many new runs, which differ in `draw_seed` and lie in out/future-0, out/future-1
             and so on; the first has the run's own seed.
-        listener: is told of days, years and diagnostics while the runs go on.
+        listener: called with days, years and diagnostics during the runs.
         engine: a running engine to use, which stays open; by default the configuration's.
 
     Returns:

@@ -105,18 +105,17 @@ def changed_models(before: Mapping[str, Any] | None, now: Mapping[str, Any] | No
 
 def inexact(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Versions and hardware that are not as they were: equal bits cannot be promised."""
-    found = []
+    differences = []
     for section, names in (
         ("versions", ("python", "jax", "jaxlib", "numpy")),
         ("hardware", ("cpu", "cpu_features", "visible_cores", "devices")),
     ):
         old, new = before[section], now[section]
-        found += [
+        differences += [
             f"{name}: {old.get(name)} -> {new.get(name)}"
             for name in names
             if old.get(name) != new.get(name)
         ]
-    on = [
-        manifest["hardware"].get("economy_on", "1 device") for manifest in (before, now)
-    ]  # manifests before it: always one
-    return found + ([f"economy_on: {on[0]} -> {on[1]}"] if on[0] != on[1] else [])
+    # manifests from before this entry: always one device
+    on = [manifest["hardware"].get("economy_on", "1 device") for manifest in (before, now)]
+    return differences + ([f"economy_on: {on[0]} -> {on[1]}"] if on[0] != on[1] else [])

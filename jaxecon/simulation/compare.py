@@ -23,7 +23,7 @@ from jaxecon.storage.provenance import environment
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `jaxecon compare` found.
+    """The results of `jaxecon compare`.
 
     rows: one per population and planner; summary: one per planner.
     """
@@ -75,10 +75,10 @@ def compare(
             update={"seed": (config.seed + i) % 2**32, "population": population}
         )
         with compute_context(drawn):
-            found, without = policy_rows(
+            policies, without = policy_rows(
                 build_economy(drawn), planners, Knowledge.from_config(drawn)
             )
-        rows += [{"population": i, "seed": drawn.seed, **row} for row in found]
+        rows += [{"population": i, "seed": drawn.seed, **row} for row in policies]
         for kind, reason in without.items():
             failures.setdefault(kind, []).append(reason)
         on_population(i + 1)
@@ -159,17 +159,15 @@ def _mean(x: np.ndarray) -> dict[str, float]:
     }
 
 
-_OF_ITERATIONS = {
-    "converged": pa.bool_(),
-    "last_change": pa.float64(),
-}  # also where no planner iterates and all is null
+# types of columns that are null throughout where no planner iterates
+_OF_ITERATIONS = {"converged": pa.bool_(), "last_change": pa.float64()}
 
 
 def write_comparison(out: Path, comparison: Comparison) -> None:
     """compare.json: the summary.
 
     policies.parquet, deciles.parquet, brackets.parquet: a row per population, planner and, in the
-    latter two, decile or bracket; columns as in `comparison.Appraisal`.
+    latter two, decile or bracket; columns as in `appraisal.Appraisal`.
     """
     keys = ("population", "seed", "policy")
     whole, deciles, brackets = [], [], []

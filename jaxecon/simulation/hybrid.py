@@ -55,7 +55,7 @@ class HybridCohorts:
             self._workers.restore(memories)
 
     def begin_year(self, people: People, state: EconomyState, *, first_day: bool) -> None:
-        """Say who lives this year, where skills change; nobody is new later than the first day."""
+        """Give the workers this year's skills; newcomers enter on the first day only."""
         if self._workers is None:
             return
         new = new_agents(state)

@@ -1,7 +1,7 @@
 """The one door to the language models: only this module imports the package `llm`.
 
-It does so inside functions, since vLLM, Torch and the OpenAI client stand behind it, which a run
-without language models must neither need nor wait for.
+It does so inside functions, since it loads vLLM, Torch and the OpenAI client, which a run without
+language models must neither need nor wait for.
 """
 
 import os
@@ -50,9 +50,8 @@ def check_engines(config: Config) -> None:
     from llm import serving
 
     serving.check(config)
-    os.environ.setdefault(
-        "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
-    )  # on a GPU JAX would take the memory the engine needs
+    # on a GPU JAX would take the memory the engine needs
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 @contextmanager
@@ -133,7 +132,7 @@ def make_bridge(
 
 def make_deciders(prepared: Prepared, bridge: Any) -> tuple[Any, Any]:
     """The planner, and the LLM cohorts' workers."""
-    # JAX stands behind these: what only looks at models and transcripts does not wait for it
+    # These import JAX: what only looks at models and transcripts does not wait for it.
 
     config, economy, workers, electorate = prepared.config, prepared.economy, None, None
     outside = {name: c for name, c in economy.cohorts.items() if name not in dict(economy.rules)}

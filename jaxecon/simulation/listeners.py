@@ -1,4 +1,4 @@
-"""A listener that watches for diagnostics while a run goes on."""
+"""A listener that looks for diagnostics in each year of a run."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class DiagnosingListener:
-    """Passes on what it is told, and says when a diagnostic is first seen in a year's row.
+    """Calls another listener, and reports a diagnostic when a year's row first shows it.
 
     monitor: the diagnostics, with the years so far. note: puts entries into the run's manifest.
     """
@@ -35,6 +35,6 @@ class DiagnosingListener:
         for diagnostic in self.monitor.see(row):
             self.on_diagnostic(diagnostic)
 
-    def on_diagnostic(self, found: Diagnostic) -> None:
+    def on_diagnostic(self, diagnostic: Diagnostic) -> None:
         self._note(diagnostics=self.found())  # at once, so that a crash does not lose it
-        self._listener.on_diagnostic(found)
+        self._listener.on_diagnostic(diagnostic)

@@ -60,7 +60,7 @@ class Simulation:
         checkpoints: where states are saved; None where they are not.
         describe: what checkpoints hold besides the state, as JSON. Asked at every position, since
             what happens after it (a batch that is interrupted, say) happens again on resuming.
-        listener: is told of days and years.
+        listener: called with days and years.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ def people(source: str | Path | None, overrides: Sequence[str], agents: int | No
     if source is not None or counted:
         if agents is not None:
             raise UserError(
-                f"--agents: {agents}; {source or counted[0]} says already who lives there"
+                f"--agents: {agents}; {source or counted[0]} says already how many people there are"
             )
         return load_config(source, overrides)
     cohort = {
@@ -60,9 +60,9 @@ def people(source: str | Path | None, overrides: Sequence[str], agents: int | No
 
 @dataclass(frozen=True)
 class OptimumStudy:
-    """What `jaxecon optimum` found.
+    """The results of `jaxecon optimum`.
 
-    rows: as `comparison.policy_row`, the optimum last; missing: planners without a schedule.
+    rows: as `appraisal.policy_row`, the optimum last; missing: planners without a schedule.
     """
 
     rows: list[dict[str, Any]]
@@ -81,7 +81,7 @@ def study_optimum(
     """The leader's optimum in a configuration's economy, beside US federal and Saez' formula.
 
     Whatever the configuration's seed, the search draws as the planner `optimum` does (`solve`'s
-    seed 0), so that both find the same schedule.
+    seed 0), so that both arrive at the same schedule.
 
     Raises UserError where the options or the economy have no optimum.
     """
@@ -128,7 +128,7 @@ def study_optimum(
 
 
 def _report(optimum: Optimum, seconds: float) -> dict[str, Any]:
-    """How an optimum was found and what certifies it, as plain values. seconds: it took."""
+    """How an optimum was computed and what certifies it, as plain values. seconds: it took."""
     return {
         "found_by": SEARCHES[int(optimum.found_by)],
         "reached": {
@@ -167,7 +167,7 @@ def prepare_folder(out: Path, config: Config) -> None:
 
 
 def write_optimum(out: Path, study: OptimumStudy) -> None:
-    """optimum.json: the policies and how the optimum was found."""
+    """optimum.json: the policies and how the optimum was computed."""
     write_json(out / "optimum.json", {**vars(study), **environment()})
 
 

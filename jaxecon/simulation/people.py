@@ -1,4 +1,4 @@
-"""Who lives in an economy this year, on the host: for its tables and for language models."""
+"""The people of an economy this year, in NumPy: for its tables and for language models."""
 
 from collections.abc import Mapping
 

@@ -104,7 +104,7 @@ class Meter(Protocol):
 
 
 class Listener(Protocol):
-    """Who is told how a run goes.
+    """Receives the progress of a run.
 
     Years and days are counted from 0.
     """
@@ -129,11 +129,11 @@ class Listener(Protocol):
         """
         ...
 
-    def on_diagnostic(self, found: Diagnostic) -> None:
+    def on_diagnostic(self, diagnostic: Diagnostic) -> None:
         """A diagnostic has been seen for the first time, in the year of the last `on_year`.
 
         Args:
-            found: which, in which year, and what was seen.
+            diagnostic: which, in which year, and what was seen.
         """
         ...
 
@@ -147,7 +147,7 @@ class SilentListener:
     def on_year(self, row: Mapping[str, Any], usage: LLMUsage) -> None:
         return
 
-    def on_diagnostic(self, found: Diagnostic) -> None:
+    def on_diagnostic(self, diagnostic: Diagnostic) -> None:
         return
 
 

@@ -60,7 +60,7 @@ def replay(
     Args:
         path: the run's folder.
         out: a new folder in which to keep the repetition; by default it is deleted.
-        listener: is told of days, years and diagnostics of the repetition.
+        listener: called with days, years and diagnostics of the repetition.
 
     Returns:
         Both digests and every difference, none where the runs are equal.

@@ -69,7 +69,7 @@ def resume(
         force: continue even where configuration, code or model differ from the run's beginning;
             the manifest records it.
         overrides: `key=value` settings; what changes the results needs `force`.
-        listener: is told of days, years and diagnostics during the run.
+        listener: called with days, years and diagnostics during the run.
         engine: a running engine to use, which stays open; by default the configuration's.
         tell: called with the Resumption before the run continues.
 
@@ -204,7 +204,7 @@ def _record_resumption(
     harmless: Sequence[str],
     now: Mapping[str, Any],
 ) -> None:
-    """The manifest says that the run goes on, from where and with what differences."""
+    """Record in the manifest that the run continues, from where and with which differences."""
     recorder.remove("stopped", "error", "finished", "summary")
     if resumption.changed or harmless:
         recorder.configure(config)

@@ -59,7 +59,7 @@ def run(
         config: a YAML file's path, a dict, a Config, or None for the defaults.
         overrides: `key=value` settings on top of it.
         out: a new folder; by default runs/ and the time.
-        listener: is told of days, years and diagnostics while the run goes on.
+        listener: called with days, years and diagnostics during the run.
         engine: a running engine to use, which stays open (starting one takes half a minute); by
             default the configuration's is started and closed.
 

@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do while a run goes on."""
+"""What SIGINT and SIGTERM do during a run."""
 
 import signal
 import threading
@@ -26,7 +26,7 @@ class _Signals:
 
 @contextmanager
 def handling_signals() -> Iterator[_Signals]:
-    """Handlers for as long as a run goes on; only a process's main thread receives signals."""
+    """Handlers for the duration of a run; only a process's main thread receives signals."""
     handler = _Signals()
     if threading.current_thread() is not threading.main_thread():
         yield handler

@@ -1,6 +1,6 @@
 """What the state of a run is made of at a position, without its values.
 
-A checkpoint is read into such a form, and a state of another configuration is found out by it.
+A checkpoint is read into such a form, which a state of another configuration does not fit.
 """
 
 from dataclasses import fields

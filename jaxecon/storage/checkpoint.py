@@ -83,7 +83,7 @@ class Checkpoints:
         )
 
     def save(self, position: Position, state: Any, meta: Mapping[str, Any]) -> None:
-        """Copy the state and write the copy while the run goes on.
+        """Copy the state and write the copy while the run continues.
 
         Raises UserError where the save before has failed.
 
@@ -92,9 +92,8 @@ class Checkpoints:
         """
         self.wait()
         self._last, self.latest = time.monotonic(), position
-        if (
-            processes.has_several_processes()
-        ):  # they write together, at the same place of the program
+        if processes.has_several_processes():
+            # they write together, at the same place of the program
             self._saving = Future()
             try:
                 leaves = {
@@ -204,7 +203,7 @@ def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> Non
     for path in (*unfinished.rglob("*"), unfinished):
         _sync(path)
     unfinished.chmod(0o755)
-    if target.exists():  # computed again after a later checkpoint was found damaged
+    if target.exists():  # computed again after a later checkpoint turned out to be damaged
         shutil.rmtree(target)
     unfinished.rename(target)
 
@@ -226,7 +225,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _copied(leaf: Any) -> Any:
-    """Of its own: the run gives its buffers away to the next day, or writes into them."""
+    """A copy: the run gives its buffers to the next day's program, or writes into them."""
     return jnp.copy(leaf) if isinstance(leaf, jax.Array) else np.array(leaf)
 
 

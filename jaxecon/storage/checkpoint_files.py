@@ -73,7 +73,7 @@ class DamagedCheckpoint(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that was found whole. meta: checkpoint.json."""
+    """A checkpoint whose every byte was verified. meta: checkpoint.json."""
 
     path: Path
     position: Position
@@ -84,14 +84,14 @@ class Checkpoint:
 
 
 def positions(folder: Path) -> Iterator[Position]:
-    """Of all checkpoints there, sound or not, in order."""
-    found = []
+    """The positions of all checkpoints there, sound or not, in order."""
+    positions = []
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
-            found.append(Position.named(path.name))
+            positions.append(Position.named(path.name))
         except ValueError:
             continue  # unfinished, or somebody else's
-    yield from sorted(found)
+    yield from sorted(positions)
 
 
 def newest(folder: Path, until: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
@@ -154,7 +154,7 @@ def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
     wanted = named_leaves(like)
     meta, stored = (
         checkpoint.meta,
-        {name: _described(*given) for name, given in checkpoint.meta["leaves"].items()},
+        {name: _described(*leaf) for name, leaf in checkpoint.meta["leaves"].items()},
     )
     if meta["format"] == FORMAT:
         _check_form(checkpoint.path, wanted, stored)
@@ -176,7 +176,7 @@ def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
 
 def read_leaves(checkpoint: Checkpoint) -> Leaves:
     """All arrays, in the memory of this machine, by name."""
-    stored = {name: _described(*given) for name, given in checkpoint.meta["leaves"].items()}
+    stored = {name: _described(*leaf) for name, leaf in checkpoint.meta["leaves"].items()}
     return _read(checkpoint.path / ARRAYS, stored, {})
 
 
@@ -218,10 +218,10 @@ def _check_form(path: object, wanted: Leaves, stored: Mapping[str, Any]) -> None
         )
     for name, leaf in wanted.items():
         shape, dtype = np.shape(leaf), _numeric(leaf).dtype
-        held = stored[name]
-        if tuple(held.shape) != tuple(shape) or held.dtype != dtype:
+        array = stored[name]
+        if tuple(array.shape) != tuple(shape) or array.dtype != dtype:
             raise UserError(
-                f"{path}: {name} is {held.dtype} {list(held.shape)}, this configuration needs "
+                f"{path}: {name} is {array.dtype} {list(array.shape)}, this configuration needs "
                 f"{dtype} {list(shape)}"
             )
 
@@ -238,12 +238,12 @@ def _read(path: Path, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Leaves
     """
     ocp = orbax_checkpoint()
     arguments = {}
-    for name, held in stored.items():
+    for name, array in stored.items():
         leaf = wanted.get(name)
         if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
             sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jnp.zeros(()).device)
             arguments[name] = ocp.ArrayRestoreArgs(
-                sharding=sharding, global_shape=held.shape, dtype=held.dtype
+                sharding=sharding, global_shape=array.shape, dtype=array.dtype
             )
         else:
             arguments[name] = ocp.RestoreArgs(restore_type=np.ndarray)
@@ -259,9 +259,8 @@ def _read(path: Path, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Leaves
 def orbax_checkpoint() -> Any:
     import orbax.checkpoint as ocp  # seconds: not where a command needs none
 
-    logging.getLogger("absl").setLevel(
-        logging.CRITICAL
-    )  # orbax logs with a traceback what it then raises
+    # orbax logs with a traceback what it then raises
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     return ocp
 
 

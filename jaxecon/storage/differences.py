@@ -11,11 +11,8 @@ from jaxecon.storage.checkpoint_files import Checkpoint, read_leaves
 from jaxecon.storage.digest import is_part_of_digest, tables_until
 from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS, YEARS
 
-DECIDED = (
-    "leader",
-    "llm_calls",
-    "llm_fallbacks",
-)  # and rate_*: what was decided, which is compared exactly
+# Columns of what was decided, which is compared exactly; so are the columns rate_*.
+DECIDED = ("leader", "llm_calls", "llm_fallbacks")
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,11 @@ class Difference:
 def differences(
     one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Checkpoint | None]
 ) -> list[Difference]:
-    """Of two runs of the same length: what was decided exactly, numbers by their largest
-    difference.
+    """The differences of two runs of the same length.
+
+    Decisions are compared exactly, numbers by their largest difference.
     """
-    found = []
+    result = []
     decisions = {
         YEARS: DECIDED,
         AGENTS: ("cohort", "agent", "satisfied"),
@@ -57,9 +55,9 @@ def differences(
             if not is_part_of_digest(name):
                 continue
             if name not in a.column_names or name not in b.column_names or len(a) != len(b):
-                found.append(Difference(table, name, decided, np.nan, np.nan))
+                result.append(Difference(table, name, decided, np.nan, np.nan))
             else:
-                found += _difference(table, name, decided, *(_values(t[name]) for t in (a, b)))
+                result += _difference(table, name, decided, *(_values(t[name]) for t in (a, b)))
     if checkpoints[0] is not None and checkpoints[1] is not None:
         states = [read_leaves(checkpoints[0]), read_leaves(checkpoints[1])]
         for name in sorted(states[0].keys() | states[1].keys()):
@@ -68,10 +66,10 @@ def differences(
                 or name not in states[1]
                 or states[0][name].shape != states[1][name].shape
             ):
-                found.append(Difference("state", name, False, np.nan, np.nan))
+                result.append(Difference("state", name, False, np.nan, np.nan))
             else:
-                found += _difference("state", name, False, states[0][name], states[1][name])
-    return found
+                result += _difference("state", name, False, states[0][name], states[1][name])
+    return result
 
 
 def _values(column: pa.ChunkedArray) -> np.ndarray:

@@ -28,11 +28,8 @@ from jaxecon.storage.run import Run
 
 TIMINGS = ("seconds",)  # columns that differ between equal runs
 
-DIAGNOSTIC_COLUMNS = (
-    "llm_decisions",
-    "spread_",
-    "exact_spread_",
-)  # columns for diagnostics, which follow from answers and hours
+# columns for diagnostics (or how their names begin), which follow from answers and hours
+DIAGNOSTIC_COLUMNS = ("llm_decisions", "spread_", "exact_spread_")
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def digest(run: Path | str) -> Digest:
 
 
 def digest_at(run: Path, checkpoint: Checkpoint | None) -> Digest:
-    """Of a run as far as a checkpoint of it."""
+    """The digest of a run up to one of its checkpoints."""
     position = None if checkpoint is None else checkpoint.position
     years, agents = (_table_digest(run / table, position) for table in (YEARS, AGENTS))
     state = None if checkpoint is None else state_digest(checkpoint)

@@ -1,6 +1,6 @@
 """Diagnostics of a run: signs of failure in its years, such as rates that oscillate.
 
-A detector is given the rows of years.parquet in their order and says of each year whether it sees
+A detector reads the rows of years.parquet in their order and says of each year whether it sees
 its sign, from that row and earlier ones alone: so a resumed run shows what an uninterrupted one
 does. Definitions and thresholds: docs/diagnostics.md.
 """
@@ -130,7 +130,7 @@ class HomogeneousLabor:
         self._years_alike = dict.fromkeys(learning_cohorts(config), 0)  # years on end
 
     def see(self, row: Row) -> str | None:
-        found = []
+        signs = []
         for name, years in self._years_alike.items():
             # rows that an older jaxecon wrote have neither
             actual = row.get(f"spread_{name}") or 0.0
@@ -138,11 +138,11 @@ class HomogeneousLabor:
             alike = exact >= self._settings.spread and actual <= self._settings.share * exact
             self._years_alike[name] = years + 1 if alike else 0
             if self._years_alike[name] >= self._settings.years:
-                found.append(
+                signs.append(
                     f"{name}'s hours are {actual:.1f} h/week apart, {exact:.1f} if its people "
                     "responded exactly"
                 )
-        return "; ".join(found) or None
+        return "; ".join(signs) or None
 
 
 class FallbackRate:
@@ -178,7 +178,7 @@ DETECTORS: dict[str, Callable[[Config], Detector]] = {
 
 
 class DiagnosticsMonitor:
-    """The detectors that a configuration asks for, and what they have found."""
+    """The detectors that a configuration asks for, and the diagnostics so far."""
 
     def __init__(self, config: Config) -> None:
         self._detectors = {

@@ -41,11 +41,11 @@ def part_name(first: int, last: int) -> str:
 
 
 def all_parts(folder: Path) -> list[Part]:
-    found = []
+    files = []
     for path in folder.glob("part-*.parquet"):
         numbers = path.stem.split("-")[1:]
-        found.append(Part(int(numbers[0]), int(numbers[-1]), path))
-    return sorted(found, key=lambda part: (part.first, -part.last))
+        files.append(Part(int(numbers[0]), int(numbers[-1]), path))
+    return sorted(files, key=lambda part: (part.first, -part.last))
 
 
 def parts(folder: Path) -> list[Part]:
@@ -73,9 +73,8 @@ def refuse_existing(path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise UserError(f"--out: {path}: is a file; give a new folder")
         parent = next(p for p in (path, *path.absolute().parents) if p.exists())
-        tempfile.TemporaryDirectory(
-            dir=parent
-        ).cleanup()  # only trying tells, whoever the user and the file system are
+        # Only trying tells: permission bits mislead for root and on network file systems.
+        tempfile.TemporaryDirectory(dir=parent).cleanup()
     except OSError as error:
         raise DiskError(
             f"--out: {path}: is not a folder that can be written ({error.strerror})"

@@ -133,8 +133,9 @@ def _code_hash() -> str:
 
 
 def _git_revision() -> str | None:
-    """Of the source tree jaxecon runs from, with `-dirty` where it differs; None for an installed
-    package.
+    """The commit of the source tree jaxecon runs from; None for an installed package.
+
+    It ends on `-dirty` where files differ from the commit.
     """
     root = ROOT
     if not (root / ".git").exists():

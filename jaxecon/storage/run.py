@@ -53,7 +53,7 @@ class Run:
         self.config = load_config(migrate(read_yaml(self.path / CONFIG)))
 
     def _read_manifest(self) -> dict[str, Any]:
-        """As it is stored. Raises UserError where it is none of a run of a known format."""
+        """The manifest as stored. Raises UserError unless it is a run's, of a known format."""
         try:
             manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
         except FileNotFoundError:
@@ -152,13 +152,13 @@ class Run:
         Raises:
             UserError: the run is not complete.
         """
-        found = self.manifest.get("summary")
-        if found is None:
+        summary = self.manifest.get("summary")
+        if summary is None:
             raise UserError(
                 f"{self.path}: status {self.manifest.get('status')!r}; the summary is written "
                 "when a run is complete"
             )
-        return dict(found)
+        return dict(summary)
 
     @property
     def last_year(self) -> int:
@@ -167,12 +167,12 @@ class Run:
         Returns:
             Counted from 0; -1 before the first is complete.
         """
-        found = parts(self.path / YEARS)
-        return found[-1].last if found else -1
+        files = parts(self.path / YEARS)
+        return files[-1].last if files else -1
 
     def _table(self, name: str) -> pa.Table:
-        found = [pq.read_table(part.path) for part in parts(self.path / name)]
-        return pa.concat_tables(found, promote_options="permissive") if found else pa.table({})
+        tables = [pq.read_table(part.path) for part in parts(self.path / name)]
+        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, status={self.manifest.get('status')!r})"

@@ -117,11 +117,11 @@ def _outside_files(points: Points) -> dict[str, str]:
 
 def _values_of(points: Points, setting: str) -> set[str]:
     """Values of a setting, by the end of its name, in what all points share and in what varies."""
-    found: set[str] = set()
+    values: set[str] = set()
 
     def look(name: str, value: Any) -> None:
         if isinstance(value, str) and f".{name}".endswith(f".{setting}"):
-            found.add(value)
+            values.add(value)
         for inner, part in (
             value.items()
             if isinstance(value, dict)
@@ -136,7 +136,7 @@ def _values_of(points: Points, setting: str) -> set[str]:
         if name.startswith("population."):
             for value in points.values(name):
                 look(name, value)
-    return found
+    return values
 
 
 def stored_plan(out: Path) -> Plan:
@@ -168,8 +168,8 @@ def finished_chunks(out: Path, chunks: Sequence[Chunk]) -> set[int]:
 
 def part_files(folder: Path) -> dict[int, Path]:
     """Part files by their chunk's number."""
-    found = ((path.stem.removeprefix("part-"), path) for path in folder.glob("part-*.parquet"))
-    return {int(number): path for number, path in found if number.isdigit()}
+    files = ((path.stem.removeprefix("part-"), path) for path in folder.glob("part-*.parquet"))
+    return {int(number): path for number, path in files if number.isdigit()}
 
 
 def write_plan(out: Path, plan: Plan) -> None:

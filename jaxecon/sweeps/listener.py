@@ -1,4 +1,4 @@
-"""What hears of a sweep's progress."""
+"""The listener of a sweep's progress."""
 
 from typing import Protocol
 
@@ -6,29 +6,29 @@ from jaxecon.sweeps.chunk import Chunk
 
 
 class SweepListener(Protocol):
-    """Is called as a sweep goes on, for example to show its progress.
+    """Receives the progress of a sweep, for example to show it.
 
     What a method raises ends the sweep; finished chunks stay on disk.
     """
 
     def on_note(self, line: str) -> None:
-        """Take one line for the user."""
+        """There is one line for the user."""
         ...
 
     def on_plan(self, examined: int, total: int) -> None:
-        """Hear that `examined` of `total` points have been looked at, before the sweep begins."""
+        """`examined` of `total` points have been looked at, before the sweep begins."""
         ...
 
     def on_begin(self, total: int, done: int) -> None:
-        """Hear that the sweep begins or continues: `done` of `total` points are finished."""
+        """The sweep begins or continues: `done` of `total` points are finished."""
         ...
 
     def on_chunk(self, points: int, failed: int) -> None:
-        """Hear that a chunk of `points` points is on disk, of which `failed` have failed."""
+        """A chunk of `points` points is on disk, of which `failed` have failed."""
         ...
 
     def on_split(self, chunk: Chunk, size: int) -> None:
-        """Hear that `chunk` did not fit into memory: its form continues with `size` runs."""
+        """`chunk` did not fit into memory: its form continues with `size` runs."""
         ...
 
 

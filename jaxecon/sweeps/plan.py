@@ -106,7 +106,7 @@ def _group_by_program(
 
 
 def compiled_apart(points: Points, base: int) -> list[str]:
-    """Settings that are part of the compiled program, so that another value compiles anew.
+    """Settings that are part of the compiled program, so that another value is compiled again.
 
     Only settings that vary are looked at. base: a point that can be simulated.
     """

@@ -27,7 +27,7 @@ RUNS = "runs"  # the folder of such runs
 
 
 class SharedEngines(ExitStack):
-    """Language models that one point started and the next points go on using.
+    """Language models that one point started and the next points use again.
 
     They stop when this closes, or when a point needs other ones.
     """

@@ -68,7 +68,7 @@ def sweep(
             that continues keeps its chunks.
         max_points: Refuse a design with more points.
         force: Continue a sweep that another version of jaxecon began.
-        listener: Hears of the progress.
+        listener: Receives the progress.
 
     Returns:
         The sweep on disk.

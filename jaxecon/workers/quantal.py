@@ -23,7 +23,7 @@ class QuantalParameters:
 
 @pytree
 class QuantalPlan:
-    """Probabilities of a year's choices, and what is needed to compute them anew.
+    """Probabilities of a year's choices, and what is needed to compute them again.
 
     cumulated: (10, n) probabilities of at most choice k, k = 0..9, used at curvature 0, where the
     rebate does not matter.

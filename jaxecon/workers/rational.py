@@ -14,7 +14,7 @@ Array = jax.Array
 
 @pytree
 class BestResponsePlan:
-    """The exact response to a year's schedule, and what is needed to compute it anew.
+    """The exact response to a year's schedule, and what is needed to compute it again.
 
     hours: (n,) h/week, used at curvature 0, where the rebate does not matter.
     """

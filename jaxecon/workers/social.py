@@ -27,7 +27,7 @@ from jaxecon.workers.base import Cohort, Observation, checked
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
 
-# stands for g = 0 where g divides: t/g still fits in float32, and no own utility counts beside tax
+# in the place of g = 0 where g divides: t/g fits in float32, and own utility vanishes beside tax
 _MIN_WEIGHT = 1e-30
 # the 60 bisections after the last Newton step are beyond float64's resolution of hours
 _NEWTONS, _MAX_STEPS = 20, 80
@@ -111,15 +111,13 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
     The first-order condition, in dollars at x_ref, is w*(x/x_ref)^-eta + t*s/g = c*x_ref^eta *
     d*l^(d-1) with w = (1-t)s. Its left side falls in l and its right side rises. Newton on the
     logarithm of their ratio in log l, which is nearly linear, kept within a bracket of signs;
-    whoever has not arrived after _NEWTONS steps bisects it.
+    a worker whose search has not ended after _NEWTONS steps bisects it.
     """
     preferences, x_ref = cohort.preferences, cohort.reference_consumption
     eta, d = preferences.consumption_curvature, preferences.disutility_exponent
     net_wage = cohort.skill * (1 - rate)
-    log_own_wage, log_tax = (
-        jnp.log(net_wage),
-        jnp.log(rate * cohort.skill / _weight(cohort)),
-    )  # either may be -inf
+    # either may be -inf
+    log_own_wage, log_tax = jnp.log(net_wage), jnp.log(rate * cohort.skill / _weight(cohort))
     log_cost = jnp.log(preferences.disutility_weight * d) + eta * jnp.log(x_ref)
 
     def excess(hours: Array) -> tuple[Array, Array]:
@@ -136,7 +134,7 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
         return jnp.where(positive, ratio, jnp.inf), slope
 
     # Not `roots.falling_root`, which takes secants of one scalar: here the slope is known, each
-    # worker has a bracket of its own, and the search goes on until the last has arrived.
+    # worker has a bracket of its own, and the search lasts until the last has ended.
     eps = np.finfo(low.dtype).eps
     more_at_low, more_at_high = excess(low)[0] > 0, excess(high)[0] > 0
     inside = more_at_low & ~more_at_high

@@ -21,8 +21,9 @@ from llm.decisions.vote import CandidateView, Vote, VoteObservation
 
 
 class LLMElectorate:
-    """Implements planners.elected.Electorate: one batch for all candidacies of an election, one for
-    all votes.
+    """One batch for all candidacies of an election, one for all votes.
+
+    Implements jaxecon.planners.elections.electorate.Electorate.
 
     skills: (n,) $/year per weekly hour of every cohort, by name.
     """
@@ -83,8 +84,9 @@ class LLMElectorate:
         return ballots
 
     def _order(self, year: int, cohort: str, agent: int, candidates: int) -> list[int]:
-        """In which candidates stand on a voter's ballot: by lot, for models favour what they read
-        first.
+        """The order of candidates on a voter's ballot.
+
+        By lot, since models favour what they read first.
         """
         seed = (self._config.seed_of_draws, zlib.crc32(cohort.encode()), agent, year)
         return [int(place) for place in np.random.default_rng(seed).permutation(candidates)]
@@ -92,8 +94,9 @@ class LLMElectorate:
     def lead(
         self, observation: YearObservation, history: History, leader: Candidate
     ) -> tuple[float, ...]:
-        """The rates (k,) that the elected worker sets; those in force where it gave no usable
-        answer.
+        """The rates (k,) that the elected worker sets.
+
+        Those in force where it gave no usable answer.
         """
         about = self._about(observation, history, leader.cohort, leader.agent)
         seen = PolicyObservation(
@@ -116,7 +119,7 @@ class LLMElectorate:
         self, observation: YearObservation, history: History, cohort: str, agent: int
     ) -> dict[str, Any]:
         """What every question tells a worker of itself."""
-        lived = {
+        own_year = {
             name: float(values[agent])
             for name, values in observation.lived[cohort].items()
             if name != "utility"
@@ -131,7 +134,7 @@ class LLMElectorate:
             "history": self._years(history, cohort, agent),
             "objective": self._objectives[cohort],
             "style": self._config.llm.style,
-            **lived,
+            **own_year,
         }
 
     def _years(self, history: History, cohort: str, agent: int) -> tuple[PastYear, ...]:

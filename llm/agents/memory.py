@@ -51,13 +51,11 @@ class WorkerMemory:
         kept = max(best, 1)
         self._best = {name: np.zeros((agents, kept)) for name in self.COLUMNS}
         self._best_when = np.full((agents, kept, 2), -1, np.int64)
-        self._days: list[list[WorkerDay]] = [
-            [] for _ in range(agents)
-        ]  # the recent ones again, as prompts show them
-        self._lived = 0
-        self._since = np.zeros(
-            agents, np.int64
-        )  # how many days had been lived when each agent's memory began
+        # the recent ones again, as prompts show them
+        self._days: list[list[WorkerDay]] = [[] for _ in range(agents)]
+        self._total_days = 0
+        # how many of the total days had passed when each agent's memory began
+        self._since = np.zeros(agents, np.int64)
         self._counted = np.zeros(agents, np.int64)  # days of each agent's with a finite metric
         self._mean_hours, self._mean, self._squares = (
             np.zeros(agents),
@@ -80,12 +78,12 @@ class WorkerMemory:
             self._recent[name][:, self._count] = columns[name]
         self._count += 1
         today = {name: self._recent[name][:, self._count - 1] for name in self.COLUMNS}
-        for lived, *outcome in zip(
+        for days, *outcome in zip(
             self._days, *(column.tolist() for column in today.values()), strict=True
         ):
-            lived.append(WorkerDay(year, day, *outcome))
+            days.append(WorkerDay(year, day, *outcome))
         self._rank(year, day, today)
-        self._lived += 1
+        self._total_days += 1
         counts = np.isfinite(today["metric"])
         self._counted += counts
         own = np.maximum(self._counted, 1)
@@ -100,7 +98,7 @@ class WorkerMemory:
 
     def forget(self, who: np.ndarray) -> None:
         """Some agents, (agents,) bool, remember nothing from now on."""
-        self._since[who] = self._lived
+        self._since[who] = self._total_days
         running = self._counted, self._mean_hours, self._mean, self._squares
         for values in (*self._recent.values(), *self._best.values(), *running):
             values[who] = 0
@@ -111,16 +109,15 @@ class WorkerMemory:
 
     @property
     def _own_recent(self) -> np.ndarray:
-        """How many of the recent days each agent has lived, (agents,)."""
-        return np.minimum(self._count, self._lived - self._since)
+        """How many of the recent days each agent remembers, (agents,)."""
+        return np.minimum(self._count, self._total_days - self._since)
 
     def _rank(self, year: int, day: int, today: dict[str, np.ndarray]) -> None:
         taken = self._best_when[:, :, 0] >= 0
         known = taken & (np.abs(self._best["hours"] - today["hours"][:, None]) < _DISTINCT)
         value = np.where(taken, self.worth * self._best["metric"], -np.inf)
-        place = np.where(
-            known.any(1), known.argmax(1), value.shape[1] - 1
-        )  # its own, or the worst one's
+        # its own, or the worst one's
+        place = np.where(known.any(1), known.argmax(1), value.shape[1] - 1)
         everyone = np.arange(len(place))
         # a new year has a new schedule: what hours brought under the old one gives way to what they
         # bring now
@@ -148,7 +145,7 @@ class WorkerMemory:
             "count": self._count,
             "best": dict(self._best),
             "best_when": self._best_when,
-            "lived": self._lived,
+            "lived": self._total_days,
             "counted": self._counted,
             "mean_hours": self._mean_hours,
             "mean": self._mean,
@@ -161,7 +158,7 @@ class WorkerMemory:
         self._when, self._best_when = np.array(state["when"]), np.array(state["best_when"])
         self._recent = {name: np.array(state["recent"][name]) for name in self.COLUMNS}
         self._best = {name: np.array(state["best"][name]) for name in self.COLUMNS}
-        self._count, self._lived = int(state["count"]), int(state["lived"])
+        self._count, self._total_days = int(state["count"]), int(state["lived"])
         self._since = np.array(state["since"]) if self._renewed else np.zeros_like(self._since)
         recent = [self._recent[name][:, : self._count] for name in self.COLUMNS]
         everybodys = _days(self._when[None, : self._count], recent)
@@ -177,7 +174,7 @@ class WorkerMemory:
     def recall(self, *, statistics: bool = True, trend: bool = True) -> list[MemoryExcerpt]:
         """What each agent remembers; nothing before the first day."""
         agents = len(self._mean)
-        if self._lived == 0:
+        if self._total_days == 0:
             return [MemoryExcerpt()] * agents
         best = _days(self._best_when, [self._best[name] for name in self.COLUMNS])
         deviation = np.sqrt(self._squares / np.maximum(self._counted - 1, 1))
@@ -201,10 +198,10 @@ class WorkerMemory:
         ]
 
     def _trends(self) -> list[Trend | None]:
-        """What came of the last change of hours among the recent days; of the last day where there
-        was no change.
+        """The effect of the last change of hours among the recent days.
 
-        None where it cannot be said: one day alone, or a metric that was infinite before or after.
+        Of the last day where there was no change. None where it is unknown: one day alone, or a
+        metric that was infinite before or after.
         """
         if self._count < 2:
             return [None] * len(self._mean)
@@ -221,11 +218,11 @@ class WorkerMemory:
             np.take_along_axis(metric, at, 1)[:, 0].tolist(),
             strict=True,
         )
-        told = own[:, 0] > 1
-        told &= np.isfinite(np.take_along_axis(metric, at, 1)[:, 0])
+        known = own[:, 0] > 1
+        known &= np.isfinite(np.take_along_axis(metric, at, 1)[:, 0])
         return [
             Trend(*change) if mine else None
-            for change, mine in zip(changes, told.tolist(), strict=True)
+            for change, mine in zip(changes, known.tolist(), strict=True)
         ]
 
 

@@ -25,7 +25,7 @@ PLANNER = "planner"  # the cohort that its decisions go by
 
 @pytree
 class LLMPlannerState:
-    """memory: of the years lived."""
+    """memory: of past years."""
 
     memory: PlannerMemory
 
@@ -33,16 +33,16 @@ class LLMPlannerState:
 class LLMPlanner(Planner):
     """Shows the model what its schedules achieved and moves each rate by what it answers.
 
-    Implements planners.Planner.
+    Implements jaxecon.planners.base.Planner.
     """
 
     name = "llm"
 
     def __init__(self, bridge: Bridge, config: Config) -> None:
-        self._bridge, self._given, self._style = bridge, config.planner, config.llm.style
+        self._bridge, self._settings, self._style = bridge, config.planner, config.llm.style
 
     def init(self, context: PlannerContext, key: jax.Array) -> LLMPlannerState:
-        kept, initial = self._given.memory, context.initial
+        kept, initial = self._settings.memory, context.initial
         memory = PlannerMemory.empty(
             initial.brackets, kept.window, kept.best, initial.rates.dtype.type
         )
@@ -57,18 +57,19 @@ class LLMPlanner(Planner):
         (decision,) = self._bridge.decide(
             Plan(), [self._seen(jax.tree.map(np.asarray, memory), observation)]
         )
-        schedule = changed_schedule(observation.schedule, decision.value, self._given.max_change)
+        schedule = changed_schedule(observation.schedule, decision.value, self._settings.max_change)
         return schedule, LLMPlannerState(memory)
 
     def _seen(self, memory: PlannerMemory, observation: YearObservation) -> PlanObservation:
-        given, planned = self._given.memory, observation.year + 1
+        settings, planned = self._settings.memory, observation.year + 1
         recent = [
             _year(*entry)
+            # the filled places alone
             for entry in zip(
                 memory.years[: memory.count], memory.rates, memory.welfare, strict=False
-            )  # filled places
+            )
         ]
-        kept = max(given.best, 1 if given.exploitation else 0)
+        kept = max(settings.best, 1 if settings.exploitation else 0)
         best = [
             _year(*entry)
             for entry in zip(memory.best_years, memory.best_rates, memory.best_welfare, strict=True)
@@ -79,7 +80,7 @@ class LLMPlanner(Planner):
             cohort=PLANNER,
             agent=0,
             brackets=brackets_of(observation.schedule),
-            history=tuple(recent) if given.window else (),
+            history=tuple(recent) if settings.window else (),
             best=tuple(y for y in best if y.year >= 0)[:kept],
             groups=tuple(
                 BracketGroup(float(p), float(z), float(u))
@@ -91,11 +92,11 @@ class LLMPlanner(Planner):
             mean_income=observation.mean_income,
             rebate=observation.rebate,
             statistics=Statistics(int(memory.lived), float(memory.mean), float(memory.deviation))
-            if given.statistics
+            if settings.statistics
             else None,
-            trend=(recent[-2], recent[-1]) if given.direction_hint and len(recent) > 1 else None,
-            cues=Cues(given.exploration and not final, given.exploitation, final),
-            max_change=self._given.max_change,
+            trend=(recent[-2], recent[-1]) if settings.direction_hint and len(recent) > 1 else None,
+            cues=Cues(settings.exploration and not final, settings.exploitation, final),
+            max_change=self._settings.max_change,
             style=self._style,
         )
 

@@ -47,9 +47,9 @@ class LLMWorkers:
     """
 
     def __init__(self, bridge: Bridge, cohorts: Mapping[str, Cohort], config: Config) -> None:
-        self._bridge, self._config, self._given = bridge, config, config.llm
+        self._bridge, self._config, self._settings = bridge, config, config.llm
         objectives = {c.name: c.objective for c in config.cohorts}
-        memory = self._given.memory
+        memory = self._settings.memory
         self._cohorts = {
             name: _LLMCohort(
                 skill=np.asarray(cohort.skill, float),
@@ -77,8 +77,8 @@ class LLMWorkers:
         }
 
     def _personas(self, cohorts: Mapping[str, Cohort]) -> list[Sequence[str]]:
-        given = self._config.population.personas
-        if given.source == "none":
+        settings = self._config.population.personas
+        if settings.source == "none":
             return [[""] * cohort.size for cohort in cohorts.values()]
         people: list[Sequence[str]] = [
             [
@@ -87,12 +87,12 @@ class LLMWorkers:
                     np.asarray(cohort.skill, float),
                     seed=self._config.seed,
                     cohort=name,
-                    correlation=given.correlation,
+                    correlation=settings.correlation,
                 )
             ]
             for name, cohort in cohorts.items()
         ]
-        if given.source == "census":
+        if settings.source == "census":
             return people
         asked = [
             PersonaObservation(name, i, text)
@@ -104,7 +104,7 @@ class LLMWorkers:
 
     @property
     def personas(self) -> dict[str, Sequence[str]]:
-        """Who everybody is told to be, by cohort; "" for nobody in particular."""
+        """The persona of every agent in words, by cohort; "" without one."""
         return {name: cohort.personas for name, cohort in self._cohorts.items()}
 
     @property
@@ -144,10 +144,10 @@ class LLMWorkers:
 
         An agent without a usable answer repeats yesterday's hours (40 at the start).
         """
-        if (year * self._config.year.days + day) % self._given.decide_every == 0:
+        if (year * self._config.year.days + day) % self._settings.decide_every == 0:
             brackets, cues = brackets_of(schedule), self._cues(year, day)
 
-            memory = self._given.memory
+            memory = self._settings.memory
             recalled = {
                 name: c.memory.recall(statistics=memory.statistics, trend=memory.direction_hint)
                 for name, c in self._cohorts.items()
@@ -163,13 +163,15 @@ class LLMWorkers:
         return {name: cohort.hours for name, cohort in self._cohorts.items()}
 
     def _cues(self, year: int, day: int) -> Cues:
-        """Of a decision that holds for llm.decide_every days; the year's last one is final where
-        the year has more than one.
+        """The cues of a decision, which holds for llm.decide_every days.
+
+        The year's last decision is final where the year has more than one.
         """
-        given, days, held = self._given.memory, self._config.year.days, self._given.decide_every
-        lived = year * days + day
-        final = bool(held < days <= day + held or in_last_tenth(lived, self._config.years * days))
-        return Cues(given.exploration and not final, given.exploitation, final)
+        memory, every = self._settings.memory, self._settings.decide_every
+        days = self._config.year.days
+        is_last_of_year = every < days <= day + every
+        final = bool(is_last_of_year or in_last_tenth(year * days + day, self._config.years * days))
+        return Cues(memory.exploration and not final, memory.exploitation, final)
 
     def _labor_observation(
         self,
@@ -197,12 +199,12 @@ class LLMWorkers:
             curvature=cohort.curvature,
             persona=cohort.personas[agent],
             objective=cohort.objective,
-            best=recalled.best if self._given.memory.best else (),
+            best=recalled.best if self._settings.memory.best else (),
             top=next(iter(recalled.best), None),
             statistics=recalled.statistics,
             trend=recalled.trend,
             cues=cues,
-            style=self._given.style,
+            style=self._settings.style,
         )
 
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:

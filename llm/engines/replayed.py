@@ -86,9 +86,9 @@ class ReplayEngine:
         if self._transcript is None:
             raise EngineError("the replay engine is closed")
         keys = [request_key(self._identity, request) for request in requests]
-        found = self._transcript.get_many(keys)
+        completions = self._transcript.get_many(keys)
         for key, request in zip(keys, requests, strict=True):
-            if key not in found:
+            if key not in completions:
                 draw = request.draw
                 raise EngineError(
                     f"replay: {self._path} has no answer for {draw.kind} of {draw.cohort} agent "
@@ -97,7 +97,7 @@ class ReplayEngine:
                     "differs from the recorded run)"
                 )
         for index, key in enumerate(keys):
-            on_completion(index, found[key])
+            on_completion(index, completions[key])
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
@@ -107,16 +107,16 @@ class ReplayEngine:
 
 
 def _only_identity(transcript: Transcript, cohorts: Sequence[str] | None) -> dict[str, str]:
-    found = transcript.identities(cohorts)
+    identities = transcript.identities(cohorts)
     whose = f" for {', '.join(cohorts)}" if cohorts is not None else ""
-    if not found:
+    if not identities:
         raise UserError(f"replay: {transcript.path} holds no answers{whose}")
-    if len(found) > 1:
+    if len(identities) > 1:
         names = "; ".join(
             " ".join(f"{name} {value[:12]}" for name, value in identity.items())
-            for identity in found
+            for identity in identities
         )
         raise UserError(
-            f"replay: {transcript.path} holds answers of {len(found)} models{whose}: {names}"
+            f"replay: {transcript.path} holds answers of {len(identities)} models{whose}: {names}"
         )
-    return found[0]
+    return identities[0]

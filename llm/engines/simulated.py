@@ -1,9 +1,7 @@
 """A stand-in for a language model: boundedly rational answers to the structured observation.
 
-It is no language model.
-
-For developing and testing the loop without one. Nothing it says is evidence about language models,
-and every table of a run that used it names it.
+It is for developing and testing the loop without a language model. Nothing it says is evidence
+about language models, and every table of a run that used it names it.
 
 A worker mostly takes the best hours it remembers, otherwise (one day in four, when it may explore,
 and before it remembers anything) it moves a step of its choices from yesterday's. A worker is
@@ -125,7 +123,7 @@ def _changes(o: PlanObservation, random: np.random.Generator) -> list[int]:
 
 
 def _moves(rates: Sequence[float], target: Sequence[float], most: int) -> list[int]:
-    """Percentage points from one to the other, in tens, at most so many."""
+    """Percentage points from one to the other, in tens, none larger than `most`."""
     moves = (round((to - now) / 10) * 10 for to, now in zip(target, rates, strict=True))
     return [int(min(max(move, -most), most)) for move in moves]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vllm import RequestOutput
 
 _SHUTDOWN_SECONDS = 15.0
-# tokens, the unit of the prefix cache; vLLM's own 128 computes more of each prompt's end anew
+# tokens, the unit of the prefix cache; vLLM's own 128 recomputes more of each prompt's end
 _CPU_BLOCK = 32
 _MEMORY = (
     "(out of memory is the usual cause: lower llm.kv_cache_gib; on a GPU lower "
@@ -60,15 +60,14 @@ class VLLMEngine:
     Args:
         model: a name that `jaxecon models list` shows, a folder, or a Hugging Face id.
         dtype: "auto" is what is fast: on a CPU bfloat16 with AMX or AVX512-bf16, else float32; on a
-        GPU the model's own.
+            GPU the model's own.
         max_model_len: tokens of prompt and answer together.
         kv_cache_gib: GiB for the KV cache on a CPU; not used on a GPU.
         memory_share: fraction of the device's memory in (0, 1]; None is 0.6 on a GPU, which leaves
-        JAX the rest,
-            and most of what is free on a CPU.
+            JAX the rest, and most of what is free on a CPU.
         enforce_eager: skip compilation; None is True on a CPU, where compiling takes minutes.
         seed: of the engine's own generator; draws also depend on the batch, so the transcript makes
-        a run repeatable.
+            a run repeatable.
         max_num_seqs: requests in one step; more wait.
 
     Raises:

@@ -9,7 +9,7 @@ from llm.messages import Request, Sampling
 
 
 def request_key(identity: dict[str, str], request: Request) -> str:
-    """SHA-256 over content and draw: what a stored response is found by.
+    """SHA-256 over content and draw, the key of a stored response.
 
     Content: engine identity, sampling, messages, schema. Timings, cached tokens and transport
     retries stay outside. The text is that of one JSON object with sorted keys; put together from
@@ -47,9 +47,8 @@ def _sampling_text(sampling: Sampling) -> str:
     return compact_json(vars(sampling))
 
 
-_SCHEMAS: dict[
-    int, tuple[object, str]
-] = {}  # by id, with the schema itself, which keeps the id its own
+# by id, with the schema itself, so that no other object can get its id
+_SCHEMAS: dict[int, tuple[object, str]] = {}
 
 
 def _schema_text(schema: dict[str, Any] | None) -> str:

@@ -94,10 +94,10 @@ class PieceWriter:
             for line in lines
         }
         wanted = json.dumps(list(hashes.values()))
-        held = self._db.execute(
+        stored = self._db.execute(
             "SELECT id, text FROM pieces WHERE hash IN (SELECT value FROM json_each(?))", (wanted,)
         )
-        self._numbers.update({text: id_ for id_, text in held if text in hashes})
+        self._numbers.update({text: id_ for id_, text in stored if text in hashes})
         (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM pieces").fetchone()
         new = [
             (last + i, hashes[line], line)
@@ -110,11 +110,10 @@ class PieceWriter:
 def insert_rows(
     db: sqlite3.Connection, insert: str, rows: Sequence[tuple[object, ...]], then: str = ""
 ) -> None:
-    """INSERT INTO ..
+    """Insert many rows a statement: while SQLite runs one, other threads have the interpreter.
 
-    VALUES with many rows a statement: while SQLite runs one, other threads have the interpreter.
-
-    then: what follows the rows (ON CONFLICT ..).
+    insert: the statement up to the rows (INSERT INTO .. VALUES). then: what follows them (ON
+    CONFLICT ..).
     """
     start = 0
     for size in (64, 8, 1):  # three statements in SQLite's cache, whatever the number of rows

@@ -76,7 +76,7 @@ class TranscriptReader:
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The stored completions among these keys."""
-        found = {}
+        completions = {}
         for start in range(0, len(keys), _CHUNK):
             chunk = [stored_key(key) for key in keys[start : start + _CHUNK]]
             query = (
@@ -84,8 +84,8 @@ class TranscriptReader:
             )
             with self._lock, explained(self.path):
                 rows = self._db.execute(query, chunk).fetchall()
-            found.update({shown_key(key): completion_of(answer) for key, *answer in rows})
-        return found
+            completions.update({shown_key(key): completion_of(answer) for key, *answer in rows})
+        return completions
 
     def get_decisions(
         self, *, seed: int, kind: str, year: int, day: int, cohort: str
@@ -146,11 +146,11 @@ class TranscriptReader:
             f" AND cohort IN ({', '.join('?' * len(cohorts))}))" if cohorts is not None else ")"
         )
         with self._lock, explained(self.path), decoded(self.path):
-            found = [
+            identities = [
                 json.loads(text)["identity"]
                 for (text,) in self._db.execute(query, tuple(cohorts or ()))
             ]
-        return [identity for i, identity in enumerate(found) if identity not in found[:i]]
+        return [identity for i, identity in enumerate(identities) if identity not in identities[:i]]
 
     def counts(self) -> Counts:
         """Totals over the whole file."""
@@ -178,7 +178,7 @@ class TranscriptReader:
     ) -> list[Total]:
         """Totals per cohort and kind, by name.
 
-        Those of part of the file (year, day, agent, status) are added up anew.
+        Those of part of the file (year, day, agent, status) are summed over its rows.
         """
         where, wanted = where_clause(
             kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status

@@ -98,8 +98,8 @@ CONVERSATIONS = (
 
 def where_clause(**wanted: str | int | None) -> tuple[str, dict[str, str | int]]:
     """An SQL condition and its parameters."""
-    given = {name: value for name, value in wanted.items() if value is not None}
-    return " AND ".join(f"{name} = :{name}" for name in given) or "TRUE", given
+    conditions = {name: value for name, value in wanted.items() if value is not None}
+    return " AND ".join(f"{name} = :{name}" for name in conditions) or "TRUE", conditions
 
 
 def completion_of(answer: Sequence[Any]) -> Completion:

@@ -252,7 +252,7 @@ def test_names_of_planners(names):
 
 def test_agents_and_a_configuration_contradict(tmp_path):
     (tmp_path / "c.yaml").write_text("years: 2\n")
-    with pytest.raises(UserError, match=r"--agents: 5; .*c.yaml says already"):
+    with pytest.raises(UserError, match=r"--agents: 5; .*c.yaml says already how many"):
         simulation_optimum.people(tmp_path / "c.yaml", [], 5)
     with pytest.raises(UserError, match=r"--agents: 5; population.mechanical=3 says already"):
         simulation_optimum.people(None, ["population.mechanical=3"], 5)

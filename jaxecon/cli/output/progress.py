@@ -94,8 +94,8 @@ class RunProgress:
                 f"(at equilibrium: {percent_text(row['gain_equilibrium'])})"
             )
 
-    def on_diagnostic(self, found: "Diagnostic") -> None:
-        self._console.print(f"SIGN OF FAILURE: {diagnostic_line(found)}", soft_wrap=True)
+    def on_diagnostic(self, diagnostic: "Diagnostic") -> None:
+        self._console.print(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}", soft_wrap=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What speaks for an optimum: no better neighbour, slopes near zero, and idle brackets named."""
+"""The evidence for an optimum: no better neighbour, slopes near zero, and idle brackets named."""
 
 from typing import NamedTuple
 

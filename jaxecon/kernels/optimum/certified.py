@@ -37,7 +37,7 @@ _EFFORT_WITH_CURVATURE = Effort(8, 60, 32, 30, 1)  # each response takes a hundr
 
 @pytree
 class Optimum:
-    """The best schedule found, and what speaks for it. k brackets, m neighbours.
+    """The best schedule of a search, and its certificate. k brackets, m neighbours.
 
     Attributes:
         schedule: the optimum, k brackets.
@@ -133,7 +133,7 @@ def optimal_schedule(
         effort: how long the searches look.
 
     Returns:
-        The best schedule found, and what speaks for it.
+        The best schedule of the search, and its certificate.
 
     Raises:
         ValueError: for arguments out of range and, outside of a trace, where no schedule pays for

@@ -45,7 +45,7 @@ def constrained(
     richest, _, _ = search(objective, plan, _weighing(1.0, worth))
     feasible = objective.evaluate(richest.x[None], objective.feasible_welfare)[0] > -jnp.inf
 
-    # A bisection with a search in each step: its ends carry the points found there, so it is not
+    # A bisection with a search in each step: its ends carry the best points there, so it is not
     # `roots.bisect`.
     def halve(carry: _Bisection) -> _Bisection:
         low, high, poor, rich, evaluations = carry

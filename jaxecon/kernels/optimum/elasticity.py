@@ -16,7 +16,7 @@ Income = np.ndarray
 
 @dataclass(frozen=True)
 class ElasticityEstimate:
-    """An elasticity of income to the net-of-tax rate, with what speaks for it.
+    """An elasticity of income to the net-of-tax rate, with its reliability.
 
     Attributes:
         elasticity: no unit.

@@ -37,7 +37,7 @@ ArrayLike = jax.typing.ArrayLike
 class Elected(Planner):
     """Each year the workers elect one of themselves, who sets the rates for its own utility.
 
-    Implements planners.Planner.
+    Implements jaxecon.planners.base.Planner.
 
     A mechanical leader sets the schedule that is best for itself. A mechanical worker who is asked
     stands if that schedule gains it more, over the one in force, than the cost of standing.

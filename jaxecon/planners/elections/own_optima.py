@@ -36,7 +36,7 @@ def own_optima(
 
     Each is a leader who maximises its own settled utility at everybody's exact response (the
     citizen-candidate of Osborne and Slivinski 1996, and Besley and Coate 1997), by differential
-    evolution and the pattern search of `stackelberg`, in tenths of a percentage point. Utility is
+    evolution and pattern search (`kernels.optimum`), in tenths of a percentage point. Utility is
     what `valuations` says of these rates, and -inf where no schedule that the search met pays for
     public spending and the rebate's floor; with curvature, schedules that leave somebody nothing to
     consume are not looked at either. With more than MAX_FOLLOWERS followers the search takes the
@@ -67,21 +67,22 @@ def own_optima(
         # the polish goes by whole multiples of that
         rounded = jnp.round(members[jnp.argmax(value)], _DIGITS)
         at_rounded = objective.evaluate(rounded[None], judge)[0]
-        found = polish(objective, rounded, at_rounded, judge)
-        income = own.outcome(schedule_at(space, limits, found.x), table=table).income
-        rates, _ = fill_idle_brackets(objective, found.x, income)
-        return jnp.round(rates, 6), found.value
+        best = polish(objective, rounded, at_rounded, judge)
+        income = own.outcome(schedule_at(space, limits, best.x), table=table).income
+        rates, _ = fill_idle_brackets(objective, best.x, income)
+        return jnp.round(rates, 6), best.value
 
     rates, reached = jax.lax.map(
-        optimum, agents, batch_size=evaluated_at_once(agents.shape[0], k, n)
+        optimum, agents, batch_size=_evaluated_at_once(agents.shape[0], k, n)
     )
+    # in the whole population
     worth = jax.lax.map(
         lambda own: valuation_of(problem, thresholds, own[1])[own[0]], (agents, rates)
-    )  # in the whole population
+    )
     return rates, jnp.where(reached > -jnp.inf, worth, -jnp.inf)
 
 
-def evaluated_at_once(agents: int, brackets: int, followers: int) -> int:
+def _evaluated_at_once(agents: int, brackets: int, followers: int) -> int:
     """How many of the agents look for their own optima side by side."""
     return min(agents, max(1, _ELEMENTS // _evaluated(brackets, followers)))
 
@@ -91,10 +92,10 @@ def _evaluated(brackets: int, followers: int) -> int:
     return _EFFORT.population * brackets * min(followers, MAX_FOLLOWERS)
 
 
-def numbers_held(agents: int, brackets: int, followers: int) -> int:
+def elements_in_memory(agents: int, brackets: int, followers: int) -> int:
     """About how many numbers `own_optima` has in memory at most."""
     # hours, tax and worth in each bracket, and what of them is being made
-    return 4 * evaluated_at_once(agents, brackets, followers) * _evaluated(brackets, followers)
+    return 4 * _evaluated_at_once(agents, brackets, followers) * _evaluated(brackets, followers)
 
 
 def _own_problem(problem: LeaderProblem, crowd: LeaderProblem, agent: Array) -> LeaderProblem:

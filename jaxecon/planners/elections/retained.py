@@ -41,7 +41,7 @@ class RetainedState:
 class Retained(Planner):
     """A planner that the workers may replace each year.
 
-    Implements planners.Planner.
+    Implements jaxecon.planners.base.Planner.
 
     They choose between the rates in force and those that were in force when the planner took
     office. Where a majority wants those back, a new planner of the same kind, without the memory of

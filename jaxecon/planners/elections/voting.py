@@ -91,7 +91,7 @@ class Election:
 
     @classmethod
     def none(cls, voters: int, places: int, brackets: int, dtype: jnp.dtype) -> "Election":
-        """What stands for an election before the first."""
+        """A placeholder before the first election."""
         return cls(
             jnp.full((), -1, jnp.int32),
             jnp.full(places, NOBODY, jnp.int32),
@@ -208,9 +208,8 @@ def mark_ballots(method: VotingMethod, values: Array, stood: Array, tie_break: A
     if method == "approval":
         standing = stood[:, None]
         best = jnp.max(jnp.where(standing, values, -jnp.inf), axis=0)
-        behind = (
-            values - jnp.where(jnp.isfinite(best), best, 0)[None]
-        )  # of equal values exactly 0, whose mean no rounding moves
+        # exactly 0 for equal values, whose mean no rounding moves
+        behind = values - jnp.where(jnp.isfinite(best), best, 0)[None]
         mean = jnp.sum(jnp.where(standing, behind, 0), 0) / jnp.maximum(jnp.sum(stood), 1)
         return (standing & (behind > mean[None])).astype(jnp.int8).T
     absent = jnp.broadcast_to(~stood[:, None], values.shape)

@@ -43,9 +43,8 @@ def check_on_hub(model: str) -> None:
 
     try:
         HfApi().model_info(model, timeout=10)
-    except (
-        Exception
-    ) as error:  # of the hub's client, of its HTTP library, of the network: all mean the same here
+    # of the hub's client, of its HTTP library, of the network: all mean the same here
+    except Exception as error:
         raise ModelNotFound(
             f"llm.model: {model!r} is neither in the Hugging Face cache nor to be had from the "
             f"hub ({first_line(error)})"

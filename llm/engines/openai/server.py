@@ -32,7 +32,7 @@ class Server:
     def adapt_format(self, used: RequestFormat, failure: RequestFailure) -> bool:
         """Whether to ask again because the server wants to be asked otherwise.
 
-        used: the format of the request that failed; another request may have found it first.
+        used: the format of the request that failed; another request may have noticed it first.
         """
         changes = used.changes_after(failure)
         for name, value in changes.items():
@@ -66,7 +66,7 @@ class Server:
         if failure.retry_after is not None and failure.retry_after > self.patience:
             self._give_up(
                 f"llm.base_url: {self.url} is to be left alone for {failure.retry_after:.0f} s "
-                f"({failure}); go on then"
+                f"({failure}); resume the run then"
             )
 
     def patience_left(self, failure: RequestFailure) -> float:
