@@ -11,8 +11,7 @@ from jaxecon.sweeps.results import Sweep
 
 
 def rows_of(swept: Sweep) -> list[dict[str, Any]]:
-    """A row for each point of a sweep: its settings and its last year, and statistics of all its
-    years.
+    """A row for each point of a sweep: its settings, its last year, and statistics of all years.
 
     These are `settling` (days, mean over the years after the first), `reversals` (a share) and
     `yearly_change` (percentage points), as the functions of these names define them, and a
@@ -47,8 +46,7 @@ def rows_of(swept: Sweep) -> list[dict[str, Any]]:
 
 
 def reversals(rates: np.ndarray) -> float:
-    """Of the changes of a bracket's rate that follow an earlier one of that bracket, the share in
-    the other direction.
+    """The share of changes of a bracket's rate that reverse the change before it.
 
     rates: (years, k). Years without a change lie between as if they were not there. 0 where there
     are no such changes.
@@ -85,7 +83,7 @@ class Arms:
     lacking: int
 
     def of(self, statistic: str, label: Any) -> np.ndarray:
-        """(populations,)"""
+        """A statistic of one arm, (populations,)."""
         return np.asarray(self.statistics[statistic][self.labels.index(label)])
 
 

@@ -19,8 +19,9 @@ from jaxecon.sweeps.points import Points
 def refuse_varied_or_fixed(
     override: str, design: Mapping[str, Any], reserved: Iterable[str]
 ) -> None:
-    """Raise UserError for a setting that an experiment varies or fixes: its arms would ignore it,
-    or would no longer be what they are called.
+    """Raise UserError for a setting that an experiment varies or fixes.
+
+    Its arms would ignore it, or would no longer be what they are called.
     """
     name = override.partition("=")[0].strip()
     varied = {

@@ -32,7 +32,7 @@ class Report:
 
 
 def write_table(out: Path, table: Table) -> None:
-    """As JSON, and its rows as Parquet, in out/tables."""
+    """Write a table as JSON, and its rows as Parquet, in out/tables."""
     folder = out / "tables"
     folder.mkdir(exist_ok=True)
     write_parquet(folder / f"{table.name}.parquet", table.rows)
@@ -40,7 +40,7 @@ def write_table(out: Path, table: Table) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """With null for NaN."""
+    """Write JSON with null for NaN."""
     write_atomically(
         path, json.dumps(plain(content), indent=1, default=str, allow_nan=False).encode() + b"\n"
     )

@@ -23,9 +23,7 @@ SINGLE = 1e-6  # what single precision tells apart, relative
 
 @dataclass(frozen=True)
 class Estimate:
-    """Over n populations a mean, or what else is estimated, and the ends of its interval; NaN with
-    one population.
-    """
+    """An estimate over n populations and the ends of its interval; NaN with one population."""
 
     n: int
     mean: float
@@ -69,7 +67,7 @@ def difference(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Difference:
-    """Of paired differences (n,): mean, interval, size and test.
+    """Mean, interval, size and test of paired differences (n,).
 
     With no difference anywhere p is 1 and the size 0.
 
@@ -147,8 +145,9 @@ def _rounding(x: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values corrected for their number, which keeps the chance of any false rejection at the
-    level (Holm 1979).
+    """The p values corrected for their number.
+
+    That keeps the chance of any false rejection at the level (Holm 1979).
     """
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
@@ -161,8 +160,9 @@ def holm(p: Sequence[float]) -> list[float]:
 def factorial_effects(
     cells: Mapping[tuple[bool, ...], np.ndarray], factors: Sequence[str]
 ) -> dict[tuple[str, ...], np.ndarray]:
-    """Main effects and two-way interactions of a full 2^k factorial, within each population: (n,)
-    each.
+    """Main effects and two-way interactions of a full 2^k factorial, (n,) each.
+
+    They are computed within each population.
 
     cells: values (n,) by the factors' levels, populations in the same order in all. A main effect
     is the mean over cells with the factor less the mean over cells without it; an interaction is

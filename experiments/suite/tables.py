@@ -51,8 +51,9 @@ def arms_table(
     printed: bool = True,
     resamples: int = RESAMPLES,
 ) -> Table:
-    """Each arm's mean, and its paired difference to a reference arm's, or where `reference` is a
-    mapping to that of its own.
+    """Each arm's mean, and its paired difference to a reference arm's.
+
+    Where `reference` is a mapping, each arm has a reference of its own.
 
     words: of labels. arm: what an arm is called.
     """
@@ -202,7 +203,7 @@ def _compared(estimated: Difference) -> dict[str, float]:
 
 
 def _correct(rows: Sequence[dict[str, Any]]) -> None:
-    """p of all of a table's comparisons, by Holm."""
+    """The p values of all of a table's comparisons, corrected by Holm."""
     tested = [row for row in rows if "p" in row]
     for row, p in zip(tested, holm([row["p_raw"] for row in tested]), strict=True):
         row["p"] = p
@@ -234,7 +235,7 @@ def _plain(label: Any) -> str:
 
 
 def markdown(table: Table) -> str:
-    """As GitHub shows it."""
+    """The table in Markdown as GitHub shows it."""
     lines = [
         f"### {table.title}",
         "",
@@ -253,7 +254,7 @@ _FORMER_WORDS = {
 
 
 def table_from(stored: Mapping[str, Any]) -> Table:
-    """From its JSON, in the words of STATISTICS."""
+    """The table that was stored as JSON, in the words of STATISTICS."""
     cells = []
     for first, *others in stored["cells"]:
         words = first.removesuffix(":")

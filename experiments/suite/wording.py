@@ -47,7 +47,7 @@ def p_text(p: float) -> str:
 
 
 def number_text(value: float, scale: float = 1.0) -> str:
-    """With as many digits as a reader wants of a statistic of one run."""
+    """A number with as many digits as a reader wants of a statistic of one run."""
     x = scale * value
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}" if abs(x) < 1 else f"{x:.1f}"
 

@@ -28,9 +28,7 @@ class OscillatingRates(Section):
 
 
 class WelfareCollapse(Section):
-    """Welfare, as the planner sees it, far below what it was, or would be under the US federal
-    schedule.
-    """
+    """The planner's welfare far below its own past, or below that under US federal."""
 
     enabled: bool = Field(True, description="Whether a run is checked for this sign.")
     drop: float = Field(

@@ -1,4 +1,4 @@
-"""From YAML and `key=value` to settings, with one clear line for each mistake."""
+"""Reads settings from YAML and `key=value`, with one clear line for each mistake."""
 
 import copy
 import re
@@ -23,8 +23,9 @@ from jaxecon.core.errors import UserError
 def load_config(
     source: "str | Path | dict[str, Any] | Config | None" = None, overrides: Sequence[str] = ()
 ) -> Config:
-    """The configuration from a YAML file, a dict, a Config or nothing (the defaults), with
-    `key=value` overrides on top.
+    """The configuration from a YAML file, a dict, a Config or nothing (the defaults).
+
+    `key=value` overrides are on top.
 
     Raises UserError: one line with the setting, the value and the accepted range.
     """
@@ -161,8 +162,9 @@ def _path(problem: Any) -> tuple[str, ...]:
 
 
 def _is_union_tag(part: object) -> bool:
-    """pydantic puts the names of a union's members into the location; they are no part of the
-    user's key.
+    """Whether pydantic put this part of a location there: the name of a union's member.
+
+    It is no part of the user's key.
     """
     return isinstance(part, str) and (
         "[" in part or part.startswith("constrained-") or part in ("float", "int", "str", "bool")

@@ -8,8 +8,9 @@ from scipy.special import stdtrit
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """A mean, its standard error and the half-width of its confidence interval; NaN where there are
-    too few values to know.
+    """A mean, its standard error and the half-width of its confidence interval.
+
+    NaN where there are too few values to know.
     """
 
     mean: float

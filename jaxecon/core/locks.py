@@ -12,8 +12,9 @@ from jaxecon.core.errors import UserError
 
 
 def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
-    """Take the lock of the one process that writes; the operating system releases it when the
-    process ends, however it ends.
+    """Take the lock of the one process that writes.
+
+    The operating system releases it when the process ends, however it ends.
 
     Args:
         path: a file made for the lock alone.

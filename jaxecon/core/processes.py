@@ -185,8 +185,9 @@ def is_lost_process(error: BaseException) -> bool:
 
 
 def leave(status: int) -> NoReturn:
-    """End a process that may be one of several: with the others if they end too, and without them
-    after some seconds.
+    """End a process that may be one of several.
+
+    It ends with the others if they end too, and without them after some seconds.
     """
     if has_several_processes():
         _leaving.set()
@@ -199,8 +200,9 @@ def leave(status: int) -> NoReturn:
 
 
 def _tell_of_failures() -> None:
-    """An error that nobody expects must end the other processes too; at the interpreter's end JAX
-    would wait for them.
+    """Make an unexpected error here end the other processes too.
+
+    At the interpreter's end JAX would wait for them.
     """
     show = sys.excepthook
 

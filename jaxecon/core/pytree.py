@@ -73,9 +73,7 @@ def shown(values: np.ndarray, wrong: np.ndarray) -> str:
 
 
 def concrete(value: object) -> np.ndarray | None:
-    """The value as a NumPy array when it can be looked at (for validation), None while it is
-    traced.
-    """
+    """The value as a NumPy array, for validation; None while it is traced."""
     if isinstance(value, jax.core.Tracer):
         return None
     return np.asarray(value)

@@ -1,4 +1,4 @@
-"""From configuration to economy, once per run."""
+"""Builds the economy of a configuration, once per run."""
 
 import dataclasses
 from typing import Any

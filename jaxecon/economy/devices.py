@@ -79,7 +79,7 @@ class Layout:
         return jax.tree.map_with_path(describe, tree)
 
     def constrained(self, tree: Tree) -> Tree:
-        """For results of a function that is being traced."""
+        """Place results of a function that is being traced."""
 
         def constrain(path: tuple[Any, ...], x: Any) -> Any:
             if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):

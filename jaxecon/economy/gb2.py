@@ -65,8 +65,9 @@ def _income(log_odds: Array, distribution: GB2) -> Array:
 
 
 def _log_odds(below: Array, above: Array, distribution: GB2) -> Array:
-    """log(B/(1-B)) at the quantile B of Beta(nu, tau), from whichever tail probability is the
-    smaller: 1 - p loses the upper tail in float32 where `above` does not.
+    """log(B/(1-B)) at the quantile B of Beta(nu, tau), from the smaller tail probability.
+
+    1 - p loses the upper tail in float32 where `above` does not.
     """
     lower = below <= above
     a = jnp.where(lower, distribution.nu, distribution.tau).astype(below.dtype)

@@ -1,4 +1,4 @@
-"""In which precision, and on which device, an economy is computed."""
+"""The precision of an economy's arrays, and the device that computes it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

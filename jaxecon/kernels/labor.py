@@ -109,8 +109,9 @@ def best_choice(
     rebate: ArrayLike = 0.0,
     table: ResponseTable | None = None,
 ) -> tuple[Array, Array, Array]:
-    """The hours of `best_response`, the tax on their income ($/year), and what they are worth,
-    (..., n) each.
+    """The best response with its tax and its worth, (..., n) each.
+
+    Hours (h/week) as `best_response`, and the tax on their income ($/year).
 
     worth: utility before the rebate at curvature 0 ($/year); otherwise utility up to a constant and
     a unit per worker.
@@ -130,7 +131,7 @@ _Choice = tuple[Array, Array, Array]  # hours, tax, worth, as `best_choice`
 
 
 def _better(old: _Choice, new: _Choice, whatever: ArrayLike = False) -> _Choice:
-    """Of two choices the one that is worth more, the old one of equals.
+    """The better of two choices, the old one where they are equal.
 
     whatever: where to take the new one whatever it is worth.
     """

@@ -167,7 +167,7 @@ def marginal_utility(consumption: ArrayLike, curvature: float) -> Array:
 
 
 def disutility(preferences: Preferences, hours: ArrayLike) -> Array:
-    """c * l^d, the shape of hours against the preferences."""
+    """The disutility of hours, c * l^d, the shape of hours against the preferences."""
     return preferences.disutility_weight * power(
         jnp.asarray(hours), preferences.disutility_exponent
     )

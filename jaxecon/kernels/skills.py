@@ -110,8 +110,9 @@ def shock_variance(dynamics: SkillDynamics, years: Array) -> Array:
 def next_deviation(
     dynamics: SkillDynamics, deviation: Array, years: Array, hours: Array, innovation: Array
 ) -> Array:
-    """a' = persistence*a + learning*(hours/40 - 1) + shock*innovation - m, kept within
-    MAX_DEVIATION; (n,) all.
+    """The deviation of log skill after a year, kept within MAX_DEVIATION; (n,) all.
+
+    a' = persistence*a + learning*(hours/40 - 1) + shock*innovation - m.
 
     hours: the year's mean, h/week. innovation: standard normal. The drift m = (shock^2 -
     persistence*(1-persistence)*V)/2, with V = `shock_variance`, is what makes the shocks
@@ -130,7 +131,7 @@ def next_deviation(
 
 
 def new_careers(skill: dict[str, Array]) -> Careers:
-    """Of people who have just entered. skill: by cohort, (n,)."""
+    """The careers of people who have just entered. skill: by cohort, (n,)."""
     years = {name: jnp.zeros(s.shape, jnp.int32) for name, s in skill.items()}
     return Careers({name: jnp.zeros_like(s) for name, s in skill.items()}, years)
 

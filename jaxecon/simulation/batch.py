@@ -1,6 +1,4 @@
-"""Many mechanical runs as one compiled program: years, days, planner and all, mapped over
-economies.
-"""
+"""Many mechanical runs as one compiled program, mapped over economies."""
 
 import dataclasses
 import math
@@ -82,7 +80,7 @@ class Outcomes:
 
 
 def case(config: Config) -> Case:
-    """Of a configuration without language models.
+    """The case of a configuration without language models.
 
     Raises UserError: rules or microdata that do not work, a planner that has no schedule for this
     economy.
@@ -99,8 +97,9 @@ def case(config: Config) -> Case:
 
 
 def draft(config: Config) -> Case:
-    """The case with the first schedule for one that takes work to find: of the same form, and
-    quick.
+    """The case with the first schedule in place of one that takes work to compute.
+
+    It has the same form.
 
     Raises UserError.
     """
@@ -126,7 +125,7 @@ def draft(config: Config) -> Case:
 
 
 def _arrays(ingredients: Ingredients, dtype: type) -> Ingredients:
-    """Of arrays, which can be stacked."""
+    """The case with its values as arrays, which can be stacked."""
     kinds: dict[type, type] = {bool: np.bool_, int: np.int32, float: dtype}
     return jax.tree.map(lambda x: np.asarray(x, kinds[type(x)]), ingredients)
 
@@ -157,8 +156,9 @@ def form(of: Case) -> Hashable:
 
 
 def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
-    """Memory that one case takes while it is simulated: its economy, state, tables and sums, a
-    year's days, elections, and its results.
+    """Memory that one case takes while it is simulated, bytes.
+
+    Its economy, state, tables and sums, a year's days, elections, and its results.
     """
 
     def arrays_of(one: Case, nodes: tuple[Array, Array] | None) -> Any:

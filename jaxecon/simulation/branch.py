@@ -204,8 +204,9 @@ def state_at(run: Run, position: Position) -> RunState:
 
 
 class _RecordedYearChecker(SilentListener):
-    """Checks that years that are computed again are the recorded ones, to rounding on another
-    machine.
+    """Checks that years which are computed again are the recorded ones.
+
+    They may differ by rounding on another machine.
     """
 
     def __init__(self, run: Run) -> None:

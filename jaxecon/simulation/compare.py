@@ -106,8 +106,10 @@ def compare(
 def summarise(
     rows: Sequence[Mapping[str, Any]], planners: Sequence[str], yardstick: str
 ) -> list[dict[str, Any]]:
-    """Means over populations, with the standard error and 95 % interval (Student's t) of the gain,
-    and of its paired difference to the yardstick's; NaN with one population.
+    """Means over populations, with intervals of the gain and of its paired difference.
+
+    Standard errors and 95 % intervals are Student's t; NaN with one population. The difference is
+    to the yardstick's gain.
 
     Lists (deciles, brackets) are averaged entry by entry. not_converged: in how many populations
     the iteration did not converge; last_change: their and the others' mean.
@@ -141,8 +143,9 @@ def summarise(
 
 
 def _mean_known(x: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not NaN (a bracket may be empty in some populations); NaN
-    where nothing is known.
+    """Mean over the first axis of what is not NaN; NaN where nothing is known.
+
+    A bracket may be empty in some populations.
     """
     known = ~np.isnan(x)
     count = known.sum(axis=0)

@@ -94,15 +94,16 @@ def models(served: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """By cohort, what its engine is: part of every request's key."""
+    """The identity of each cohort's engine: part of every request's key."""
     return {cohort: one.engine.identity for cohort, one in served.items()}
 
 
 def make_bridge(
     config: Config, out: Path, served: Mapping[str, Any], inherited: Path | None, stack: ExitStack
 ) -> tuple[Any, "Callable[[], int] | None"]:
-    """The bridge that all cohorts share, and a function that makes its transcript durable; None
-    without a model.
+    """The bridge that all cohorts share, and a function that makes its transcript durable.
+
+    None without a model.
     """
     if not served:
         return None, None

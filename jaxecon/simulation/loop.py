@@ -106,7 +106,7 @@ class Simulation:
 
     @property
     def schedule(self) -> TaxSchedule:
-        """In force, or about to be in the first year."""
+        """The schedule in force, or about to be in the first year."""
         return self._first_schedule if self._state is None else self._state.schedule
 
     def begin_at(self, position: Position, state: RunState) -> None:
@@ -142,7 +142,7 @@ class Simulation:
             self._checkpoints.latest = checkpoint.position
 
     def planner_state(self, schedule: TaxSchedule) -> Any:
-        """Of a planner that takes over under a schedule."""
+        """The state of a planner that takes over under a schedule."""
         context = PlannerContext(schedule, self.config.years, self.config.seed_of_draws)
         with compute_context(self.config):
             return self.planner.init(context, self._planner_key)
@@ -216,9 +216,7 @@ class Simulation:
         self._pause()
 
     def _begin_year(self, state: RunState) -> tuple[RunState, YearPlan]:
-        """The state on the year's first day, or as it is later in the year; and the year's plan,
-        which its days share.
-        """
+        """The state at the position in the year, and the plan that the year's days share."""
         days = self.config.year.days
         if self.position.day:
             _, plan, _ = programs.start_year(
@@ -354,8 +352,9 @@ class Simulation:
         processes.run_together(lambda: recorder.year(row, tables) if recorder is not None else None)
 
     def stop(self, signal: int) -> None:
-        """Raise Interrupted between two days, or at once where the run waits for others' decisions;
-        with the state saved.
+        """Raise Interrupted between two days, with the state saved.
+
+        At once where the run waits for others' decisions.
         """
         self._stop_request.set(signal)
 

@@ -32,8 +32,7 @@ FOLLOWERS_RULE = "rational"
 
 
 def people(source: str | Path | None, overrides: Sequence[str], agents: int | None) -> Config:
-    """The configuration whose people schedules are judged by: a file's, or `agents` who respond
-    exactly.
+    """The configuration whose people judge schedules: a file's, or `agents` exact responders.
 
     Raises UserError where both a file (or its head counts in the overrides) and `agents` say how
     many there are.

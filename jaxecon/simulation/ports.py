@@ -82,8 +82,9 @@ class ExternalWorkers(Protocol):
 
     @property
     def state(self) -> dict[str, Any]:
-        """What they remember: a pytree of NumPy arrays and Python numbers, which `observe` may
-        change in place.
+        """What the workers remember: a pytree of NumPy arrays and Python numbers.
+
+        `observe` may change it in place.
         """
         ...
 

@@ -68,8 +68,9 @@ def assemble_run(config: Config, out: Path) -> Prepared:
 def new_recorder(
     prepared: Prepared, served: Mapping[str, Any], past: pa.Table | None = None, **more: Any
 ) -> Iterator[Recorder | None]:
-    """The recorder of a new run, whose folder and manifest it makes; None in processes that do not
-    write.
+    """The recorder of a new run, whose folder and manifest it makes.
+
+    None in processes that do not write.
 
     served: engines by cohort. past: of a branch, the years before it. more: entries of the
     manifest.

@@ -148,8 +148,9 @@ def _different_decisions(one: Path, other: Path, until: Position) -> list[Differ
 
 
 def _decided_at(draw: "Draw") -> Position:
-    """The run's position when it was decided: people are asked whether they are satisfied with a
-    day when it is done.
+    """The run's position when it was decided.
+
+    People are asked whether they are satisfied with a day when it is done.
     """
     return Position(draw.year, draw.day + (draw.kind == "satisfaction"))
 

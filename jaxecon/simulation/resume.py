@@ -151,7 +151,7 @@ def _position_to_resume(run: Run, config: Config, checkpoint: Checkpoint | None)
 
 
 def _keep_settings(recorder: Recorder | None, config: Config, harmless: Sequence[str]) -> None:
-    """Of a complete run, where others than its own were set."""
+    """Store settings of a complete run that were changed now."""
     if harmless and recorder is not None:
         recorder.configure(config)
 

@@ -38,8 +38,9 @@ from jaxecon.storage.checkpoint_files import (
 
 
 class Checkpoints:
-    """A run's checkpoints, written beside it by one thread: a save waits for the one before, so
-    that memory holds one copy.
+    """A run's checkpoints, written by a thread of their own.
+
+    A save waits for the one before, so that memory holds one copy.
 
     policy: when, and which are kept. protected: one that is always kept. durable: called before a
     checkpoint is written, to make the transcript durable, of which it returns the number of
@@ -110,7 +111,7 @@ class Checkpoints:
         self._saving = self._thread.submit(self._write, position, leaves, dict(meta))
 
     def wait(self) -> None:
-        """Until everything is on disk. Raises UserError where it cannot be."""
+        """Wait until everything is on disk. Raises UserError where it cannot be."""
         if self._saving is not None:
             self._saving.exception()
             self._raise_failure()

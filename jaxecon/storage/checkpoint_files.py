@@ -95,9 +95,7 @@ def positions(folder: Path) -> Iterator[Position]:
 
 
 def newest(folder: Path, until: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
-    """The last sound checkpoint (not after `until`), and what is wrong with each damaged one after
-    it.
-    """
+    """The last sound checkpoint (not after `until`), and the damage of each one after it."""
     damaged: list[str] = []
     for position in reversed(list(positions(folder))):
         if until is not None and position > until:
@@ -233,8 +231,9 @@ def _placed(array: np.ndarray, leaf: Any) -> Any:
 
 
 def _read(path: Path, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Leaves) -> Leaves:
-    """By orbax, onto the devices that `wanted` says; what it does not name, into the memory of this
-    machine.
+    """Read arrays with orbax onto the devices that `wanted` says.
+
+    What `wanted` does not name goes into the memory of this machine.
     """
     ocp = orbax_checkpoint()
     arguments = {}
@@ -275,7 +274,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def sha256_of_file(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Of each file, several at a time."""
+    """The SHA-256 of each file, several at a time."""
 
     def digest(name: str) -> str:
         with (folder / name).open("rb") as file:

@@ -53,8 +53,9 @@ class Detector(Protocol):
 
 
 class OscillatingRates:
-    """In a share of the last years one rate reversed: its change and its last change before were
-    both large and of opposite signs.
+    """One rate reversed in a share of the last years.
+
+    Its change and its last change before were both large and of opposite signs.
     """
 
     def __init__(self, config: Config) -> None:
@@ -94,8 +95,9 @@ class OscillatingRates:
 
 
 class WelfareCollapse:
-    """For some years in a row, welfare is a share below the best of the years before, or below US
-    federal's where that is higher.
+    """Welfare collapsed for some years in a row.
+
+    It is a share below the best of the years before, or below US federal's where that is higher.
     """
 
     def __init__(self, config: Config) -> None:
@@ -121,8 +123,9 @@ class WelfareCollapse:
 
 
 class HomogeneousLabor:
-    """For some years in a row, the hours of a learning cohort differ much less than the exact
-    responses of the same people do.
+    """A learning cohort works nearly the same hours for some years in a row.
+
+    The hours differ much less than the exact responses of the same people do.
     """
 
     def __init__(self, config: Config) -> None:
@@ -146,8 +149,9 @@ class HomogeneousLabor:
 
 
 class FallbackRate:
-    """In a year, or in all years so far, too large a share of the decisions were fallbacks, because
-    the model gave no usable answer.
+    """Too large a share of decisions were fallbacks, in a year or in all years so far.
+
+    In a fallback the model gave no usable answer.
     """
 
     def __init__(self, config: Config) -> None:
@@ -189,8 +193,9 @@ class DiagnosticsMonitor:
         self._found: dict[str, Diagnostic] = {}
 
     def recall(self, row: Row) -> None:
-        """A year from before a branch began: later years are compared with it, but what it shows
-        belongs to its own run.
+        """Take in a year from before a branch began.
+
+        Later years are compared with it, but what it shows belongs to its own run.
         """
         for detector in self._detectors.values():
             detector.see(row)

@@ -68,8 +68,9 @@ def environment(config: Config | None = None) -> dict[str, Any]:
 
 
 def outside_files(config: Config) -> dict[str, str]:
-    """SHA-256 of what the configuration reads besides itself, by setting: microdata, and the
-    modules of a user's own rules.
+    """SHA-256 of what the configuration reads besides itself, by setting.
+
+    Microdata, and the modules of a user's own rules.
 
     Raises UserError where it cannot be read.
     """

@@ -163,7 +163,7 @@ class Recorder:
             single.clear()
 
     def _write_table(self, path: Path, tables: Iterable[pa.Table], columns: pa.Schema) -> None:
-        """In row groups of whole tables, written as they come.
+        """Write tables as they come, whole ones together in each row group.
 
         columns: of all of them; what one lacks is null there.
         """

@@ -110,7 +110,7 @@ class Run:
 
     @property
     def past(self) -> pa.Table:
-        """Of a branch, the years before it began, as the run that it branched from recorded them.
+        """The years before a branch began, as the run that it branched from recorded them.
 
         Returns:
             One row a year; empty for a run that is no branch.

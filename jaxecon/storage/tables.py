@@ -83,8 +83,9 @@ def elections_table(election: "Election", sizes: Mapping[str, int]) -> pa.Table:
 def ballots_table(
     election: "Election", sizes: Mapping[str, int], kept: Mapping[str, np.ndarray]
 ) -> pa.Table:
-    """Rows of ballots.parquet: a voter's choices, the best rank 1 (all 1 where it approves);
-    candidate -1 and rank 0 of who voted for nobody.
+    """Rows of ballots.parquet: a voter's choices, the best rank 1 (all 1 where it approves).
+
+    A voter who voted for nobody has candidate -1 and rank 0.
 
     kept: agents by cohort.
     """

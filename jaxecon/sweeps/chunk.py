@@ -29,7 +29,7 @@ class Chunk:
     errors: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As in plan.json, where the size is called `lanes`."""
+        """The chunk as in plan.json, where the size is called `lanes`."""
         return {
             "number": self.number,
             "kind": self.kind,

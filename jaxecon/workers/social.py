@@ -100,13 +100,14 @@ def _weight(cohort: Cohort) -> Array:
 
 
 def _first_best(candidates: Array, values: Array) -> Array:
-    """Of candidates (k, n), rising along k, the first of the highest value (k, n), (n,)."""
+    """The first candidate of the highest value, (n,); candidates and values (k, n), rising in k."""
     return jnp.take_along_axis(candidates, jnp.argmax(values, axis=0)[None], axis=0)[0]
 
 
 def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, high: Array) -> Array:
-    """Hours in [low, high] that maximise W on the line x = (1-rate)*s*l + virtual_income with
-    curvature eta > 0.
+    """Hours in [low, high] that maximise W on a budget line, with curvature eta > 0.
+
+    The line is x = (1-rate)*s*l + virtual_income.
 
     The first-order condition, in dollars at x_ref, is w*(x/x_ref)^-eta + t*s/g = c*x_ref^eta *
     d*l^(d-1) with w = (1-t)s. Its left side falls in l and its right side rises. Newton on the
@@ -121,8 +122,9 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
     log_cost = jnp.log(preferences.disutility_weight * d) + eta * jnp.log(x_ref)
 
     def excess(hours: Array) -> tuple[Array, Array]:
-        """Log of the ratio, positive where more hours are better, and its slope in log hours, at
-        most -(d-1).
+        """The log of the ratio, and its slope in log hours, at most -(d-1).
+
+        The log is positive where more hours are better.
         """
         x = net_wage * hours + virtual_income
         positive = x > 0

@@ -1,5 +1,6 @@
-"""What language-model workers remember: fixed-size arrays by agent, from which prompts are
-rendered.
+"""What language-model workers remember.
+
+Fixed-size arrays by agent, from which prompts are rendered.
 
 The planner's memory is jaxecon.planners.memory, which the mechanical in-context planner shares.
 """
@@ -27,8 +28,9 @@ class MemoryExcerpt:
 
 
 class WorkerMemory:
-    """Days of one cohort: the last ones, the best distinct hours, and running statistics of the
-    days with a finite metric.
+    """The memory of one cohort: recent days, the best distinct hours, running statistics.
+
+    The statistics are those of days with a finite metric.
 
     agents: n. window: days of recent history. A history that slid by a day each day would begin
     differently each day and never be found in the prefix cache. It grows from an anchor instead: at
@@ -136,8 +138,9 @@ class WorkerMemory:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Everything remembered, for a checkpoint: arrays that the next `append` changes, and
-        Python numbers.
+        """Everything remembered, for a checkpoint.
+
+        Arrays that the next `append` changes, and Python numbers.
         """
         return {
             "when": self._when,
@@ -227,7 +230,7 @@ class WorkerMemory:
 
 
 def _days(when: np.ndarray, columns: list[np.ndarray]) -> Iterator[tuple[WorkerDay, ...]]:
-    """By agent.
+    """The days that each agent remembers.
 
     when: (n or 1, m, 2) years and days; columns: in the order of WorkerMemory.COLUMNS, (n, m).
     """

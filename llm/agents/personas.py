@@ -1,5 +1,6 @@
-"""Who the workers are: occupation, sex and age of the employed in the United States, drawn from
-published tables.
+"""Who the workers are: occupation, sex and age, drawn from published tables.
+
+The tables are of the employed in the United States.
 
 docs/personas.md has the tables, how they are reconciled, and what a persona is not.
 """
@@ -62,8 +63,9 @@ class Persona:
 
     @property
     def years_in_work(self) -> int:
-        """Years since the usual end of education: potential experience (Mincer 1974), an assumption
-        and no published figure.
+        """Years since the usual end of education: potential experience (Mincer 1974).
+
+        An assumption, and no published number.
 
         Work begins at 22 in the two groups where a degree is usual and at 18 in the others.
         """
@@ -146,8 +148,9 @@ def fit_margins(
     tolerance: float = 1e-12,
     sweeps: int = 1000,
 ) -> np.ndarray:
-    """Iterative proportional fitting (Deming and Stephan 1940): the array nearest to the seed in
-    relative entropy.
+    """Iterative proportional fitting (Deming and Stephan 1940).
+
+    The array nearest to the seed in relative entropy.
 
     seed: any shape, > 0. margins: pairs of `cell`, integers of the seed's shape, which say in which
     cell of the margin each entry counts, and `target`, (number of cells,) sums. Cells may merge
@@ -218,8 +221,9 @@ def _sums(table: np.ndarray, cell: np.ndarray, target: np.ndarray) -> np.ndarray
 
 
 def _shares(percent: Sequence[Sequence[float]], employed: Sequence[float]) -> np.ndarray:
-    """Shares of all (o, k), sum 1, from percent of each column (o, k), which add up to 100 but for
-    rounding, and totals (k,).
+    """Shares of all (o, k), sum 1, from percent of each column (o, k) and totals (k,).
+
+    The percent add up to 100 but for rounding.
     """
     columns = np.array(percent) / np.sum(percent, axis=0)
     return columns * (np.array(employed, float) / np.sum(employed))

@@ -208,8 +208,9 @@ class LLMWorkers:
         )
 
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
-        """What the day brought; those who care for welfare remember it in the place of their own
-        utility.
+        """What the day brought.
+
+        Those who care for welfare remember it in the place of their own utility.
         """
         for name, outcome in outcomes.items():
             cohort = self._cohorts[name]

@@ -8,8 +8,9 @@ GIB = 2**30
 
 
 def cpu_dtype() -> str:
-    """The fast type here: bfloat16 is 2.6 times float32 where the CPU multiplies it, and a quarter
-    of it elsewhere.
+    """The fast type here.
+
+    bfloat16 is 2.6 times as fast as float32 where the CPU multiplies it, a quarter elsewhere.
     """
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""

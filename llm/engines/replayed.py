@@ -68,8 +68,9 @@ class ReplayEngine:
         return {"replay_of": str(self._path)}
 
     def prompt_tokens(self, request: Request) -> int:
-        """None for a prompt that was recorded, and too many for any other: the bridge then cuts a
-        history as it did.
+        """No tokens (0) for a prompt that was recorded, and too many for any other.
+
+        The bridge then cuts a history as it did in the recorded run.
         """
         if self._transcript is None:
             raise EngineError("the replay engine is closed")

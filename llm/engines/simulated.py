@@ -51,8 +51,9 @@ class SimulatedEngine:
         return estimated_tokens(request.messages)
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
-        """Answers every request that has an observation; TypeError for one of a kind that this
-        engine does not know.
+        """Answer every request that has an observation.
+
+        TypeError for an observation of a kind that this engine does not know.
         """
         for i, request in enumerate(requests):
             answer = _answer(request.observation, _random(request.draw))

@@ -39,8 +39,9 @@ _DEAD = f"the vLLM engine died; its own message is above {_MEMORY}"
 
 
 def engine_identity(model: str) -> dict[str, str]:
-    """What `VLLMEngine.identity` will be, without starting it: enough to look answers up in a
-    transcript.
+    """The later `VLLMEngine.identity`, without starting the engine.
+
+    It is enough to look answers up in a transcript.
 
     A folder goes by its last component, so that moving it changes no key; the fingerprint says what
     is in it.
@@ -249,8 +250,9 @@ class VLLMEngine:
         return outputs
 
     def _watch(self) -> None:
-        """Wake `step` when the engine's process is killed: vLLM notices, but leaves its caller
-        waiting for ever.
+        """Wake `step` when the engine's process is killed.
+
+        vLLM notices, but leaves its caller waiting for ever.
         """
         from vllm.v1.engine.exceptions import EngineDeadError
 

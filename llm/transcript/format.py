@@ -114,8 +114,9 @@ def stored_format(db: sqlite3.Connection, path: Path) -> int:
 
 
 def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
-    """Make the tables, or convert an older format, in one transaction: a crash leaves the file as
-    it was.
+    """Make the tables, or convert an older format, in one transaction.
+
+    A crash leaves the file as it was.
     """
     if version == FORMAT:
         return
@@ -160,7 +161,7 @@ def _text_1(db: sqlite3.Connection, id_: int) -> str:
 
 
 def stored_key(key: str) -> bytes | str:
-    """As the column `key` holds it: SHA-256 in 32 bytes; anything else as it is."""
+    """A key as the column `key` holds it: SHA-256 in 32 bytes; anything else as it is."""
     if len(key) == 64:
         with suppress(ValueError):
             raw = bytes.fromhex(key)

@@ -30,8 +30,9 @@ class StoredDecision:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a transcript holds; `decisions` by status, `errors` are requests that came back without
-    text, `texts` stored lines.
+    """What a transcript holds.
+
+    `decisions` by status, `errors` are requests that came back without text, `texts` stored lines.
     """
 
     requests: int
@@ -62,8 +63,9 @@ class Total:
 
 
 class Conversation(TypedDict):
-    """One request and its response, as a person reads it; status and decision (None before it is
-    made) of all its attempts.
+    """One request and its response, as a person reads it.
+
+    Status and decision (None before it is made) are of all its attempts.
     """
 
     key: str

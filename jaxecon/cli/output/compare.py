@@ -57,12 +57,12 @@ def _gain_cells(row: Mapping[str, Any], yardstick: str) -> Iterator[str]:
 
 
 def _signed(share: float) -> str:
-    """In percent, without a negative zero."""
+    """A share in percent with its sign, and without a negative zero."""
     return f"{round(100 * share, 2) + 0.0:+.2f}"
 
 
 def _print_who_gains(console: Console, summary: Rows) -> None:
-    """By decile of skill, where US federal is one of several policies."""
+    """Print who gains by decile of skill, where US federal is one of several policies."""
     federal = next((row for row in summary if row["policy"] == "us_federal"), None)
     if federal is None or len(summary) == 1:
         return

@@ -68,7 +68,7 @@ def usage_line(usage: Mapping[str, Any]) -> str:
 
 
 def percent_text(fraction: float) -> str:
-    """With sign and two digits, and without a negative zero."""
+    """A fraction in percent with sign and two digits, and without a negative zero."""
     return f"{round(100 * fraction, 2) + 0.0:+.2f} %"
 
 

@@ -202,8 +202,9 @@ def _two_stage(
     weights: np.ndarray,
     cluster: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Just-identified weighted instrumental variables, and their covariance clustered (Cameron and
-    Miller 2015).
+    """Just-identified weighted instrumental variables with clustered covariance.
+
+    Source: Cameron and Miller (2015).
     """
     weighted = instruments * weights[:, None]
     bread = weighted.T @ regressors

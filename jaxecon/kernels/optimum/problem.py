@@ -77,7 +77,7 @@ class LeaderProblem:
         return self.utility(outcome.consumption - outcome.rebate_residual, outcome.hours)
 
     def utility(self, consumption: Array, hours: Array) -> Array:
-        """u~ of consumption and hours, (n,) each."""
+        """Private utility u~ of consumption and hours, (n,) each."""
         utility = isoelastic_utility(self.preferences, consumption, hours)
         return utility if self.endowment is None else utility - self.endowment.thrift
 

@@ -85,7 +85,7 @@ def saez_linear_rate(
 
 
 def _unbounded_rate(gain: Array, response: ArrayLike) -> Array:
-    """gain/(gain + response).
+    """The rate gain/(gain + response).
 
     Minus infinity where transfers to those concerned are worth more than any response costs.
     """

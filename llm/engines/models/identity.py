@@ -12,8 +12,9 @@ _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 
 
 def fingerprint(model: Path | str) -> str:
-    """Which weights answer: SHA-256 over weights, configuration and tokenizer of a folder, or a
-    cached id's revision.
+    """Which weights answer, as a hash or a cached id's revision.
+
+    The hash is SHA-256 over weights, configuration and tokenizer of a folder.
 
     model is what `resolve` returned. Hashes of a pulled model are taken from its card while sizes
     and times agree.

@@ -12,8 +12,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def resolve(model: str) -> Path | str:
-    """What the engine should load: a folder, or a Hugging Face id that is cached or may be
-    downloaded.
+    """The folder or Hugging Face id that the engine should load.
+
+    An id is cached or may be downloaded.
 
     Raises:
         ModelNotFound: with the command that helps, or the nearest known name.
