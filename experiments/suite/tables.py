@@ -39,6 +39,19 @@ class Table:
     printed: bool = True
 
 
+def _paired_difference(
+    arms: Arms, statistic: str, label: Any, other: Any, resamples: int
+) -> Difference:
+    """An arm's values less another's, population by population.
+
+    Rounding is judged by the size of both; gains are differences of numbers near one.
+    """
+    values, others = arms.of(statistic, label), arms.of(statistic, other)
+    smallest = 1.0 if "gain" in statistic else 0.0
+    scale = max(smallest, float(np.max(np.abs([values, others]))))
+    return difference(values - others, scale=scale, resamples=resamples)
+
+
 def arms_table(
     name: str,
     title: str,
@@ -70,14 +83,8 @@ def arms_table(
             }
             other = against.get(label)
             if other is not None and label != other:
-                others = arms.of(statistic, other)
-                scale = max(
-                    1.0 if "gain" in statistic else 0.0, float(np.max(np.abs([values, others])))
-                )
-                row |= {
-                    "reference": shown[other],
-                    **_compared(difference(values - others, scale=scale, resamples=resamples)),
-                }
+                paired = _paired_difference(arms, statistic, label, other, resamples)
+                row |= {"reference": shown[other], **_compared(paired)}
             rows.append(row)
     _correct(rows)
     heads, notes = [arm, "n", "mean [95 %]"], list[str]()
