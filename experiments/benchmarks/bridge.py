@@ -55,9 +55,8 @@ def main() -> None:
     parser.add_argument("--compared-days", type=int, default=3)
     parser.add_argument("--null-only", action="store_true")
     arguments = parser.parse_args()
-    os.environ.setdefault(
-        "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
-    )  # as in a run: a GPU's memory is the engine's too
+    # as in a run: a GPU's memory is the engine's too
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     describe_machine()
     config = load_config(
         {

@@ -170,9 +170,8 @@ def one_trial(
     resume = [sys.executable, "-m", "jaxecon", "resume", str(path)]
     if again and (path / "manifest.json").exists():
         killed(trial, resume, whole, rng, name, path)
-    if not (
-        path / "manifest.json"
-    ).exists():  # killed before there was a run: whoever started it starts it again
+    if not (path / "manifest.json").exists():
+        # killed before there was a run: it is started again
         shutil.rmtree(path, ignore_errors=True)
         resume = run_command(kind, path)
     done = subprocess.run(resume, capture_output=True, text=True)

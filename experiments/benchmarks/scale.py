@@ -61,23 +61,28 @@ from jaxecon.kernels.taxation import TaxSchedule
 
 YEAR = 128  # days
 RULES = ("quantal", "adaptive", "rational")
+# of one repeat at most: with 1e7 agents the 32 days of a run's segment
 AGENT_DAYS = {
     "cpu": 3.2e8,
     "gpu": 3.2e9,
-}  # of one repeat at most: with 1e7 agents the 32 days of a run's segment
+}
 MIN_DAYS = 8
 MIN_WATCHED = 1_000_000  # agents: with fewer, a process's memory on a CPU is that of compiling
 
-# An agent and day in float32 with the US federal schedule's seven brackets. Operations: each
-# integer or floating operation one. a block of threefry 118 (20 rounds of add, rotate as 3, xor; 5
-# key additions of 2; the draw from a word 3; the counter) choosing: quantal 10 comparisons,
-# selections, additions; adaptive 10 of the same and 10 for the step settling 103: income 1, tax
-# 7*5, the power 28 (log2, exp2), utility 4, penalty 4, welfare and means 28, sums 3 learning: the
-# payoff 8, eleven rows of compare, subtract, multiply, add Bytes: each array once before the pool
-# and once after it, which is the least that one day at a time can do. quantal: table 40; skill,
-# weight in, hours, tax out 16; hours, tax, skill, c, w, g in 24, satisfied 1, sums 24 adaptive:
-# values 44 to choose, 88 to learn in the place of the table rational: nothing moves: the sums 24,
-# and hours, tax, utility 12
+# An agent and day in float32 with the US federal schedule's seven brackets.
+# Operations, each integer or floating operation one:
+#   a block of threefry 118 (20 rounds of add, rotate as 3, xor; 5 key additions of 2; the draw from
+#     a word 3; the counter)
+#   choosing: quantal 10 comparisons, selections, additions; adaptive 10 of the same and 10 for the
+#     step
+#   settling 103: income 1, tax 7*5, the power 28 (log2, exp2), utility 4, penalty 4, welfare and
+#     means 28, sums 3
+#   learning: the payoff 8, eleven rows of compare, subtract, multiply, add
+# Bytes, each array once before the pool and once after it, the least for one day at a time:
+#   quantal: table 40; skill, weight in, hours, tax out 16; hours, tax, skill, c, w, g in 24,
+#     satisfied 1, sums 24
+#   adaptive: values 44 to choose, 88 to learn in the place of the table
+#   rational: nothing moves: the sums 24, and hours, tax, utility 12
 OPERATIONS = {"quantal": 118 + 30 + 103, "adaptive": 118 + 40 + 103 + 52, "rational": 3}
 MIN_BYTES = {"quantal": 105, "adaptive": 197, "rational": 36}
 
@@ -87,18 +92,16 @@ def main() -> None:
     if arguments.peak:
         print(json.dumps(peak(arguments.rules[0], arguments.agents[0])))
         return
-    os.environ.setdefault(
-        "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
-    )  # the processes below need a GPU's memory too
+    # the processes below need a GPU's memory too
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     watched = [
         (rule, agents)
         for rule in arguments.rules
         for agents in arguments.agents
         if agents >= arguments.watched
     ]
-    peaks = {
-        case: fresh_peak(*case) for case in watched
-    }  # before this process takes any of it, which it would keep
+    # before this process takes any of it, which it would keep
+    peaks = {case: fresh_peak(*case) for case in watched}
     describe_machine()
     copy, arithmetic = copy_bandwidth(), multiply_adds()
     report(benchmark="scale", part="machine", copy_bytes_per_s=copy, operations_per_s=arithmetic)
@@ -137,7 +140,7 @@ def parse_arguments() -> argparse.Namespace:
         "--watched",
         type=int,
         default=MIN_WATCHED,
-        help="from so many agents on, memory is measured",
+        help="memory is measured from this number of agents on",
     )
     parser.add_argument(
         "--economies",
@@ -145,9 +148,8 @@ def parse_arguments() -> argparse.Namespace:
         default=10_000,
         help="of a sweep beside one economy as large; 0: no sweep",
     )
-    parser.add_argument(
-        "--peak", action="store_true", help=argparse.SUPPRESS
-    )  # in the fresh process
+    # in the fresh process
+    parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -300,11 +302,12 @@ def multiply_adds() -> float:
     """Operations per second of chains of multiply-adds in float32 (two operations each), best of
     ten.
     """
+    # chains, so that none waits for itself
     n, length, chains = (
         2**20 if jax.default_backend() == "cpu" else 2**27,
         64,
         8,
-    )  # chains, so that none waits for itself
+    )
     x = jnp.linspace(0, 1, n, dtype=jnp.float32)
 
     def chain(x: jax.Array, a: jax.Array) -> jax.Array:

@@ -57,9 +57,8 @@ def gains() -> Judgement:
     rows = rows_of("units", "economies", figure="gain_equilibrium")
     low, high = PUBLISHED_GAINS
     alike = [row for row in rows if low <= row["low"] and row["high"] <= high]
-    reaching = [
-        row for row in rows if row["high"] >= low and row["low"] <= high
-    ]  # reported, but no verdict follows from it
+    # reported, but no verdict follows from it
+    reaching = [row for row in rows if row["high"] >= low and row["low"] <= high]
     listed = "; ".join(f"{row['parameters']}: {mean_text(row)}" for row in rows)
     best = row_of("baselines", "gains", figure="gain_equilibrium", planner="optimum")
     measured = (

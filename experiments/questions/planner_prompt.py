@@ -20,12 +20,13 @@ QUESTION = (
 )
 MIN_YEARS = 2  # a planner moves from the second on
 RESERVED = ("planner.kind",)
+# all that in_context makes of its history but the best
 FACTORS = (
     "exploration",
     "exploitation",
     "direction hint",
     "bound",
-)  # all that in_context makes of its history but the best
+)
 WELFARE = ("gain_realised", "gain_equilibrium")
 FULL = (True,) * len(FACTORS)
 

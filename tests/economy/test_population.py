@@ -102,9 +102,8 @@ def test_published_moments():
 
 
 def test_other_distributions():
-    lomax = GB2(
-        mu=50_000.0, sigma=1.0, nu=1.0, tau=2.5
-    )  # nu = sigma = 1: Pareto type II, closed form
+    # nu = sigma = 1: Pareto type II, closed form
+    lomax = GB2(mu=50_000.0, sigma=1.0, nu=1.0, tau=2.5)
     p = np.array([0.01, 0.4, 0.6, 0.99])
     np.testing.assert_allclose(quantile(p, lomax), 50_000 * ((1 - p) ** (-1 / 2.5) - 1), rtol=1e-11)
     np.testing.assert_allclose(

@@ -79,9 +79,8 @@ def test_a_schedule_bears_its_own_penalty(tmp_path):
     years, agents = economy(tmp_path, "on", satisfaction={"judged": True})
     assert off["satisfied_share"] == [1, 1, 1]
     assert all(0.5 < share < 0.99 for share in years["satisfied_share"])
-    assert (
-        years["swf"] == off["swf"] == years["swf_private"]
-    )  # private welfare, and the same decisions
+    # private welfare, and the same decisions
+    assert years["swf"] == off["swf"] == years["swf_private"]
     assert all(a < b for a, b in zip(years["swf_counted"], off["swf_counted"], strict=True))
     first, second = (
         b - a for a, b in zip(years["swf_counted"][:2], off["swf_counted"][:2], strict=True)
@@ -96,15 +95,15 @@ def test_the_dissatisfied_keep_half_of_their_utility(tmp_path):
     _, on = economy(tmp_path, "on", satisfaction={"judged": True})
     off, on = ({k: np.array(v) for k, v in table.items()} for table in (off, on))
     second = on["year"] == 1
-    before, after = (
-        ~on["satisfied"][on["year"] == year] for year in (0, 1)
-    )  # asked after five of the six days
+    # asked after five of the six days
+    before, after = (~on["satisfied"][on["year"] == year] for year in (0, 1))
     always = before & after
     private, felt = off["utility"][second], on["utility"][second]
     expected = private - 0.5 * np.abs(private)
+    # means of days
     np.testing.assert_allclose(
         felt[always & (private > 0)], expected[always & (private > 0)], rtol=0.02
-    )  # means of days
+    )
     np.testing.assert_array_equal(felt[~before & ~after], private[~before & ~after])
     assert always.sum() > 3
 

@@ -274,9 +274,8 @@ def test_the_books_balance_and_wealth_is_what_was_saved(tmp_path):
 
     wealth = column["wealth"]
     np.testing.assert_allclose(mean(wealth), year["mean_wealth"], rtol=1e-9)
-    np.testing.assert_allclose(
-        wealth[1:], wealth[:-1] + column["saving"][:-1], rtol=1e-9
-    )  # heirs inherit
+    # heirs inherit
+    np.testing.assert_allclose(wealth[1:], wealth[:-1] + column["saving"][:-1], rtol=1e-9)
     np.testing.assert_allclose(year["capital_revenue"], 0.3 * 0.05 * mean(wealth), rtol=1e-9)
     np.testing.assert_allclose(
         year["revenue"], mean(column["tax"]) + year["capital_revenue"], rtol=1e-9
@@ -424,9 +423,8 @@ def test_elections_among_owners(tmp_path, brackets, rate, cost):
     assert runs[0].ballots.equals(runs[1].ballots)
     stood = np.array(runs[1].elections["stood"].to_pylist())
     assert stood[:6].sum() > 1
-    assert np.all(stood[:6]) == (
-        cost == 0
-    )  # a cost is too dear for some, the rich or the poor alike
+    # a cost is too dear for some, the rich or the poor alike
+    assert np.all(stood[:6]) == (cost == 0)
     for name in (f for f in runs[0].years.column_names if f.startswith("rate_")):
         np.testing.assert_allclose(*(run.years[name].to_numpy() for run in runs), atol=2e-3)
 

@@ -104,9 +104,8 @@ def test_a_claim_whose_table_is_absent_is_not_measured(
     assert verdict == judging.MISSING
     assert line == f"`jaxecon experiment {name}{option}` left no table `{table}`."
     assert line in after
-    assert before.count(judging.MISSING) + 2 == after.count(
-        judging.MISSING
-    )  # in the summary and in its place
+    # in the summary and in its place
+    assert before.count(judging.MISSING) + 2 == after.count(judging.MISSING)
     assert not [path for path in committed.iterdir() if path.name.startswith(".")]
 
 

@@ -22,9 +22,8 @@ def test_the_sign_flip_test_is_exact_where_it_can_be():
     differences = SECOND - FIRST
     flips = np.array(list(product((-1, 1), repeat=10))) @ differences  # all 2^10, written out
     exact = np.mean(np.abs(flips) >= np.abs(differences.sum()) - 1e-9)
-    assert exact == pytest.approx(
-        2 / 512
-    )  # a zero and nine gains: only all of one sign is as extreme
+    # a zero and nine gains: only all of one sign is as extreme
+    assert exact == pytest.approx(2 / 512)
     assert st.sign_flip_p(differences) == pytest.approx(exact)
     mixed = np.array([3.0, -1.0, 2.0, 5.0, -4.0, 2.5, 0.3, 1.1])
     flips = np.array(list(product((-1, 1), repeat=8))) @ mixed
@@ -45,9 +44,8 @@ def test_a_difference_against_numpy():
     found = st.difference(x)
     assert (found.n, found.mean) == (10, pytest.approx(1.58))
     assert found.effect == pytest.approx(x.mean() / x.std(ddof=1))
-    assert found.effect == pytest.approx(
-        1.285, abs=1e-3
-    )  # d_z of the sleep data: t / sqrt(n) = 4.0621 / sqrt(10)
+    # d_z of the sleep data: t / sqrt(n) = 4.0621 / sqrt(10)
+    assert found.effect == pytest.approx(1.285, abs=1e-3)
     assert found.low < found.mean < found.high
 
 

@@ -18,9 +18,8 @@ def test_normal_draws():
         found - numpy_normal(*(np.asarray(w, np.uint64) for w in (draws.first, draws.second)))
     )
     assert np.quantile(apart, 0.999) < 2e-6
-    assert (
-        apart.max() < 4e-4
-    )  # near 0, where the first word is near its end and float32 has few digits
+    # near 0, where the first word is near its end and float32 has few digits
+    assert apart.max() < 4e-4
     assert stats.kstest(found[:200_000], "norm").pvalue > 1e-3
     assert abs(found.mean()) < 4e-3
     assert found.var() == pytest.approx(1, abs=6e-3)
@@ -47,9 +46,8 @@ def test_a_year_beside_numpy(persistence):
     for i in range(n):
         v = variance_by_recursion(persistence, shock, years[i])
         mean_now, mean_next = -v / 2, -variance_by_recursion(persistence, shock, years[i] + 1) / 2
-        drift = (
-            persistence * mean_now - mean_next
-        )  # by what the mean must fall for exp to keep its own
+        # by what the mean must fall for exp to keep its own
+        drift = persistence * mean_now - mean_next
         moved = persistence * a[i] + learning * (hours[i] / 40 - 1) + shock * innovation[i] - drift
         expected.append(min(max(moved, -3), 3))
     arguments = [jnp.asarray(x, jnp.float32) for x in (a, years, hours, innovation)]

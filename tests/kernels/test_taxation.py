@@ -116,9 +116,8 @@ def test_tax_is_monotone_continuous_and_zero_at_zero(thresholds, rates, income):
     rise, step = np.diff(tax), np.diff(z)
     slack = 1e-9 * (1 + z[1:])
     assert (rise >= -slack).all()
-    assert (
-        rise <= step + slack
-    ).all()  # never more than the dollar: so continuous, with rates in [0, 1]
+    # never more than the dollar: so continuous, with rates in [0, 1]
+    assert (rise <= step + slack).all()
     np.testing.assert_allclose(tax, oracle.tax(thresholds, rates, z), rtol=1e-11, atol=1e-6)
     rate = np.asarray(jit_rate(schedule, z))
     assert ((rate >= 0) & (rate <= 1)).all()
@@ -265,9 +264,8 @@ def test_a_schedule_is_a_pytree_that_copies_pickles_and_compares():
     schedule = je.TaxSchedule.three_bracket([0.1, 0.2, 0.3])
     leaves, tree = jax.tree.flatten(schedule)
     assert len(leaves) == 2
-    rebuilt = jax.tree.unflatten(
-        tree, [2 * x for x in leaves]
-    )  # rates above... unflattening never validates
+    # rates above... unflattening never validates
+    rebuilt = jax.tree.unflatten(tree, [2 * x for x in leaves])
     np.testing.assert_allclose(rebuilt.rates, [0.2, 0.4, 0.6])
     jax.tree.unflatten(tree, [object(), object()])
     for clone in (copy.deepcopy(schedule), pickle.loads(pickle.dumps(schedule))):

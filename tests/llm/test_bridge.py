@@ -187,9 +187,8 @@ def test_llm_workers_decide_remember_and_fall_back(transcript):
     engine = by_agent(lambda agent, attempt: '{"hours":50}' if agent == 0 else "no")
     workers = LLMWorkers(bridge(engine, transcript, retries=0), {"llm": cohort}, settings())
     schedule = je.TaxSchedule.flat(0.3)
-    np.testing.assert_array_equal(
-        workers.decide(0, 0, schedule, 0.0)["llm"], [50, 40]
-    )  # 40 until a first answer
+    # 40 until a first answer
+    np.testing.assert_array_equal(workers.decide(0, 0, schedule, 0.0)["llm"], [50, 40])
     workers.observe(
         0, 0, {"llm": DayOutcome(np.array([50.0, 40.0]), skill * 50, skill, 5.0, skill)}, 0.0
     )

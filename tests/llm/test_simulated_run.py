@@ -151,9 +151,8 @@ def test_one_run_mixes_models(tmp_path):
         },
     )
     assert first.agents.equals(second.agents)
-    assert second.summary["llm"]["engines"] == [
-        "simulated"
-    ]  # the identity of who answered, then and now
+    # the identity of who answered, then and now
+    assert second.summary["llm"]["engines"] == ["simulated"]
 
 
 def test_a_replayed_run_refuses_what_was_not_recorded(tmp_path):
@@ -225,10 +224,11 @@ def test_a_budget_stops_a_run_between_days(tmp_path, budget):
         1,
         2,
     }
+    # whole days
     assert all(
         n == 3
         for n in Counter((c["year"], c["day"]) for c in told if c["kind"] == "labor").values()
-    )  # whole days
+    )
 
 
 def test_the_simulated_engine_never_passes_for_a_model(tmp_path):
@@ -336,9 +336,8 @@ def test_histories_are_cut_to_what_fits(tmp_path):
     assert engine.prompt_tokens(engine.asked[0]) <= 700 - 32
     assert "day 40: 40 hours" in cut
     assert "day 1: 40 hours" not in cut
-    assert (
-        cut.count(" hours, income") == 8
-    )  # of 40, from days 17, 25 and 33 on: prompts of later days can begin there too
+    # of 40, from days 17, 25 and 33 on: prompts of later days can begin there too
+    assert cut.count(" hours, income") == 8
     assert whole.count(" hours, income") == 3
 
 
@@ -395,9 +394,8 @@ def test_simulated_workers_take_the_best_they_know():
     assert {ask(replace(plain, objective="adversarial"), agent) for agent in range(50)} == {30}
     explored = Counter(ask(replace(plain, cues=Cues(explore=True)), agent) for agent in range(400))
     assert set(explored) == {50, 60, 70}
-    assert (
-        0.10 < (explored[50] + explored[70]) / 400 < 0.25
-    )  # a quarter explore, a third of them stay
+    # a quarter explore, a third of them stay
+    assert 0.10 < (explored[50] + explored[70]) / 400 < 0.25
     assert ask(plain, 3) == ask(plain, 3)
 
 

@@ -269,9 +269,8 @@ class Terms:
     """Of the derivative of welfare in each rate, (k,) $/year: mechanical - behavioural - jumps."""
 
     mechanical: np.ndarray  # mean[(1-g) * income taxed by the bracket]
-    behavioural: (
-        np.ndarray
-    )  # what those inside the bracket, not at its kinks nor the cap, earn less
+    # what those inside the bracket, not at its kinks nor the cap, earn less
+    behavioural: np.ndarray
     jumps: np.ndarray  # what those lose who jump from above to below a stretch of falling rates
     skills: list  # at which they jump
 

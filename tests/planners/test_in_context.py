@@ -54,9 +54,8 @@ def test_memory_is_what_a_list_would_hold(years, window, best):
         top[rates] = max(welfare, top.get(rates, -np.inf))
     values = sorted(top.values(), reverse=True)[: max(best, 1)]
     if years:
-        assert memory.best_welfare[0] == max(
-            w for _, w in years
-        )  # the true best, whatever is forgotten
+        # the true best, whatever is forgotten
+        assert memory.best_welfare[0] == max(w for _, w in years)
     if max(best, 1) >= len(top):
         assert memory.best_welfare[: len(values)].tolist() == values
         assert {
@@ -121,18 +120,16 @@ def test_it_climbs_to_the_top_and_stays_there():
     assert (np.abs(ends - [0.8, 0.3, 0.6]) < 0.15).all(1).mean() >= 0.75
     for seed in range(4):
         rates = path(hill, seed=seed)
-        assert hill(rates[-1]) == pytest.approx(
-            max(map(hill, rates)), abs=0.1
-        )  # the last tenth is for the best
+        # the last tenth is for the best
+        assert hill(rates[-1]) == pytest.approx(max(map(hill, rates)), abs=0.1)
 
 
 @pytest.mark.parametrize("welfare", [-np.inf, np.nan])
 def test_without_a_best_it_climbs_from_where_it_is(welfare):
     """And stays there in the last tenth."""
     rates = path(lambda rates: welfare, exploration=False)
-    assert (
-        np.count_nonzero(np.diff(rates, axis=0), axis=1) <= 1
-    ).all()  # one bracket at a time, and not all towards zero
+    # one bracket at a time, and not all towards zero
+    assert (np.count_nonzero(np.diff(rates, axis=0), axis=1) <= 1).all()
     assert rates[-5:].mean() > 0.2
     assert (rates[-3:] == rates[-4]).all()
 

@@ -188,10 +188,11 @@ def test_planners_meet_the_same_populations(comparison):
     assert all(abs(row["gain"]) < 1e-6 and len(row["rates"]) == 7 for row in federal)
     assert len({row["income"] for row in federal}) == 3  # three different populations
     types = pq.read_schema(folder / "policies.parquet")
+    # though all unknown
     assert (types.field("converged").type, types.field("last_change").type) == (
         pa.bool_(),
         pa.float64(),
-    )  # though all unknown
+    )
     assert pq.read_table(folder / "deciles.parquet").num_rows == 3 * 3 * 10
     assert pq.read_table(folder / "brackets.parquet").num_rows == 3 * (7 + 3 + 3)
     written = json.loads((folder / "compare.json").read_text())

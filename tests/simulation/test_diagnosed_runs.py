@@ -81,11 +81,12 @@ def test_a_planner_that_oscillates(oscillating):
     assert run.manifest["diagnostics"] == [
         {"name": found.name, "years": [[10, 13]], "seen": found.seen}
     ]
+    # told as soon as it is seen
     assert heard.said == [
         *range(11),
         Diagnostic(found.name, ((10, 10),), found.seen),
         *range(11, 14),
-    ]  # told as soon as it is seen
+    ]
 
 
 @pytest.mark.parametrize("year", [4, 11])
@@ -112,9 +113,8 @@ def test_a_branch_is_judged_by_what_came_before(oscillating, tmp_path):
     run, _ = oscillating
     (same,) = je.branch(run.path, year=6, out=tmp_path / "same", engine=zigzag())
     assert same.diagnostics == run.diagnostics
-    (later,) = je.branch(
-        same.path, year=12, out=tmp_path / "later", engine=zigzag()
-    )  # which inherits from both
+    # which inherits from both
+    (later,) = je.branch(same.path, year=12, out=tmp_path / "later", engine=zigzag())
     assert [found.years for found in later.diagnostics] == [((12, 13),)]
     assert later.past["year"].to_pylist() == list(range(12))
     (calm,) = je.branch(

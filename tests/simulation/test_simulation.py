@@ -371,11 +371,8 @@ def test_a_folder_of_somebody_else(tmp_path):
     )
     if os.getuid() != 0:
         code = code.replace("os.setuid(65534); ", "")
-    for folder in (
-        tmp_path,
-        tmp_path.parent,
-        tmp_path.parent.parent,
-    ):  # pytest's own folders, closed to others
+    # pytest's own folders, closed to others
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "DiskError: --out:" in done.stderr, done.stderr

@@ -164,10 +164,11 @@ def test_spans_and_the_first_time():
     )
     assert new == [[], [seen_first], [], [], [], [], [], []]
     (found,) = watch.found
+    # 18 of 400 is less than 5 %
     assert (found.years, found.seen) == (
         ((1, 2), (7, 7)),
         seen_first.seen,
-    )  # 18 of 400 is less than 5 %
+    )
 
 
 def test_a_year_that_an_older_jaxecon_recorded():

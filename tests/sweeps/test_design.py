@@ -84,9 +84,8 @@ def test_sampled_settings_lie_in_their_ranges(kind):
     spending = np.array([s["budget.public_spending"] for s in found])
     assert spending.min() >= 1
     assert spending.max() <= 1e4
-    assert (
-        abs(np.median(np.log10(spending)) - 2) < 0.2
-    )  # even on the log scale: on the linear one the median were 5,000
+    # even on the log scale: on the linear one the median were 5,000
+    assert abs(np.median(np.log10(spending)) - 2) < 0.2
     days = [s["year.days"] for s in found]
     assert all(isinstance(d, int) for d in days)
     assert {d: round(days.count(d) / 500) for d in set(days)} == dict.fromkeys((2, 3, 4, 5), 1)

@@ -87,9 +87,8 @@ def test_what_is_no_points_fault_ends_the_sweep_and_can_be_mended(tmp_path, lm, 
         swept(tmp_path / "a", lm)
     assert Sweep(tmp_path / "a").points.num_rows == 1
     monkeypatch.undo()
-    (tmp_path / "a" / "runs" / "00000001" / "years.parquet").mkdir(
-        parents=True
-    )  # as a kill while it was made leaves it
+    # as a kill while it was made leaves it
+    (tmp_path / "a" / "runs" / "00000001" / "years.parquet").mkdir(parents=True)
     assert swept(tmp_path / "a", lm).points["status"].to_pylist() == ["ok", "ok"]
 
 
@@ -118,9 +117,8 @@ def test_a_rule_that_breaks_beside_a_language_model_fails_its_points_alone(tmp_p
     """The first time, and where its run is gone on with."""
     expected = [None, "ArithmeticError: cannot", None]
     assert swept(tmp_path / "a", beside_lm).points["error"].to_pylist() == expected
-    (
-        tmp_path / "a" / "points.parquet" / "part-00000001.parquet"
-    ).unlink()  # killed before the point was written
+    # killed before the point was written
+    (tmp_path / "a" / "points.parquet" / "part-00000001.parquet").unlink()
     found = swept(tmp_path / "a", beside_lm)
     assert found.points["error"].to_pylist() == expected
     assert found.points["status"].to_pylist() == ["ok", "failed", "ok"]

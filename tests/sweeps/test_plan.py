@@ -84,14 +84,12 @@ def test_the_size_of_a_chunk_follows_from_memory(monkeypatch):
     points = Points(design)
     drawn, config = batch.draft(points.config(points[0])), points.config(points[0])
     each = batch.bytes_of(drawn, skill_nodes(config))
-    held = (
-        6 * (11 + 3 * 2 + 8) * 4
-    )  # adaptive values, sums of two cohorts, some of the economy: at least
+    # adaptive values, sums of two cohorts, some of the economy: at least
+    held = 6 * (11 + 3 * 2 + 8) * 4
     assert held < each < 40 * held
     monkeypatch.setattr(chunk_size, "_free_memory", lambda devices: 1000 * each)
-    assert (
-        chunk_size.default_chunk_size(drawn, config) == 166
-    )  # a half, and three times what a run holds
+    # a half, and three times what a run holds
+    assert chunk_size.default_chunk_size(drawn, config) == 166
     monkeypatch.setattr(chunk_size, "_free_memory", lambda devices: 1)
     assert chunk_size.default_chunk_size(drawn, config) == 1
     monkeypatch.undo()
@@ -136,9 +134,8 @@ def test_points_share_only_what_their_seeds_leave_alone(planner, seeds):
     for ours, theirs in zip(*map(jax.tree.leaves, (together, alone)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype == theirs.dtype
-    assert len(np.unique(alone.rates, axis=0)) == (
-        2 if planner == "flat" else 1
-    )  # of the two populations
+    # of the two populations
+    assert len(np.unique(alone.rates, axis=0)) == (2 if planner == "flat" else 1)
 
 
 def test_a_chunk_that_does_not_fit_is_halved(whole, tmp_path, monkeypatch):

@@ -41,9 +41,8 @@ def test_an_interrupted_sweep_goes_on(whole, tmp_path, after):
         swept(tmp_path / "a", listener=first)
     assert Sweep(tmp_path / "a").manifest["status"] == "running"
     second = RecordingListener()
-    found = swept(
-        tmp_path / "a", listener=second, chunk_size=None
-    )  # the chunks are those of the plan
+    # the chunks are those of the plan
+    found = swept(tmp_path / "a", listener=second, chunk_size=None)
     assert second.began == (12, sum(points for points, _ in first.chunks))
     assert sum(points for points, _ in first.chunks + second.chunks) == 12
     assert_same(found, whole)

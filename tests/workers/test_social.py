@@ -266,9 +266,8 @@ def test_income_effects_at_odd_preferences(eta, exponent):
             capped = hours == 100
             assert np.all(gain[capped & inside] >= cost[capped & inside])
             inside &= ~capped
-            digits_lost = 1 + eta * skill * hours / np.where(
-                inside, x, 1
-            )  # in x, next to a rebate that is owed
+            # in x, next to a rebate that is owed
+            digits_lost = 1 + eta * skill * hours / np.where(inside, x, 1)
             residual = np.where(
                 inside, np.abs(gain / np.where(inside, cost, 1) - 1) / digits_lost, 0
             )

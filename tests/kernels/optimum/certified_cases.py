@@ -14,9 +14,8 @@ from jaxecon.kernels.optimum.certified import optimal_schedule
 from jaxecon.kernels.optimum.space import Effort
 
 THREE = oracle.THREE_THRESHOLDS
-SEARCH = Effort(
-    starts=8, gradient_steps=40, population=64, generations=100, polished=4
-)  # cheap to run, not to compile
+# cheap to run, not to compile
+SEARCH = Effort(starts=8, gradient_steps=40, population=64, generations=100, polished=4)
 
 
 N = 60

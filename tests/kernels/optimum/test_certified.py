@@ -139,9 +139,8 @@ def test_the_monotone_grid_is_exhaustive(name, bounds):
     assert SEARCHES[found.found_by] == "grid"
     assert found.evaluations >= 11**3
     around = leader.neighbours(rates, bounds=bounds)
-    around = around[
-        (np.diff(around, axis=1) >= -1e-9).all(1)
-    ]  # the others are projected onto some order
+    # the others are projected onto some order
+    around = around[(np.diff(around, axis=1) >= -1e-9).all(1)]
     nothing_near = leader.welfare(problem=case(name), rates=around).max() <= welfare
     assert not found.certified or nothing_near
 

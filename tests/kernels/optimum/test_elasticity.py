@@ -171,9 +171,8 @@ def test_perturbation_averages_with_weights_and_gives_the_error_of_a_mean():
     assert plain.elasticity[0] == pytest.approx(e.mean(), rel=1e-9)
     assert plain.standard_error[0] == pytest.approx(e.std(ddof=1) / np.sqrt(200), rel=1e-9)
     assert weighted.elasticity[0] == pytest.approx(np.average(e, weights=w), rel=1e-9)
-    left_out = [
-        np.average(np.delete(e, i), weights=np.delete(w, i)) for i in range(200)
-    ]  # the jackknife
+    # the jackknife
+    left_out = [np.average(np.delete(e, i), weights=np.delete(w, i)) for i in range(200)]
     assert weighted.standard_error[0] == pytest.approx(np.sqrt(199 * np.var(left_out)), rel=0.02)
     assert plain.agents.tolist() == [200, 0]
 
@@ -363,9 +362,8 @@ def test_weights_have_no_scale_and_whole_ones_repeat_people():
     scaled = je.estimate_elasticity(z, schedules(REFORMS), 7.0 * copies)
     repeated = je.estimate_elasticity(np.repeat(z, copies, axis=1), schedules(REFORMS))
     assert weighted.elasticity == pytest.approx(repeated.elasticity, rel=1e-10)
-    assert (
-        weighted.standard_error > 1.1 * repeated.standard_error
-    )  # copies are not independent people
+    # copies are not independent people
+    assert weighted.standard_error > 1.1 * repeated.standard_error
     assert (scaled.elasticity, scaled.standard_error) == pytest.approx(
         (weighted.elasticity, weighted.standard_error), rel=1e-10
     )

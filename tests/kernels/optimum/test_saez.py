@@ -81,9 +81,8 @@ def test_what_the_closed_forms_are():
     assert exact.pareto_above(50_000.0) == pytest.approx(3, rel=1e-6)
     assert exact.rate(50_000.0) == pytest.approx(0.6 / (0.6 + 3 * 0.4), rel=1e-6)
     normal = oracle.Formula(oracle.lognormal(10.0, 0.5), lambda z: 1 / z, lambda z: 0.4)
-    assert normal.hazard(np.exp(10.0)) == pytest.approx(
-        2 / (0.5 * np.sqrt(2 * np.pi)), rel=1e-9
-    )  # phi(0)/(sigma/2)
+    # phi(0)/(sigma/2)
+    assert normal.hazard(np.exp(10.0)) == pytest.approx(2 / (0.5 * np.sqrt(2 * np.pi)), rel=1e-9)
     assert oracle.gb2().cdf(economy.gb2_quantile(0.3)) == pytest.approx(0.3, rel=1e-9)
 
 
@@ -147,9 +146,8 @@ def test_the_tail_has_its_pareto_parameter():
     np.testing.assert_allclose(np.asarray(got.hazard)[tail], want.tail, rtol=1e-12)
     below = np.asarray(got.hazard)[~tail]
     assert np.abs(below / want.tail - 1).min() > 1e-6
-    richer = np.where(
-        z > want.start, want.start + 5 * (z - want.start), z
-    )  # only the tail changes, and becomes heavier
+    # only the tail changes, and becomes heavier
+    richer = np.where(z > want.start, want.start + 5 * (z - want.start), z)
     heavier = je.saez_schedule(richer, T, 0.4, g, w, bandwidth=want.h)
     assert float(heavier.hazard[-1]) == pytest.approx(1 + (want.tail - 1) / 5, rel=1e-9)
     assert float(heavier.schedule.rates[-1]) > float(got.schedule.rates[-1])

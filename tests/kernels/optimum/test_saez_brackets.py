@@ -143,9 +143,8 @@ def test_a_bracket_averages_the_pointwise_rates_by_width():
     inside = (z > T[1]) & (z < T[2])
     people = np.interp(z[inside], np.asarray(got.income), np.asarray(got.rates))
     for by_people in (people.mean(), np.average(people, weights=w[inside])):
-        assert (
-            by_people - float(got.schedule.rates[1]) > 0.005
-        )  # most live where the bracket begins and rates are higher
+        # most live where the bracket begins and rates are higher
+        assert by_people - float(got.schedule.rates[1]) > 0.005
     rich = z > T[2]
     heard = np.average(g[rich], weights=w[rich])
     mean = np.average(z[rich], weights=w[rich])

@@ -18,9 +18,8 @@ import jaxecon as je
 TOLERANCE = 1e-3
 
 
-ALIKE = np.full(
-    3, 0.4
-)  # one elasticity per bracket and survey weights everywhere: one compiled program
+# one elasticity per bracket and survey weights everywhere: one compiled program
+ALIKE = np.full(3, 0.4)
 
 
 @cache
@@ -57,9 +56,8 @@ def test_the_fixed_point_of_the_calibrated_economy():
     np.testing.assert_allclose(asked, rates, atol=2 * TOLERANCE)
     np.testing.assert_allclose(got.formula.schedule.rates, asked, atol=TOLERANCE / 2)
     assert np.abs(np.asarray(got.formula.schedule.rates) - rates).max() <= TOLERANCE
-    assert (
-        np.abs(asked_by_the_oracle(np.array([0.5, 0.5, 0.5]))[1] - 0.5).max() > 0.1
-    )  # and not everything is one
+    # and not everything is one
+    assert np.abs(asked_by_the_oracle(np.array([0.5, 0.5, 0.5]))[1] - 0.5).max() > 0.1
 
 
 def test_its_gain_over_us_federal_is_just_below_the_optimum():

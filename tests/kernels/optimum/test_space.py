@@ -84,9 +84,8 @@ def test_free_thresholds(name):
     assert found.certified
     assert found.welfare >= best(name).welfare
     rescued = solve(problem.but(thresholds=thresholds))
-    assert found.welfare >= rescued.welfare * (
-        1 - 1e-3
-    )  # with its thresholds given, hardly better rates
+    # with its thresholds given, hardly better rates
+    assert found.welfare >= rescued.welfare * (1 - 1e-3)
 
 
 # Brackets without people

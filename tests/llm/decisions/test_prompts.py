@@ -213,9 +213,8 @@ def test_objectives():
     user = Labor().messages(
         labor(objective="adversarial", history=(DAY, low), top=low, cues=Cues(exploit=True))
     )[1]
-    assert (
-        "Best so far: 20 hours with social welfare 5." in user.content
-    )  # less is better; of this year, so no year
+    # less is better; of this year, so no year
+    assert "Best so far: 20 hours with social welfare 5." in user.content
     assert "utility" not in user.content
 
 

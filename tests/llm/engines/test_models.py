@@ -108,9 +108,8 @@ def test_fingerprint_follows_content_and_nothing_else(
 ) -> None:
     pulled = crashed_then_pulled / "smollm2"
     moved = tmp_path / "elsewhere"
-    shutil.copytree(
-        pulled, moved, copy_function=shutil.copy
-    )  # new times, so every hash is computed again
+    # new times, so every hash is computed again
+    shutil.copytree(pulled, moved, copy_function=shutil.copy)
     before = models.fingerprint(pulled)
     assert models.fingerprint(moved) == before
     (moved / "jaxecon.json").unlink()

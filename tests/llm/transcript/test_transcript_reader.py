@@ -51,9 +51,8 @@ def test_conversations_read_well_while_the_run_goes_on(tmp_path: Path) -> None:
     reader = Transcript(tmp_path / "t.sqlite", read_only=True)
     listed = reader.conversations()
     first = next(listed)
-    put(
-        transcript, ask(5, day=9), ANSWER
-    )  # a writer is not held up by a reader, nor the reader by the writer
+    # a writer is not held up by a reader, nor the reader by the writer
+    put(transcript, ask(5, day=9), ANSWER)
     rest = list(listed)
     places = [(c["year"], c["day"], c["kind"], c["agent"]) for c in [first, *rest]]
     assert places == [

@@ -95,9 +95,8 @@ def test_kill_9_loses_and_breaks_nothing(tmp_path: Path) -> None:
         found = reader.get_many(list(promised))
         assert {key: completion.text for key, completion in found.items()} == promised
         counts = reader.counts()
-        assert counts.requests - counts.decisions["ok"] in range(
-            turn + 2
-        )  # a kill may fall between the two puts
+        # a kill may fall between the two puts
+        assert counts.requests - counts.decisions["ok"] in range(turn + 2)
         assert sum(1 for _ in reader.conversations()) == counts.requests
         assert reader._db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         reader.close()

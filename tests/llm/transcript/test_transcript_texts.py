@@ -94,9 +94,8 @@ def test_a_history_that_grows_costs_its_new_lines(tmp_path: Path) -> None:
         )
     assert transcript.counts().texts == 1 + 599 + 1
     transcript.close()
-    assert (
-        tmp_path / "t.sqlite"
-    ).stat().st_size / 600 < 600  # the texts themselves have 5,000 characters each
+    # the texts themselves have 5,000 characters each
+    assert (tmp_path / "t.sqlite").stat().st_size / 600 < 600
 
 
 def test_lines_of_a_failed_put_are_forgotten(tmp_path: Path) -> None:

@@ -106,12 +106,8 @@ def test_a_sweep_has_the_same_elections_as_its_runs(three, tmp_path):
         ).years.to_pylist()
         ours = [row for row in found.years.to_pylist() if row["point"] == seed]
         assert [row["leader"] for row in ours] == [row["leader"] for row in alone]
-        for name in (
-            "rate_0",
-            "rate_1",
-            "rate_2",
-            "gain_equilibrium",
-        ):  # rounding may move an optimum by a tenth of a point
+        # rounding may move an optimum by a tenth of a point
+        for name in ("rate_0", "rate_1", "rate_2", "gain_equilibrium"):
             np.testing.assert_allclose(
                 [row[name] for row in ours], [row[name] for row in alone], atol=2e-3
             )
@@ -243,9 +239,8 @@ def test_models_stand_vote_and_lead(tmp_path):
             (e["cohort"], e["agent"]) == ("llm", c["agent"])
         )
         places.add((number, candidate))
-    assert (
-        len({number - candidate for number, candidate in places}) > 1
-    )  # ballots differ in their order
+    # ballots differ in their order
+    assert len({number - candidate for number, candidate in places}) > 1
     years = run.years.to_pylist()
     for plan in conversations(run.path, "plan"):
         assert years[plan["year"]]["leader"] == f"llm {plan['agent']}"
@@ -374,9 +369,8 @@ def test_without_a_usable_answer_a_worker_neither_stands_nor_votes(tmp_path):
     assert {b["candidate"] for b in run.ballots.to_pylist() if b["cohort"] == "llm"} == {-1}
     assert run.summary["llm"]["by_kind"]["vote"] == {"fallback": 12}
     rates = [y["rate_0"] for y in run.years.to_pylist()]
-    np.testing.assert_allclose(
-        rates, 0.3, rtol=1e-6
-    )  # the mechanical elect a model, which changes nothing
+    # the mechanical elect a model, which changes nothing
+    np.testing.assert_allclose(rates, 0.3, rtol=1e-6)
     assert all(y["leader"].startswith("llm") for y in run.years.to_pylist()[1:])
 
 

@@ -167,9 +167,8 @@ def test_nominees_are_drawn_by_weight_without_replacement():
     assert np.all(first[:, 0] != first[:, 1])
     shares = np.bincount(first[:, 0], minlength=5) / 4000
     np.testing.assert_allclose(shares, [0.1, 0.2, 0.4, 0.3, 0], atol=0.025)
-    second = (
-        np.bincount(first[:, 1], minlength=5) / 4000
-    )  # given the first, among those who are left
+    # given the first, among those who are left
+    second = np.bincount(first[:, 1], minlength=5) / 4000
     expected = [
         sum(weights[i] / 10 * weights[j] / (10 - weights[i]) for i in range(4) if i != j)
         for j in range(4)
@@ -208,9 +207,8 @@ def ballot_by_hand(method, values, stood):
 @PROPERTY
 @given(st.data(), st.sampled_from(METHODS))
 def test_ballots(data, method):
-    values = (
-        np.array(data.draw(st.permutations(range(12)))).reshape(4, 3) * 100.0
-    )  # 4 candidates, 3 voters
+    # 4 candidates, 3 voters
+    values = np.array(data.draw(st.permutations(range(12)))).reshape(4, 3) * 100.0
     stood = np.array(data.draw(st.lists(st.booleans(), min_size=4, max_size=4)))
     ties = np.zeros((4, 3), np.uint32)
     with strict(False):

@@ -138,9 +138,8 @@ def test_usage_and_finish_reasons(server: Server, connect: Callable[..., OpenAIE
     for text, completion in zip(
         ("none", "nothing", "nulls", "zero", "text"), uncounted, strict=True
     ):
-        assert completion.usage == Usage(estimated_tokens(ask(text).messages), 0, 1), (
-            text
-        )  # so that budgets are not blind
+        # so that budgets are not blind
+        assert completion.usage == Usage(estimated_tokens(ask(text).messages), 0, 1), text
     assert negative.usage == Usage(90, 0, 0)
     assert (long.text, long.finish_reason, long.error) == ("d", "length", None)
     assert filtered.error == "the server ended the request with 'content_filter'"

@@ -71,10 +71,8 @@ def test_a_key_is_needed_for_openai_alone(
         UserError, match=r"^llm.api_key_env: set the environment variable OPENAI_API_KEY"
     ):
         OpenAIEngine("m")
-    for url in (
-        "https://api.openai.com/v1",
-        server.url,
-    ):  # a key by mistake is no variable, and not shown
+    # a key by mistake is no variable, and not shown
+    for url in ("https://api.openai.com/v1", server.url):
         for build in (
             OpenAIEngine,
             lambda _, base_url, api_key_env: check_openai(base_url, api_key_env),

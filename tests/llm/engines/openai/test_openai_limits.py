@@ -79,7 +79,6 @@ def test_a_request_above_a_minutes_tokens_is_sent(
     usage = {"prompt_tokens": 5, "completion_tokens": 5}
     server.answer = lambda call: Reply(said(call.said, usage=usage))
     started = time.monotonic()
-    collect(
-        connect(tokens_per_minute=600), [ask("x" * 40_000), ask("y")]
-    )  # the second waits for 10 tokens: a second
+    # the second waits for 10 tokens: a second
+    collect(connect(tokens_per_minute=600), [ask("x" * 40_000), ask("y")])
     assert time.monotonic() - started < 4
