@@ -20,7 +20,7 @@ def check(config: Config) -> None:
         ENGINES[settings.engine].check(settings)
 
 
-def cohorts_by_model(config: Config) -> dict[str | None, list[str]]:
+def _cohorts_by_model(config: Config) -> dict[str | None, list[str]]:
     """The cohorts that each model answers, the planner's among them.
 
     By the model's name in llm.others; None is `llm` itself.
@@ -42,7 +42,7 @@ def serving(config: Config, engine: Engine | None = None) -> Iterator[dict[str, 
     """
     by_cohort: dict[str, ServedModel] = {}
     with ExitStack() as started:
-        for name, cohorts in cohorts_by_model(config).items():
+        for name, cohorts in _cohorts_by_model(config).items():
             settings = config.servings[name]
             if name is None and engine is not None:
                 served = ServedModel(engine, None, settings.max_model_len, settings.price)
@@ -66,7 +66,7 @@ def replaying(
     """
     with ExitStack() as stack:
         by_cohort: dict[str, ServedModel] = {}
-        for name, cohorts in cohorts_by_model(config).items():
+        for name, cohorts in _cohorts_by_model(config).items():
             settings = config.servings[name]
             recorded = stack.enter_context(
                 closing(ReplayEngine(transcript, identity=identities[cohorts[0]]))

@@ -5,8 +5,8 @@
 
 Every kind of run is first run without interruption. Then it is started again as a process, killed
 at a moment drawn uniformly from the time that took (from the time after its folder appears, in
-seven of eight cases; a run that ends before its moment is started anew), resumed, killed again
-while it goes on in every third case, and resumed to its end; digests and, with a model, stored
+seven of eight cases; a run that ends before its moment is started again), resumed, killed again
+while it continues in every third case, and resumed to its end; digests and, with a model, stored
 decisions must be the first run's. `real` uses the real model, whose sampling no seed fixes: there
 the killed run must equal a `jaxecon replay` of its own transcript. Exit status 1 where anything
 differs.

@@ -295,7 +295,7 @@ class NumbaYear:
             self._cost = people.c * self._response ** np.float32(people.d)
 
     def simulate(self) -> dict[str, np.ndarray]:
-        """The days: each one's figures, (days,) float64, under the names of economy.Day."""
+        """The days' statistics, (days,) float64, under the names of jaxecon.economy.state.Day."""
         people, days, total, hours = self.people, self.days, self._total, self._hours
         record = {name: np.zeros(days) for name in FIGURES}
         of_year = self._fold(self.key, 0)

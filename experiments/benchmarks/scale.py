@@ -1,20 +1,19 @@
 """Agent-days per second of mechanical years, beside parallel Numba, and the memory they take.
 
     python -m experiments.benchmarks.scale [--agents 10000 ...] [--rules quantal adaptive rational]
-    [--repeats 3] [--no-numba]
-                                          [--watched 1000000] [--economies 10000]
+    [--repeats 3] [--no-numba] [--watched 1000000] [--economies 10000]
 
 One line a rule and size. The tables of a year and its days are timed apart (`start_s`, `days_s`),
-through the functions that a run uses (economy.days, donated); agent-days/s are those of a tax year
-of 128 days, tables included, from as many days as fit the time. Numba simulates the same year on
-the same draws (numba_year.py), taking turns, and `figures_apart` is the largest
-relative difference between any of the days' eight statistics. Best of the repeats; medians beside.
+through the functions that a run uses (jaxecon.economy.days, donated); agent-days/s are those of a
+tax year of 128 days, tables included, from as many days as fit the time. Numba simulates the same
+year on the same draws (numba_year.py), taking turns, and `figures_apart` is the largest relative
+difference between any of the days' eight statistics. Best of the repeats; medians beside.
 
-At the end, a sweep of so many economies of 1,000 agents beside one economy as large (sweeps.py).
+At the end, a sweep of `--economies` of 1,000 agents beside one economy as large (sweeps.py).
 
 Memory: `state_bytes` are all arrays that a run holds from day to day (people, year's tables, rules'
 states, sums); `peak_over_state` is the peak of a fresh process that builds the economy, simulates
-some days and closes the year, less what it held after a small one, over that, and
+some days and closes the year, less what it used after a small one, over that, and
 `lived_over_state` the same before the year's end; by XLA's account `days_peak_over_state` is what
 the compiled days take and `close_bytes_per_agent` what the year's end takes above its arguments
 (statistics, everybody's exact response, two sorts). The last columns are shares of a measured copy
@@ -346,8 +345,7 @@ def fresh_peak(rule: str, agents: int) -> dict[str, Any]:
 
 
 def peak(rule: str, agents: int) -> dict[str, Any]:
-    """Build an economy, simulate two segments of a year and close it; the most memory that took,
-    over what is held from day to day.
+    """The most memory that two segments of a year and its end take, over that of the state.
 
     On a CPU the process's largest resident size less that after a year of 1,000 agents; on a GPU
     the device's account.

@@ -1,7 +1,6 @@
 """Builds the economy of a configuration, once per run."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +33,6 @@ from jaxecon.kernels.welfare import SocialWelfare, WelfareKind, welfare_weights
 from jaxecon.workers.base import Cohort
 
 Array = jax.Array
-
-Leaf = Any  # a NumPy array, or what a trace makes of it
 
 
 def build_economy(config: Config, layout: Layout | None = None) -> Economy:

@@ -16,7 +16,7 @@ from jaxecon.core.compilation import WIDE_VECTORS
 from jaxecon.core.draws import named_key
 from jaxecon.core.errors import UserError
 from jaxecon.core.pytree import pytree, static
-from jaxecon.economy.blueprint import Blueprint
+from jaxecon.economy.blueprint import Blueprint, Leaf
 from jaxecon.economy.build import assemble, build_economy
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import dtype_of
@@ -34,7 +34,6 @@ from jaxecon.planners.in_context import Ingredients
 from jaxecon.planners.registry import make_traced_planner
 
 Array = jax.Array
-Leaf = Any  # a NumPy array, or what a trace makes of it
 
 
 @pytree
@@ -65,14 +64,12 @@ class Case:
 class Outcomes:
     """Results of a run, or of many, which then are the first axis.
 
-    figures, rates: statistics and tax rates of each year, (years,), (years, k).
-
-    leaders: of each year, workers by their place among everyone, (years,); None where none is
-    elected. poorest: smallest reference consumption, $/year. right_hours: whether all rules
-    returned hours in [0, max_hours].
+    statistics: of each year, (years,). rates: of each year, (years, k). leaders: of each year,
+    workers by their place among everyone, (years,); None where none is elected. poorest: smallest
+    reference consumption, $/year. right_hours: whether all rules returned hours in [0, max_hours].
     """
 
-    figures: YearStatistics
+    statistics: YearStatistics
     rates: Array
     leaders: Array | None
     poorest: Array
@@ -169,10 +166,10 @@ def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
     form = jax.eval_shape(arrays_of, of, nodes)
     state_bytes = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(form))
     saves = form[0].dynamics.saving is not None
-    figures = sum(
+    statistics = sum(
         saves or field.default is not None for field in dataclasses.fields(YearStatistics)
     )
-    numbers = len(dataclasses.fields(Day)) * of.days + (figures + len(of.rates)) * of.years
+    numbers = len(dataclasses.fields(Day)) * of.days + (statistics + len(of.rates)) * of.years
     if of.elections is not None:
         people = sum(size for _, size in of.economy.sizes)
         numbers += elements_in_memory(min(of.elections.candidates, people), len(of.rates), people)
@@ -218,20 +215,20 @@ def _simulate_one(one: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
 
     def year(carry: tuple[Any, EconomyState, TaxSchedule], number: Array) -> tuple[Any, Any]:
         memory, state, schedule = carry
-        state, figures, agents = mechanical_year(economy, state, schedule, one.days, one.judged)
+        state, statistics, agents = mechanical_year(economy, state, schedule, one.days, one.judged)
         hours = jnp.concatenate([agents.hours[name] for name in economy.cohorts])  # (n,)
         right = jnp.all(
             (hours >= 0) & (hours <= economy.population.preferences.max_hours * (1 + 1e-5))
         )
         unseen = jnp.zeros(schedule.brackets)  # by bracket: what in_context does not look at
-        means = figures.mean_hours, figures.mean_income, figures.rebate
-        traced: list[Any] = [number, one.years, schedule, figures.swf_window, *means]
+        means = statistics.mean_hours, statistics.mean_income, statistics.rebate
+        traced: list[Any] = [number, one.years, schedule, statistics.swf_window, *means]
         seen = YearObservation(*traced, *[unseen] * 3)
         leader = memory.leader if isinstance(memory, ElectedState) else None
         announced, memory = planner.propose(memory, seen, jax.random.fold_in(key, number + 1))
-        return (memory, state, announced), (figures, schedule.rates, leader, right)
+        return (memory, state, announced), (statistics, schedule.rates, leader, right)
 
-    _, (figures, rates, leaders, right) = jax.lax.scan(
+    _, (statistics, rates, leaders, right) = jax.lax.scan(
         year, first, jnp.arange(one.years, dtype=jnp.int32)
     )
-    return Outcomes(figures, rates, leaders, poorest, jnp.all(right))
+    return Outcomes(statistics, rates, leaders, poorest, jnp.all(right))

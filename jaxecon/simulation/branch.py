@@ -94,7 +94,7 @@ def branch(
     futures = _futures(run, year, Path(out), overrides, seeds)
     if futures[0].config.needs_engine:
         check_engines(futures[0].config)
-    state = state_at(run, position)
+    state = _state_at(run, position)
     past = pa.concat_tables(
         [run.past, run.years.slice(0, year - first)], promote_options="permissive"
     )
@@ -174,7 +174,7 @@ def _simulate_future(
         simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
 
 
-def state_at(run: Run, position: Position) -> RunState:
+def _state_at(run: Run, position: Position) -> RunState:
     """The state at a position: computed again from the last checkpoint before it."""
     checkpoint, damaged = newest(run.path / CHECKPOINTS, until=position)
     if checkpoint is None and first_position(run).year:

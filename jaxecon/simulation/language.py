@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from llm.transcript.store import Transcript
 
 
-def check_bridge() -> None:
+def _check_bridge() -> None:
     """Raise UserError where `import llm` brings another project's module of that name."""
     check_ours("llm", "BRIDGE_OF")
 
 
 def model_store() -> Any:
     """The module that lists, fetches and finds local models (`llm.engines.models`)."""
-    check_bridge()
+    _check_bridge()
     from llm.engines import models
 
     return models
@@ -38,7 +38,7 @@ def model_store() -> Any:
 
 def open_transcript(path: Path) -> "Transcript":
     """A transcript to be read; the caller closes it."""
-    check_bridge()
+    _check_bridge()
     from llm.transcript.store import Transcript
 
     return Transcript(path, read_only=True)
@@ -46,7 +46,7 @@ def open_transcript(path: Path) -> "Transcript":
 
 def check_engines(config: Config) -> None:
     """Raise UserError where the bridge, a model, a key or a transcript is missing."""
-    check_bridge()
+    _check_bridge()
     from llm import serving
 
     serving.check(config)
@@ -77,7 +77,7 @@ def replay_engines(
     if not config.needs_engine:
         yield {}
         return
-    check_bridge()
+    _check_bridge()
     from llm.serving import replaying
 
     with replaying(config, transcript, identities) as served:

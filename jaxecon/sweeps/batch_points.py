@@ -113,7 +113,7 @@ def _simulate_groups(groups: Sequence[PointGroup], size: int) -> tuple[batch.Cas
 
 def _problems(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
     """What is wrong with runs, by their place. economies: of all runs, stacked."""
-    finite = np.isfinite(outcomes.figures.swf).all(axis=1)
+    finite = np.isfinite(outcomes.statistics.swf).all(axis=1)
     fed = (outcomes.poorest > 0) | (economies.curvature == 0)
     problems = {}
     for place in np.flatnonzero(~(finite & fed & outcomes.right_hours)).tolist():

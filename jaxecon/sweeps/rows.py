@@ -56,7 +56,7 @@ class RowBuilder:
     def point_schema(self) -> pa.Schema:
         """Columns of the table of points: settings, how the point ended, its last year."""
         settings = [
-            pa.field(name, column_type(self.points.values(name))) for name in self.points.names
+            pa.field(name, _column_type(self.points.values(name))) for name in self.points.names
         ]
         ends = [pa.field("status", pa.string()), pa.field("error", pa.string())]
         return pa.schema([pa.field("point", pa.int64()), *settings, *ends, *self._year_fields])
@@ -90,8 +90,8 @@ class RowBuilder:
         columns: dict[str, Any] = {
             "point": np.repeat(indices, case.years),
             "year": np.tile(np.arange(case.years), len(indices)),
-            **{name: _flat(getattr(outcomes.figures, name), count) for name in self.statistics},
-            "leader": elected_leaders(case, outcomes) or np.repeat(planners, case.years),
+            **{name: _flat(getattr(outcomes.statistics, name), count) for name in self.statistics},
+            "leader": _elected_leaders(case, outcomes) or np.repeat(planners, case.years),
             **{name: np.zeros(count, np.int64) for name in CALLS},
         }
         rates: np.ndarray = (
@@ -154,7 +154,7 @@ def _flat(values: Any, count: int) -> np.ndarray | pa.Array:
     return np.asarray(values, np.float64).ravel()
 
 
-def elected_leaders(case: Case, outcomes: Outcomes) -> list[str]:
+def _elected_leaders(case: Case, outcomes: Outcomes) -> list[str]:
     """Whom the workers elected, by run and year; empty where they elect nobody."""
     if outcomes.leaders is None:
         return []
@@ -162,7 +162,7 @@ def elected_leaders(case: Case, outcomes: Outcomes) -> list[str]:
     return [worker_name(worker, sizes) for worker in np.ravel(outcomes.leaders).tolist()]
 
 
-def column_type(values: Sequence[Any]) -> pa.DataType:
+def _column_type(values: Sequence[Any]) -> pa.DataType:
     """The type of a setting's column.
 
     What is neither number nor truth value is text, and lists are JSON. Whole numbers that are too

@@ -116,7 +116,7 @@ def test_a_batch_equals_its_runs_one_by_one(tmp_path, planner):
         for name in (*STATISTICS, *OF_WEALTH):
             ours = run.years[name].to_numpy()
             np.testing.assert_allclose(
-                getattr(outcomes.figures, name)[i], ours, rtol=3e-5, atol=1e-6, err_msg=name
+                getattr(outcomes.statistics, name)[i], ours, rtol=3e-5, atol=1e-6, err_msg=name
             )
 
 

@@ -13,14 +13,14 @@ _VLLM_HELP = "install the extra `vllm` on a GPU, or what docs/install.md says on
 
 def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Print versions, devices and models, and what is missing."""
-    report = examine_machine()
+    report = _examine_machine()
     if as_json:
         print(json.dumps(report))
     else:
-        print_report(report)
+        _print_report(report)
 
 
-def examine_machine() -> dict[str, Any]:
+def _examine_machine() -> dict[str, Any]:
     """Versions, devices, engines and models of this machine, and what is missing.
 
     `missing` maps a purpose to what to do for it.
@@ -58,8 +58,8 @@ def _is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """Print what `examine_machine` returns, a line for each subject."""
+def _print_report(report: dict[str, Any]) -> None:
+    """Print what `_examine_machine` returns, a line for each subject."""
     hardware = report["hardware"]
     versions = (f"{name} {version}" for name, version in report["versions"].items())
     engines = (
