@@ -1,19 +1,15 @@
-"""The bridge beside its engine: its own decisions per second, and what batches and prompt layout
-are worth.
+"""The bridge beside its engine: decisions per second, and the gain from batches and layout.
 
     python -m experiments.benchmarks.bridge [--workers 100] [--days 10] [--compared-days 3]
     [--null-only]
 
 1. With a null engine, whose reply is always the same: decisions/s of the bridge, prompts, keys,
-transcript and parsing
-   included.
+   transcript and parsing included.
 2. With the real engine, a cohort with personas over some days: requests/s, the share of prompt
-tokens from the prefix
-   cache, beside the share that whole blocks of earlier prompts would allow, and the bridge's own
-   time as a share of the engine's.
+   tokens from the prefix cache, beside the share that whole blocks of earlier prompts would allow,
+   and the bridge's own time as a share of the engine's.
 3. The first of those days' prompts again, on an emptied cache: as the bridge sends them, one
-request at a time, and with the
-   agent's own part before the rules.
+   request at a time, and with the agent's own part before the rules.
 """
 
 import argparse
@@ -151,8 +147,9 @@ def compare(engine: "VLLMEngine", days: Sequence[list[Request]]) -> None:
 
 
 def decide_a_year(config: Config, engine: "Watched") -> tuple[int, float, Bridge]:
-    """A year of a cohort of LLM workers alone: how many decisions that took, the seconds spent
-    deciding, and the bridge.
+    """Simulate a year of a cohort of LLM workers alone.
+
+    Returns how many decisions that took, the seconds spent deciding, and the bridge.
     """
     economy = build_economy(config)
     (name,) = economy.cohorts
@@ -218,13 +215,13 @@ def complete(engine: Engine, requests: list[Request]) -> list[Completion]:
 
 
 def agent_first(request: Request) -> Request:
-    """The same words, with what is the agent's own before what is everybody's."""
+    """The same chat, with the part that is the agent's own before the part that all share."""
     rules, own = request.messages
     return replace(request, messages=(Message("user", f"{own.content}\n{rules.content}"),))
 
 
 def cachable_share(engine: "VLLMEngine", batches: Sequence[list[Request]]) -> float:
-    """Of all prompt tokens, those in whole blocks with which an earlier prompt began too."""
+    """The share of prompt tokens in whole blocks with which an earlier prompt began too."""
     size = engine._llm.llm_engine.vllm_config.cache_config.block_size
     seen: set[tuple[int, ...]] = set()
     total = allowed = 0

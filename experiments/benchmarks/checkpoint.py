@@ -1,5 +1,6 @@
-"""Saving and restoring a run's state, beside raw writes of the same bytes and beside the year that
-is simulated meanwhile.
+"""Saving and restoring a run's state, beside raw writes of the same bytes.
+
+Also beside the year that is simulated meanwhile.
 
     python -m experiments.benchmarks.checkpoint [--agents 10000 100000 1000000 10000000] [--days
     128] [--folder DIR]

@@ -1,5 +1,6 @@
-"""A year of one mechanical cohort in parallel Numba: the algorithm of jaxecon, written by hand for
-a CPU.
+"""A year of one mechanical cohort in parallel Numba.
+
+It is the algorithm of jaxecon, written by hand for a CPU.
 
 Curvature 0, everybody satisfied, float32, the same threefry draws (so that both must agree to
 rounding), a year's tables made once, each day two passes over the agents (before and after the
@@ -242,8 +243,9 @@ def settle(people, cost, hours, tax, rebate, penalty, sums, values, recency):
 
 
 class NumbaYear:
-    """One year of `rule` (quantal, adaptive, rational) with its default parameters, from the state
-    before the first day.
+    """One year of `rule` (quantal, adaptive, rational) with its default parameters.
+
+    It starts from the state before the first day.
 
     thresholds, rates: (k,) of the schedule, which is also the one that adaptive workers start from.
     key: key data (2,) of the cohort's labour draws. The first `days` days of a year of `year` are

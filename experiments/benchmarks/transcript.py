@@ -1,5 +1,6 @@
-"""The transcript: bytes and time per request beside naive storage, and lookups among a million
-entries.
+"""The transcript: bytes and time per request, and lookups among a million entries.
+
+Both are beside naive storage.
 
     python -m experiments.benchmarks.transcript [--agents 100] [--days 200] [--window 4 32]
     [--entries 1000000]

@@ -1,5 +1,7 @@
-"""How each claim is judged: a function of the claim's name reads tables and gives the verdict, by a
-rule of their numbers, and what was measured.
+"""How each claim is judged.
+
+A function of the claim's name reads tables and gives the verdict, by a rule of their numbers, and
+what was measured.
 """
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
-"""The experiments: a module and a YAML file of the same name for each. The module states the
-question and turns rows into tables and figures; the file holds the designs, quick and full.
+"""The experiments: a module and a YAML file of the same name for each.
+
+The module states the question and turns rows into tables and figures; the file holds the designs,
+quick and full.
 """

@@ -21,8 +21,9 @@ WELFARE = ("gain_realised", "gain_equilibrium")
 
 
 def run(study: Study) -> list[Table | Figure]:
-    """Every planner on the same populations and draws; the announced ones work out their schedule
-    for each population.
+    """Every planner on the same populations and draws.
+
+    The announced ones work out their schedule for each population.
     """
     formula = f"Saez, {FIXED}"
     estimated = study.computed("elasticities", lambda: elasticities(study.configurations("panel")))

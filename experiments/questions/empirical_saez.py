@@ -1,5 +1,6 @@
-"""Saez' formula with the elasticity that people's own incomes show, beside the one they have and
-beside the optimum.
+"""Saez' formula with the elasticity that people's own incomes show.
+
+It is beside the formula with the elasticity they have, and beside the optimum.
 """
 
 from typing import Any

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Replay:
-    """A run and what came of computing it again.
+    """A run and the result of computing it again.
 
     differences: empty where the digests are equal. notes: what else may explain a difference.
     """

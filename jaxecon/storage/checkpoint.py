@@ -210,14 +210,14 @@ def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> Non
 
 
 def remove_after(folder: Path, position: Position) -> None:
-    """What is of no use to a run that continues from a position."""
+    """Remove the checkpoints after a position, from which a run continues."""
     for later in positions(folder):
         if later > position:
             shutil.rmtree(folder / later.name, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """What a crash left half-written. Only for the one process that writes the run."""
+    """Remove what a crash left half-written. Only for the one process that writes the run."""
     for left in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class LLMUsage:
-    """Calls of language models, and the decisions that came of them, added up.
+    """Calls of language models, and the decisions made from them, added up.
 
     calls: completions, retries included. prompt_tokens, completion_tokens: of these; cached_tokens:
     prompt tokens that came from the engine's prefix cache. seconds: spent waiting for the engines.

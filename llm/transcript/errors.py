@@ -27,7 +27,7 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def decoded(path: Path) -> Iterator[None]:
-    """What comes of stored values that jaxecon never stored, as a DiskError."""
+    """The errors of decoding damaged values, as a DiskError that names the transcript."""
     try:
         yield
     except (ValueError, TypeError, LookupError) as error:

@@ -47,7 +47,7 @@ def check_on_hub(model: str) -> None:
     # of the hub's client, of its HTTP library, of the network: all mean the same here
     except Exception as error:
         raise ModelNotFound(
-            f"llm.model: {model!r} is neither in the Hugging Face cache nor to be had from the "
+            f"llm.model: {model!r} is neither in the Hugging Face cache nor available from the "
             f"hub ({first_line(error)})"
         ) from error
 

@@ -293,7 +293,7 @@ def test_hugging_face_ids(tmp_path: Path) -> None:
     expected = f"org/cached {'a' * 40} {hashlib.sha256(b'{{ messages }}').hexdigest()}"
     assert answers["0"][:2] == [expected, "org/present"]
     assert answers["0"][2].startswith(
-        "llm.model: 'org/absent' is neither in the Hugging Face cache nor to be had from the hub ("
+        "llm.model: 'org/absent' is neither in the Hugging Face cache nor available from the hub ("
     )
     assert len(answers["0"]) == 3
     assert answers["1"][0] == expected
