@@ -346,7 +346,10 @@ class Bridge:
         return [completions[key] for key in keys]
 
     def _count(self, cohort: str, kind: str, usage: LLMUsage) -> None:
-        """One engine, in one thread, answers a cohort: nobody else counts for it meanwhile."""
+        """Add usage to an account.
+
+        One engine, in one thread, answers a cohort: nothing else counts for it meanwhile.
+        """
         self.accounts[cohort, kind] = self.accounts.get((cohort, kind), LLMUsage()) + usage
 
     def _record(

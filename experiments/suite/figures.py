@@ -41,7 +41,7 @@ def curve(
     words: str = "",
     colour: int = 0,
 ) -> None:
-    """A statistic's mean over x with its interval. labels: of the arms, one for each x."""
+    """Draw a statistic's mean over x with its interval. labels: of the arms, one for each x."""
     scale = STATISTICS[statistic].scale
     estimates = [estimate(scale * arms.of(statistic, label)) for label in labels]
     mean = [e.mean for e in estimates]
@@ -68,7 +68,7 @@ def finish(axes: Any, *, title: str, x: str, y: str = "", legend: bool = True) -
 
 
 def powers_of_two(axes: Any, x: Sequence[float]) -> None:
-    """A logarithmic axis with the numbers themselves on it."""
+    """Make an axis logarithmic, with the numbers themselves on it."""
     axes.set_xscale("log", base=2)
     axes.set_xticks(list(x), [f"{v:,.0f}" for v in x])
     axes.minorticks_off()

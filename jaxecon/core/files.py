@@ -12,7 +12,7 @@ os.umask(_UMASK)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """The file holds either its old content or the new one, whatever happens."""
+    """Write a file that holds either its old content or the new one, whatever happens."""
     with atomically(path) as file:
         file.write(data)
 

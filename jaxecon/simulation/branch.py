@@ -149,7 +149,7 @@ def _simulate_future(
     served: Mapping[str, Any],
     listener: "Listener | None",
 ) -> None:
-    """One branch, from the run's state at a position to its end.
+    """Simulate one branch, from the run's state at a position to its end.
 
     past: rows of the years before it.
     """

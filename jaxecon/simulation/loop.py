@@ -237,7 +237,7 @@ class Simulation:
         return RunState(economy, schedule, planner, None, sums, (), state.workers), plan
 
     def _renew_people(self, state: EconomyState, *, first_day: bool) -> None:
-        """This year's people, where skills change from year to year."""
+        """Take over this year's people, where skills change from year to year."""
         if state.dynamics.careers is None:
             return
         self._people.change_skills(self._layout, self.economy, state)

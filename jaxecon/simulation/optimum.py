@@ -156,7 +156,7 @@ def _as_setting(error: ValueError) -> str:
 
 
 def prepare_folder(out: Path, config: Config) -> None:
-    """A new folder with the configuration. Raises UserError where that cannot be."""
+    """Make a new folder with the configuration. Raises UserError where that cannot be."""
     refuse_existing(out)
     try:
         out.mkdir(parents=True, exist_ok=True)

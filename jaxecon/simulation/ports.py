@@ -36,7 +36,7 @@ class ExternalWorkers(Protocol):
     def begin_year(
         self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]
     ) -> None:
-        """Who they are this year, where skills change from year to year.
+        """Take over who they are this year, where skills change from year to year.
 
         Also called, with nobody new, where a run is resumed within a year. Calling it twice is the
         same as calling it once.
@@ -49,7 +49,7 @@ class ExternalWorkers(Protocol):
         ...
 
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
-        """What the day brought these cohorts.
+        """Take in what the day brought these cohorts.
 
         Args:
             year: of the run.

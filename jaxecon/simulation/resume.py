@@ -164,7 +164,7 @@ def _assemble(config: Config, run: Run) -> Prepared:
 
 
 def _restore(simulation: Simulation, bridge: Any, checkpoint: Checkpoint) -> None:
-    """The state at the checkpoint, and what language models had cost by then."""
+    """Restore the state at the checkpoint, and what language models had cost by then."""
     if bridge is not None:
         bridge.restore_accounts(checkpoint.meta["accounts"], checkpoint.meta["waited"])
     simulation.restore(checkpoint)

@@ -151,7 +151,7 @@ class Checkpoints:
 
 
 def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, Any]) -> Path:
-    """One checkpoint; it appears whole, or not at all.
+    """Write one checkpoint; it appears whole, or not at all.
 
     leaves: arrays and Python numbers by dotted name.
 
@@ -194,7 +194,7 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
 
 
 def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> None:
-    """What belongs beside the arrays, everything made durable, and the name."""
+    """Write what belongs beside the arrays, make everything durable, and give it its name."""
     (unfinished / META).write_text(json.dumps(described, indent=1, default=str) + "\n")
     sums = "".join(
         f"{digest}  {name}\n"

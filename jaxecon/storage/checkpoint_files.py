@@ -142,7 +142,7 @@ def verified(path: Path) -> Checkpoint:
 
 
 def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
-    """The state in the form of `like`, and checkpoint.json, both in today's format.
+    """Read the state in the form of `like`, and checkpoint.json, both in today's format.
 
     like: with arrays or jax.ShapeDtypeStruct for what are JAX arrays, their shardings included;
     NumPy arrays and Python numbers for what are those.

@@ -57,7 +57,7 @@ class Recorder:
 
     @classmethod
     def create(cls, path: Path, config: Config, manifest: Mapping[str, Any]) -> "Recorder":
-        """A new run directory with its configuration and manifest.
+        """Make a new run directory with its configuration and manifest.
 
         Raises UserError, one line, with nothing overwritten.
         """
@@ -73,7 +73,7 @@ class Recorder:
 
     @classmethod
     def open(cls, path: Path) -> "Recorder":
-        """An existing run.
+        """Open an existing run.
 
         Raises UserError: none there, being written by another process, not to be written.
         """

@@ -66,7 +66,7 @@ class WorkerMemory:
         )
 
     def append(self, year: int, day: int, **columns: np.ndarray) -> None:
-        """A day's outcome: (agents,) or a scalar for each of COLUMNS."""
+        """Remember a day's outcome: (agents,) or a scalar for each of COLUMNS."""
         places = len(self._when)
         if self._count == places:
             kept = places // 2
@@ -99,7 +99,7 @@ class WorkerMemory:
         self._mean_hours += (hours - self._mean_hours) / own
 
     def forget(self, who: np.ndarray) -> None:
-        """Some agents, (agents,) bool, remember nothing from now on."""
+        """Make some agents, (agents,) bool, remember nothing from now on."""
         self._since[who] = self._total_days
         running = self._counted, self._mean_hours, self._mean, self._squares
         for values in (*self._recent.values(), *self._best.values(), *running):

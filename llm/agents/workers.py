@@ -208,7 +208,7 @@ class LLMWorkers:
         )
 
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
-        """What the day brought.
+        """Remember what the day brought.
 
         Those who care for welfare remember it in the place of their own utility.
         """

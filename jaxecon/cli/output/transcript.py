@@ -104,7 +104,7 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
 
 
 def export_lines(path: Path, rows: Iterable[object]) -> None:
-    """One JSON object a line, to a new file or, for `-`, to standard output.
+    """Write one JSON object a line, to a new file or, for `-`, to standard output.
 
     Raises:
         UserError: the file exists or cannot be written; a file that was begun is removed.
