@@ -338,8 +338,7 @@ def test_what_one_of_two_processes_meets_with_both_hear(tmp_path, cache):
     expected = [
         "devices: 1; 2 processes use all that they have: give 4, or all",
         "devices: 5; JAX finds 4 devices: give 1 to 4, or all",
-        "--join-processes: language models work in one process; set population.llm=0, or give up "
-        "the "
+        "--join-processes: language models work in one process; set population.llm=0, or "
         "run it in one process",
         f"--out: {tmp_path}: is not empty; give a new folder",
         "replay: works in one process, not in 2",
