@@ -28,6 +28,7 @@ def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
         OSError: the folder cannot be written.
     """
     name = os.path.realpath(path)
+    os.stat(os.path.dirname(name))  # filelock would make a folder that is not there
     # any thread may release it; a lock that outlives a killed process would be worse than none
     lock = FileLock(name, thread_local=False, fallback_to_soft=False)
     while not lock.is_locked:
