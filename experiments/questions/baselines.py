@@ -47,9 +47,8 @@ def run(study: Study) -> list[Table | Figure]:
     ]
     learning = [row | {"arm": "in-context"} for row in rows_of(study.sweep("in_context"))]
     arms = arms_of([*announced, *learning], lambda row: row["arm"], WELFARE)
-    gains = arms_table(
-        "gains", "Gain over US federal in the last year", arms, WELFARE, "optimum", arm="planner"
-    )
+    title = "Gain over US federal in the last year"
+    gains = arms_table("gains", title, arms, WELFARE, "optimum", arm="planner")
     beside = arms_of(
         [row for row in [*announced, *learning] if row["arm"] in (formula, "in-context")],
         lambda row: row["arm"],
@@ -77,7 +76,6 @@ def run(study: Study) -> list[Table | Figure]:
     if described is not None:
         rows = [row | {"described": f"population {row['seed']}"} for row in rows_of(described)]
         statistics = (*WELFARE, "mean_hours", "yearly_change", "reversals")
-        results.append(
-            described_table("llm_planner", "A language model's planner", rows, statistics)
-        )
+        title = "A language model's planner"
+        results.append(described_table("llm_planner", title, rows, statistics))
     return results
