@@ -149,9 +149,9 @@ EIGHT = """
     _, plan, _ = programs.start_year(layout, economy, state, prepared.schedule, 4)
     days = programs.simulate_days.lower(layout, economy, plan, state, sums, 4).compile()
     asked = build_economy(load_config(given, ["satisfaction.judged=true"]))
-    economy = replace(economy, judgement=jax.device_get(asked.judgement))
-    judge = programs.judge.lower(layout, economy, state, sums, {}).compile()
-    judged = judge(economy, state, sums, {})
+    judging = replace(economy, judgement=jax.device_get(asked.judgement))
+    judge = programs.judge.lower(layout, judging, state, sums, {}).compile()
+    judged = judge(judging, state, sums, {})
     trees = {"economy": economy, "state": state, "plan": plan, "sums": sums, "judged": judged}
     leaves = {
         jax.tree_util.keystr(path): [x.shape, x.sharding.shard_shape(x.shape)]
