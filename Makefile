@@ -21,7 +21,7 @@ run: model
 	$(BIN)/jaxecon run $(ARGS)
 
 test: model
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 lint: setup
 	$(BIN)/ruff format --check .

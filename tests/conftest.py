@@ -43,15 +43,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                 entry.unlink(missing_ok=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist=loadgroup` a file's tests share a process, and so do all that take the engine,
-    which is then started once.
-    """
-    for item in items:
-        takes_engine = "engine" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("engine" if takes_engine else str(item.path)))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _few_programs() -> Iterator[None]:
     """Each compiled program takes some of a process's memory maps, of which Linux gives 65,530: all
