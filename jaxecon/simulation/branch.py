@@ -19,7 +19,8 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.economy.precision import dtype_of
 from jaxecon.simulation.changes import changed_settings, continuable, first_position
-from jaxecon.simulation.language import check_engines, make_bridge, make_deciders, start_engines
+from jaxecon.simulation.deciders import make_deciders
+from jaxecon.simulation.language import check_engines, make_bridge, start_engines
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.ports import SilentListener
 from jaxecon.simulation.prepare import assemble_run, new_recorder

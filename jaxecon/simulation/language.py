@@ -1,7 +1,8 @@
 """The one door to the language models: only this module imports the package `llm`.
 
-It does so inside functions, since it loads vLLM, Torch and the OpenAI client, which a run without
-language models must neither need nor wait for.
+It does so inside functions, since that loads vLLM, Torch and the OpenAI client, which a run without
+language models must neither need nor wait for. Commands that only look at models and transcripts
+come through here too: importing this module loads no JAX.
 """
 
 import os
@@ -12,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from jaxecon.config.settings import Config
 from jaxecon.core.installation import check_ours
-from jaxecon.economy.devices import on_host
-from jaxecon.planners.registry import PlannerInputs, make_planner, with_retention
-from jaxecon.simulation.state import Prepared
 from jaxecon.storage.paths import TRANSCRIPT
 
 if TYPE_CHECKING:
     from jaxecon.planners.base import Planner
+    from jaxecon.planners.elections.electorate import Electorate
     from llm.engines.base import Engine
     from llm.transcript.store import Transcript
 
@@ -131,30 +130,27 @@ def make_bridge(
     return bridge, transcript.sync
 
 
-def make_deciders(prepared: Prepared, bridge: Any) -> tuple[Any, Any]:
-    """The planner, and the LLM cohorts' workers."""
-    # These import JAX: what only looks at models and transcripts does not wait for it.
+def make_workers(bridge: Any, cohorts: Mapping[str, Any], config: Config) -> Any:
+    """What decides for LLM cohorts: an `ExternalWorkers`. cohorts: theirs, by name."""
+    from llm.agents.workers import LLMWorkers
 
-    config, economy, workers, electorate = prepared.config, prepared.economy, None, None
-    outside = {name: c for name, c in economy.cohorts.items() if name not in dict(economy.rules)}
-    if outside:
-        from llm.agents.workers import LLMWorkers
+    return LLMWorkers(bridge, cohorts, config)
 
-        workers = LLMWorkers(bridge, outside, config)
-    if workers is not None and config.holds_elections:
-        from llm.agents.electorate import LLMElectorate
 
-        skills = {name: on_host(cohort.skill) for name, cohort in economy.cohorts.items()}
-        electorate = LLMElectorate(bridge, workers, skills, config)
+def make_language_planner(bridge: Any, config: Config) -> "Planner":
+    """The planner that asks a language model."""
+    from llm.agents.planner import LLMPlanner
 
-    def language_model() -> "Planner":
-        from llm.agents.planner import LLMPlanner
+    return LLMPlanner(bridge, config)
 
-        return LLMPlanner(bridge, config)
 
-    inputs = PlannerInputs(config, economy, prepared.schedule, language_model, electorate)
-    planner = make_planner(inputs) if prepared.planner is None else prepared.planner
-    return with_retention(planner, inputs), workers
+def make_electorate(
+    bridge: Any, workers: Any, skills: Mapping[str, Any], config: Config
+) -> "Electorate":
+    """What votes and stands for LLM workers. skills: by cohort, (n,) $/year per weekly hour."""
+    from llm.agents.electorate import LLMElectorate
+
+    return LLMElectorate(bridge, workers, skills, config)
 
 
 def llm_summary(bridge: Any, served: Mapping[str, Any]) -> dict[str, Any]:

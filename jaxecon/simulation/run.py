@@ -18,14 +18,9 @@ from jaxecon.economy.precision import compute_context
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.announced import Knowledge
 from jaxecon.planners.appraisal import policy_rows
+from jaxecon.simulation.deciders import make_deciders
 from jaxecon.simulation.journal import Journal
-from jaxecon.simulation.language import (
-    llm_summary,
-    make_bridge,
-    make_deciders,
-    models,
-    start_engines,
-)
+from jaxecon.simulation.language import llm_summary, make_bridge, models, start_engines
 from jaxecon.simulation.listeners import DiagnosingListener
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.ports import SilentListener

@@ -94,7 +94,9 @@ def test_names_are_those_of_the_table():
     assert list(Diagnostics.model_fields) == list(names.DIAGNOSTICS)
 
 
-@pytest.mark.parametrize("module", ["jaxecon", "jaxecon.config", "jaxecon.cli.app"])
+@pytest.mark.parametrize(
+    "module", ["jaxecon", "jaxecon.config", "jaxecon.cli.app", "jaxecon.simulation.language"]
+)
 def test_imports_that_need_no_heavy_library(module):
     code = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
