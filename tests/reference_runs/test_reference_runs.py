@@ -15,8 +15,6 @@ The same adds the digests of a machine that has none yet: run once with `JAXECON
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from reference_runs.cases import CASES, HERE, ROOT
+from reference_runs.cases import CASES, HERE
+from support.environment import run_optimised
 
 import jaxecon as je
 from jaxecon.core.machine import cpu_features_hash
@@ -152,11 +151,7 @@ def assert_same_tables(golden: dict[str, Any], actual: dict[str, Any], where: st
 def all_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all cases have been run."""
     folder = tmp_path_factory.mktemp("cases")
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    command = [sys.executable, "-m", "reference_runs.cases", str(folder)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_optimised("reference_runs.cases", folder)
     return folder
 
 

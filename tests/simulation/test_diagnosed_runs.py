@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from oracles import economy as oracle
-from support.runs import At, copied
+from support.runs import ONE_DAY_YEARS, At, copied
 from typer.testing import CliRunner
 
 import jaxecon as je
@@ -17,16 +17,6 @@ from jaxecon.sweeps.sweep import sweep
 from llm.decisions.labor import LaborObservation
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion
-
-SMALL = {
-    "year": {"days": 1},
-    "planner": {"compared_with": ["us_federal"]},
-    "schedule": {"brackets": "three"},
-}
-SMALL |= {
-    "population": {"mechanical": 20, "llm": 0},
-    "checkpoint": {"every_years": 1, "every_minutes": None, "keep_last": 100},
-}
 
 
 def years_of(found):
@@ -47,7 +37,11 @@ def zigzag():
     return planner(lambda year: [0, 20 if year % 2 else -20, 0])
 
 
-OSCILLATING = {**SMALL, "years": 14, "planner": {"kind": "llm", "compared_with": ["us_federal"]}}
+OSCILLATING = {
+    **ONE_DAY_YEARS,
+    "years": 14,
+    "planner": {"kind": "llm", "compared_with": ["us_federal"]},
+}
 
 
 class RecordingListener(SilentListener):
@@ -140,7 +134,11 @@ def test_a_resumed_run_may_have_other_thresholds(oscillating, tmp_path):
 
 
 def test_a_planner_that_taxes_everything_away(tmp_path):
-    config = {**SMALL, "years": 8, "planner": {"kind": "llm", "compared_with": ["us_federal"]}}
+    config = {
+        **ONE_DAY_YEARS,
+        "years": 8,
+        "planner": {"kind": "llm", "compared_with": ["us_federal"]},
+    }
     config["population"] = {"cohorts": [{"name": "r", "rule": "rational", "size": 20}]}
     run = je.run(
         config,
@@ -155,7 +153,11 @@ def test_a_planner_that_taxes_everything_away(tmp_path):
     assert "below the best before it, which was" in found.seen
 
 
-LABOUR = {**SMALL, "years": 3, "planner": {"kind": "fixed", "compared_with": ["us_federal"]}}
+LABOUR = {
+    **ONE_DAY_YEARS,
+    "years": 3,
+    "planner": {"kind": "fixed", "compared_with": ["us_federal"]},
+}
 LABOUR |= {"population": {"mechanical": 10, "llm": 8}, "preferences": {"set": "annualised"}}
 
 

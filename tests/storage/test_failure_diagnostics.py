@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import economy as oracle
+from support.runs import ONE_DAY_YEARS
 
 import jaxecon as je
 from jaxecon.config.names import DIAGNOSTICS
@@ -21,15 +22,6 @@ from jaxecon.storage import recorder
 from jaxecon.storage.failure_diagnostics import DETECTORS, Diagnostic, DiagnosticsMonitor
 
 QUIET = {"gain_realised": 0.0, "rate_0": 0.3, "llm_decisions": 0, "llm_fallbacks": 0}
-SMALL = {
-    "year": {"days": 1},
-    "planner": {"compared_with": ["us_federal"]},
-    "schedule": {"brackets": "three"},
-}
-SMALL |= {
-    "population": {"mechanical": 20, "llm": 0},
-    "checkpoint": {"every_years": 1, "every_minutes": None, "keep_last": 100},
-}
 
 
 def seen(rows, overrides=(), config=None):
@@ -232,7 +224,7 @@ def test_the_spread_of_exact_responses(size, curvature):
 def test_the_columns_of_a_year(tmp_path):
     """Whatever is recorded of agents; the digest is that of a run without them."""
     config = {
-        **SMALL,
+        **ONE_DAY_YEARS,
         "years": 2,
         "preferences": {"set": "annualised"},
         "population": {"mechanical": 30, "llm": 0},
@@ -262,7 +254,7 @@ def test_the_columns_of_a_year(tmp_path):
 def test_years_of_an_older_jaxecon_and_of_this_one_in_a_file(tmp_path, monkeypatch):
     """A run that was forced to continue: the years before have fewer columns."""
     monkeypatch.setattr(recorder, "_MANY_PARTS", 4)
-    run = je.run({**SMALL, "years": 2}, out=tmp_path / "run")
+    run = je.run({**ONE_DAY_YEARS, "years": 2}, out=tmp_path / "run")
     for part in (run.path / "years.parquet").iterdir():
         pq.write_table(
             pq.read_table(part).drop_columns(

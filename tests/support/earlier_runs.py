@@ -6,12 +6,12 @@ the tests' own programs are compiled with less effort (tests/conftest.py), and b
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.environment import run_optimised
 
 import jaxecon as je
 from jaxecon.core.errors import EngineError
@@ -19,20 +19,14 @@ from jaxecon.simulation.changes import inexact
 from jaxecon.storage.provenance import environment
 from llm.engines.scripted import ScriptedEngine
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def outcome(what: str, folder: Path, digest: str) -> dict[str, Any]:
     """Of a process that replays or resumes the run. Skips where another machine's bits differ.
 
     digest: of the run as it was recorded.
     """
-    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    kept["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    command = [sys.executable, "-m", "support.earlier_runs", what, str(folder), digest]
-    done = subprocess.run(command, env=kept, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    output = run_optimised("support.earlier_runs", what, folder, digest)
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     if found["elsewhere"] and not found["equal"]:
         pytest.skip(f"recorded on another machine: {'; '.join(found['elsewhere'])}")
     return found

@@ -24,6 +24,13 @@ HYBRID = {
     "llm": {"engine": "simulated"},
     "satisfaction": {"judged": True, "every_days": 3},
 }
+ONE_DAY_YEARS = {
+    "year": {"days": 1},
+    "planner": {"compared_with": ["us_federal"]},
+    "schedule": {"brackets": "three"},
+    "population": {"mechanical": 20, "llm": 0},
+    "checkpoint": {"every_years": 1, "every_minutes": None, "keep_last": 100},
+}
 
 
 class At(SilentListener):

@@ -108,8 +108,10 @@ def test_every_engine_is_the_same_when_it_is_started_again(start: Callable[[], E
 
 def test_every_engine_closes_twice(start: Callable[[], Engine]) -> None:
     engine = start()
+    identity = engine.identity
     engine.close()
     engine.close()
+    assert engine.identity == identity  # what a manifest is written from when a run has ended
 
 
 def test_a_prompt_without_a_schema_has_a_length(start: Callable[[], Engine]) -> None:
