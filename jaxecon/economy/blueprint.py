@@ -5,7 +5,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxecon.config.dynamics import OPTIMUM
+from jaxecon.config.dynamics import (
+    OPTIMUM,
+    DynamicsConfig,
+    SavingConfig,
+    SkillDynamicsConfig,
+)
 from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
@@ -13,7 +18,8 @@ from jaxecon.core.pytree import pytree, static
 from jaxecon.economy.microdata import microdata_skill
 from jaxecon.economy.population import PreferenceSet, survey_weights
 from jaxecon.economy.precision import dtype_of
-from jaxecon.kernels.skills import Dynamics
+from jaxecon.kernels.saving import Saving
+from jaxecon.kernels.skills import Dynamics, SkillDynamics
 from jaxecon.kernels.welfare import WelfareKind
 from jaxecon.workers import rule_named
 from jaxecon.workers.base import WorkerRule
@@ -85,7 +91,7 @@ class Blueprint:
             public_spending=scalar(config.budget.public_spending),
             penalty=scalar(welfare.penalty),
             tolerance=tolerance if satisfaction.judged else None,  # type: ignore[arg-type]
-            dynamics=Dynamics.from_config(config, dtype),
+            dynamics=_dynamics(config.dynamics, dtype),
             sizes=tuple(sizes.items()),
             skill_source=(population.skills, population.sampling),
             preference_set=preferences.set,
@@ -96,6 +102,36 @@ class Blueprint:
             optimal_capital_tax=config.dynamics.saving.tax == OPTIMUM,
             rules=rules,
         )
+
+
+def _dynamics(settings: DynamicsConfig, dtype: type) -> Dynamics:
+    """What the settings switch on, scalars of this type."""
+    inertia: Leaf = np.asarray(settings.hours_inertia, dtype)
+    return Dynamics(
+        _skill_dynamics(settings.skills, dtype) if settings.skills.enabled else None,
+        inertia if settings.hours_inertia > 0 else None,
+        _saving(settings.saving, dtype) if settings.saving.enabled else None,
+    )
+
+
+def _skill_dynamics(settings: SkillDynamicsConfig, dtype: type) -> SkillDynamics:
+    """Retirement is as likely as makes `working_years` the mean."""
+    retirement = 0.0 if settings.working_years is None else 1 / settings.working_years
+    numbers = settings.persistence, settings.learning, settings.shock, retirement
+    return SkillDynamics(*(np.asarray(x, dtype) for x in numbers))  # type: ignore[arg-type]
+
+
+def _saving(settings: SavingConfig, dtype: type) -> Saving:
+    """A tax that is to be the optimum is 0 until the economy is built."""
+    numbers = (
+        settings.return_rate,
+        0.0 if isinstance(settings.tax, str) else settings.tax,
+        settings.elasticity,
+        settings.adjustment,
+        settings.wealth_income_ratio,
+        settings.concentration,
+    )
+    return Saving(*(np.asarray(x, dtype) for x in numbers))  # type: ignore[arg-type]
 
 
 def _rules(config: Config) -> tuple[tuple[tuple[str, WorkerRule], ...], dict[str, object]]:

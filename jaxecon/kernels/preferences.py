@@ -106,8 +106,13 @@ class Preferences:
         Returns:
             Preferences at curvature 0 whose disutility_weight is a scalar.
         """
-        weight: Any = ANNUALISED_DISUTILITY_WEIGHT
-        return cls(weight, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
+        fields: tuple[Any, ...] = (
+            ANNUALISED_DISUTILITY_WEIGHT,
+            disutility_exponent,
+            0.0,
+            max_hours,
+        )
+        return cls(*fields)
 
     @classmethod
     def paper(
@@ -124,8 +129,8 @@ class Preferences:
         Returns:
             Preferences at curvature 0 whose disutility_weight is a scalar.
         """
-        weight: Any = PAPER_DISUTILITY_WEIGHT
-        return cls(weight, disutility_exponent, 0.0, max_hours)  # type: ignore[arg-type]
+        fields: tuple[Any, ...] = (PAPER_DISUTILITY_WEIGHT, disutility_exponent, 0.0, max_hours)
+        return cls(*fields)
 
 
 def consumption_utility(consumption: ArrayLike, curvature: float) -> Array:

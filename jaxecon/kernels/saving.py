@@ -4,18 +4,12 @@ Pure functions of arrays. n agents; all money $/year, wealth $. Equations and so
 docs/dynamics.md.
 """
 
-from typing import TYPE_CHECKING
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxecon.core.pytree import concrete, pytree
 from jaxecon.kernels.preferences import power
 from jaxecon.kernels.taxation import weighted_mean
-
-if TYPE_CHECKING:
-    from jaxecon.config.dynamics import SavingConfig
 
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
@@ -37,19 +31,6 @@ class Saving:
     adjustment: Array
     wealth_income_ratio: Array
     concentration: Array
-
-    @classmethod
-    def from_settings(cls, settings: "SavingConfig", dtype: type) -> "Saving":
-        """Scalars of this type. A tax that is to be the optimum is 0 until the economy is built."""
-        numbers = (
-            settings.return_rate,
-            0.0 if isinstance(settings.tax, str) else settings.tax,
-            settings.elasticity,
-            settings.adjustment,
-            settings.wealth_income_ratio,
-            settings.concentration,
-        )
-        return cls(*(np.asarray(x, dtype) for x in numbers))  # type: ignore[arg-type]
 
 
 @pytree

@@ -3,8 +3,6 @@
 Saving is the third (saving.py). Pure functions of arrays. Equations and sources: docs/dynamics.md.
 """
 
-from typing import TYPE_CHECKING, Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +11,6 @@ from jaxecon.core.draws import Draws, draw, named_key, normal, uniform
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.preferences import REFERENCE_HOURS
 from jaxecon.kernels.saving import Saving
-
-if TYPE_CHECKING:
-    from jaxecon.config.dynamics import SkillDynamicsConfig
-    from jaxecon.config.settings import Config
 
 Array = jax.Array
 
@@ -38,13 +32,6 @@ class SkillDynamics:
     shock: Array
     retirement: Array
 
-    @classmethod
-    def from_settings(cls, settings: "SkillDynamicsConfig", dtype: type) -> "SkillDynamics":
-        """Scalars of this type. Retirement is as likely as makes `working_years` the mean."""
-        retirement = 0.0 if settings.working_years is None else 1 / settings.working_years
-        numbers = settings.persistence, settings.learning, settings.shock, retirement
-        return cls(*(np.asarray(x, dtype) for x in numbers))  # type: ignore[arg-type]
-
 
 @pytree
 class Dynamics:
@@ -56,19 +43,6 @@ class Dynamics:
     skills: SkillDynamics | None = None
     hours_inertia: Array | None = None
     saving: Saving | None = None
-
-    @classmethod
-    def from_config(cls, config: "Config", dtype: type) -> "Dynamics":
-        """What the settings switch on, scalars of this type."""
-        settings = config.dynamics
-        inertia: Any = np.asarray(settings.hours_inertia, dtype)
-        return cls(
-            SkillDynamics.from_settings(settings.skills, dtype)
-            if settings.skills.enabled
-            else None,
-            inertia if settings.hours_inertia > 0 else None,
-            Saving.from_settings(settings.saving, dtype) if settings.saving.enabled else None,
-        )
 
 
 @pytree

@@ -22,7 +22,7 @@ from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import dtype_of
 from jaxecon.economy.satisfaction import judged_after
 from jaxecon.economy.state import Day, EconomyState
-from jaxecon.economy.summary import YearStatistics
+from jaxecon.economy.summary import YearStatistics, are_possible
 from jaxecon.economy.year import initial_state, mechanical_year, start_year
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.announced import SCHEDULES, announced_schedule
@@ -217,9 +217,7 @@ def _simulate_one(one: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
         memory, state, schedule = carry
         state, statistics, agents = mechanical_year(economy, state, schedule, one.days, one.judged)
         hours = jnp.concatenate([agents.hours[name] for name in economy.cohorts])  # (n,)
-        right = jnp.all(
-            (hours >= 0) & (hours <= economy.population.preferences.max_hours * (1 + 1e-5))
-        )
+        right = jnp.all(are_possible(hours, economy.population.preferences.max_hours))
         unseen = jnp.zeros(schedule.brackets)  # by bracket: what in_context does not look at
         means = statistics.mean_hours, statistics.mean_income, statistics.rebate
         traced: list[Any] = [number, one.years, schedule, statistics.swf_window, *means]

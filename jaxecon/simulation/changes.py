@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxecon.config.fields import changes_results
-from jaxecon.config.renamed_settings import migrate
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.simulation.language import open_transcript
@@ -47,7 +46,7 @@ def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
 
 def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:
     """Settings that differ, a line each: those that change what a run computes, and the others."""
-    old, new = dict(_settings(migrate(before))), dict(_settings(config.model_dump(mode="json")))
+    old, new = dict(_settings(before)), dict(_settings(config.model_dump(mode="json")))
     changed: list[str] = []
     free: list[str] = []
     for name in dict.fromkeys([*old, *new]):

@@ -15,8 +15,6 @@ from jaxecon.simulation import programs
 from jaxecon.simulation.people import People, new_agents
 from jaxecon.simulation.ports import ExternalWorkers
 
-Hours = Mapping[str, Any]  # by cohort, (n,), h/week
-
 
 class HybridCohorts:
     """The cohorts without a mechanical rule, and the workers that decide for them.
@@ -38,12 +36,8 @@ class HybridCohorts:
             raise ValueError(
                 f"cohorts {', '.join(self.names)} have no rule and no workers to decide for them"
             )
-        self._layout, self._economy, self._workers, self._waiting = (
-            layout,
-            economy,
-            workers,
-            waiting,
-        )
+        self._layout, self._economy = layout, economy
+        self._workers, self._waiting = workers, waiting
 
     @property
     def memories(self) -> dict[str, Any]:

@@ -39,9 +39,17 @@ def prepare(config: Config, out: Path) -> Prepared:
     microdata that do not work, a planner that has no schedule for this economy.
     """
     run_together(lambda: refuse_existing(out))
+    return check_and_assemble(config, out)
+
+
+def check_and_assemble(config: Config, folder: Path) -> Prepared:
+    """`assemble_run`, once the models of the run are known to be there.
+
+    Raises UserError as `prepare` does, but for the folder.
+    """
     if config.needs_engine:
         check_engines(config)
-    return assemble_run(config, out)
+    return assemble_run(config, folder)
 
 
 def assemble_run(config: Config, out: Path) -> Prepared:

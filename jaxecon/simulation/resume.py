@@ -21,11 +21,10 @@ from jaxecon.simulation.changes import (
     lost_requests,
     refuse_changes,
 )
-from jaxecon.simulation.language import check_engines, identities, models, start_engines
+from jaxecon.simulation.language import identities, models, start_engines
 from jaxecon.simulation.loop import Simulation
-from jaxecon.simulation.prepare import assemble_run
+from jaxecon.simulation.prepare import check_and_assemble
 from jaxecon.simulation.run import simulate
-from jaxecon.simulation.state import Prepared
 from jaxecon.storage.checkpoint import remove_after
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
@@ -92,7 +91,7 @@ def resume(
         if manifest["status"] == "complete" and not changed:
             _keep_settings(recorder, config, harmless)
             return run
-        prepared = _assemble(config, run)
+        prepared = check_and_assemble(config, run.path)
         served = stack.enter_context(start_engines(config, engine))
         changed += changed_models(manifest["identities"], identities(served))
         refuse_changes(run.path, changed, force)
@@ -154,13 +153,6 @@ def _keep_settings(recorder: Recorder | None, config: Config, harmless: Sequence
     """Store settings of a complete run that were changed now."""
     if harmless and recorder is not None:
         recorder.configure(config)
-
-
-def _assemble(config: Config, run: Run) -> Prepared:
-    """The run's economy and planner, once its models are known to be there."""
-    if config.needs_engine:
-        check_engines(config)
-    return assemble_run(config, run.path)
 
 
 def _restore(simulation: Simulation, bridge: Any, checkpoint: Checkpoint) -> None:

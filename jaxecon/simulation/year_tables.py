@@ -12,7 +12,7 @@ from jaxecon.config.recording import Record
 from jaxecon.core.errors import UserError
 from jaxecon.economy.devices import on_host
 from jaxecon.economy.state import Economy
-from jaxecon.economy.summary import AgentYear, YearStatistics
+from jaxecon.economy.summary import AgentYear, YearStatistics, are_possible
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.elections.voting import Election
 from jaxecon.simulation.people import People
@@ -28,7 +28,7 @@ def check_hours(year: int, economy: Economy, hours: Mapping[str, jax.Array]) -> 
     """
     for name, worked in hours.items():
         most = economy.cohorts[name].preferences.max_hours
-        wrong = ~((worked >= 0) & (worked <= most * (1 + 1e-5)))
+        wrong = ~are_possible(worked, most)
         if bool(jnp.any(wrong)):
             agent = int(jnp.argmax(wrong))
             raise UserError(

@@ -1,7 +1,5 @@
 """Workers whose hours do not move: the economy without behavioural response."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -23,8 +21,9 @@ class Fixed:
     """The same hours every day, at most max_hours. hours: h/week in [0, 168], default 40."""
 
     def parameters(self, **values: float) -> FixedParameters:
-        parameters: dict[str, Any] = checked("fixed", values, hours=(40.0, 0.0, 168.0))
-        return FixedParameters(**parameters)
+        return FixedParameters(
+            **checked("fixed", values, hours=(40.0, 0.0, 168.0))  # type: ignore[arg-type]
+        )
 
     def init(
         self, params: FixedParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

@@ -1,7 +1,5 @@
 """Workers who move part of the way to their best response each day."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -30,8 +28,9 @@ class Habit:
     """
 
     def parameters(self, **values: float) -> HabitParameters:
-        parameters: dict[str, Any] = checked("habit", values, speed=(0.1, 0.0, 1.0))
-        return HabitParameters(**parameters)
+        return HabitParameters(
+            **checked("habit", values, speed=(0.1, 0.0, 1.0))  # type: ignore[arg-type]
+        )
 
     def init(
         self, params: HabitParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

@@ -1,7 +1,5 @@
 """Workers who choose among eleven hours with logit probabilities."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -41,8 +39,9 @@ class Quantal:
     """
 
     def parameters(self, **values: float) -> QuantalParameters:
-        parameters: dict[str, Any] = checked("quantal", values, precision=(20.0, 0.0, 1e4))
-        return QuantalParameters(**parameters)
+        return QuantalParameters(
+            **checked("quantal", values, precision=(20.0, 0.0, 1e4))  # type: ignore[arg-type]
+        )
 
     def init(
         self, params: QuantalParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array

@@ -5,7 +5,7 @@ Derivations, sources and where it holds: docs/optimal-taxation.md.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -158,7 +158,9 @@ def _formula(
     *,
     elasticity_function: Callable[[Array], Array] | None,
 ) -> SaezSchedule:
-    elasticity: Any = elasticities if elasticity_function is None else elasticity_function
+    elasticity = cast(
+        Elasticity, elasticities if elasticity_function is None else elasticity_function
+    )
     w = jnp.ones_like(income) if weights is None else weights
     w = w / jnp.sum(w)
     g = g / jnp.sum(g * w)  # rounding only; uniform weights then give exactly nothing

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -150,7 +150,7 @@ def _fixed_point(
     iterations: int,
     virtual: bool,
 ) -> SaezFixedPoint:
-    e: Any = elasticity if elasticity_function is None else elasticity_function
+    e = cast(Elasticity, elasticity if elasticity_function is None else elasticity_function)
 
     def formula(schedule: TaxSchedule) -> tuple[Outcome, SaezSchedule]:
         outcome = equilibrium(schedule, skill, preferences, weights, public_spending)
