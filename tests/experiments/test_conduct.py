@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small import row_of, small_designs, table_of
+from support.small_designs import row_of, small_designs, table_of
 
 from experiments.suite.conduct import conduct
 from jaxecon.core.errors import UserError

@@ -8,7 +8,7 @@ import types
 
 import pyarrow.parquet as pq
 import pytest
-from small import small_designs
+from support.small_designs import small_designs
 from typer.testing import CliRunner
 
 from experiments.suite import checks, conduct

@@ -6,7 +6,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import row_of, small_designs, table_of
+from support.small_designs import row_of, small_designs, table_of
 
 import jaxecon as je
 from experiments.questions import units

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
-from labor_cases import ETAS, RATES, SCHEDULES, common_weight
 from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
+from support.labor_cases import ETAS, RATES, SCHEDULES, common_weight
 
 import jaxecon as je
 from jaxecon.kernels.labor import ResponseTable, best_choice

@@ -5,9 +5,9 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import given
-from labor_cases import ETAS, RATES, SCHEDULES, common_weight
 from oracles import economy as oracle
 from oracles.strictness import PROPERTY, strict
+from support.labor_cases import ETAS, RATES, SCHEDULES, common_weight
 
 import jaxecon as je
 from jaxecon.kernels.quantal import choice_payoffs, cumulated_response

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_bridge import observations
+from support.decisions import observations
 from typer.testing import CliRunner
 
 import jaxecon as je

@@ -5,7 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from certified_cases import (
+from oracles import economy as oracle
+from oracles import leader
+from oracles.strictness import strict
+from support.certified_cases import (
     CASES,
     SEARCH,
     THREE,
@@ -19,9 +22,6 @@ from certified_cases import (
     preferences_of,
     solve,
 )
-from oracles import economy as oracle
-from oracles import leader
-from oracles.strictness import strict
 
 import jaxecon as je
 from jaxecon.kernels.labor import ResponseTable

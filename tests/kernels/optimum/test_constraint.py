@@ -5,10 +5,10 @@ from functools import cache
 import jax
 import numpy as np
 import pytest
-from certified_cases import SEARCH, THREE, assert_described, by_population, case, solve
 from oracles import economy as oracle
 from oracles import leader
 from oracles.strictness import strict
+from support.certified_cases import SEARCH, THREE, assert_described, by_population, case, solve
 
 import jaxecon as je
 from jaxecon.kernels.optimum.certified import optimal_schedule

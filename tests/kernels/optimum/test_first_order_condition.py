@@ -5,8 +5,8 @@ from functools import cache, partial
 import jax
 import numpy as np
 import pytest
-from certified_cases import N, dense, preferences_of, solve
 from oracles import leader
+from support.certified_cases import N, dense, preferences_of, solve
 
 import jaxecon as je
 from jaxecon.kernels.optimum.problem import LeaderProblem

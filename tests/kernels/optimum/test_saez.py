@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracles import economy
 from oracles import saez as oracle
 from oracles.strictness import PROPERTY
-from saez_cases import INCOME, ONES, N, T, sample
+from support.saez_cases import INCOME, ONES, N, T, sample
 
 import jaxecon as je
 from jaxecon.kernels.optimum.density import TAIL_SHARE

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from oracles import economy
 from oracles import saez as oracle
-from saez_cases import COST, SKILL, G, T, sample
+from support.saez_cases import COST, SKILL, G, T, sample
 
 import jaxecon as je
 from jaxecon.kernels.optimum.density import pareto_parameter

@@ -9,7 +9,7 @@ import pytest
 from oracles import economy
 from oracles import saez as oracle
 from oracles.strictness import strict
-from saez_cases import COST, ONES, SKILL, G, N, T
+from support.saez_cases import COST, ONES, SKILL, G, N, T
 
 import jaxecon as je
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 from oracles import economy
-from saez_cases import COST, INCOME, SKILL, G, N
 from scipy import optimize
+from support.saez_cases import COST, INCOME, SKILL, G, N
 
 import jaxecon as je
 from jaxecon.kernels.optimum.density import pareto_parameter

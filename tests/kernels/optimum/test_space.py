@@ -4,12 +4,12 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
-from certified_cases import N, assert_described, best, case, solve
 from hypothesis import given
 from oracles import economy as oracle
 from oracles import leader
 from oracles.strictness import PROPERTY, strict
 from scipy import optimize
+from support.certified_cases import N, assert_described, best, case, solve
 
 from jaxecon.kernels.optimum.space import isotonic
 
