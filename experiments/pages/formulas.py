@@ -1,4 +1,4 @@
-"""Saez' formula beside the exact optimum: the table of docs/optimal-taxation.md.
+"""Saez's formula beside the exact optimum: the table of docs/optimal-taxation.md.
 
     python -m experiments.pages.formulas
 

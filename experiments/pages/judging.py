@@ -56,55 +56,53 @@ def judge(claim: Claim) -> Judgement:
 
 
 def gains() -> Judgement:
-    rows = rows_of("units", "economies", figure="gain_equilibrium")
+    rows = rows_of("units", "economies", statistic="gain_equilibrium")
     low, high = PUBLISHED_GAINS
     alike = [row for row in rows if low <= row["low"] and row["high"] <= high]
     # reported, but no verdict follows from it
     reaching = [row for row in rows if row["high"] >= low and row["low"] <= high]
     listed = "; ".join(f"{row['parameters']}: {mean_text(row)}" for row in rows)
-    best = row_of("baselines", "gains", figure="gain_equilibrium", planner="optimum")
+    best = row_of("baselines", "gains", statistic="gain_equilibrium", planner="optimum")
     measured = (
-        f"The last schedule's gain at equilibrium, %: {listed}. The whole interval "
-        "lies within the published one "
-        f"in {len(alike)} of {len(rows)} economies, a part in {len(reaching)}. The exact optimum "
-        f"of the calibrated economy gains {mean_text(best)} %: once everybody responds exactly, "
-        "with any hours, no planner can bring more there (why gains as simulated can be larger: "
-        f"claim {number_of('steps_of_ten')})."
+        f"The last schedule's gain at equilibrium, %: {listed}. The interval lies within the "
+        f"published one in {len(alike)} of {len(rows)} economies and overlaps it in "
+        f"{len(reaching)}. The exact optimum of the calibrated economy gains {mean_text(best)} %: "
+        "where every worker responds exactly and may choose any hours, no planner can gain more "
+        f"(why gains as simulated can be larger: claim {number_of('steps_of_ten')})."
     )
     calibrated = any(row["parameters"] == "calibrated, floor 10,000" for row in alike)
     if reaching and all(row["parameters"].endswith("floor 1") for row in reaching):
         measured += (
-            " Gains of that size come of welfare weights without a floor, where a few near-zero "
-            "incomes are nearly all of welfare."
+            " Gains of that size come from welfare weights without a floor, under which a few "
+            "near-zero incomes make up nearly all of welfare."
         )
     return Judgement(HOLDS if calibrated else PARTLY if alike else FAILS, measured)
 
 
 def settling() -> Judgement:
     days = str(LENGTH_OF_YEAR)
-    row = row_of("tax_year", "settling", figure="settling", days=days)
+    row = row_of("tax_year", "settling", statistic="settling", days=days)
     # settling within the year is so by construction: the claim is that less than such a year would
     # not do
     verdict = HOLDS if row["low"] > LENGTH_OF_YEAR / 2 else FAILS
     shorter = {
         r["days"]: mean_text(r)
-        for r in rows_of("tax_year", "settling", figure="settling")
+        for r in rows_of("tax_year", "settling", statistic="settling")
         if r["days"] != days
     }
     return Judgement(
         verdict,
         f"In a year of {days} days, mean hours of adaptive workers stay within 1 h/week of where "
-        f"they end after {mean_text(row)} "
-        "days. In years of other lengths: "
+        f"they end after {mean_text(row)} days. In years of other lengths: "
         f"{'; '.join(f'{d} days: {text}' for d, text in shorter.items())}. (Adaptive workers "
-        "explore less as a year goes on, at a pace that is stretched over the year.)",
+        "explore less and less during a year, however long the year is.)",
     )
 
 
 def long_years() -> Judgement:
     simulated, equilibrium, reversing = (
-        row_of("tax_year", table, figure=figure, days="8")
-        for table, figure in (
+        row_of("tax_year", table, statistic=statistic, days="8")
+        for table, statistic in (
             ("welfare", "gain_realised"),
             ("welfare", "gain_equilibrium"),
             ("settling", "reversals"),
@@ -130,17 +128,19 @@ def long_years() -> Judgement:
 
 def exploitation() -> Judgement:
     parts, verdicts = [], []
-    for figure in ("gain_realised", "gain_equilibrium"):
+    for statistic in ("gain_realised", "gain_equilibrium"):
         exploitation, exploration = (
-            row_of("planner_prompt", "ablations", figure=figure, planner=f"without {name}")
+            row_of("planner_prompt", "ablations", statistic=statistic, planner=f"without {name}")
             for name in ("exploitation", "exploration")
         )
-        apart = row_of("planner_prompt", "cues", figure=figure, planner="without exploitation")
+        apart = row_of(
+            "planner_prompt", "cues", statistic=statistic, planner="without exploitation"
+        )
         verdicts.append(
             all(row["p"] < LEVEL and row["difference"] < 0 for row in (exploitation, apart))
         )
         parts.append(
-            f"{STATISTICS[figure].words.removesuffix(', %')}: without exploitation "
+            f"{STATISTICS[statistic].words.removesuffix(', %')}: without exploitation "
             f"{difference_text(exploitation)}, without exploration "
             f"{difference_text(exploration)}, the one less the other {difference_text(apart)}"
         )
@@ -154,7 +154,7 @@ def size_of_exploitation() -> Judgement:
     tables = [name for name in manifest_of("units")["tables"] if name.startswith("cues_")]
     listed, alike = [], 0
     for table in tables:
-        row = row_of("units", table, figure="gain_equilibrium", planner="without exploitation")
+        row = row_of("units", table, statistic="gain_equilibrium", planner="without exploitation")
         economy = stored_table("units", table)["title"].removeprefix("Leaving out a cue, ")
         listed.append(f"{economy}: {difference_text(row)}")
         alike += (
@@ -170,7 +170,7 @@ def size_of_exploitation() -> Judgement:
 
 
 def interactions() -> Judgement:
-    rows = rows_of("planner_prompt", "effects", figure="gain_equilibrium")
+    rows = rows_of("planner_prompt", "effects", statistic="gain_equilibrium")
     sure = [row for row in rows if row["p"] < LEVEL]
     listed = "; ".join(f"{row['effect']} {difference_text(row)}" for row in sure) or "none"
     return Judgement(
@@ -192,15 +192,15 @@ def language_models() -> Judgement:
         f"prompts, {sum(row['answers'] for row in rows)} answers, "
         f"{sum(row['fallbacks'] for row in rows)} fallbacks; with the "
         f"whole prompt its last schedule gains {number_text(whole['gain_equilibrium'], 100)} % "
-        "at equilibrium. That describes one "
-        "run of a very small model, and says nothing about larger ones.",
+        "at equilibrium. That describes one run of a very small model, and says nothing about "
+        "larger ones.",
     )
 
 
 def saez() -> Judgement:
     verdicts, parts = [], []
-    for figure in ("gain_realised", "gain_equilibrium"):
-        row = row_of("baselines", "beside_saez", figure=figure, planner="in-context")
+    for statistic in ("gain_realised", "gain_equilibrium"):
+        row = row_of("baselines", "beside_saez", statistic=statistic, planner="in-context")
         verdicts.append(
             HOLDS
             if row["difference_low"] > -BEHIND
@@ -208,18 +208,18 @@ def saez() -> Judgement:
             if row["difference_high"] < -BEHIND
             else PARTLY
         )
-        parts.append(f"{STATISTICS[figure].words.removesuffix(', %')} {difference_text(row)}")
+        parts.append(f"{STATISTICS[statistic].words.removesuffix(', %')} {difference_text(row)}")
     rows = [
         row
-        for row in rows_of("baselines", "gains", figure="gain_equilibrium")
+        for row in rows_of("baselines", "gains", statistic="gain_equilibrium")
         if row.get("difference") is not None
     ]
     listed = "; ".join(f"{row['planner']} {difference_text(row)}" for row in rows)
     return Judgement(
         verdicts[0] if len(set(verdicts)) == 1 else PARTLY,
         f"The in-context planner less {row['reference']}, percentage points: {'; '.join(parts)} "
-        "(keeping up: the whole interval "
-        f"above -{100 * BEHIND:.0f}). Gain at equilibrium less the optimum's: {listed}.",
+        f"(keeping up: the whole interval above -{100 * BEHIND:.0f}). "
+        f"Gain at equilibrium less the optimum's: {listed}.",
     )
 
 
@@ -230,22 +230,21 @@ def elasticity() -> Judgement:
     listed = "; ".join(f"{row['workers']} workers {mean_text(row)}" for row in rows)
     return Judgement(
         HOLDS if len(inside) == len(rows) else PARTLY if inside else FAILS,
-        f"Estimated from incomes under reforms: {listed}; what everybody's exact response has: "
-        f"{true:g}. The whole interval lies "
-        f"within {NEAR:g} of that for {len(inside)} of {len(rows)} kinds of workers.",
+        f"Estimated from incomes under reforms: {listed}; where every worker responds exactly: "
+        f"{true:g}. The whole interval lies within {NEAR:g} of that for {len(inside)} of "
+        f"{len(rows)} kinds of workers.",
     )
 
 
 def hours_at_the_cap() -> Judgement:
     paper, calibrated = (
-        row_of("units", "economies", figure="hours_federal", parameters=f"{kind}, floor 10,000")
+        row_of("units", "economies", statistic="hours_federal", parameters=f"{kind}, floor 10,000")
         for kind in ("paper", "calibrated")
     )
     return Judgement(
         HOLDS if paper["low"] > 80 else FAILS,
         f"Mean hours under the US federal schedule with the paper's parameters {mean_text(paper)} "
-        "h/week, calibrated "
-        f"{mean_text(calibrated)}.",
+        f"h/week, calibrated {mean_text(calibrated)}.",
     )
 
 
@@ -257,32 +256,32 @@ def steps_of_ten() -> Judgement:
     )
     return Judgement(
         HOLDS if len(more) == len(rows) else PARTLY if more else FAILS,
-        "What the best three-bracket schedule gains more where everybody takes the best of 0, 10, "
-        ".., 100 hours than where any "
-        f"hours can be chosen, percentage points: {listed}. Calibrated people all work the same "
-        "hours under US federal and take "
-        "a step down together: a planner raises rates to just before they would, so gains "
-        "as simulated can exceed the exact "
-        "optimum's.",
+        "What the best three-bracket schedule gains where every worker takes the best of 0, 10, "
+        "..., 100 hours, less what it gains where any hours can be chosen, percentage points: "
+        f"{listed}. Calibrated workers all work the same hours under the US federal schedule and "
+        "take a step down together: a planner can raise rates to just below that point, so that "
+        "gains as simulated can exceed the exact optimum's.",
     )
 
 
 def satisfaction() -> Judgement:
     half = [row for row in rows_of("satisfaction", "penalties") if row["penalty"] == "leaves 50%"]
     moved = [row for row in half if row["p"] < LEVEL]
-    listed = "; ".join(f"{STATISTICS[row['figure']].words} {difference_text(row)}" for row in half)
+    listed = "; ".join(
+        f"{STATISTICS[row['statistic']].words} {difference_text(row)}" for row in half
+    )
     return Judgement(
         UNTESTED,
-        "The paper reports no comparison. Here, where the planner's welfare counts that the "
-        "dissatisfied keep half of their "
-        f"utility, less where it does not: {listed}. {len(moved)} of {len(half)} differ.",
+        "The paper reports no comparison. Here, a planner whose welfare counts half of the "
+        "utility of dissatisfied workers, less one whose welfare counts all of it: "
+        f"{listed}. {len(moved)} of {len(half)} differ.",
     )
 
 
 def other_objectives() -> Judgement:
     rows = [
         row
-        for row in rows_of("population_mix", "mixes", figure="gain_realised")
+        for row in rows_of("population_mix", "mixes", statistic="gain_realised")
         if row.get("difference") is not None
     ]
     good = [row for row in rows if "adversaries" not in row["people"]]
@@ -299,15 +298,15 @@ def other_objectives() -> Judgement:
 def majorities() -> Judgement:
     three = next(
         row["economy"]
-        for row in rows_of("voting", "conflict", figure="exploits")
+        for row in rows_of("voting", "conflict", statistic="exploits")
         if row["economy"].startswith("3 ")
     )
-    years = row_of("voting", "conflict", figure="exploits", economy=three)
-    loss = row_of("voting", "conflict", figure="minority_loss", economy=three)
+    years = row_of("voting", "conflict", statistic="exploits", economy=three)
+    loss = row_of("voting", "conflict", statistic="minority_loss", economy=three)
     verdict = HOLDS if years["low"] > 0.5 else FAILS if years["high"] < 0.05 else PARTLY
     others = "; ".join(
         f"{row['economy']} {mean_text(row)}"
-        for row in rows_of("voting", "conflict", figure="exploits")
+        for row in rows_of("voting", "conflict", statistic="exploits")
         if row["economy"] != three
     )
     return Judgement(
@@ -319,7 +318,7 @@ def majorities() -> Judgement:
 
 
 def turnover() -> Judgement:
-    rows = rows_of("voting", "turnover", figure="turnover_raised")
+    rows = rows_of("voting", "turnover", statistic="turnover_raised")
     raises, lowers = all(row["low"] > 0.5 for row in rows), all(row["high"] < 0.5 for row in rows)
     listed = "; ".join(f"{row['economy']} {mean_text(row)}" for row in rows)
     return Judgement(

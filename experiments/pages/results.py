@@ -87,15 +87,14 @@ def shown_tables(name: str) -> list[Table]:
 
 def mean_text(row: dict[str, Any]) -> str:
     """`mean [low, high]`."""
-    return interval_text(row["mean"], row["low"], row["high"], STATISTICS[row["figure"]].scale)
+    return interval_text(row["mean"], row["low"], row["high"], STATISTICS[row["statistic"]].scale)
 
 
 def difference_text(row: dict[str, Any]) -> str:
     """`+difference [low, high] (p ..)`."""
     ends = row["difference"], row["difference_low"], row["difference_high"]
-    return (
-        f"{interval_text(*ends, STATISTICS[row['figure']].scale, sign=True)} (p {p_text(row['p'])})"
-    )
+    scale = STATISTICS[row["statistic"]].scale
+    return f"{interval_text(*ends, scale, sign=True)} (p {p_text(row['p'])})"
 
 
 def is_there(name: str) -> bool:

@@ -9,7 +9,7 @@ from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table
 
 QUESTION = (
-    "How much do the US federal schedule, the best flat tax, Saez' formula, the optimum and a "
+    "How much do the US federal schedule, the best flat tax, Saez's formula, the optimum and a "
     "planner that learns from its own "
     "history gain over one another, among workers who learn? (The paper reports 93 to 114 % over "
     "US federal.)"

@@ -1,4 +1,4 @@
-"""Saez' formula with the elasticity that people's own incomes show.
+"""Saez's formula with the elasticity that people's own incomes show.
 
 It is beside the formula with the elasticity they have, and beside the optimum.
 """
@@ -12,7 +12,7 @@ from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table
 
 QUESTION = (
-    "A planner that knows Saez' formula but not the elasticity estimates it from incomes under "
+    "A planner that knows Saez's formula but not the elasticity estimates it from incomes under "
     "reforms. How far off is the "
     "estimate, by how workers decide, and what does the schedule that comes of it lose against "
     "the optimum?"
@@ -66,7 +66,7 @@ def run(study: Study) -> list[Table | Figure]:
 
 
 def _planners(estimates: Arms, exact: float) -> tuple[list[dict[str, Any]], list[str]]:
-    """Each population's planners as points of a sweep, and their labels: the optimum, and Saez'
+    """Each population's planners as points of a sweep, and their labels: the optimum, and Saez's
     formula with the true elasticity and with each estimate.
     """
     points: list[dict[str, Any]] = []

@@ -70,5 +70,9 @@ def _mix(row: Mapping[str, Any]) -> str:
 
 def _only(table: Table, statistics: tuple[str, ...]) -> Table:
     return Table(
-        table.name, table.title, [row for row in table.rows if row["figure"] in statistics], [], []
+        table.name,
+        table.title,
+        [row for row in table.rows if row["statistic"] in statistics],
+        [],
+        [],
     )

@@ -80,10 +80,10 @@ def forest(figure: Any, table: Table, label: str, title: str) -> None:
     label: the rows' key that names them.
     """
     rows = [row for row in table.rows if "difference" in row]
-    statistics = list(dict.fromkeys(row["figure"] for row in rows))
+    statistics = list(dict.fromkeys(row["statistic"] for row in rows))
     panels = np.atleast_1d(figure.subplots(1, len(statistics), sharey=True))
     for axes, statistic in zip(panels, statistics, strict=True):
-        these = [row for row in rows if row["figure"] == statistic]
+        these = [row for row in rows if row["statistic"] == statistic]
         scale, y = STATISTICS[statistic].scale, np.arange(len(these))[::-1]
         mean = np.array([scale * row["difference"] for row in these])
         ends = np.array(

@@ -77,7 +77,7 @@ def arms_table(
         for label in arms.labels:
             values = arms.of(statistic, label)
             row: dict[str, Any] = {
-                "figure": statistic,
+                "statistic": statistic,
                 arm: shown[label],
                 **_named(estimate(values, resamples=resamples)),
             }
@@ -95,7 +95,7 @@ def arms_table(
             notes.append(f"Differences are to {other}.")
     cells = []
     for row in rows:
-        scale = STATISTICS[row["figure"]].scale
+        scale = STATISTICS[row["statistic"]].scale
         line = [row[arm], str(row["n"]), interval_text(row["mean"], row["low"], row["high"], scale)]
         if reference is not None:
             line += _difference_cells(row, scale) if "p" in row else ["", "", ""]
@@ -119,7 +119,7 @@ def spread_table(
     """Standard deviations over populations."""
     rows: list[dict[str, Any]] = [
         {
-            "figure": statistic,
+            "statistic": statistic,
             "arm": (words or {}).get(label, _plain(label)),
             **_named(deviation(arms.of(statistic, label))),
         }
@@ -128,7 +128,9 @@ def spread_table(
     ]
     cells = []
     for row in rows:
-        shown = interval_text(row["mean"], row["low"], row["high"], STATISTICS[row["figure"]].scale)
+        shown = interval_text(
+            row["mean"], row["low"], row["high"], STATISTICS[row["statistic"]].scale
+        )
         cells.append([row["arm"], str(row["n"]), shown])
     return Table(name, title, rows, ["arm", "n", "s.d. [95 %]"], _sections(rows, cells))
 
@@ -148,7 +150,7 @@ def effects_table(
         for members, values in factorial_effects(by_levels, factors).items():
             estimated = difference(values)
             row = {
-                "figure": statistic,
+                "statistic": statistic,
                 "effect": " x ".join(members),
                 "n": estimated.n,
                 **_compared(estimated),
@@ -156,7 +158,7 @@ def effects_table(
             rows.append(row)
     _correct(rows)
     shown = [
-        [row["effect"], str(row["n"]), *_difference_cells(row, STATISTICS[row["figure"]].scale)]
+        [row["effect"], str(row["n"]), *_difference_cells(row, STATISTICS[row["statistic"]].scale)]
         for row in rows
     ]
     return Table(name, title, rows, ["effect of", "n", "effect", "d", "p"], _sections(rows, shown))
@@ -220,8 +222,8 @@ def _sections(rows: Sequence[Mapping[str, Any]], cells: Sequence[list[str]]) -> 
     """Each row's cells, under a line with the words of its statistic where those change."""
     lines: list[list[str]] = []
     for i, (row, line) in enumerate(zip(rows, cells, strict=True)):
-        if i == 0 or rows[i - 1]["figure"] != row["figure"]:
-            lines.append([f"{STATISTICS[row['figure']].words}:", *[""] * (len(line) - 1)])
+        if i == 0 or rows[i - 1]["statistic"] != row["statistic"]:
+            lines.append([f"{STATISTICS[row['statistic']].words}:", *[""] * (len(line) - 1)])
         lines.append(line)
     return lines
 

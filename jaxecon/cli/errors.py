@@ -15,7 +15,7 @@ DIFFERENT, USER_ERROR, ENGINE_FAILED, BUDGET_SPENT, INTERRUPTED = 1, 2, 3, 4, 13
 
 PROCESS_LOST = ENGINE_FAILED  # another process of the same run
 
-_RENAMED_OPTIONS = {"--join-hosts": "--join-processes"}
+_RENAMED_OPTIONS = {"--join-hosts": "--join-processes", "--figures": "--statistics"}
 
 _OUT_OF_MEMORY = (
     "out of memory: lower population.mechanical or the cohorts' sizes, set record.agents=sample, "

@@ -9,10 +9,9 @@ import zlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.core.pytree import pytree
-
-Array = jax.Array
 
 
 @pytree

@@ -7,8 +7,7 @@ from typing import Any, TypeVar, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-ArrayLike = jax.typing.ArrayLike
+from jax.typing import ArrayLike
 
 T = TypeVar("T")
 
@@ -18,12 +17,20 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"static": True})
 
 
+def stored_as(name: str, **options: Any) -> Any:
+    """A field whose name in checkpoints is an older one.
+
+    The names of a state's arrays are part of a run's digest, which people write down.
+    """
+    return dataclasses.field(metadata={"stored_as": name}, **options)
+
+
 def marked(*marks: str) -> Any:
     """A field, without a default, whose metadata has these marks for others to read."""
     return dataclasses.field(metadata=dict.fromkeys(marks, True))
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(static, marked))
+@dataclass_transform(frozen_default=True, field_specifiers=(static, stored_as, marked))
 def pytree(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass registered as a pytree.
 
@@ -34,6 +41,11 @@ def pytree(cls: type[T]) -> type[T]:
     cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     leaves = tuple(f.name for f in fields if not f.metadata.get("static"))
+    keys = tuple(
+        jax.tree_util.GetAttrKey(f.metadata.get("stored_as", f.name))
+        for f in fields
+        if not f.metadata.get("static")
+    )
     statics = tuple(f.name for f in fields if f.metadata.get("static"))
 
     def flatten(obj: T) -> tuple[tuple[object, ...], tuple[object, ...]]:
@@ -41,9 +53,7 @@ def pytree(cls: type[T]) -> type[T]:
 
     def flatten_with_keys(obj: T) -> tuple[tuple[tuple[object, object], ...], tuple[object, ...]]:
         children, aux = flatten(obj)
-        return tuple(
-            (jax.tree_util.GetAttrKey(n), c) for n, c in zip(leaves, children, strict=True)
-        ), aux
+        return tuple(zip(keys, children, strict=True)), aux
 
     def unflatten(aux: tuple[object, ...], children: Iterable[Any]) -> T:
         obj = object.__new__(cls)

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.config.settings import Config
 from jaxecon.core.draws import draw, named_key, uniform
@@ -31,8 +32,6 @@ from jaxecon.kernels.skills import Dynamics
 from jaxecon.kernels.taxation import weighted_mean
 from jaxecon.kernels.welfare import SocialWelfare, WelfareKind, welfare_weights
 from jaxecon.workers.base import Cohort
-
-Array = jax.Array
 
 
 def build_economy(config: Config, layout: Layout | None = None) -> Economy:

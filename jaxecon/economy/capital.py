@@ -1,13 +1,11 @@
 """Capital: the wealth of those who save, what it yields, and the revenue from taxing the yield."""
 
-import jax
+from jax import Array
 
 from jaxecon.core.pytree import pytree
 from jaxecon.economy.state import Economy, EconomyState
 from jaxecon.kernels.saving import Endowment, capital_revenue, desired_wealth, endowment, saved
 from jaxecon.kernels.taxation import pooled_mean
-
-Array = jax.Array
 
 
 @pytree

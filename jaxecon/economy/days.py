@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.draws import draw, named_key
 from jaxecon.economy.capital import Capital, capital_of_year
@@ -24,8 +25,6 @@ from jaxecon.kernels.skills import DynamicState, adjusted_hours
 from jaxecon.kernels.taxation import TaxSchedule, pooled_mean, rebate_from, tax_due
 from jaxecon.kernels.welfare import paper_welfare
 from jaxecon.workers.base import HasDayLayout, Observation
-
-Array = jax.Array
 
 
 def simulate_days(

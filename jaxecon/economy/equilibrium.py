@@ -7,6 +7,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.pytree import concrete
 from jaxecon.economy.capital import capital_at_equilibrium
@@ -16,8 +17,6 @@ from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.kernels.welfare import SocialWelfare, effective_sample_size, gain_over
-
-Array = jax.Array
 
 
 def equilibrium_outcome(economy: Economy, schedule: TaxSchedule) -> Outcome:

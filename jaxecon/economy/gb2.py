@@ -6,14 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.scipy.special import betainc, betaln
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating
 from jaxecon.kernels.preferences import REFERENCE_HOURS
-
-ArrayLike = jax.typing.ArrayLike
-
-Array = jax.Array
 
 
 class GB2(NamedTuple):

@@ -2,20 +2,16 @@
 
 from typing import Literal, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating
 from jaxecon.economy.gb2 import midpoints
 from jaxecon.kernels.equilibrium import Outcome, equilibrium
 from jaxecon.kernels.preferences import DISUTILITY_EXPONENT, Preferences
 from jaxecon.kernels.taxation import TaxSchedule
-
-Array = jax.Array
-
-ArrayLike = jax.typing.ArrayLike
-
 
 PreferenceSet = Literal["calibrated", "annualised", "paper"]
 

@@ -2,14 +2,12 @@
 
 import dataclasses
 
-import jax
+from jax import Array
 
 from jaxecon.config.settings import Config
 from jaxecon.economy.state import AgentSums, Economy, EconomyState, economy_in_year
 from jaxecon.economy.summary import planner_window
 from jaxecon.kernels.satisfaction import judged
-
-Array = jax.Array
 
 
 def judge(

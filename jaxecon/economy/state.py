@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.pytree import marked, pytree, static
 from jaxecon.kernels.equilibrium import Outcome
@@ -13,8 +14,6 @@ from jaxecon.kernels.skills import Dynamics, DynamicState
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.kernels.welfare import SocialWelfare
 from jaxecon.workers.base import Cohort, WorkerRule
-
-Array = jax.Array
 
 ByCohort = dict[str, Any]
 

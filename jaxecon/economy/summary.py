@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.pytree import pytree
 from jaxecon.economy.capital import Capital, capital_of_year
@@ -11,8 +12,6 @@ from jaxecon.economy.equilibrium import equilibrium_welfare, welfare_gain
 from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState, economy_in_year
 from jaxecon.kernels.taxation import TaxSchedule, pooled_mean
 from jaxecon.kernels.welfare import gini
-
-Array = jax.Array
 
 
 @pytree

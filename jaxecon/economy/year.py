@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.draws import named_key
 from jaxecon.economy.capital import capital_of_year
@@ -23,8 +24,6 @@ from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.skills import DynamicState, new_careers, next_careers
 from jaxecon.kernels.taxation import TaxSchedule
-
-Array = jax.Array
 
 
 def initial_state(economy: Economy, schedule: TaxSchedule) -> EconomyState:

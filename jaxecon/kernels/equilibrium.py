@@ -4,15 +4,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.labor import ResponseTable, best_choice, best_response
 from jaxecon.kernels.preferences import Preferences, isoelastic_utility
 from jaxecon.kernels.roots import falling_root
 from jaxecon.kernels.taxation import TaxSchedule, lump_sum_rebate, tax_due
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 
 @pytree

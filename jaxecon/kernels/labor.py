@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating, pytree
 from jaxecon.kernels.preferences import (
@@ -16,9 +18,6 @@ from jaxecon.kernels.preferences import (
     power,
 )
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 # (11,) 0, 10, .., 100 h/week: what an agent with discrete choices can choose from. Read-only.
 HOURS = np.arange(0.0, 101.0, 10.0)

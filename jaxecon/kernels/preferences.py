@@ -2,15 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import concrete, floating, pytree, shown, static
 from jaxecon.kernels.taxation import TaxSchedule, marginal_rate
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 # LLM Economist (arXiv 2507.15815), eq. 1; elasticity of income 1/(d-1) = 0.4
 DISUTILITY_EXPONENT = 3.5

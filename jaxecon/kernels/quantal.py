@@ -2,14 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating
 from jaxecon.kernels.labor import HOURS
 from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, curved_utility, disutility
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 
 @jax.jit

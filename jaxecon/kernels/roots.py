@@ -12,8 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-Array = jax.Array
+from jax import Array
 
 _SECANTS, _MAX_EVALUATIONS = 16, 80  # 64 bisections: beyond float64's resolution of any rebate
 

@@ -2,12 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.draws import draw, named_key, uniform
 from jaxecon.core.pytree import pytree
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 
 @pytree

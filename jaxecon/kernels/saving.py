@@ -4,15 +4,13 @@ Pure functions of arrays. n agents; all money $/year, wealth $. Equations and so
 docs/dynamics.md.
 """
 
-import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import concrete, pytree
 from jaxecon.kernels.preferences import power
 from jaxecon.kernels.taxation import weighted_mean
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 
 @pytree

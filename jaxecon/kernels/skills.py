@@ -3,16 +3,14 @@
 Saving is the third (saving.py). Pure functions of arrays. Equations and sources: docs/dynamics.md.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.core.draws import Draws, draw, named_key, normal, uniform
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.preferences import REFERENCE_HOURS
 from jaxecon.kernels.saving import Saving
-
-Array = jax.Array
 
 # of log skill from its base: a factor of 20 up or down, beyond which nothing is learnt or lost
 MAX_DEVIATION = 3.0

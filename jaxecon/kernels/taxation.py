@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import concrete, pytree, shown
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 # Internal Revenue Service, Rev. Proc. 2023-34, section 3.01, unmarried individuals, tax year 2024;
 # $/year of taxable income.

@@ -6,14 +6,13 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import concrete, floating, pytree, static
 from jaxecon.kernels.preferences import Preferences, consumption_utility, disutility
 from jaxecon.kernels.roots import bisect
 from jaxecon.kernels.taxation import pooled_mean, weighted_mean
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 WeightKind = Literal["inverse_income", "paper_fixed", "inverse_consumption", "utilitarian"]
 WelfareKind = Literal[

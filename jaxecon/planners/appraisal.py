@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.economy.equilibrium import equilibrium_outcome, leader_problem, welfare_gain
 from jaxecon.economy.state import Economy, by_cohort
@@ -23,8 +24,6 @@ from jaxecon.kernels.taxation import TaxSchedule, marginal_rate
 from jaxecon.kernels.welfare import gini
 from jaxecon.planners.announced import Convergence, Knowledge, announced
 from jaxecon.workers.base import Cohort
-
-Array = jax.Array
 
 DECILES = 10
 _BISECTIONS = 60

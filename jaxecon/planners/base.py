@@ -1,20 +1,18 @@
 """What a planner knows, what it may do, and the protocol that all planners share."""
 
 from collections.abc import Sequence
-from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from jaxecon.core.pytree import pytree, static
+from jaxecon.core.pytree import pytree, static, stored_as
 from jaxecon.kernels.taxation import TaxSchedule
 
 if TYPE_CHECKING:
     from jaxecon.planners.elections.voting import Election
 
-Array = jax.Array
 State = Any
 
 STEP = 10  # percentage points between the changes of a rate that a planner may choose
@@ -64,8 +62,8 @@ class YearObservation:
         people: (k,) share of the people whose income lies in each bracket.
         income: (k,) their mean income, $/year; 0 where a bracket holds nobody.
         utility: (k,) their mean utility; 0 where a bracket holds nobody.
-        lived: By cohort in `Planner.asks`, each agent's means of the year, (n,) each, under the
-            names hours, income, tax, rebate and utility.
+        agent_means: By cohort in `Planner.asks`, each agent's means of the year, (n,) each, under
+            the names hours, income, tax, rebate and utility.
     """
 
     year: int
@@ -78,7 +76,7 @@ class YearObservation:
     people: np.ndarray
     income: np.ndarray
     utility: np.ndarray
-    lived: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    agent_means: dict[str, dict[str, np.ndarray]] = stored_as("lived", default_factory=dict)
 
 
 class Planner(Protocol):
@@ -89,7 +87,7 @@ class Planner(Protocol):
 
     Attributes:
         name: What the planner is called in tables.
-        asks: The cohorts whose agents it must see one by one, in `YearObservation.lived`.
+        asks: The cohorts whose agents it must see one by one, in `YearObservation.agent_means`.
     """
 
     name: str

@@ -6,14 +6,13 @@ model, so that the effect of each ingredient can be measured without one.
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.config.settings import Config
 from jaxecon.core.pytree import pytree, static
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import STEP, Planner, PlannerContext, YearObservation, in_last_tenth
 from jaxecon.planners.memory import PlannerMemory
-
-Array = jax.Array
 
 Switch = bool | Array
 

@@ -3,14 +3,12 @@
 Pure JAX.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
-from jaxecon.core.pytree import pytree
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
+from jaxecon.core.pytree import pytree, stored_as
 
 _SAME = 5e-7  # rates closer than this are one schedule
 
@@ -28,8 +26,8 @@ class PlannerMemory:
     best_years, best_rates, best_welfare: (b,), (b, k), (b,), the best distinct schedules of all
     years, best first, each with the best welfare it had; -inf where there is none yet.
 
-    lived, mean, squares: number of all years of
-    finite welfare, its mean and sum of squared deviations from it (Welford 1962).
+    finite_years, mean, squares: number of all years of finite welfare, its mean and sum of
+    squared deviations from it (Welford 1962).
     """
 
     years: Array
@@ -39,7 +37,7 @@ class PlannerMemory:
     best_years: Array
     best_rates: Array
     best_welfare: Array
-    lived: Array
+    finite_years: Array = stored_as("lived")
     mean: Array
     squares: Array
 
@@ -86,12 +84,14 @@ class PlannerMemory:
             moved(self.welfare).at[at].set(welfare),
         )
         counts = jnp.isfinite(welfare)
-        lived = self.lived + counts.astype(self.lived.dtype)
+        finite_years = self.finite_years + counts.astype(self.finite_years.dtype)
         counted = jnp.where(counts, welfare, self.mean)
-        mean = self.mean + (counted - self.mean) / jnp.maximum(lived, 1).astype(welfare.dtype)
+        mean = self.mean + (counted - self.mean) / jnp.maximum(finite_years, 1).astype(
+            welfare.dtype
+        )
         squares = self.squares + (counted - self.mean) * (counted - mean)
         return PlannerMemory(
-            *recent, at + 1, *self._ranked(year, rates, welfare), lived, mean, squares
+            *recent, at + 1, *self._ranked(year, rates, welfare), finite_years, mean, squares
         )
 
     def _ranked(self, year: Array, rates: Array, welfare: Array) -> tuple[Array, Array, Array]:
@@ -108,5 +108,7 @@ class PlannerMemory:
     @property
     def deviation(self) -> Array:
         """Standard deviation of the finite welfare of all years; 0 before the second."""
-        spread = jnp.sqrt(self.squares / jnp.maximum(self.lived - 1, 1).astype(self.mean.dtype))
-        return jnp.where(self.lived > 1, spread, 0)
+        spread = jnp.sqrt(
+            self.squares / jnp.maximum(self.finite_years - 1, 1).astype(self.mean.dtype)
+        )
+        return jnp.where(self.finite_years > 1, spread, 0)

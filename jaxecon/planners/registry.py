@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.config.settings import Config
 from jaxecon.economy.devices import gathered
@@ -14,7 +15,7 @@ from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
-from jaxecon.planners.base import Array, Planner
+from jaxecon.planners.base import Planner
 from jaxecon.planners.elections.elected import Elected
 from jaxecon.planners.elections.electorate import Electorate
 from jaxecon.planners.elections.retained import Retained

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxecon.config.settings import Config
@@ -32,8 +33,6 @@ from jaxecon.planners.elections.own_optima import elements_in_memory
 from jaxecon.planners.elections.voting import ElectionRules
 from jaxecon.planners.in_context import Ingredients
 from jaxecon.planners.registry import make_traced_planner
-
-Array = jax.Array
 
 
 @pytree

@@ -237,10 +237,10 @@ def _adapted(state: RunState, simulation: Simulation, changed: Sequence[str], ru
     ):
         state = replace(state, planner=simulation.planner_state(state.schedule))
     observation, asks = state.observation, simulation.planner.asks
-    if observation is not None and set(observation.lived) != set(asks):
+    if observation is not None and set(observation.agent_means) != set(asks):
         sizes = {name: simulation.economy.cohorts[name].size for name in asks}
         years = {n: _recorded_year(run, n, observation.year, size) for n, size in sizes.items()}
-        state = replace(state, observation=replace(observation, lived=years))
+        state = replace(state, observation=replace(observation, agent_means=years))
     return state
 
 

@@ -52,7 +52,7 @@ def observe_year(
         people=people / weight.sum(),
         income=incomes / people_or_tiny,
         utility=utilities / people_or_tiny,
-        lived={
+        agent_means={
             name: _cohort_year(economy.cohorts[name].size, name, statistics, agents)
             for name in asks
         },

@@ -77,7 +77,7 @@ _COMPARED = ("us_federal", "saez")
 def study_optimum(
     config: Config, method: Method, *, free_thresholds: bool = False, grid_step: float = 0.1
 ) -> OptimumStudy:
-    """The leader's optimum in a configuration's economy, beside US federal and Saez' formula.
+    """The leader's optimum in a configuration's economy, beside US federal and Saez's formula.
 
     Whatever the configuration's seed, the search draws as the planner `optimum` does (`solve`'s
     seed 0), so that both arrive at the same schedule.

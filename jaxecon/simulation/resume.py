@@ -207,7 +207,7 @@ def _record_resumption(
         "from": [resumption.position.year, resumption.position.day],
         "damaged": list(resumption.damaged),
         "changed": list(resumption.changed),
-        "given": list(harmless),
+        "harmless": list(harmless),
         "inexact": list(resumption.inexact),
         "command": now["command"],
     }

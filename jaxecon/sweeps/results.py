@@ -70,7 +70,7 @@ class Sweep:
         return _settings(self.points)
 
     def summary(
-        self, figures: Sequence[str] = SUMMARISED, level: float = 0.95
+        self, statistics: Sequence[str] = SUMMARISED, level: float = 0.95
     ) -> list[dict[str, Any]]:
         """Average the last years over seeds.
 
@@ -78,7 +78,7 @@ class Sweep:
         `seed` does not vary, points with different draws count.
 
         Args:
-            figures: Names of statistics of a year, or rate_0, rate_1, ..
+            statistics: Names of statistics of a year, or rate_0, rate_1, ..
             level: Of the confidence intervals, in (0, 1).
 
         Returns:
@@ -89,22 +89,22 @@ class Sweep:
         Raises:
             UserError: the points have no such statistic.
         """
-        check_statistics(figures)
+        check_statistics(statistics)
         table = self.points
         settings = _settings(table)
-        for name in figures:
+        for name in statistics:
             if name not in table.column_names:
                 raise UserError(
-                    f"--figures: {name!r}; no point has "
+                    f"--statistics: {name!r}; no point has "
                     f"{'wealth' if name in OF_WEALTH else 'as many brackets'}"
                 )
         others = [name for name in settings if name not in SEEDS]
         seed = next((name for name in SEEDS if name in settings), None)
-        columns = [*([seed] if seed else []), *others, "status", *figures]
+        columns = [*([seed] if seed else []), *others, "status", *statistics]
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in table.select(columns).to_pylist():
             groups.setdefault(json.dumps([row[name] for name in others]), []).append(row)
-        return [_summary_row(rows, others, seed, figures, level) for rows in groups.values()]
+        return [_summary_row(rows, others, seed, statistics, level) for rows in groups.values()]
 
 
 def _summary_row(
@@ -147,4 +147,4 @@ def check_statistics(names: Sequence[str]) -> None:
     known = (*STATISTICS, *OF_WEALTH)
     for name in names:
         if name not in known and not re.fullmatch(r"rate_\d+", name):
-            raise UserError(f"--figures: {name!r}; any of {', '.join(known)}, rate_0, ..")
+            raise UserError(f"--statistics: {name!r}; any of {', '.join(known)}, rate_0, ..")

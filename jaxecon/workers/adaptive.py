@@ -1,7 +1,7 @@
 """Workers who learn from experience which of eleven hours pays."""
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.draws import Draws, uniform
 from jaxecon.core.pytree import pytree
@@ -11,8 +11,6 @@ from jaxecon.kernels.preferences import REFERENCE_HOURS
 from jaxecon.kernels.quantal import choice_payoffs, realised_payoff
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.workers.base import Cohort, Observation, checked
-
-Array = jax.Array
 
 
 @pytree

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-import jax
+from jax import Array
 
 from jaxecon.core.draws import Draws
 from jaxecon.core.pytree import pytree
@@ -21,7 +21,6 @@ __all__ = [
     "checked",
 ]
 
-Array = jax.Array
 Parameters = Any  # a pytree of scalars, the rule's own
 State = Any  # a pytree of arrays, first axis = agents, the rule's own
 Plan = Any  # a pytree: what a year's days reuse, the rule's own

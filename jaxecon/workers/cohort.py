@@ -1,11 +1,9 @@
 """People of one kind, whose behaviour one rule (or a language model) decides."""
 
-import jax
+from jax import Array
 
 from jaxecon.core.pytree import pytree, static
 from jaxecon.kernels.preferences import Preferences
-
-Array = jax.Array
 
 
 @pytree

@@ -1,15 +1,13 @@
 """Workers whose hours do not move: the economy without behavioural response."""
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.draws import Draws
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.workers.base import Cohort, Observation, checked
-
-Array = jax.Array
 
 
 @pytree

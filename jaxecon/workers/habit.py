@@ -1,7 +1,7 @@
 """Workers who move part of the way to their best response each day."""
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.draws import Draws
 from jaxecon.core.pytree import pytree
@@ -10,8 +10,6 @@ from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.workers.base import Cohort, Observation, checked
 from jaxecon.workers.rational import BestResponsePlan
-
-Array = jax.Array
 
 
 @pytree

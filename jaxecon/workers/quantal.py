@@ -1,7 +1,7 @@
 """Workers who choose among eleven hours with logit probabilities."""
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.draws import Draws, uniform
 from jaxecon.core.pytree import pytree
@@ -10,8 +10,6 @@ from jaxecon.kernels.labor import HOURS
 from jaxecon.kernels.quantal import cumulated_response
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.workers.base import Cohort, Observation, checked
-
-Array = jax.Array
 
 
 @pytree

@@ -1,6 +1,6 @@
 """Workers who know the schedule and respond to it exactly."""
 
-import jax
+from jax import Array
 
 from jaxecon.core.draws import Draws
 from jaxecon.core.pytree import pytree
@@ -8,8 +8,6 @@ from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.workers.base import Cohort, Observation, checked
-
-Array = jax.Array
 
 
 @pytree

@@ -15,6 +15,8 @@ consumption, with yesterday's rebate for R.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.draws import Draws
 from jaxecon.core.pytree import pytree
@@ -23,9 +25,6 @@ from jaxecon.kernels.labor import ResponseTable
 from jaxecon.kernels.preferences import curved_utility, disutility, power
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
 from jaxecon.workers.base import Cohort, Observation, checked
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 # in the place of g = 0 where g divides: t/g fits in float32, and own utility vanishes beside tax
 _MIN_WEIGHT = 1e-30

@@ -121,7 +121,7 @@ class LLMElectorate:
         """What every question tells a worker of itself."""
         own_year = {
             name: float(values[agent])
-            for name, values in observation.lived[cohort].items()
+            for name, values in observation.agent_means[cohort].items()
             if name != "utility"
         }
         return {

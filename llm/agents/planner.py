@@ -91,7 +91,9 @@ class LLMPlanner(Planner):
             mean_hours=observation.mean_hours,
             mean_income=observation.mean_income,
             rebate=observation.rebate,
-            statistics=Statistics(int(memory.lived), float(memory.mean), float(memory.deviation))
+            statistics=Statistics(
+                int(memory.finite_years), float(memory.mean), float(memory.deviation)
+            )
             if settings.statistics
             else None,
             trend=(recent[-2], recent[-1]) if settings.direction_hint and len(recent) > 1 else None,

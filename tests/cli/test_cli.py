@@ -341,10 +341,17 @@ def test_mistakes_in_options_are_one_line_too(tmp_path, arguments, message):
     assert done.stderr.startswith("jaxecon: ")
 
 
-@pytest.mark.parametrize("command", [["run"], ["resume", "x"]])
-def test_an_option_that_was_renamed_names_the_new_one(tmp_path, command):
-    done = jaxecon(*command, "--join-hosts", cwd=tmp_path)
-    assert_users_mistake(done, "jaxecon: --join-hosts: is now called --join-processes")
+@pytest.mark.parametrize(
+    ("command", "old", "new"),
+    [
+        (["run"], "--join-hosts", "--join-processes"),
+        (["resume", "x"], "--join-hosts", "--join-processes"),
+        (["sweep", "x.yaml", "--summary"], "--figures", "--statistics"),
+    ],
+)
+def test_an_option_that_was_renamed_names_the_new_one(tmp_path, command, old, new):
+    done = jaxecon(*command, old, cwd=tmp_path)
+    assert_users_mistake(done, f"jaxecon: {old}: is now called {new}")
 
 
 @pytest.mark.parametrize(

@@ -392,7 +392,7 @@ def test_a_sweep_over_the_tax(tmp_path):
         out=tmp_path / "plain",
     )
     assert "mean_wealth" not in plain.points.column_names
-    with pytest.raises(UserError, match=r"--figures: 'mean_wealth'; no point has wealth"):
+    with pytest.raises(UserError, match=r"--statistics: 'mean_wealth'; no point has wealth"):
         plain.summary(["mean_wealth"])
 
 

@@ -25,13 +25,13 @@ def factorial(tmp_path_factory):
 
 def test_a_planner_without_exploitation_is_found(factorial):
     report, _ = factorial
-    main = row_of(table_of(report, "effects"), figure="gain_equilibrium", effect="exploitation")
+    main = row_of(table_of(report, "effects"), statistic="gain_equilibrium", effect="exploitation")
     assert main["n"] == 30
     assert main["p"] < 0.01
     assert main["difference_low"] > 0
     assert main["effect_size"] > 0.5
     without = row_of(
-        table_of(report, "ablations"), figure="gain_equilibrium", planner="without exploitation"
+        table_of(report, "ablations"), statistic="gain_equilibrium", planner="without exploitation"
     )
     assert without["difference"] < 0
     assert without["p"] < 0.05
@@ -47,7 +47,7 @@ def test_effects_are_those_of_the_points(factorial):
         gains[exploits & (seeds == s)].mean() - gains[~exploits & (seeds == s)].mean()
         for s in range(30)
     ]
-    found = row_of(table_of(report, "effects"), figure="gain_equilibrium", effect="exploitation")
+    found = row_of(table_of(report, "effects"), statistic="gain_equilibrium", effect="exploitation")
     assert found["difference"] == pytest.approx(np.mean(by_population), rel=1e-9)
     assert found["effect_size"] == pytest.approx(
         np.mean(by_population) / np.std(by_population, ddof=1), rel=1e-9
@@ -138,5 +138,5 @@ def test_language_models_are_described(tmp_path):
     assert len(before) == 2
     conduct("tax_year", out=tmp_path / "out", designs=designs)
     assert [path.stat().st_mtime_ns for path in transcripts] == before
-    settled = row_of(table_of(report, "settling"), figure="settling", days="8")
+    settled = row_of(table_of(report, "settling"), statistic="settling", days="8")
     assert 0 <= settled["mean"] <= 8

@@ -66,7 +66,7 @@ def test_every_experiment_runs(name, tmp_path, monkeypatch):
         gains = {
             row["planner"]: row["mean"]
             for row in table_of(report, "gains").rows
-            if row["figure"] == "gain_equilibrium"
+            if row["statistic"] == "gain_equilibrium"
         }
         assert gains["US federal"] == pytest.approx(0, abs=1e-4)
         assert max(gains, key=gains.get) == "optimum"

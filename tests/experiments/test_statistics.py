@@ -190,19 +190,19 @@ def test_no_effect_is_found_where_there_is_none(nulls):
     """1,000 whole experiments through the code behind the tables: 3 to 7.5 % are significant at 5
     %, before Holm.
     """
-    figures = ("gain_realised", "gain_equilibrium")
-    rejected = dict.fromkeys(figures, 0)
+    statistics = ("gain_realised", "gain_equilibrium")
+    rejected = dict.fromkeys(statistics, 0)
     family = 0
     for i in range(EXPERIMENTS):
         mine = nulls[2 * POPULATIONS * i : 2 * POPULATIONS * (i + 1)]
-        arms = arms_of(mine, lambda row: row["arm"], figures)
+        arms = arms_of(mine, lambda row: row["arm"], statistics)
         assert len(arms.seeds) == POPULATIONS
-        table = arms_table("null", "", arms, figures, 1, resamples=999)
+        table = arms_table("null", "", arms, statistics, 1, resamples=999)
         tested = [row for row in table.rows if "p" in row]
-        assert len(tested) == len(figures)
+        assert len(tested) == len(statistics)
         for row in tested:
-            rejected[row["figure"]] += row["p_raw"] <= 0.05
+            rejected[row["statistic"]] += row["p_raw"] <= 0.05
         family += any(row["p"] <= 0.05 for row in tested)
-    for figure in figures:
-        assert 0.03 <= rejected[figure] / EXPERIMENTS <= 0.075, rejected
+    for statistic in statistics:
+        assert 0.03 <= rejected[statistic] / EXPERIMENTS <= 0.075, rejected
     assert family / EXPERIMENTS <= 0.075  # what Holm keeps below 5 %

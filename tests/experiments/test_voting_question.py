@@ -43,8 +43,8 @@ def rows_of(report, table, **keys):
 
 
 def test_a_majority_with_a_common_interest_is_found(report):
-    (planted,) = rows_of(report, "conflict", figure="exploits", economy="5 workers, two classes")
-    (none,) = rows_of(report, "conflict", figure="exploits", economy="5 workers, alike")
+    (planted,) = rows_of(report, "conflict", statistic="exploits", economy="5 workers, two classes")
+    (none,) = rows_of(report, "conflict", statistic="exploits", economy="5 workers, alike")
     assert planted["n"] == none["n"] == 30
     assert planted["low"] > 0.1
     assert none["mean"] == none["high"] == 0
@@ -91,7 +91,7 @@ def test_the_least_years_that_it_takes_are_enough(tmp_path, monkeypatch):
     }
     designs["mechanical"]["elections"]["seeds"] = 4
     report = conduct("voting", out=tmp_path / "out", designs=designs)
-    (row,) = rows_of(report, "conflict", figure="turnover")
+    (row,) = rows_of(report, "conflict", statistic="turnover")
     assert row["n"] == 4
     with pytest.raises(UserError, match=r"years: 2; at least 3 in voting\.mechanical\.elections"):
         conduct("voting", out=tmp_path / "few", designs=designs, overrides=["years=2"])

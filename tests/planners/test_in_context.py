@@ -63,7 +63,7 @@ def test_memory_is_what_a_list_would_hold(years, window, best):
         } == set(top)
     assert (np.diff(memory.best_welfare[memory.best_years >= 0]) <= 0).all()
     welfares = [w for _, w in years]
-    assert memory.lived == len(years)
+    assert memory.finite_years == len(years)
     assert memory.mean == pytest.approx(np.mean(welfares) if years else 0, abs=1e-3)
     assert memory.deviation == pytest.approx(
         np.std(welfares, ddof=1) if len(years) > 1 else 0, abs=1e-3

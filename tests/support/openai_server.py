@@ -81,6 +81,14 @@ def echo(call: Call) -> Reply:
     return Reply(said(call.said))
 
 
+class _Http(ThreadingHTTPServer):
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # a client that has gone
+            super().handle_error(request, client_address)
+
+
 class Server:
     """Chats are answered by `answer`; GET /v1/models by `models`.
 
@@ -103,9 +111,8 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def start(self) -> None:
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
         outer = self
-        self._stopping = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -152,14 +159,11 @@ class Server:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        class Http(ThreadingHTTPServer):
-            request_queue_size = 256
+        return Handler
 
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                if not isinstance(sys.exception(), OSError):  # a client that has gone
-                    super().handle_error(request, client_address)
-
-        self._http = Http(("127.0.0.1", self.port), Handler)
+    def start(self) -> None:
+        self._stopping = threading.Event()
+        self._http = _Http(("127.0.0.1", self.port), self._handler())
         self._http.daemon_threads = False
         self.port = self._http.server_address[1]
         self._thread = threading.Thread(

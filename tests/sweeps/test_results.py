@@ -148,7 +148,7 @@ def test_the_summary_averages_over_seeds(whole):
     assert rows[0]["mean_hours_ci"] == pytest.approx((high - low) / 2)
     assert rows[1]["mean_hours_mean"] is None
     assert rows[1]["mean_hours_ci"] is None
-    with pytest.raises(UserError, match="--figures: 'nothing'; any of swf"):
+    with pytest.raises(UserError, match="--statistics: 'nothing'; any of swf"):
         whole.summary(["nothing"])
 
 
@@ -171,7 +171,7 @@ def test_the_summary_of_a_folder(whole):
         "--summary",
         "--out",
         str(whole.path),
-        "--figures",
+        "--statistics",
         "mean_hours",
     ]
     shown = subprocess.run(command, capture_output=True, text=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxecon.sweeps.results import Sweep
 
 
-_FiguresOption = Annotated[
+_StatisticsOption = Annotated[
     str | None,
     typer.Option(help="Statistics of the summary, separated by commas.", show_default=False),
 ]
@@ -57,7 +57,7 @@ def sweep(
             "--summary", help="Print means over seeds; without CONFIG, of --out as it is."
         ),
     ] = False,
-    figures: _FiguresOption = None,
+    statistics: _StatisticsOption = None,
     level: _LevelOption = 0.95,
     force: ForceVersionOption = False,
     as_json: JsonOption = False,
@@ -68,7 +68,7 @@ def sweep(
     """
     keep_compiled_programs()
     begun = time.monotonic()
-    statistics = _statistics(figures, summary)
+    names = _statistics(statistics, summary)
     if config is not None:
         options = {"overrides": set_ or [], "chunk_size": chunk, "max_points": max_points}
         swept = _simulate(config, out, executor=executor_named(executor), force=force, **options)
@@ -81,25 +81,25 @@ def sweep(
             "CONFIG: a sweep's file; without one, --summary and --out print what a folder holds"
         )
     if as_json:
-        _print_json(swept, swept.summary(statistics, level) if summary else None)
+        _print_json(swept, swept.summary(names, level) if summary else None)
     else:
         from jaxecon.cli.output.sweep import print_sweep, print_sweep_summary
 
         if config is not None:
             print_sweep(swept, time.monotonic() - begun)
         if summary:
-            print_sweep_summary(swept, statistics, level)
+            print_sweep_summary(swept, names, level)
     if swept.manifest.get("failed"):
         sys.exit(DIFFERENT)
 
 
-def _statistics(figures: str | None, summary: bool) -> list[str]:
+def _statistics(statistics: str | None, summary: bool) -> list[str]:
     """The statistics that the summary shows. Raises UserError for one that does not exist."""
     from jaxecon.sweeps.results import SUMMARISED, check_statistics
 
-    if figures is not None and not summary:
-        raise UserError(f"--figures: {figures}; of the summary: give --summary as well")
-    names = [name.strip() for name in figures.split(",")] if figures else list(SUMMARISED)
+    if statistics is not None and not summary:
+        raise UserError(f"--statistics: {statistics}; of the summary: give --summary as well")
+    names = [name.strip() for name in statistics.split(",")] if statistics else list(SUMMARISED)
     check_statistics(names)
     return names
 

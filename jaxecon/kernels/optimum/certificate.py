@@ -5,13 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.kernels.optimum.density import past_bunching
 from jaxecon.kernels.optimum.objective import ROUNDING, Objective
 from jaxecon.kernels.optimum.pattern_search import CERTIFIED_STEP
 from jaxecon.kernels.taxation import fill_empty
-
-Array = jax.Array
 
 _DIFFERENCE = 0.002  # of a rate, for the slopes of smoothed welfare
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import concrete, pytree
 from jaxecon.kernels.equilibrium import Outcome
@@ -27,9 +29,6 @@ from jaxecon.kernels.optimum.space import (
 from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.kernels.welfare import SocialWelfare, gain_over
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 _EFFORT = Effort()
 _EFFORT_WITH_CURVATURE = Effort(8, 60, 32, 30, 1)  # each response takes a hundred times longer

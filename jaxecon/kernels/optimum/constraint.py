@@ -2,14 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.kernels.optimum.objective import Objective
 from jaxecon.kernels.optimum.pattern_search import polish
 from jaxecon.kernels.optimum.search import SearchPlan, search
 from jaxecon.kernels.optimum.space import Judge, SearchResult
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 _BISECTIONS = 24  # of the constraint's multiplier
 

@@ -5,12 +5,12 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating
 from jaxecon.kernels.taxation import TaxSchedule, marginal_rate, weighted_mean
 
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 Numbers = TypeVar("Numbers", Array, np.ndarray)
 
 TAIL_SHARE = 0.01  # of the people: above their income the density is taken to be Pareto's

@@ -3,11 +3,10 @@
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from jaxecon.kernels.optimum.objective import Objective
 from jaxecon.kernels.optimum.space import Judge
-
-Array = jax.Array
 
 _LEARNING_RATE = 0.05  # of the first step, in rates; falls to 0 along a cosine
 

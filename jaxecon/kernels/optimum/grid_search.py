@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.kernels.optimum.objective import MAX_ELEMENTS, Objective
 from jaxecon.kernels.optimum.space import Judge, SearchResult
 from jaxecon.kernels.optimum.starts import starting_points
-
-Array = jax.Array
 
 
 def search_grid(objective: Objective, points: int, judge: Judge) -> SearchResult:

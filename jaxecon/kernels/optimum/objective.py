@@ -5,14 +5,13 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.kernels.labor import ResponseTable
 from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.optimum.space import Judge, Limits, Space, project, schedule_at
 from jaxecon.kernels.taxation import TaxSchedule
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 ROUNDING = 4.0  # epsilons of welfare: smaller differences are none
 MAX_ELEMENTS = 2**20  # of (schedules, brackets, workers) evaluated at once

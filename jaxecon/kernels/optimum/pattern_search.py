@@ -3,11 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.kernels.optimum.objective import ROUNDING, Objective
 from jaxecon.kernels.optimum.space import Judge, SearchResult
-
-Array = jax.Array
 
 CERTIFIED_STEP = 0.01  # of a rate; of the logarithm of a free threshold
 _STEPS = (0.02, 0.01, 0.005, 0.002, 0.001, CERTIFIED_STEP)  # the last only verifies

@@ -2,12 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.core.draws import draw, named_key, uniform
 from jaxecon.kernels.optimum.objective import Objective
 from jaxecon.kernels.optimum.space import Judge
-
-Array = jax.Array
 
 
 def evolve(

@@ -4,6 +4,8 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating, pytree
 from jaxecon.kernels.equilibrium import Outcome, balanced_rebate, equilibrium
@@ -12,9 +14,6 @@ from jaxecon.kernels.preferences import Preferences, isoelastic_utility
 from jaxecon.kernels.saving import Endowment
 from jaxecon.kernels.taxation import TaxSchedule, lump_sum_rebate, tax_due, weighted_mean
 from jaxecon.kernels.welfare import SocialWelfare
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 _EVERYONE = "everyone"  # the one cohort of a problem's SocialWelfare
 _TEMPERATURE = 0.003  # of the smoothed response, in full-time incomes

@@ -10,6 +10,8 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating, pytree
 from jaxecon.kernels.optimum.density import (
@@ -24,10 +26,6 @@ from jaxecon.kernels.optimum.density import (
 )
 from jaxecon.kernels.optimum.saez_checks import Elasticity, check_sample, require
 from jaxecon.kernels.taxation import TaxSchedule, fill_empty
-
-Array = jax.Array
-
-ArrayLike = jax.typing.ArrayLike
 
 
 @pytree

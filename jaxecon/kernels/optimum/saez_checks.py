@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import concrete
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.kernels.welfare import check_mean_one
-
-ArrayLike = jax.typing.ArrayLike
-
-Array = jax.Array
 
 # A scalar, (k,) by bracket, or a function of income in $/year.
 Elasticity = ArrayLike | Callable[[Array], Array]

@@ -7,6 +7,8 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating, pytree
 from jaxecon.kernels.equilibrium import Outcome, equilibrium
@@ -14,9 +16,6 @@ from jaxecon.kernels.optimum.saez import SaezSchedule, saez_schedule
 from jaxecon.kernels.optimum.saez_checks import Elasticity, check_sample, require
 from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.taxation import TaxSchedule
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 _MIN_DAMPING = 0.02  # that the fixed point shrinks to by itself
 

@@ -3,15 +3,13 @@
 Derivations, sources and where each holds: docs/optimal-taxation.md.
 """
 
-import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import floating
 from jaxecon.kernels.optimum.saez_checks import check_people, require
 from jaxecon.kernels.taxation import weighted_mean
-
-Array = jax.Array
-ArrayLike = jax.typing.ArrayLike
 
 
 def saez_top_rate(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.kernels.optimum.gradient_search import climb
 from jaxecon.kernels.optimum.grid_search import search_grid, search_line
@@ -12,8 +13,6 @@ from jaxecon.kernels.optimum.pattern_search import polish
 from jaxecon.kernels.optimum.population_search import evolve
 from jaxecon.kernels.optimum.space import SEARCHES, Effort, Judge, Method, SearchResult
 from jaxecon.kernels.optimum.starts import starting_points
-
-Array = jax.Array
 
 
 @dataclass(frozen=True, eq=False)

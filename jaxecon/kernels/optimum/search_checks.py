@@ -2,15 +2,13 @@
 
 from typing import get_args
 
-import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import concrete
 from jaxecon.kernels.optimum.space import Method
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.kernels.welfare import SocialWelfare, check_mean_one
-
-ArrayLike = jax.typing.ArrayLike
 
 MAX_GRID_POINTS = 50_000_000
 

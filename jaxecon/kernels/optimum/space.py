@@ -8,11 +8,10 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.taxation import TaxSchedule
-
-Array = jax.Array
 
 # How the space of schedules is searched. Welfare of a finite population is a fine sawtooth, on
 # which gradients vanish nowhere: so all but the grid end with a pattern search (`pattern.polish`)

@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.kernels.optimum.objective import Objective
-
-Array = jax.Array
 
 
 def starting_points(objective: Objective, count: int) -> Array:

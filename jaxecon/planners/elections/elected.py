@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.economy.equilibrium import leader_problem
 from jaxecon.economy.state import Economy
@@ -28,10 +29,6 @@ from jaxecon.planners.elections.electorate import (
 )
 from jaxecon.planners.elections.own_optima import own_optima
 from jaxecon.planners.elections.voting import NOBODY, Election, ElectionRules, worker_at
-
-Array = jax.Array
-
-ArrayLike = jax.typing.ArrayLike
 
 
 class Elected(Planner):

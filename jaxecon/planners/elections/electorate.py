@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import pytree
 from jaxecon.economy.equilibrium import leader_problem
@@ -26,11 +28,6 @@ from jaxecon.planners.elections.voting import (
     valuations,
     worker_at,
 )
-
-ArrayLike = jax.typing.ArrayLike
-
-Array = jax.Array
-
 
 # Up to this many workers, who may then all stand, own optima are computed once and kept.
 MAX_KEPT = 64
@@ -91,7 +88,7 @@ class Candidate(NamedTuple):
 class Electorate(Protocol):
     """Workers whose candidacies, ballots and policies come from outside.
 
-    What their year was like is in `observation.lived`.
+    What their year was like is in `observation.agent_means`.
     """
 
     cohorts: tuple[str, ...]
@@ -138,7 +135,7 @@ def add_year(history: History, observation: YearObservation, leader: Array) -> H
         pushed(history.leaders, leader),
         pushed(history.rates, observation.schedule.rates),
         {
-            name: pushed(kept, observation.lived[name]["utility"])
+            name: pushed(kept, observation.agent_means[name]["utility"])
             for name, kept in history.utility.items()
         },
     )

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxecon.kernels.labor import ResponseTable
 from jaxecon.kernels.optimum.certificate import fill_idle_brackets
@@ -12,9 +13,6 @@ from jaxecon.kernels.optimum.problem import LeaderProblem, thinned
 from jaxecon.kernels.optimum.space import Effort, Limits, Space, schedule_at
 from jaxecon.kernels.optimum.starts import starting_points
 from jaxecon.planners.elections.voting import valuation_of
-
-Array = jax.Array
-
 
 # A candidate finds its own optimum on as many quantiles of a larger population.
 MAX_FOLLOWERS = 1000

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxecon.core.pytree import concrete, pytree
 from jaxecon.economy.state import Economy
@@ -20,8 +21,6 @@ from jaxecon.planners.elections.electorate import (
     replace_ballots,
 )
 from jaxecon.planners.elections.voting import NOBODY, Election, ElectionRules, count
-
-Array = jax.Array
 
 
 @pytree

@@ -10,6 +10,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
 
 from jaxecon.config.settings import Config
 from jaxecon.core.draws import draw, named_key
@@ -58,10 +60,6 @@ class ElectionRules:
             bounds=config.planner.rate_bounds,
         )
 
-
-Array = jax.Array
-
-ArrayLike = jax.typing.ArrayLike
 
 NOBODY = -1  # in the place of a worker, or of a candidate
 

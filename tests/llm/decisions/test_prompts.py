@@ -147,8 +147,8 @@ def test_infinite_welfare_is_no_trend_and_no_statistics_of_the_planner():
     memory = PlannerMemory.empty(2, 3, 2)
     for year, welfare in enumerate([-np.inf, 10.0, np.nan, 20.0, np.inf]):
         memory = memory.appended(year, np.array([0.1 * year, 0.5]), welfare)
-        assert (memory.lived == 0) == (year == 0)
-    assert (memory.lived, memory.mean, memory.deviation) == (
+        assert (memory.finite_years == 0) == (year == 0)
+    assert (memory.finite_years, memory.mean, memory.deviation) == (
         2,
         15.0,
         pytest.approx(np.std([10, 20], ddof=1)),

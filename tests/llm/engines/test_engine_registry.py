@@ -61,7 +61,7 @@ def replay_settings(tmp_path: Path) -> Serving:
     return Serving(engine="replay", transcript=str(tmp_path))
 
 
-@pytest.fixture(params=[name for name in ENGINES if name != "vllm"])  # vllm: test_vllm_engine.py
+@pytest.fixture(params=[name for name in ENGINES if name != "vllm"])  # vllm: test_real_model.py
 def settings(request: pytest.FixtureRequest) -> Serving:
     if request.param == "simulated":
         return Serving(engine="simulated")

@@ -260,33 +260,33 @@ def observation(agent: int) -> LaborObservation:
     )
 
 
-def test_decisions_behind_the_bridge(
-    server: Server, connect: Callable[..., OpenAIEngine], tmp_path: Path
-) -> None:
+def _answer_by_number(call: Call) -> Reply:
     """The prompt says who asks, in the pay, and the hours of the reply repeat it.
 
     Agents by number modulo 10: 0 gives nonsense always, 1 at first; 2 is refused; 3 to 5 meet an
     HTTP 500 first; 6 says it in words.
     """
+    first = next(m["content"] for m in call.body["messages"] if m["role"] == "user")
+    agent = int(re.search(r"Your pay: (\d+) dollars", first)[1]) - 100  # type: ignore[index]
+    again = len(call.body["messages"]) > 2
+    kind = agent % 10
+    usage = {"prompt_tokens": 100, "completion_tokens": 7}
+    if kind == 0 or (kind == 1 and not again):
+        return Reply(said("I would rather not say", usage=usage))
+    if kind == 2:
+        return refused(400, "too long")
+    if kind in (3, 4, 5) and call.tries == 0:
+        return refused(500, "overloaded")
+    hours = json.dumps({"hours": 10 * (agent // 10)})
+    return Reply(
+        said(f"Well: {hours}" if kind == 6 else hours, usage=usage), delay=0.001 * (agent % 7)
+    )
 
-    def answer(call: Call) -> Reply:
-        first = next(m["content"] for m in call.body["messages"] if m["role"] == "user")
-        agent = int(re.search(r"Your pay: (\d+) dollars", first)[1]) - 100  # type: ignore[index]
-        again = len(call.body["messages"]) > 2
-        kind = agent % 10
-        usage = {"prompt_tokens": 100, "completion_tokens": 7}
-        if kind == 0 or (kind == 1 and not again):
-            return Reply(said("I would rather not say", usage=usage))
-        if kind == 2:
-            return refused(400, "too long")
-        if kind in (3, 4, 5) and call.tries == 0:
-            return refused(500, "overloaded")
-        hours = json.dumps({"hours": 10 * (agent // 10)})
-        return Reply(
-            said(f"Well: {hours}" if kind == 6 else hours, usage=usage), delay=0.001 * (agent % 7)
-        )
 
-    server.answer = answer
+def test_decisions_behind_the_bridge(
+    server: Server, connect: Callable[..., OpenAIEngine], tmp_path: Path
+) -> None:
+    server.answer = _answer_by_number
     observations = [observation(agent) for agent in range(110)]
     transcript = Transcript(tmp_path / "transcript.sqlite")
     try:

@@ -1,12 +1,26 @@
-"""A whole hybrid run on the real engine and the real model."""
+"""The real vLLM engine on the real local model, and a whole hybrid run with it.
+
+In one file, because a file's tests share a process: one engine serves all of them.
+"""
 
 import json
+import os
+import signal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support.real_model import HOURS, ask, workers
 
 import jaxecon as je
+from llm.engines.base import Engine
+from llm.messages import Completion, Draw, Message, Request, Sampling
 from llm.transcript.store import Transcript
+
+if TYPE_CHECKING:
+    from llm.engines.vllm import VLLMEngine
+
+pytestmark = pytest.mark.engine
 
 CONFIG = {
     "years": 3,
@@ -15,6 +29,159 @@ CONFIG = {
     "llm": {"memory": {"window": 2}},
     "satisfaction": {"judged": True},
 }
+
+
+def collect(engine: "VLLMEngine", requests: list[Request]) -> list[Completion]:
+    """The completions by index; each index must be reported once."""
+    got: dict[int, Completion] = {}
+
+    def keep(index: int, completion: Completion) -> None:
+        assert index not in got
+        got[index] = completion
+
+    engine.complete(requests, on_completion=keep)
+    assert sorted(got) == list(range(len(requests)))
+    return [got[index] for index in range(len(requests))]
+
+
+def test_it_is_an_engine_and_says_what_answers(engine: "VLLMEngine") -> None:
+    from llm.engines import models
+    from llm.engines.vllm import engine_identity
+
+    assert isinstance(engine, Engine)
+    folder = models.resolve("smollm2")
+    assert engine.identity == engine_identity("smollm2") == engine_identity(str(folder))
+    assert engine.identity["weights"] == models.fingerprint(folder)
+    assert set(engine.identity) == {"engine", "model", "weights", "template"}
+    assert engine.description["max_model_len"] == 2048
+    json.dumps(engine.description)
+
+
+def test_the_schema_is_honoured_and_completions_come_as_they_finish(engine: "VLLMEngine") -> None:
+    requests = [*workers(24), ask("Write a long story about taxes.", schema=None, max_tokens=64)]
+    order: list[int] = []
+    completions: dict[int, Completion] = {}
+
+    def keep(index: int, completion: Completion) -> None:
+        order.append(index)
+        completions[index] = completion
+
+    engine.complete(requests, on_completion=keep)
+    assert sorted(order) == list(range(25))
+    assert order[-1] == 24, (
+        "the longest answer did not come last, so completions waited for each other"
+    )
+    for index in range(24):
+        answer = json.loads(completions[index].text)
+        assert set(answer) == {"hours"}
+        assert answer["hours"] in range(0, 101, 10)
+        assert completions[index].error is None
+        assert completions[index].finish_reason == "stop"
+        assert 0 < completions[index].usage.completion_tokens <= 16
+        assert 0 < completions[index].seconds <= completions[24].seconds
+    assert completions[24].finish_reason == "length"
+    assert completions[24].usage.completion_tokens == 64
+
+
+def test_answers_belong_to_their_requests(engine: "VLLMEngine") -> None:
+    schemas = [
+        {
+            "type": "object",
+            "properties": {"n": {"const": i}},
+            "required": ["n"],
+            "additionalProperties": False,
+        }
+        for i in range(30)
+    ]
+    completions = collect(
+        engine, [ask(f"Question {i}.", agent=i, schema=schema) for i, schema in enumerate(schemas)]
+    )
+    assert [json.loads(c.text)["n"] for c in completions] == list(range(30))
+
+
+def test_failures_stay_with_their_request(engine: "VLLMEngine") -> None:
+    requests = workers(9)
+    requests[4] = ask("word " * 2500)
+    requests[6] = ask("Hours?", schema={"type": "no such type"})
+    completions = collect(engine, requests)
+    too_long, bad_schema = completions[4], completions[6]
+    tokens = engine.prompt_tokens(requests[4])
+    assert (
+        too_long.error
+        == f"the prompt has {tokens} tokens, more than llm.max_model_len - max_tokens = {2048 - 16}"
+    )
+    assert too_long.text == bad_schema.text == ""
+    assert bad_schema.error
+    assert "\n" not in bad_schema.error
+    assert all(c.error is None for i, c in enumerate(completions) if i not in (4, 6))
+
+
+def test_the_longest_prompt_that_fits_is_answered(engine: "VLLMEngine") -> None:
+    words = next(
+        n for n in range(2000, 0, -1) if engine.prompt_tokens(ask("word " * n)) <= 2048 - 16
+    )
+    (completion,) = collect(engine, [ask("word " * words)])
+    assert completion.error is None
+    assert completion.usage.prompt_tokens == engine.prompt_tokens(ask("word " * words))
+
+
+def test_the_second_batch_finds_the_rules_in_the_cache(engine: "VLLMEngine") -> None:
+    collect(engine, workers(4, day=1))
+    second = collect(engine, workers(4, day=2))
+    assert all(128 <= c.usage.cached_tokens < c.usage.prompt_tokens for c in second)
+
+
+def test_many_short_chats_at_once(engine: "VLLMEngine") -> None:
+    """Chunked prefill, which a per-request seed would not survive on a CPU."""
+    chats = [
+        Request(
+            (Message("user", f"Hours of worker {i}?"),),
+            HOURS,
+            Sampling(),
+            Draw(1, "labor", 0, 0, "w", i),
+        )
+        for i in range(60)
+    ]
+    assert all(c.error is None for c in collect(engine, chats))
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_interrupted_batch_leaves_nothing_behind(
+    engine: "VLLMEngine", interruption: type[BaseException]
+) -> None:
+    seen: list[int] = []
+
+    def interrupt(index: int, completion: Completion) -> None:
+        seen.append(index)
+        raise interruption
+
+    story = [ask("Write a long story.", agent=i, schema=None, max_tokens=200) for i in range(8)]
+    with pytest.raises(interruption):
+        engine.complete([*workers(2), *story], on_completion=interrupt)
+    assert len(seen) == 1
+    assert all(json.loads(c.text)["hours"] % 10 == 0 for c in collect(engine, workers(5)))
+
+
+def test_ctrl_c_while_the_engine_works(engine: "VLLMEngine") -> None:
+    """Interrupted at the first answer, when the long ones are under way whatever the machine's
+    load.
+    """
+    story = [
+        ask("Write a long story.", agent=i, schema=None, max_tokens=1 if i == 0 else 1000)
+        for i in range(8)
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        engine.complete(
+            story, on_completion=lambda index, completion: os.kill(os.getpid(), signal.SIGINT)
+        )
+    assert all(c.error is None for c in collect(engine, workers(5)))
+
+
+def test_an_empty_batch(engine: "VLLMEngine") -> None:
+    assert collect(engine, []) == []
+
+
+# --- a hybrid run ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +196,6 @@ def conversations(run):
     transcript.close()
 
 
-@pytest.mark.engine
 def test_everything_is_on_disk(run):
     assert {p.name for p in run.path.iterdir() if not p.name.startswith("transcript.sqlite-")} == {
         *(
@@ -49,7 +215,6 @@ def test_everything_is_on_disk(run):
     assert run.years["leader"].to_pylist() == ["llm"] * 3
 
 
-@pytest.mark.engine
 def test_the_counts_add_up(run, conversations):
     """Every decision has a status; every call is in tables, summary and transcript."""
     usage = run.summary["llm"]
@@ -76,7 +241,6 @@ def test_the_counts_add_up(run, conversations):
     assert usage["cached_tokens"] > 0
 
 
-@pytest.mark.engine
 def test_what_the_model_said_is_what_was_done(run, conversations):
     """Hours in agents.parquet are the means of the hours in the transcript, agent by agent; each
     schedule follows its plan.
@@ -109,7 +273,6 @@ def test_what_the_model_said_is_what_was_done(run, conversations):
     transcript.close()
 
 
-@pytest.mark.engine
 def test_every_prompt_of_an_agent_holds_its_persona(run, conversations):
     from llm.agents.personas import sample_personas
 
@@ -124,7 +287,6 @@ def test_every_prompt_of_an_agent_holds_its_persona(run, conversations):
             assert c["messages"][1]["content"].startswith(people[c["agent"]].text)
 
 
-@pytest.mark.engine
 def test_survey_weights_of_a_hybrid_population(run):
     first = [row for row in run.agents.to_pylist() if row["year"] == 0]
     weights = np.array([row["weight"] for row in first])
@@ -133,7 +295,6 @@ def test_survey_weights_of_a_hybrid_population(run):
     assert weights[voices].sum() / weights.sum() == pytest.approx(0.25)
 
 
-@pytest.mark.engine
 def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
     """The real engine with too few tokens for any answer: every decision falls back."""
     from llm.bridge import Bridge, ServedModel
@@ -171,7 +332,6 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
     transcript.close()
 
 
-@pytest.mark.engine
 def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     """What is asked fits, with room for the answer and a retry, and not a window less was kept than
     would have fitted.
