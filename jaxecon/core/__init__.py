@@ -1,1 +1,1 @@
-"""What knows no economics: files, processes, compiled programs, random numbers, errors."""
+"""Foundations without economics: files, processes, compiled programs, random numbers, errors."""

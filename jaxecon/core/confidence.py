@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 class MeanInterval:
     """A mean, its standard error and the half-width of its confidence interval.
 
-    NaN where there are too few values to know.
+    Each is NaN if there are too few values to compute it.
     """
 
     mean: float
@@ -21,7 +21,8 @@ class MeanInterval:
 def mean_interval(values: np.ndarray, level: float = 0.95) -> MeanInterval:
     """The mean of independent draws, with Student's interval at n - 1 degrees of freedom.
 
-    values: (n,). One value has a mean alone, none has nothing.
+    values: (n,). One value gives only a mean; without values all is NaN. level: the confidence
+    level.
     """
     n = len(values)
     mean = float(values.mean()) if n else float("nan")

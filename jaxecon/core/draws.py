@@ -1,7 +1,7 @@
 """Counter-based random numbers.
 
-An agent's draw depends on (seed, cohort, purpose, year, day, index) and on nothing else: another
-cohort, another order, another chunk or another population size changes nobody's draws.
+An agent's draw depends only on (seed, cohort, purpose, year, day, index). Other cohorts, the order
+of computation, its division into chunks, and the size of the population do not change it.
 """
 
 import zlib
@@ -23,7 +23,7 @@ class Draws:
 
 
 def named_key(seed: int | Array, *names: str) -> Array:
-    """A key (typed, threefry) for the seed and words such as a cohort's name and a purpose."""
+    """Return a typed threefry key for a seed and names (such as a cohort's name and a purpose)."""
     key = jax.random.key(seed, impl="threefry2x32")
     for name in names:
         key = jax.random.fold_in(key, zlib.crc32(name.encode()))
@@ -31,7 +31,7 @@ def named_key(seed: int | Array, *names: str) -> Array:
 
 
 def draw(key: Array, year: int | Array, day: int | Array, n: int) -> Draws:
-    """The draws of agents 0..n-1 on one day under a key of `named_key`.
+    """Return the draws of agents 0..n-1 on one day, under a key from `named_key`.
 
     year, day: scalars, traced or not.
     """
@@ -44,18 +44,18 @@ def draw(key: Array, year: int | Array, day: int | Array, n: int) -> Draws:
 
 
 def _fold_in(key: Array, number: int | Array) -> Array:
-    """jax.random.fold_in on key data (2,), fused with what follows instead of a loop of its own."""
+    """`jax.random.fold_in` on key data (2,); XLA fuses it with what follows, without a loop."""
     return jnp.stack(
         threefry_2x32(key, jnp.zeros((), jnp.uint32), jnp.asarray(number).astype(jnp.uint32))
     )
 
 
 def threefry_2x32(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds of counters (n,), under key data (2,); all uint32.
+    """Threefry-2x32 (20 rounds) of counters (n,) under key data (2,); all uint32.
 
     Source: Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
-    Written out so that XLA fuses it with what uses the numbers: JAX's own is a loop over whole
-    arrays on a CPU, three times slower.
+    Written out so that XLA fuses it with the code that uses the numbers. On a CPU, JAX's own
+    version loops over whole arrays and is three times slower.
     """
     keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
     x, y = first + keys[0], second + keys[1]
@@ -68,13 +68,13 @@ def threefry_2x32(key: Array, first: Array, second: Array) -> tuple[Array, Array
 
 
 def normal(draws: Draws, dtype: np.dtype | type) -> Array:
-    """Standard normal (n,), from both words (Box and Muller 1958); never beyond 6.7."""
+    """Return standard normal numbers (n,) from both words (Box and Muller 1958), in [-6.8, 6.8]."""
     distance = jnp.sqrt(-2 * jnp.log((draws.first.astype(dtype) + 0.5) * 2.0**-32))
     return distance * jnp.cos(2 * np.pi * uniform(draws.second, dtype))
 
 
 def uniform(word: Array, dtype: np.dtype | type) -> Array:
-    """Uniform on [0, 1) from a word, as fine as the dtype (at most 32 bits) holds."""
+    """Uniform numbers on [0, 1) from a word, as fine as the dtype allows (at most 32 bits)."""
     if np.finfo(dtype).nmant >= 32:
         return word.astype(dtype) * 2.0**-32
     return (word >> 8).astype(dtype) * 2.0**-24

@@ -1,17 +1,17 @@
-"""Errors that a user can cause."""
+"""Errors that end a run or a command with a message for the user."""
 
 import re
 
 
 class UserError(ValueError):
-    """One line for the user: the setting, the value, the accepted range.
+    """An error with one line for the user: the setting, its value and the accepted range.
 
-    Commands print it and exit with status 2.
+    Commands print the line and exit with status 2.
     """
 
 
 class DiskError(UserError):
-    """A disk, or a file on it, cannot be read or written; the run that needs it is not at fault."""
+    """A disk, or a file on it, cannot be read or written; the run itself is not at fault."""
 
 
 class BudgetSpent(RuntimeError):
@@ -33,26 +33,26 @@ class Interrupted(KeyboardInterrupt):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message; the name of its type where it has none."""
+    """The first line of an error's message, or the name of its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 _JAX_ERRORS = ("JaxRuntimeError", "XlaRuntimeError")
 
-# the first on a GPU, the second alone on a CPU
+# errors on a GPU contain the first; errors on a CPU contain only the second
 _NO_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory, the machine's or a GPU's, was not enough."""
-    # by name, not imported: JAX may not be loaded
+    """Whether an error says that the machine or a GPU ran out of memory."""
+    # compared by name, without an import: JAX may not be loaded
     return isinstance(error, MemoryError) or (
         type(error).__name__ in _JAX_ERRORS and bool(_NO_MEMORY.search(str(error)))
     )
 
 
 class EngineError(RuntimeError):
-    """The engine did not start, or it died.
+    """The engine of a language model did not start, or it died.
 
     The message is one line for the user.
     """

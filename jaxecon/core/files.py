@@ -12,21 +12,21 @@ os.umask(_UMASK)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that holds either its old content or the new one, whatever happens."""
+    """Write a file so that, even after a crash, it holds either its old content or the new one."""
     with atomically(path) as file:
         file.write(data)
 
 
 @contextmanager
 def atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the path's place when the block ends without an error."""
+    """Open a temporary file that replaces `path` when the block ends without an error."""
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
         try:
             yield cast(BinaryIO, file)
             file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # as open() would have made it
+            os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # the permissions that open() gives
             os.fsync(file.fileno())
         except BaseException:
             os.unlink(file.name)

@@ -1,4 +1,4 @@
-"""Whether the packages that Python finds under our names are ours."""
+"""Checks that the packages which Python finds under jaxecon's names are jaxecon's own."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ def check_ours(name: str, mark: str) -> None:
     """Raise UserError unless `import name` imports jaxecon's own module.
 
     Args:
-        name: a package of this installation with a name that others may use too.
+        name: a package of this installation, with a name that other projects may use too.
         mark: an attribute that only jaxecon's module has, with the value "jaxecon".
     """
     ours = ROOT / name

@@ -12,13 +12,13 @@ from jaxecon.core.errors import UserError
 
 
 def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
-    """Take the lock of the one process that writes.
+    """Take the lock that lets only one process write.
 
     The operating system releases it when the process ends, however it ends.
 
     Args:
         path: a file made for the lock alone.
-        what: names what is written, for the message.
+        what: names what is written, for the error message.
 
     Returns:
         A function that removes the file and releases the lock.
@@ -28,8 +28,8 @@ def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
         OSError: the folder cannot be written.
     """
     name = os.path.realpath(path)
-    os.stat(os.path.dirname(name))  # filelock would make a folder that is not there
-    # any thread may release it; a lock that outlives a killed process would be worse than none
+    os.stat(os.path.dirname(name))  # raises if the folder is missing; filelock would make it
+    # any thread may release it; no soft lock, as that would outlive a killed process
     lock = FileLock(name, thread_local=False, fallback_to_soft=False)
     while not lock.is_locked:
         try:
@@ -48,12 +48,15 @@ def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
 
 
 def refuse_locked(path: Path, what: str) -> None:
-    """Raise UserError where another process has the lock; nothing is written, no lock is taken."""
+    """Raise UserError if another process is writing.
+
+    Nothing is written, and no lock is kept.
+    """
     try:
         handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return
-    try:  # a shared lock, which filelock does not have: readers do not refuse each other
+    try:  # a shared lock (filelock has none), so that readers do not refuse each other
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(_taken(what)) from None

@@ -1,4 +1,4 @@
-"""What this machine is made of, as far as results depend on it."""
+"""The properties of this machine on which results depend."""
 
 import hashlib
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def package_version(name: str) -> str | None:
-    """The installed version of a package; None where it is not installed."""
+    """The installed version of a package; None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -21,10 +21,10 @@ def _cpuinfo(field: str) -> str:
 
 
 def cpu_model() -> str:
-    """The CPU's name as the operating system gives it."""
+    """The CPU's name, as reported by the operating system."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_features_hash() -> str:
-    """A hash of the CPU's instruction set, sixteen hexadecimal digits."""
+    """A hash of the CPU's instruction set: sixteen hexadecimal digits."""
     return hashlib.sha256(" ".join(sorted(_cpuinfo("flags").split())).encode()).hexdigest()[:16]

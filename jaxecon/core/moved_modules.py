@@ -1,4 +1,4 @@
-"""Where modules of version 0.1 are now, for users' own rules that import an old path."""
+"""The new paths of modules of version 0.1, for users' own rules that import an old path."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -112,15 +112,15 @@ MOVED = {
 
 
 class MovedModules:
-    """An import finder, asked last, that says where a module's names are now.
+    """An import finder, asked last, that says where the contents of a moved module are now.
 
-    It finds nothing itself.
+    It never finds a module itself.
     """
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> None:
-        """Raises ModuleNotFoundError for an old path, with the new one."""
+        """Raise ModuleNotFoundError, with the new path, if `name` is an old path."""
         if name in MOVED:
             raise ModuleNotFoundError(f"{name} has moved to {MOVED[name]}", name=name)

@@ -1,8 +1,8 @@
-"""How several processes that compute one run meet and agree, each with its own devices.
+"""Coordination of several processes that compute one run, each with its own devices.
 
-All run the same program on the same configuration; the main one writes and prints. What one process
-alone knows (a signal arrived, a checkpoint is due, a disk is full) must reach all before they go
-on, or some would wait for ever for a collective operation that the others never enter.
+All run the same program on the same configuration; the main one writes and prints. What only one
+process knows (a signal arrived, a checkpoint is due, a disk is full) must reach all of them before
+they go on. Otherwise some would wait forever for a collective operation that others never enter.
 """
 
 import atexit
@@ -27,8 +27,8 @@ GONE, _LOST_STATUS = (
     "jaxecon: another process of this run has gone; start all again, with resume",
     3,
 )
-_LONGEST = 2000  # bytes of a message
-_PATIENCE = 10.0  # seconds for the others to end too
+_LONGEST = 2000  # bytes of a message, at most
+_PATIENCE = 10.0  # seconds that the other processes have to end too
 _leaving = threading.Event()
 _LOST = re.compile(
     r"gloo|nccl|coordination service|connection (closed|reset)|heartbeat", re.IGNORECASE
@@ -38,18 +38,19 @@ T = TypeVar("T")
 
 
 def join_run(seconds: int = 300) -> None:
-    """Make this process one of several of one run, before anything else uses JAX.
+    """Make this process one of the several processes of a run, before anything else uses JAX.
 
-    Which ones they are: JAX_COORDINATOR_ADDRESS (host:port of the main one), JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID (from 0), or, with none of them set, what Slurm, Open MPI or a TPU says.
+    The environment says which processes these are: JAX_COORDINATOR_ADDRESS (host:port of the main
+    one), JAX_NUM_PROCESSES and JAX_PROCESS_ID (from 0). If none of these is set, Slurm, Open MPI or
+    a TPU says it.
 
     Args:
-        seconds: how long to wait for the others. Then this process ends with one line and exit
-            status 2, where JAX itself would end it with a stack trace.
+        seconds: how long to wait for the others. After that, this process ends with one line and
+            exit status 2, where JAX itself would end it with a stack trace.
 
     Raises:
-        UserError: the environment does not say, or contradicts itself; the main process's port is
-            taken.
+        UserError: the environment is incomplete or contradicts itself, or the main process's port
+            is taken.
     """
     import jax
 
@@ -65,16 +66,16 @@ def join_run(seconds: int = 300) -> None:
         )
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
+    jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM
     waiting = threading.Timer(seconds, give_up)
     waiting.daemon = True
     waiting.start()
     try:
         if index == 0 and address and not os.environ.get("JAX_COORDINATOR_BIND_ADDRESS"):
-            # with a port that is taken JAX raises, or dies of a segmentation fault
+            # tried first: with a port that is taken, JAX raises or dies of a segmentation fault
             _server(int(address.rsplit(":", 1)[1])).close()
         jax.distributed.initialize(address, count, index, initialization_timeout=seconds + 60)
-        jax.devices()  # on a CPU the processes meet a second time
+        jax.devices()  # on CPUs the processes connect a second time here
     except (ValueError, TypeError) as error:
         raise UserError(
             f"--join-processes: nothing says where the other processes are ({error}); set "
@@ -94,11 +95,11 @@ def join_run(seconds: int = 300) -> None:
 
 
 def _place_in_run() -> tuple[str | None, int | None, int | None]:
-    """The main process's host:port, the number of processes and which of them this is.
+    """The main process's host:port, the number of processes and the index of this one.
 
-    None for each where the environment leaves them to Slurm and its like.
+    All are None if the environment leaves them to Slurm and the like.
 
-    Raises UserError: some are set and others not, or they contradict each other.
+    Raises UserError if only some of them are set, or if they contradict each other.
     """
     values = {name: os.environ.get(name) for name in _ENVIRONMENT}
     address, *numbers = values.values()
@@ -122,26 +123,27 @@ def _place_in_run() -> tuple[str | None, int | None, int | None]:
 
 
 def has_several_processes() -> bool:
-    """Whether this process is one of several."""
-    jax = sys.modules.get("jax")  # a folder that cannot be written is refused before JAX is loaded
+    """Whether this process is one of several processes of a run."""
+    # may be called before JAX is loaded, for example to refuse a folder that cannot be written
+    jax = sys.modules.get("jax")
     return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_main_process() -> bool:
-    """Whether this process writes and prints."""
+    """Whether this is the main process, which writes and prints."""
     return not has_several_processes() or _jax().process_index() == 0
 
 
 def refuse_several(what: str) -> None:
-    """Raise UserError where this is one of several processes."""
+    """Raise UserError if this process is one of several."""
     if has_several_processes():
         raise UserError(f"{what}: works in one process, not in {_jax().process_count()}")
 
 
 def run_together(action: Callable[[], T]) -> T:
-    """Do something in every process, and return when all have done it.
+    """Call `action` in every process, and return its result once all have finished.
 
-    Raises UserError in all where it fails in one.
+    If it fails in one process, all raise: that one its own error, the others UserError.
     """
     if not has_several_processes():
         return action()
@@ -161,7 +163,7 @@ def run_together(action: Callable[[], T]) -> T:
 
 
 def broadcast_from_main(text: str) -> str:
-    """The main process's text, in all processes."""
+    """Return the main process's text, in all processes."""
     if not has_several_processes():
         return text
     from jax.experimental import multihost_utils
@@ -170,7 +172,7 @@ def broadcast_from_main(text: str) -> str:
 
 
 def gather(*numbers: int) -> np.ndarray:
-    """The numbers of every process, (processes, numbers), in all of them."""
+    """Return the numbers of all processes, (processes, numbers), in every process."""
     own = np.asarray(numbers, np.int32)
     if not has_several_processes():
         return own[None]
@@ -180,14 +182,14 @@ def gather(*numbers: int) -> np.ndarray:
 
 
 def is_lost_process(error: BaseException) -> bool:
-    """Whether an error is what happens where another process has gone."""
+    """Whether an error means that another process of the run has gone."""
     return has_several_processes() and _LOST.search(str(error)) is not None
 
 
 def leave(status: int) -> NoReturn:
-    """End a process that may be one of several.
+    """End this process, which may be one of several.
 
-    It ends with the others if they end too, and without them after some seconds.
+    It waits some seconds for the others to end too, and then ends without them.
     """
     if has_several_processes():
         _leaving.set()
@@ -200,14 +202,14 @@ def leave(status: int) -> NoReturn:
 
 
 def _tell_of_failures() -> None:
-    """Make an unexpected error here end the other processes too.
+    """Make an unexpected error in this process end the other processes too.
 
-    At the interpreter's end JAX would wait for them.
+    The process then ends at once. At a normal end of the interpreter JAX would wait for the others.
     """
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if is_lost_process(error) and not _leaving.is_set():  # a collective noticed it first
+        if is_lost_process(error) and not _leaving.is_set():  # a collective noticed before `_watch`
             _end(GONE, _LOST_STATUS)
         show(kind, error, trace)
         if not _leaving.is_set():
@@ -217,20 +219,18 @@ def _tell_of_failures() -> None:
 
 
 def _watch(host: str | None) -> None:
-    """End this process where another ends before the run does: at once, and with one line.
+    """End this process at once, and with one line, if another one ends before the run does.
 
-    JAX's own heartbeats need a minute or two for it and end it with a stack trace; a machine that
-    loses its power is left to them.
-
-    Each keeps a connection to the first, at `host` or the name it gives itself, which nobody uses
-    and which ends with either.
+    Each process keeps an idle connection to the main one, at `host` or the host name that the main
+    one reports. It breaks when either of the two ends. JAX's own heartbeats need a minute or two
+    and end the process with a stack trace; only they notice a machine that loses its power.
     """
     server, address = None, ""
     if is_main_process():
         server = _server(0)
         address = f"{socket.gethostname()} {server.getsockname()[1]} {secrets.token_hex(16)}"
     name, port, token = broadcast_from_main(address).split()
-    atexit.register(_leaving.set)  # before JAX's own, in which each waits for all
+    atexit.register(_leaving.set)  # runs before JAX's own exit handler, which waits for all
 
     def follow(connection: socket.socket) -> None:
         with connection:
@@ -251,7 +251,7 @@ def _watch(host: str | None) -> None:
             if ours:
                 threading.Thread(target=follow, args=(connection,), daemon=True).start()
             else:
-                connection.close()  # somebody else's
+                connection.close()  # not from a process of this run
 
     if server is not None:
         threading.Thread(target=accept, args=(server,), daemon=True).start()
@@ -270,7 +270,7 @@ def _watch(host: str | None) -> None:
 
 
 def _server(port: int) -> socket.socket:
-    """Listening on all of this machine's addresses. Raises OSError, OverflowError."""
+    """A socket that listens on all of this machine's addresses. Raises OSError, OverflowError."""
     both = socket.has_dualstack_ipv6()
     return socket.create_server(
         ("", port), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both

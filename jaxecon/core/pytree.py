@@ -18,15 +18,15 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
 
 
 def stored_as(name: str, **options: Any) -> Any:
-    """A field whose name in checkpoints is an older one.
+    """A field that has an older name in checkpoints.
 
-    The names of a state's arrays are part of a run's digest, which people write down.
+    A run's digest, which people write down, depends on the names of its state's arrays.
     """
     return dataclasses.field(metadata={"stored_as": name}, **options)
 
 
 def marked(*marks: str) -> Any:
-    """A field, without a default, whose metadata has these marks for others to read."""
+    """A field without a default, whose metadata holds these marks for other code to read."""
     return dataclasses.field(metadata=dict.fromkeys(marks, True))
 
 
@@ -66,13 +66,13 @@ def pytree(cls: type[T]) -> type[T]:
 
 
 def floating(x: ArrayLike) -> jax.Array:
-    """An array that can hold fractions: whole numbers become floats, floats keep their dtype."""
+    """Return x as a floating-point array: integers become floats, floats keep their dtype."""
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
 
 
 def shown(values: np.ndarray, wrong: np.ndarray) -> str:
-    """The value or values, or the first wrong one of many, for an error message."""
+    """The values as text for an error message; of more than 16, only the first wrong one."""
     if values.size <= 16:
         return f"{values.tolist()}"
     count = int(np.sum(wrong))
@@ -83,7 +83,7 @@ def shown(values: np.ndarray, wrong: np.ndarray) -> str:
 
 
 def concrete(value: object) -> np.ndarray | None:
-    """The value as a NumPy array, for validation; None while it is traced."""
+    """The value as a NumPy array, for validation; None if it is traced."""
     if isinstance(value, jax.core.Tracer):
         return None
     return np.asarray(value)

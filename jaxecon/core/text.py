@@ -1,9 +1,9 @@
-"""Numbers as people and language models read them."""
+"""Numbers as text for people and language models."""
 
 
 def amount_text(x: float) -> str:
-    """An amount as text: from 1,000 on without decimals, below with five significant digits.
+    """An amount as text: without decimals from 1,000 on, otherwise with five significant digits.
 
-    Dollars are large numbers; utilities with curvature are small ones that differ in later digits.
+    Dollar amounts are large. Utilities with curvature are small, and differ only in later digits.
     """
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.5g}"

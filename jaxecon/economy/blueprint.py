@@ -1,4 +1,4 @@
-"""What an economy is made from: the settings as few and small arrays."""
+"""The blueprint of an economy: the settings as a few small arrays."""
 
 from typing import Any
 
@@ -24,18 +24,21 @@ from jaxecon.kernels.welfare import WelfareKind
 from jaxecon.workers import rule_named
 from jaxecon.workers.base import WorkerRule
 
-Leaf = Any  # a NumPy array, or what a trace makes of it
+Leaf = Any  # a NumPy array, or its tracer
 
 
 @pytree
 class Blueprint:
-    """What an economy is made from, as few and small arrays as that takes.
+    """The settings from which `build.assemble` makes an economy, as a few small arrays.
 
-    It is cheap to make, and many can be stacked.
+    It is cheap to make, and many can be stacked. Fields not listed here are scalars of the
+    configuration. Static fields are part of the compiled program: each new value compiles again.
 
-    seed, draw_seed: uint32 scalars. weights: survey weight of one agent, by cohort. skills: (n,) by
-    cohort where they come from microdata, {} where `assemble` works them out. The rest are scalars
-    of the configuration. What is static is part of the compiled program: each value compiles again.
+    Attributes:
+        seed, draw_seed: uint32 scalars.
+        weights: survey weight of one agent, by cohort.
+        skills: (n,) by cohort if they come from microdata; otherwise {}, and `assemble` computes
+            them.
     """
 
     seed: Leaf
@@ -61,9 +64,9 @@ class Blueprint:
 
     @classmethod
     def from_config(cls, config: Config) -> "Blueprint":
-        """The economy that the settings describe.
+        """Return the blueprint of the economy that the settings describe.
 
-        Raises UserError: rules or microdata that do not work.
+        Raises UserError for rules or microdata that do not work.
         """
         dtype = dtype_of(config)
 
@@ -105,7 +108,7 @@ class Blueprint:
 
 
 def _dynamics(settings: DynamicsConfig, dtype: type) -> Dynamics:
-    """What the settings switch on, scalars of this type."""
+    """Return the dynamics that the settings switch on, as scalars of this dtype."""
     inertia: Leaf = np.asarray(settings.hours_inertia, dtype)
     return Dynamics(
         _skill_dynamics(settings.skills, dtype) if settings.skills.enabled else None,
@@ -115,14 +118,14 @@ def _dynamics(settings: DynamicsConfig, dtype: type) -> Dynamics:
 
 
 def _skill_dynamics(settings: SkillDynamicsConfig, dtype: type) -> SkillDynamics:
-    """Retirement is as likely as makes `working_years` the mean."""
+    """Return skill dynamics with the retirement probability that makes `working_years` the mean."""
     retirement = 0.0 if settings.working_years is None else 1 / settings.working_years
     numbers = settings.persistence, settings.learning, settings.shock, retirement
     return SkillDynamics(*(np.asarray(x, dtype) for x in numbers))  # type: ignore[arg-type]
 
 
 def _saving(settings: SavingConfig, dtype: type) -> Saving:
-    """A tax that is to be the optimum is 0 until the economy is built."""
+    """Return the saving settings; a tax that is to be optimal is 0 until the economy is built."""
     numbers = (
         settings.return_rate,
         0.0 if isinstance(settings.tax, str) else settings.tax,

@@ -1,4 +1,4 @@
-"""Builds the economy of a configuration, once per run."""
+"""Construction of the economy that a configuration describes, once per run."""
 
 import dataclasses
 
@@ -35,12 +35,12 @@ from jaxecon.workers.base import Cohort
 
 
 def build_economy(config: Config, layout: Layout | None = None) -> Economy:
-    """The economy that the settings describe, on the devices of a layout.
+    """Build the economy that the settings describe, on the devices of a layout.
 
-    Raises UserError: rules, microdata or public spending that do not work.
+    Raises UserError for rules, microdata or public spending that do not work.
     """
     nodes = skill_nodes(config)
-    # nodes that all devices use must not be an array on one of them
+    # nodes that all devices use must not be on one of them
     economy, poorest = _assemble(
         layout, Blueprint.from_config(config), nodes if layout is None else jax.device_get(nodes)
     )
@@ -50,7 +50,7 @@ def build_economy(config: Config, layout: Layout | None = None) -> Economy:
 
 
 def too_poor(public_spending: float, poorest: float) -> str:
-    """The message where the smallest reference consumption is not positive; both $/year."""
+    """Return the error message for a reference consumption ($/year) that is not positive."""
     return (
         f"budget.public_spending: {public_spending:g}; leaves the poorest {poorest:,.0f} $/year "
         "to consume under the US federal schedule, and preferences.consumption_curvature > 0 "
@@ -59,15 +59,15 @@ def too_poor(public_spending: float, poorest: float) -> str:
 
 
 def skill_nodes(config: Config) -> tuple[Array, Array] | None:
-    """What `assemble` interpolates skills between, the same for all economies.
+    """Return the nodes between which `assemble` interpolates skills; all economies share them.
 
-    None where skills are not those of the generalised beta distribution.
+    None if skills do not follow the generalised beta distribution.
     """
     return gb2_nodes(dtype_of(config)) if config.population.skills == "gb2" else None
 
 
 def assemble(blueprint: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Economy, Array]:
-    """The economy, and the smallest reference consumption, $/year.
+    """Build the economy; return it and the smallest reference consumption, $/year.
 
     Works under jit and vmap.
     """
@@ -132,7 +132,7 @@ _assemble = compiled(assemble)
 def _with_optimal_tax(
     dynamics: Dynamics, wealth: Array, g: dict[str, Array], weight: Array
 ) -> Dynamics:
-    """The dynamics with the tax on the return to wealth (n,) that maximises welfare."""
+    """Return the dynamics with the welfare-maximising tax on the return to wealth (n,)."""
     saving = dynamics.saving
     assert saving is not None
     tax = optimal_capital_tax(wealth, saving.elasticity, jnp.concatenate(list(g.values())), weight)
@@ -140,7 +140,7 @@ def _with_optimal_tax(
 
 
 def _split(x: Array, like: dict[str, Array]) -> dict[str, Array]:
-    """An array over everybody, split into one part per cohort, of the sizes in `like`."""
+    """Split an array over everybody into one part per cohort, of the sizes in `like`."""
     ends = np.cumsum([part.shape[0] for part in like.values()])[:-1].tolist()
     return dict(zip(like, jnp.split(x, ends), strict=True))
 
@@ -173,9 +173,9 @@ def _marginal_weights(
     reference: Outcome,
     endowments: Endowment | None,
 ) -> Array:
-    """Marginal welfare weights (n,), of mean 1, at the reference outcome.
+    """Return marginal welfare weights (n,), of mean 1, at the reference outcome.
 
-    They are the fixed weights where welfare is their weighted sum and utility linear.
+    If utility is linear and welfare is its weighted sum, they are the fixed weights of that sum.
     """
     g = jnp.concatenate(list(welfare.weights.values()))
     if preferences.consumption_curvature == 0 and welfare.kind not in ("rawlsian", "atkinson"):

@@ -12,8 +12,11 @@ from jaxecon.kernels.taxation import pooled_mean
 class Capital:
     """Everybody's wealth in a year.
 
-    By cohort: wealth, (n,) $; saved, (n,) $/year; endowment, what wealth adds to a year of work.
-    revenue: of the tax on the return to wealth, $/year per person, scalar.
+    Attributes:
+        wealth: by cohort, (n,) $.
+        saved: by cohort, (n,) $/year.
+        endowment: by cohort, what wealth adds to a year of work.
+        revenue: of the tax on the return to wealth, $/year per person, scalar.
     """
 
     wealth: dict[str, Array]
@@ -23,15 +26,15 @@ class Capital:
 
 
 def capital_of_year(economy: Economy, state: EconomyState) -> Capital | None:
-    """Capital in the state's year; None where nobody saves.
+    """Return capital in the state's year, or None if nobody saves.
 
-    economy: with the skills of that year (`economy_in_year`).
+    economy: the economy with the skills of that year (`economy_in_year`).
     """
     return None if state.dynamics.wealth is None else _capital(economy, state.dynamics.wealth)
 
 
 def capital_at_equilibrium(economy: Economy) -> Capital | None:
-    """Capital where everybody has the wealth they want; None where nobody saves."""
+    """Return capital when everybody has the wealth they want, or None if nobody saves."""
     saving, untaxed = economy.dynamics.saving, economy.untaxed_wealth
     if saving is None or untaxed is None:
         return None

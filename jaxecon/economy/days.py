@@ -35,10 +35,11 @@ def simulate_days(
     days: int,
     judged: tuple[int, ...] = (),
 ) -> tuple[EconomyState, AgentSums, Day]:
-    """Some days of an economy whose cohorts are all mechanical, as one scan.
+    """Simulate days of an economy whose cohorts are all mechanical, as one scan.
 
-    days: how many, static. judged: after how many of these days everybody judges (`judge`).
-    Returns the state of the next day, the sums, and the days' statistics, fields (days,).
+    days: how many, static. judged: after which of these days, counted from 1, everybody judges
+    (`judge`). Returns the state of the next day, the sums, and the days' statistics, fields
+    (days,).
     """
     economy = economy_in_year(economy, state)
 
@@ -52,7 +53,7 @@ def simulate_days(
             state = jax.lax.cond(
                 ask, lambda: judge_in_year(economy, state, sums, {}), lambda: state
             )
-        # the statistics of a day leave the loop as one array, which is quicker than eight
+        # a day's statistics leave the loop as one array, which is faster than eight
         return (state, sums), jnp.stack(jax.tree.leaves(day))
 
     asked = jnp.zeros(days, bool).at[jnp.asarray(judged) - 1].set(True) if judged else None
@@ -64,9 +65,9 @@ def simulate_days(
 def act(
     economy: Economy, plan: YearPlan, state: EconomyState
 ) -> tuple[dict[str, Array], EconomyState]:
-    """Hours that each mechanical cohort chooses today, (n,) h/week, before today's rebate is known.
+    """Return the hours that mechanical cohorts choose today, before today's rebate is known.
 
-    Returns them by cohort, and the state after the choice.
+    Returns (n,) h/week by cohort, and the state after the choice.
     """
     hours, state = _act(economy, plan, _enter_day_layout(economy, state))
     return hours, _leave_day_layout(economy, state)
@@ -75,12 +76,12 @@ def act(
 def settle_and_learn(
     economy: Economy, plan: YearPlan, state: EconomyState, sums: AgentSums, hours: dict[str, Array]
 ) -> tuple[EconomyState, AgentSums, Day, dict[str, Outcome]]:
-    """The rest of a day: taxes are pooled and returned, utilities follow, rules learn.
+    """Compute the rest of a day: taxes are pooled and returned, utilities follow, rules learn.
 
-    hours: (n,) h/week as chosen, by cohort, mechanical or not; who cannot adjust today works
-    yesterday's. Returns the state of the next day, the sums, the day's statistics, and each
-    cohort's outcome. An outcome is that of work alone: wealth adds what no choice of hours can
-    change, so neither rules nor language models see it.
+    hours: (n,) h/week as chosen, by cohort, mechanical or not; agents who cannot adjust today work
+    yesterday's hours. Returns the state of the next day, the sums, the day's statistics, and each
+    cohort's outcome. Outcomes leave out wealth: what it adds does not depend on hours, so neither
+    rules nor language models see it.
     """
     entered = _enter_day_layout(economy, state)
     economy_now = economy_in_year(economy, state)
@@ -89,7 +90,7 @@ def settle_and_learn(
 
 
 def _enter_day_layout(economy: Economy, state: EconomyState) -> EconomyState:
-    """The state with each rule's own in the layout that the rule's days take it in."""
+    """Return the state with each rule's state in its day layout (`HasDayLayout`)."""
     rules = dict(state.rules)
     for name, rule in economy.rules:
         if isinstance(rule, HasDayLayout):
@@ -98,7 +99,7 @@ def _enter_day_layout(economy: Economy, state: EconomyState) -> EconomyState:
 
 
 def _leave_day_layout(economy: Economy, state: EconomyState) -> EconomyState:
-    """The state with each rule's own in the layout that it is kept in between days."""
+    """Return the state with each rule's state in the layout in which it is stored."""
     rules = dict(state.rules)
     for name, rule in economy.rules:
         if isinstance(rule, HasDayLayout):
@@ -148,9 +149,9 @@ def _settle_and_learn(
 def _apply_inertia(
     economy: Economy, state: EconomyState, chosen: dict[str, Array]
 ) -> tuple[dict[str, Array], DynamicState]:
-    """Hours worked today, (n,) h/week by cohort: as chosen, or yesterday's of who cannot adjust.
+    """Return the hours worked today, (n,) h/week by cohort, and the dynamic state that stores them.
 
-    Returns them, and the dynamic state that remembers them.
+    Agents who cannot adjust work yesterday's hours, all others the hours they chose.
     """
     inertia, yesterday = economy.dynamics.hours_inertia, state.dynamics.hours
     if inertia is None or yesterday is None:
@@ -164,7 +165,7 @@ def _apply_inertia(
 
 
 class _Pool(NamedTuple):
-    """Incomes and taxes, (n,) $/year by cohort, and what the pool takes and returns a person."""
+    """Incomes and taxes, (n,) $/year by cohort; the pool's revenue and rebate, $/year a person."""
 
     income: dict[str, Array]
     tax: dict[str, Array]
@@ -185,7 +186,7 @@ def _pool_taxes(
 
 
 def _outcomes_of_work(economy: Economy, hours: dict[str, Array], pool: _Pool) -> dict[str, Outcome]:
-    """Each cohort's consumption and utility, wealth and satisfaction apart."""
+    """Return each cohort's outcome, without the effects of wealth and satisfaction."""
     outcomes = {}
     for name, cohort in economy.cohorts.items():
         consumption = pool.income[name] - pool.tax[name] + pool.rebate
@@ -204,7 +205,7 @@ def _outcomes_of_work(economy: Economy, hours: dict[str, Array], pool: _Pool) ->
 def _utilities(
     economy: Economy, state: EconomyState, outcomes: dict[str, Outcome], capital: Capital | None
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Private utility, (n,) by cohort, and the same after the penalty for dissatisfaction."""
+    """Return private utility, (n,) by cohort, before and after the dissatisfaction penalty."""
     private: dict[str, Array] = {}
     adjusted: dict[str, Array] = {}
     for name, cohort in economy.cohorts.items():

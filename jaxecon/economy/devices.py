@@ -1,9 +1,9 @@
 """One economy on several devices.
 
-The agents of mechanical cohorts are in equal parts on them, everything else is on each device.
-XLA's partitioner turns the kernels, which know nothing of it, into one program for every device;
-sums over people become collectives. A random draw depends on an agent's index (`core.draws`), so
-that each device draws for its own agents what a single one would.
+The agents of mechanical cohorts are divided equally among the devices; everything else is on each
+device. XLA's partitioner turns the kernels, which are written for a single device, into one program
+for all devices, in which sums over people are collective operations. A random draw depends on the
+agent's index (`core.draws`), so each device draws for its agents what a single device would.
 """
 
 import dataclasses
@@ -36,12 +36,14 @@ Tree = TypeVar("Tree")
 class Layout:
     """Which arrays are on which devices.
 
-    mesh: of one axis, "agents". sizes: agents of each mechanical cohort, by name.
+    Dictionaries whose keys are cohorts' names hold what belongs to cohorts. Below such a key, an
+    array is divided among the devices by agent if its first axis (for a table, its last) has the
+    cohort's size. Arrays of fields marked OVER_EVERYBODY are divided too, if the number of devices
+    divides their length. All others are whole on each device.
 
-    What is kept by cohort is in dictionaries with the cohorts' names as keys. Of what is below such
-    a key, an array whose first axis (of a table, its last) has the cohort's size is over its
-    agents, and divided among the devices. So are the arrays of fields marked OVER_EVERYBODY, where
-    the devices divide their length.
+    Attributes:
+        mesh: of one axis, "agents".
+        sizes: the name and the number of agents of each mechanical cohort.
     """
 
     mesh: Mesh
@@ -52,7 +54,7 @@ class Layout:
         return dict(self.sizes)
 
     def sharding(self, path: tuple[Any, ...], shape: tuple[int, ...]) -> NamedSharding:
-        """Where a leaf of an economy, of its state, of a plan or of results is placed."""
+        """Return the placement of a leaf of an economy, its state, a plan or results."""
         return NamedSharding(self.mesh, self._spec(path, shape))
 
     def _spec(self, path: tuple[Any, ...], shape: tuple[int, ...]) -> PartitionSpec:
@@ -69,7 +71,7 @@ class Layout:
         return PartitionSpec(AXIS) if divides else PartitionSpec()
 
     def described(self, tree: Tree) -> Tree:
-        """The shapes and shardings of JAX arrays in a tree of them, or of shapes."""
+        """Return the tree with JAX arrays (or shapes) replaced by their shapes and shardings."""
 
         def describe(path: tuple[Any, ...], x: Any) -> Any:
             if not isinstance(x, jax.Array | jax.ShapeDtypeStruct):
@@ -79,7 +81,7 @@ class Layout:
         return jax.tree.map_with_path(describe, tree)
 
     def constrained(self, tree: Tree) -> Tree:
-        """Place results of a function that is being traced."""
+        """Place the results of a function that is being traced."""
 
         def constrain(path: tuple[Any, ...], x: Any) -> Any:
             if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -89,9 +91,9 @@ class Layout:
         return jax.tree.map_with_path(constrain, tree)
 
     def placed(self, tree: Tree) -> Tree:
-        """The tree with its JAX arrays on these devices.
+        """Return the tree with its JAX arrays on this layout's devices.
 
-        They are whole in every process before, or on some devices.
+        Before, each is whole in every process, or on some devices.
         """
 
         def place(path: tuple[Any, ...], x: Any) -> Any:
@@ -107,11 +109,11 @@ class Layout:
 
 
 def layout_for(config: Config) -> Layout | None:
-    """The layout that the setting `devices` asks for; None for one device.
+    """Return the layout that the setting `devices` asks for; None for one device.
 
-    Raises UserError: more devices than there are, a mechanical cohort that they do not divide, no
-    mechanical cohort; in one of several processes a language model, or fewer devices than all have
-    together.
+    Raises UserError if JAX finds fewer devices than asked for, if no cohort is mechanical, or if
+    the size of a mechanical cohort is not a multiple of the number of devices; with several
+    processes also for a language model, or for fewer devices than the processes have together.
     """
     here = _visible(config)
     count = device_count(config)
@@ -144,9 +146,9 @@ def layout_for(config: Config) -> Layout | None:
 
 
 def device_count(config: Config) -> int:
-    """How many devices the setting `devices` means.
+    """Return how many devices the setting `devices` asks for.
 
-    Raises UserError where JAX finds fewer.
+    Raises UserError if JAX finds fewer.
     """
     here = len(_visible(config))
     count = here if config.devices == "all" else config.devices
@@ -164,7 +166,7 @@ def _visible(config: Config) -> list[jax.Device]:
 
 
 def layout_of(economy: Economy) -> Layout | None:
-    """The layout of an economy's arrays; None on one device."""
+    """Return the layout of an economy's arrays; None on one device."""
     sizes = tuple((name, economy.cohorts[name].size) for name, _ in economy.rules)
     sharding = economy.cohorts[sizes[0][0]].skill.sharding if sizes else None
     if not isinstance(sharding, NamedSharding) or sharding.mesh.axis_names != (AXIS,):
@@ -180,7 +182,7 @@ def compiled(
     donate_argnums: tuple[int, ...] = (),
     compiler_options: dict[str, str | int | bool] | None = None,
 ) -> Any:
-    """`jax.jit` of a function whose results are placed as a Layout says.
+    """Compile a function with `jax.jit` and place its results as a Layout says.
 
     The compiled function takes the layout, or None, before the function's own arguments.
     """
@@ -190,7 +192,7 @@ def compiled(
         results = function(*args, **named)
         return results if layout is None else layout.constrained(results)
 
-    del laid_out.__wrapped__  # whose signature lacks the layout
+    del laid_out.__wrapped__  # its signature lacks the layout
     return jax.jit(
         laid_out,
         static_argnums=(0, *(i + 1 for i in static_argnums)),
@@ -200,16 +202,16 @@ def compiled(
 
 
 def on_host(x: Any) -> np.ndarray:
-    """The whole array, wherever its parts are. With several processes all must call this."""
+    """Return the whole array, wherever its parts are. With several processes all must call this."""
     if isinstance(x, jax.Array) and not x.is_fully_addressable and not x.is_fully_replicated:
         x = multihost_utils.process_allgather(x, tiled=True)
     return np.asarray(x)
 
 
 def unplaced(tree: Tree) -> Tree:
-    """The tree with arrays that are on several devices in one piece.
+    """Return the tree with each array that is on several devices put together in one piece.
 
-    They then belong to no device in particular and go together with any other arrays.
+    Such an array is then bound to no device and can be combined with any other.
     """
 
     def one_piece(x: Any) -> Any:
@@ -224,10 +226,10 @@ def unplaced(tree: Tree) -> Tree:
 
 @contextmanager
 def gathered(economy: Economy) -> Iterator[Economy]:
-    """The economy in one piece, for what is computed from everybody once a run.
+    """Yield the economy in one piece, for computations over everybody that happen once per run.
 
-    An economy that is on several devices, of which one need not be large enough for all of it, is
-    copied to the memory of this process and computed with on the CPU.
+    An economy on several devices may be too large for any of them. It is copied to this process's
+    memory, and the block computes on the CPU.
     """
     if layout_of(economy) is None:
         yield economy

@@ -1,6 +1,6 @@
 """An economy at equilibrium, where every worker responds exactly to the schedule.
 
-`leader_problem` is the same as a planner sees it: welfare as a function of the schedule.
+`leader_problem` states it as a planner's problem: welfare as a function of the schedule.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from jaxecon.kernels.welfare import SocialWelfare, effective_sample_size, gain_o
 
 
 def equilibrium_outcome(economy: Economy, schedule: TaxSchedule) -> Outcome:
-    """Everybody's exact response to the schedule and what follows, (n,) in cohort order."""
+    """Return the outcome of everybody's exact response to the schedule, (n,) in cohort order."""
     return leader_problem(economy).outcome(schedule, economy.rebate_floor)
 
 
@@ -43,9 +43,9 @@ def welfare_gain(economy: Economy, welfare: Array) -> Array:
 
 
 def leader_problem(economy: Economy) -> LeaderProblem:
-    """What a leader who knows everybody's exact response maximises.
+    """Return the problem of a leader (a planner) who knows everybody's exact response.
 
-    Cohorts that a language model decides for count as if they responded exactly. Everybody has the
+    Cohorts for which a language model decides count as if they responded exactly. Everybody has the
     wealth they want.
     """
     preferences = [cohort.preferences for cohort in economy.cohorts.values()]
@@ -87,7 +87,7 @@ def _leader_problem(economy: Economy, exponent: Array | None, cap: Array | None)
 
 
 def _shared_scalar(by_cohort: list[Array]) -> Array | None:
-    """The scalar that all cohorts share; None where they differ, or under a trace.
+    """Return the scalar that all cohorts share; None if they differ, or under a trace.
 
     Responses are much cheaper to compute with one value for everybody.
     """
@@ -97,6 +97,6 @@ def _shared_scalar(by_cohort: list[Array]) -> Array | None:
 
 
 def effective_sample(economy: Economy) -> float:
-    """Effective sample size of the welfare weights: that of as many equally weighted people."""
+    """Return the number of equally weighted people on whom welfare effectively depends."""
     parts = (jnp.concatenate(list(x.values())) for x in (economy.welfare.weights, economy.weights))
     return float(effective_sample_size(*parts))

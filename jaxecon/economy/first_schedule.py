@@ -29,9 +29,9 @@ def first_schedule(config: Config) -> TaxSchedule:
 
 
 def first_brackets(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds ($/year) and rates of the first year, (k,) each.
+    """Return the thresholds ($/year) and rates of the first year, (k,) each.
 
-    Raises UserError where two thresholds are the same in the precision of the economy.
+    Raises UserError if two thresholds are equal in the precision of the economy.
     """
     brackets, rates = config.schedule.brackets, config.schedule.rates
     thresholds = _THRESHOLDS[brackets] if isinstance(brackets, str) else brackets

@@ -1,4 +1,4 @@
-"""Skills from the generalised beta distribution of the second kind, as US incomes follow it."""
+"""Skills from the generalised beta distribution of the second kind, fitted to US incomes."""
 
 from functools import partial
 from typing import NamedTuple
@@ -33,11 +33,12 @@ ACS_2023 = GB2(
 )
 
 
-_NEWTON_STEPS = 10  # quadratic from the left; the slowest start needs seven
+_NEWTON_STEPS = 10  # convergence is quadratic; the slowest start needs seven
 
-_NODES = 4096  # of the interpolation that populations are made by
+_NODES = 4096  # of the interpolation from which populations are made
 
-# log(p/(1-p)) of the rarest 32-bit draw, and beyond the midpoints of 2^32 agents
+# The nodes' log(p/(1-p)) lie in [-_SPAN, _SPAN]: this covers all 32-bit draws, and the midpoints of
+# up to 2^32 agents.
 _SPAN = float(np.log(2.0**33))
 
 
@@ -63,9 +64,9 @@ def _income(log_odds: Array, distribution: GB2) -> Array:
 
 
 def _log_odds(below: Array, above: Array, distribution: GB2) -> Array:
-    """log(B/(1-B)) at the quantile B of Beta(nu, tau), from the smaller tail probability.
+    """Return log(B/(1-B)) at the quantile B of Beta(nu, tau), from the smaller tail probability.
 
-    1 - p loses the upper tail in float32 where `above` does not.
+    In float32, 1 - below would lose the upper tail; `above` keeps it.
     """
     lower = below <= above
     a = jnp.where(lower, distribution.nu, distribution.tau).astype(below.dtype)
@@ -75,12 +76,12 @@ def _log_odds(below: Array, above: Array, distribution: GB2) -> Array:
 
 
 def _beta_log_odds(p: Array, a: Array, b: Array) -> Array:
-    """v = log(B/(1-B)) at the p-quantile B of Beta(a, b), p <= 1/2.
+    """Return v = log(B/(1-B)) at the p-quantile B of Beta(a, b), p <= 1/2.
 
-    In v the distribution function F is log-concave and lies below its left asymptote log F = a*v -
-    log(a*Beta(a,b)). Newton on log F(v) = log p from the asymptote's root therefore rises
-    monotonically to the quantile. Far to the left the asymptote is exact to rounding, and the
-    incomplete beta function would underflow.
+    As a function of v, the distribution function F is log-concave and lies below its left asymptote
+    log F = a*v - log(a*Beta(a,b)). Newton's method for log F(v) = log p, started at the asymptote's
+    root, therefore rises monotonically to the quantile. Far to the left, where the incomplete beta
+    function would underflow, the asymptote itself is used: there it is exact up to rounding.
     """
     log_p, log_beta = jnp.log(p), betaln(a, b)
 
@@ -106,10 +107,10 @@ def _beta_log_odds(p: Array, a: Array, b: Array) -> Array:
 
 @partial(jax.jit, static_argnames=("dtype", "distribution"))
 def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Array, Array]:
-    """The nodes that skills are interpolated between, (nodes,) each.
+    """Return the nodes between which skills are interpolated: values and slopes, (nodes,) each.
 
-    They are the exact log odds at points that are evenly spaced in log(p/(1-p)), and the
-    derivatives of the log odds there.
+    The values are the exact log odds at points evenly spaced in log(p/(1-p)); the slopes are their
+    derivatives there.
     """
     logit = (2 * _SPAN / (_NODES - 1)) * jnp.arange(_NODES, dtype=dtype) - _SPAN
     below, above = jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit)
@@ -127,12 +128,12 @@ def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Arr
 def _interpolated_skill(
     nodes: tuple[Array, Array], below: Array, above: Array, distribution: GB2
 ) -> Array:
-    """Skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation.
+    """Return skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation.
 
     Each depends on its own quantile only.
 
-    The incomplete beta function costs a microsecond and a second of compilation for each shape; a
-    million agents would wait for minutes. The error is of the order of (spacing)^4/384, below
+    Computing the incomplete beta function for a million agents would take minutes, and a second of
+    compilation for each shape. The interpolation's error is of the order of (spacing)^4/384, below
     1e-11.
     """
     value, slope = nodes
@@ -146,10 +147,10 @@ def _interpolated_skill(
 
 
 def midpoints(n: int, dtype: jnp.dtype | type | None) -> tuple[Array, Array]:
-    """Tail probabilities below and above the n quantile midpoints (i + 0.5)/n, (n,) each.
+    """Return the tail probabilities below and above each of the n quantile midpoints (i + 0.5)/n.
 
-    Both are free of cancellation: agents are counted from both ends as whole numbers, of which
-    float32 has no more than 2^24 in a row.
+    (n,) each. Neither suffers from cancellation: agents are counted from both ends as integers,
+    because float32 holds all integers only up to 2^24.
     """
     if n < 1:
         raise ValueError(f"n: {n}; at least 1 agent")
@@ -170,8 +171,8 @@ def gb2_skill(
         n: How many agents, at least 1.
         distribution: Of incomes; by default that of US household incomes in 2023.
         dtype: Of the result; by default JAX's float.
-        nodes: `gb2_nodes` of the distribution, for a caller under a trace, who then need not
-            compile them again.
+        nodes: `gb2_nodes` of the distribution, computed if not given. A caller under a trace passes
+            them so that they are not compiled again.
 
     Returns:
         Skills, (n,) $/year per weekly hour, from the lowest to the highest.

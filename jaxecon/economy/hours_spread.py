@@ -1,4 +1,4 @@
-"""How far apart the hours of a cohort lie, beside the exact responses of the same people."""
+"""The spread of hours within a cohort, compared with that of the same people's exact responses."""
 
 from collections.abc import Mapping
 
@@ -10,8 +10,8 @@ from jaxecon.economy.state import Economy
 from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.taxation import TaxSchedule
 
-# Agents of a cohort that are looked at, evenly spaced. Smaller cohorts are filled up to as many,
-# so that the response is compiled once.
+# The number of a cohort's agents, evenly spaced, that are measured. Smaller cohorts are padded to
+# this number, so that the response is compiled once.
 MAX_AGENTS = 1024
 
 
@@ -35,13 +35,13 @@ class HoursSpread:
         skills: Mapping[str, np.ndarray],
         hours: Mapping[str, jax.Array],
     ) -> dict[str, float]:
-        """Standard deviations of a year's hours within each cohort, h/week.
+        """Return standard deviations of a year's hours within each cohort, h/week.
 
         rebate: the year's mean, $/year. skills ($/year per weekly hour) and hours (means of the
         year, h/week): (n,) by cohort.
 
-        Returns spread_NAME, of these hours, and exact_spread_NAME, of the exact responses of the
-        same agents to the schedule and the rebate.
+        For each cohort NAME, spread_NAME is that of the given hours, and exact_spread_NAME that of
+        the same agents' exact responses to the schedule and the rebate.
         """
         spreads = {}
         for name, (rows, filled, preferences) in self._people.items():

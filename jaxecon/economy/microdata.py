@@ -19,7 +19,7 @@ from jaxecon.kernels.preferences import REFERENCE_HOURS
 def microdata_skill(config: Config, cohort: str, size: int) -> np.ndarray:
     """Skills of a cohort, (size,) $/year per weekly hour: quantile midpoints of the file, or draws.
 
-    Raises UserError as `read_microdata` does.
+    Raises UserError, as `read_microdata` does.
     """
     population, dtype = config.population, dtype_of(config)
     skill, weights = read_microdata(Path(population.file or ""), dtype)
@@ -36,10 +36,10 @@ def microdata_skill(config: Config, cohort: str, size: int) -> np.ndarray:
 
 
 def read_microdata(path: Path, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
-    """Skills ($/year per weekly hour) and weights of a Parquet or CSV file, (m,) each.
+    """Return the skills ($/year per weekly hour) and weights of a Parquet or CSV file, (m,) each.
 
-    They are finite and positive in `dtype`, too. Raises UserError, which names the file, the column
-    and what is wrong.
+    Both are finite and positive, also in `dtype`. Raises UserError, which names the file, the
+    column and what is wrong.
     """
     if not path.is_file():
         raise UserError(f"population.file: {path}: no such file")

@@ -1,4 +1,4 @@
-"""Who the people are: survey weights, preferences, and the reference outcome of both."""
+"""The people of an economy: skills, survey weights, preferences and the reference outcome."""
 
 from typing import Literal, get_args
 
@@ -32,9 +32,9 @@ def uniform_skill(n: int, dtype: jnp.dtype | type | None = None) -> Array:
 
 
 def weighted_quantile_skill(skill: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:
-    """The n quantile midpoints of a weighted sample (m,), such as microdata.
+    """Return the n quantile midpoints, (n,), of a weighted sample (m,), such as microdata.
 
-    (n,), each a value of the sample.
+    Each is a value of the sample.
     """
     order = np.argsort(skill, kind="stable")
     cumulated = np.cumsum(weights[order])
@@ -43,9 +43,10 @@ def weighted_quantile_skill(skill: np.ndarray, weights: np.ndarray, n: int) -> n
 
 
 def survey_weights(sizes: dict[str, int], shares: dict[str, float]) -> dict[str, float]:
-    """Weight of one agent of each cohort, w_c = share_c * N / n_c, of mean 1 over all agents.
+    """Return the survey weight of one agent of each cohort, w_c = share_c * N / n_c.
 
-    sizes: agents per cohort; shares: share of the people per cohort, the same names, summing to 1.
+    The mean over all agents is 1. sizes: agents per cohort. shares: each cohort's share of the
+    people, under the same names, summing to 1.
     """
     total = sum(sizes.values())
     return {name: shares[name] * total / size for name, size in sizes.items()}
@@ -70,9 +71,9 @@ def base_preferences(
 def with_curvature(
     preferences: Preferences, reference_consumption: ArrayLike, curvature: float
 ) -> Preferences:
-    """The same workers with curvature eta > 0: the disutility weight becomes c_i*x_ref,i^(-eta).
+    """Return preferences with curvature eta > 0: the disutility weight becomes c_i*x_ref,i^(-eta).
 
-    That leaves the trade-off between hours and consumption at the reference as it was.
+    This leaves the trade-off between hours and consumption at the reference unchanged.
     reference_consumption: x_ref, (n,) $/year.
     """
     x_ref = jnp.asarray(reference_consumption)
@@ -87,7 +88,7 @@ def federal_reference(
     public_spending: ArrayLike = 0.0,
     rebate_floor: ArrayLike | None = None,
 ) -> Outcome:
-    """The equilibrium under the US federal schedule, (n,).
+    """Return the equilibrium under the US federal schedule, (n,).
 
     Welfare weights and the reference consumption are taken from it.
     """

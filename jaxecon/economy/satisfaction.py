@@ -13,9 +13,10 @@ from jaxecon.kernels.satisfaction import judged
 def judge(
     economy: Economy, state: EconomyState, sums: AgentSums, answers: dict[str, Array]
 ) -> EconomyState:
-    """The state in which everybody has looked back on the year so far and is satisfied, or not.
+    """Return the state after everybody has judged whether they are satisfied with the year so far.
 
-    answers: (n,) bool by cohort, of those who were asked outside; mechanical workers judge here.
+    answers: (n,) bool by cohort, of cohorts that were asked elsewhere; mechanical workers judge
+    here.
     """
     return judge_in_year(economy_in_year(economy, state), state, sums, answers)
 
@@ -36,12 +37,12 @@ def judge_in_year(
 
 
 def judged_after(config: Config) -> range:
-    """After how many days of a year everybody is asked."""
+    """Return the days of a year, counted from 1, after which everybody is asked."""
     satisfaction, days = config.satisfaction, config.year.days
     if not satisfaction.judged:
         return range(0)
     if satisfaction.every_days:
         return range(satisfaction.every_days, days + 1, satisfaction.every_days)
-    # before the days that the planner sees, so that a schedule bears the penalty that it causes
+    # before the days that the planner sees, so that they include the penalty a schedule causes
     once = max(1, days - planner_window(days))
     return range(once, once + 1)

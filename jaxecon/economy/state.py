@@ -1,4 +1,4 @@
-"""What an economy is made of, and what changes in it from day to day."""
+"""The parts of an economy: those fixed during a run, and those that change from day to day."""
 
 import dataclasses
 from typing import Any
@@ -17,21 +17,25 @@ from jaxecon.workers.base import Cohort, WorkerRule
 
 ByCohort = dict[str, Any]
 
-OVER_EVERYBODY = "over everybody"  # mark of a field whose arrays (n,) are over all cohorts
+OVER_EVERYBODY = "over everybody"  # marks a field whose arrays (n,) are over all cohorts
 
 
 @pytree
 class Economy:
-    """What does not change in a run.
+    """The part of an economy that does not change during a run.
 
-    cohorts, parameters: by cohort name, in the order of the names (JAX keeps dictionaries sorted).
-    The skills are the base skills; `economy_in_year` returns an economy with those of a year.
-    rules: of the mechanical cohorts; the hours of other cohorts come from outside.
-    public_spending: $/year per person. penalty: the share of utility that is left to somebody who
-    is dissatisfied. judgement: how mechanical workers judge; None where nobody is asked.
-    reference: everybody's exact response to the US federal schedule, (n,) in cohort order;
-    reference_welfare: its welfare. untaxed_wealth: wealth k0 that savers would want if its return
-    were not taxed, (n,) $ by cohort, at the skills of the cohorts; None where nobody saves.
+    Attributes:
+        cohorts, parameters: by cohort name, in the order of the names (JAX keeps dictionaries
+            sorted). The skills are the base skills; `economy_in_year` returns an economy with those
+            of a year.
+        rules: of the mechanical cohorts; the hours of other cohorts come from outside.
+        public_spending: $/year per person.
+        penalty: the share of utility that is left to somebody who is dissatisfied.
+        judgement: how mechanical workers judge; None if nobody is asked.
+        reference: everybody's exact response to the US federal schedule, (n,) in cohort order.
+        reference_welfare: welfare of that response.
+        untaxed_wealth: wealth k0 that savers at the cohorts' skills would want if its return were
+            not taxed, (n,) $ by cohort; None if nobody saves.
     """
 
     cohorts: dict[str, Cohort]
@@ -73,11 +77,14 @@ def _with_rows(cohort: Cohort) -> Cohort:
 
 @pytree
 class EconomyState:
-    """What changes from day to day.
+    """The part of an economy that changes from day to day.
 
-    rules: each rule's own state, by cohort. satisfied: (n,) bool by cohort. rebate: yesterday's,
-    $/year. year, day: of the next day to simulate, int32 scalars, both from 0. dynamics: without
-    leaves where nothing changes by itself.
+    Attributes:
+        rules: each rule's own state, by cohort.
+        satisfied: (n,) bool by cohort.
+        rebate: yesterday's, $/year.
+        year, day: of the next day to simulate, int32 scalars, both from 0.
+        dynamics: skills, hours and wealth, as far as their dynamics are switched on.
     """
 
     rules: ByCohort
@@ -122,7 +129,7 @@ class Day:
 
 @pytree
 class AgentSums:
-    """Sums over the days of a year that have been simulated.
+    """Sums over the days of a year that have been simulated so far.
 
     By cohort, (n,) each: hours (h/week), tax ($/year) and utility (with the penalty for
     dissatisfaction). Scalars: rebate ($/year) and the number of days.

@@ -35,7 +35,8 @@ class AgentYear:
 class YearStatistics:
     """A year of the whole economy; scalars.
 
-    Names and meanings: docs/run-folder.md, years.parquet. The defaults are for where nobody saves.
+    Names and meanings: docs/run-folder.md, years.parquet. Fields with a default are None if nobody
+    saves.
     """
 
     swf: Array
@@ -66,24 +67,26 @@ SETTLED_WITHIN = 1.0  # h/week
 
 
 def planner_window(days: int) -> int:
-    """How many of a year's last days the planner judges a schedule by: an eighth, at least one.
+    """Return how many of a year's last days the planner judges a schedule by.
 
-    Workers have mostly settled by then.
+    It is an eighth of the year, at least one day. Workers have mostly settled by then.
     """
     return max(1, days // 8)
 
 
 def are_possible(hours: Array, max_hours: Array) -> Array:
-    """Whether hours, h/week, lie in [0, max_hours], to the rounding of float32; not so for NaN."""
+    """Whether hours (h/week) lie in [0, max_hours], up to float32's rounding; False for NaN."""
     return (hours >= 0) & (hours <= max_hours * (1 + 1e-5))
 
 
 def settling_days(hours: Array) -> Array:
-    """How many of a year's days pass before mean hours have settled, scalar.
+    """Return how many of a year's days pass before mean hours have settled, a scalar.
 
-    From then on every day's lie within SETTLED_WITHIN of their mean over the `planner_window`.
+    They have settled when, from then on, each day's mean lies within SETTLED_WITHIN of the mean
+    over the `planner_window`. The result is 0 if this holds from the first day, and `days` if it
+    does not hold on the last.
 
-    hours: (days,) h/week. 0 where they do from the first day, `days` where the last day's do not.
+    hours: (days,) h/week.
     """
     days = hours.shape[0]
     outside = jnp.abs(hours - jnp.mean(hours[-planner_window(days) :])) > SETTLED_WITHIN
@@ -93,9 +96,9 @@ def settling_days(hours: Array) -> Array:
 def summarise_year(
     economy: Economy, schedule: TaxSchedule, state: EconomyState, sums: AgentSums, record: Day
 ) -> tuple[YearStatistics, AgentYear]:
-    """The year's statistics, and every agent's means, after its last day.
+    """Return the year's statistics and each agent's means, after its last day.
 
-    schedule: of the year. sums: over its days. record: its days, fields (days,).
+    schedule: the year's. sums: over its days. record: statistics of its days, fields (days,).
     """
     economy = economy_in_year(economy, state)
     capital = capital_of_year(economy, state)
@@ -116,7 +119,7 @@ def summarise_year(
 
 
 def _agent_year(economy: Economy, sums: AgentSums, capital: Capital | None) -> AgentYear:
-    """Means of the year, wealth and saving apart; consumption is net of what was saved."""
+    """Return means of the year, except wealth and saving; consumption is net of what was saved."""
     hours, tax, utility = (
         jax.tree.map(lambda x: x / sums.days, total)
         for total in (sums.hours, sums.tax, sums.utility)
@@ -168,6 +171,6 @@ def _year_statistics(
 
 
 def _gini(economy: Economy, x: dict[str, Array]) -> Array:
-    """Gini coefficient over everybody of x, (n,) by cohort, under the survey weights."""
+    """The Gini coefficient of x, (n,) by cohort, over everybody, under the survey weights."""
     weights = jnp.concatenate([cohort.weight for cohort in economy.cohorts.values()])
     return gini(jnp.concatenate([x[name] for name in economy.cohorts]), weights)

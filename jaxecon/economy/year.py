@@ -1,4 +1,4 @@
-"""The beginning and the end of a year: rules prepare, newcomers start, skills and wealth move."""
+"""The beginning and end of a year: rules prepare, entrants start, skills and wealth change."""
 
 import dataclasses
 from functools import partial
@@ -27,7 +27,7 @@ from jaxecon.kernels.taxation import TaxSchedule
 
 
 def initial_state(economy: Economy, schedule: TaxSchedule) -> EconomyState:
-    """The state before the first day.
+    """Return the state before the first day.
 
     Rules are initialised at the first schedule, whose equilibrium rebate counts as yesterday's.
     """
@@ -44,10 +44,10 @@ def initial_state(economy: Economy, schedule: TaxSchedule) -> EconomyState:
 
 
 def _initial_dynamics(economy: Economy, outcome: Outcome) -> DynamicState:
-    """The state of skills, hours and wealth before the first day.
+    """Return the state of skills, hours and wealth before the first day.
 
     Everybody has just entered, yesterday's hours (h/week) were the exact response, and wealth ($)
-    is what people want when its return is not taxed.
+    is what people want if its return is not taxed.
     """
     skills, inertia = economy.dynamics.skills, economy.dynamics.hours_inertia
     base = {name: cohort.skill for name, cohort in economy.cohorts.items()}
@@ -62,9 +62,9 @@ def _initial_dynamics(economy: Economy, outcome: Outcome) -> DynamicState:
 def start_year(
     economy: Economy, state: EconomyState, schedule: TaxSchedule, days: int | Array
 ) -> tuple[EconomyState, YearPlan, AgentSums]:
-    """The state on a year's first day, the plan that its days share, and sums that are still zero.
+    """Return the state on a year's first day, the plan that its days share, and sums that are zero.
 
-    schedule: of the year. days: how many the year has.
+    schedule: the year's. days: how many the year has.
     """
     economy = economy_in_year(economy, state)
     state = _initialise_entrants(economy, state, schedule)
@@ -90,10 +90,10 @@ def start_year(
 def _initialise_entrants(
     economy: Economy, state: EconomyState, schedule: TaxSchedule
 ) -> EconomyState:
-    """The state in which those who took a retired agent's place start as everybody once did.
+    """Return the state in which the entrants who replaced retired agents make a fresh start.
 
-    Under this schedule and yesterday's rebate they get the rule's initial state, are satisfied, and
-    yesterday's hours are those of the exact response.
+    They get the rule's initial state at this schedule and yesterday's rebate, are satisfied, and
+    have the exact response as yesterday's hours.
     """
     careers, hours = state.dynamics.careers, state.dynamics.hours
     if careers is None:
@@ -116,7 +116,7 @@ def _initialise_entrants(
 
 
 def _replace_rows(who: Array, old: Array, new: Array) -> Array:
-    """`old` with the rows of `new` where `who` is true, (n,) bool.
+    """Return `old` with the rows of `new` where `who`, (n,) bool, is true.
 
     An array without a row per agent, which the cohort shares, stays as it is.
     """
@@ -126,9 +126,9 @@ def _replace_rows(who: Array, old: Array, new: Array) -> Array:
 
 
 def end_year(economy: Economy, state: EconomyState, sums: AgentSums) -> EconomyState:
-    """The state before the next year's first day.
+    """Return the state before the next year's first day.
 
-    Skills have moved with the hours of this year, and wealth with what was saved.
+    Skills have changed with this year's hours, and wealth by what was saved.
     """
     dynamics = state.dynamics
     if (capital := capital_of_year(economy_in_year(economy, state), state)) is not None:
@@ -153,14 +153,14 @@ def mechanical_year(
     days: int,
     judged: tuple[int, ...] = (),
 ) -> tuple[EconomyState, YearStatistics, AgentYear]:
-    """A whole year of an economy whose cohorts are all mechanical, to be part of a larger program.
+    """Simulate a year of an economy whose cohorts are all mechanical, as part of a larger program.
 
-    The loop of a single run (`jaxecon.simulation.loop`) does the same in several compiled calls, so
-    that signals, checkpoints and progress have their turn between them. Returns the state before
-    the next year's first day, the year's statistics, and its agents' means.
+    The loop of a single run (`jaxecon.simulation.loop`) does the same in several compiled calls, to
+    handle signals, checkpoints and progress between them. Returns the state before the next year's
+    first day, the year's statistics, and its agents' means.
 
-    schedule: in force all year. days, judged: how many, and after which of them everybody is asked
-    whether they are satisfied (both static).
+    schedule: in force all year. days: how many. judged: after which of them, counted from 1,
+    everybody is asked whether they are satisfied. days and judged are static.
     """
     state, plan, sums = start_year(economy, state, schedule, days)
     state, sums, record = simulate_days(economy, plan, state, sums, days, judged)

@@ -16,7 +16,7 @@ from jaxecon.kernels.taxation import TaxSchedule, lump_sum_rebate, tax_due
 
 @pytree
 class Outcome:
-    """One economy of n workers at one schedule.
+    """The outcome of an economy of n workers under one schedule.
 
     Attributes:
         hours: (n,) h/week.
@@ -27,7 +27,7 @@ class Outcome:
         utility: (n,) u~, private utility; $/year at curvature 0.
         rebate_residual: scalar $/year, the difference between the rebate that workers responded to
             and the one that the pool pays. Zero at curvature 0; otherwise the fixed point's error
-            (finite populations jump, so it need not be zero).
+            (responses of a finite population jump, so it need not be zero).
     """
 
     hours: Array
@@ -129,10 +129,10 @@ def balanced_rebate(
     public_spending: ArrayLike = 0.0,
     rebate_floor: ArrayLike | None = None,
 ) -> Array:
-    """The rebate that the pool pays when workers expect it, a scalar in $/year.
+    """Return the rebate that the pool pays when workers expect it, a scalar in $/year.
 
-    paid_out: from the rebate that workers expect to the one the pool can pay, falling.
-    Differentiable by the implicit function theorem.
+    paid_out: function from the rebate that workers expect to the one that the pool can pay;
+    falling. The result is differentiable, by the implicit function theorem.
     """
     most = lump_sum_rebate(
         tax_due(schedule, skill * preferences.max_hours), weights, public_spending, rebate_floor

@@ -19,22 +19,24 @@ from jaxecon.kernels.preferences import (
 )
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
 
-# (11,) 0, 10, .., 100 h/week: what an agent with discrete choices can choose from. Read-only.
+# (11,) 0, 10, .., 100 h/week: the choices of an agent whose hours are discrete. Read-only.
 HOURS = np.arange(0.0, 101.0, 10.0)
 HOURS.setflags(write=False)
 
-# of `_interior_with_income_effect`: its worst start is within 2*log(2) of the root, and errors
-# square
+# of `_interior_with_income_effect`: its worst start is within 2*log(2) of the root, and each step
+# squares the error
 _NEWTON_STEPS = 6
 
 
 @pytree
 class ResponseTable:
-    """What no rate changes in the responses to all schedules with the same k thresholds.
+    """The parts of best responses that depend on a schedule's k thresholds but not on its rates.
 
-    ends: (k+1, ..., n) h/week at the brackets' ends, the cap last. cost_at_ends: (k+1, ..., n)
-    disutility there. untaxed_hours: (..., n) h/week, the interior optimum without a tax. The last
-    two are zero, and not used, with curvature > 0.
+    Attributes:
+        ends: (k+1, ..., n) h/week at the brackets' ends; the last is max_hours.
+        cost_at_ends: (k+1, ..., n) disutility there; zero, and not used, with curvature > 0.
+        untaxed_hours: (..., n) h/week, the interior optimum without a tax; zero, and not used, with
+            curvature > 0.
     """
 
     ends: Array
@@ -43,7 +45,7 @@ class ResponseTable:
 
     @classmethod
     def of(cls, thresholds: Array, skill: ArrayLike, preferences: Preferences) -> "ResponseTable":
-        """thresholds: (k,) $/year; skill: (..., n); preferences against it."""
+        """Make the table; thresholds: (k,) $/year, skill: (..., n) against the preferences."""
         skill = _skill_for_each(skill, preferences)
         cap = jnp.broadcast_to(preferences.max_hours, skill.shape).astype(skill.dtype)
         ends = jnp.stack([*(jnp.minimum(t / skill, cap) for t in thresholds), cap])
@@ -57,7 +59,7 @@ class ResponseTable:
 
 
 def _skill_for_each(skill: ArrayLike, preferences: Preferences) -> Array:
-    """Broadcast against the preferences."""
+    """Broadcast skill against the preferences."""
     skill, p = floating(skill), preferences
     return jnp.broadcast_to(
         skill,
@@ -83,17 +85,18 @@ def best_response(
 ) -> Array:
     """Hours that maximise utility on the piecewise-linear budget, exactly.
 
-    In each bracket the best point is the interior optimum clipped to the bracket's ends (utility is
-    concave there); the best of these is the best of all, whatever the rates do from bracket to
-    bracket, kinks and falling rates included. Ties go to fewer hours. At curvature 0 the interior
-    optimum is l = (s(1-t)/(c d))^(1/(d-1)) (Saez 2010, eq. 2).
+    Utility is concave within a bracket, so its best point is the interior optimum clipped to the
+    bracket's ends. The best of these points is the best of all, for any rates, kinks and falling
+    rates included. Ties go to fewer hours. At curvature 0 the interior optimum is l = (s(1-t)/(c
+    d))^(1/(d-1)) (Saez 2010, eq. 2).
 
     Args:
         schedule: the tax.
         skill: (..., n) $/year per weekly hour, > 0.
         preferences: scalar fields, or fields that broadcast against skill.
         rebate: scalar $/year; matters only with consumption_curvature > 0.
-        table: made once for many schedules with the same thresholds, and then five times faster.
+        table: computed once for many schedules with the same thresholds; makes this five times
+            faster.
 
     Returns:
         Hours, (..., n) h/week.
@@ -108,12 +111,12 @@ def best_choice(
     rebate: ArrayLike = 0.0,
     table: ResponseTable | None = None,
 ) -> tuple[Array, Array, Array]:
-    """The best response with its tax and its worth, (..., n) each.
+    """Return the best response with its tax and its worth, (..., n) each.
 
-    Hours (h/week) as `best_response`, and the tax on their income ($/year).
+    Hours (h/week) are those of `best_response`; the tax on their income is in $/year.
 
-    worth: utility before the rebate at curvature 0 ($/year); otherwise utility up to a constant and
-    a unit per worker.
+    worth: utility before the rebate at curvature 0 ($/year); otherwise an increasing affine
+    transform of utility, with its own constant and scale for each worker.
     """
     if table is None:
         return _one_bracket_after_another(
@@ -130,9 +133,9 @@ _Choice = tuple[Array, Array, Array]  # hours, tax, worth, as `best_choice`
 
 
 def _better(old: _Choice, new: _Choice, whatever: ArrayLike = False) -> _Choice:
-    """The better of two choices, the old one where they are equal.
+    """Return the better of two choices, or the old one if they are equal.
 
-    whatever: where to take the new one whatever it is worth.
+    whatever: where to take the new one regardless of its worth.
     """
     better = (new[2] > old[2]) | whatever
     return jax.tree.map(lambda x, y: jnp.where(better, y, x), old, new)
@@ -146,11 +149,12 @@ def smoothed_response(
     rebate: ArrayLike = 0.0,
     table: ResponseTable | None = None,
 ) -> tuple[Array, Array]:
-    """The best hours of each bracket and logit probabilities of choosing them, (k, ..., n) both.
+    """Return the best hours of each bracket and logit probabilities of choosing them.
 
-    Arguments as `best_response`; temperature: > 0, in full-time incomes (in typical consumption,
-    with curvature). The best response jumps from bracket to bracket as rates move; this does not,
-    so its gradient sees the jumps.
+    Both are (k, ..., n). Arguments are those of `best_response`; temperature: > 0, in full-time
+    incomes (with curvature, in typical consumption). The best response jumps from bracket to
+    bracket as rates change. These probabilities change smoothly, so that gradients account for the
+    jumps.
     """
     skill = floating(skill)
     hours, _, value = _bracket_candidates(schedule, skill, preferences, rebate, table)
@@ -167,7 +171,10 @@ def _bracket_candidates(
     rebate: ArrayLike,
     table: ResponseTable | None,
 ) -> _Choice:
-    """The best choice within each bracket, (k, ..., n), all side by side: for many schedules."""
+    """Return the best choice within each bracket, (k, ..., n).
+
+    All brackets are computed side by side, which suits many schedules.
+    """
     table = ResponseTable.of(schedule.thresholds, skill, preferences) if table is None else table
     ends, costs = table.ends, table.cost_at_ends
     within = partial(
@@ -186,9 +193,9 @@ def _bracket_candidates(
 def _one_bracket_after_another(
     schedule: TaxSchedule, skill: Array, preferences: Preferences, rebate: ArrayLike
 ) -> _Choice:
-    """The best choice of all, (..., n), one bracket after another: for many workers.
+    """Return the best choice of all brackets, (..., n), computed one bracket after another.
 
-    Takes the memory of a few arrays whatever the number of brackets.
+    This suits many workers: it needs the memory of a few arrays, whatever the number of brackets.
     """
     curved = preferences.consumption_curvature > 0
     untaxed = jnp.zeros_like(skill) if curved else _untaxed_hours(skill, preferences)
@@ -215,7 +222,7 @@ def _one_bracket_after_another(
         jnp.append(schedule.thresholds[1:], 0),
         jnp.arange(schedule.brackets),
     )
-    # of the right types; the first bracket replaces it
+    # zeros of the right types, which the first bracket replaces
     nothing = jax.eval_shape(best_of, jax.tree.map(lambda x: x[0], every))
     best, _ = jax.lax.scan(
         consider, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing), every
@@ -224,9 +231,10 @@ def _one_bracket_after_another(
 
 
 class _Bracket(NamedTuple):
-    """One bracket: rate, and threshold in $/year.
+    """One bracket: its rate, and its threshold in $/year.
 
-    kept: the share of untaxed hours that the rate leaves. tax_below: on all income below, $/year.
+    kept: the factor by which the rate reduces untaxed hours. tax_below: the tax on all income below
+    the threshold, $/year.
     """
 
     rate: Array
@@ -236,11 +244,11 @@ class _Bracket(NamedTuple):
 
 
 def _brackets(schedule: TaxSchedule, preferences: Preferences) -> _Bracket:
-    """All of a schedule, (k,) each; kept is (k, ...) with the shape of the exponent."""
+    """All brackets of a schedule, (k,) each; kept is (k, ...), with the shape of the exponent."""
     full_brackets = jnp.cumsum(schedule.rates[:-1] * jnp.diff(schedule.thresholds))
     tax_below = jnp.concatenate([jnp.zeros_like(schedule.rates[:1]), full_brackets])
-    # powers of rates apart from those of skills are fewer, and the loop keeps XLA from computing
-    # them anew for every worker
+    # apart from the powers of skills, only k powers of rates are needed; the loop keeps XLA from
+    # computing them anew for every worker
     d = preferences.disutility_exponent
     return _Bracket(
         schedule.rates,
@@ -251,7 +259,10 @@ def _brackets(schedule: TaxSchedule, preferences: Preferences) -> _Bracket:
 
 
 def _typical(schedule: TaxSchedule, skill: Array, rebate: ArrayLike) -> Array:
-    """About what full-time work leaves, $/year: the unit in which curved utilities are compared."""
+    """Return roughly the consumption from full-time work, $/year.
+
+    It is the unit in which curved utilities are compared.
+    """
     full_time = REFERENCE_HOURS * skill
     return jnp.maximum(full_time - tax_due(schedule, full_time) + jnp.maximum(rebate, 0), skill)
 
@@ -268,9 +279,9 @@ def _best_within(
     cost_low: ArrayLike,
     cost_high: ArrayLike,
 ) -> _Choice:
-    """The best choice within a bracket, (..., n).
+    """Return the best choice within a bracket, (..., n).
 
-    low, high: h/week at its ends; costs: their disutility, at curvature 0.
+    low, high: h/week at its ends. cost_low, cost_high: their disutility, at curvature 0.
     """
     rate, threshold, kept, tax_below = bracket
     net_wage = skill * (1 - rate)
@@ -294,9 +305,9 @@ def _best_within(
 def _scaled_utility(
     preferences: Preferences, typical: Array, consumption: Array, hours: Array
 ) -> Array:
-    """An increasing affine transform of u~ that float32 resolves, (u~ - U(m)) / (m*U'(m)).
+    """Return (u~ - U(m)) / (m*U'(m)), an increasing affine transform of u~ that float32 resolves.
 
-    m is a consumption of the worker's own size (`typical`: about what full-time work leaves).
+    m is the worker's own typical consumption (`_typical`).
     """
     eta = preferences.consumption_curvature
     positive = consumption > 0
@@ -309,13 +320,13 @@ def _scaled_utility(
 def _interior_with_income_effect(
     preferences: Preferences, net_wage: Array, virtual_income: ArrayLike, low: Array, high: Array
 ) -> Array:
-    """Hours in [low, high] that are best on a budget line of slope net_wage, at curvature eta > 0.
+    """The best hours in [low, high] on a budget line of slope net_wage, at curvature eta > 0.
 
     The first-order condition w * x^-eta = c*d*l^(d-1), x = w*l + v, reads in logarithms B = p*y +
     q*log(e^y + m) with B = d*log(w) - log(c*d), and (y, p, q, m) = (log(w*l), d-1, eta, v) where v
-    >= 0, (log(x), eta, d-1, -v) where v < 0. The right side is convex and rises; Newton from the
-    smaller root of its two asymptotes, which lies at or right of the root, falls monotonically to
-    it. One last step from the root carries the implicit derivatives.
+    >= 0, (log(x), eta, d-1, -v) where v < 0. The right side is convex and rises. Newton's method
+    starts from the smaller root of its two asymptotes, which lies at or right of the root, and
+    falls monotonically to the root. One last step from there carries the implicit derivatives.
     """
     eta, d = preferences.consumption_curvature, preferences.disutility_exponent
     takes_home = net_wage > 0

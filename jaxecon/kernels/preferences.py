@@ -13,7 +13,7 @@ from jaxecon.kernels.taxation import TaxSchedule, marginal_rate
 # LLM Economist (arXiv 2507.15815), eq. 1; elasticity of income 1/(d-1) = 0.4
 DISUTILITY_EXPONENT = 3.5
 REFERENCE_HOURS = 40.0  # h/week
-# arXiv 2507.15815: weekly dollars, set there against annual income
+# arXiv 2507.15815: in weekly dollars, although the paper subtracts it from annual income
 PAPER_DISUTILITY_WEIGHT = 0.0005
 ANNUALISED_DISUTILITY_WEIGHT = 52 * PAPER_DISUTILITY_WEIGHT  # the same in annual dollars
 
@@ -31,7 +31,7 @@ class Preferences:
         max_hours: scalar or (n,), > 0, h/week.
 
     Raises:
-        ValueError: when the values are not so (not under a trace).
+        ValueError: for values out of range (traced values are not checked).
     """
 
     disutility_weight: Array
@@ -118,7 +118,8 @@ class Preferences:
     ) -> "Preferences":
         """The paper's disutility as published, c = 0.0005 (arXiv 2507.15815).
 
-        Weekly dollars against annual income, so 88 % of workers work max_hours.
+        It is in weekly dollars but subtracted from annual income, so 88 % of workers work
+        max_hours.
 
         Args:
             disutility_exponent: d, scalar or (n,), > 1.
@@ -134,8 +135,8 @@ class Preferences:
 def consumption_utility(consumption: ArrayLike, curvature: float) -> Array:
     """U(x) of consumption in $/year at curvature eta, any shape.
 
-    -inf where eta > 0 and consumption is not positive. At eta > 1 and incomes in dollars U is
-    1/(eta-1) less something tiny: take float64 to compare utilities.
+    It is -inf where eta > 0 and consumption is not positive. At eta > 1 and incomes in dollars, U
+    is 1/(eta-1) minus something tiny: use float64 to compare utilities.
     """
     x = jnp.asarray(consumption)
     if curvature == 0:
@@ -146,12 +147,16 @@ def consumption_utility(consumption: ArrayLike, curvature: float) -> Array:
 
 
 def curved_utility(log_x: Array, curvature: float) -> Array:
-    """U at eta > 0 of x from its logarithm; expm1 keeps the digits near eta = 1."""
+    """Return U(x) at eta > 0 from log x; expm1 keeps the digits near eta = 1."""
     return log_x if curvature == 1 else jnp.expm1((1 - curvature) * log_x) / (1 - curvature)
 
 
 def consumption_equivalent(utility: ArrayLike, curvature: float) -> Array:
-    """The consumption x >= 0, $/year, with U(x) = utility; 0 where utility is below U(0)."""
+    """Return the consumption x, $/year, with U(x) = utility; at curvature 0, utility itself.
+
+    With 0 < curvature < 1 it is 0 where utility is below U(0); with curvature > 1 it is infinite
+    where utility is at or above the limit of U.
+    """
     u = jnp.asarray(utility)
     if curvature == 0:
         return u
@@ -170,7 +175,7 @@ def marginal_utility(consumption: ArrayLike, curvature: float) -> Array:
 
 
 def disutility(preferences: Preferences, hours: ArrayLike) -> Array:
-    """The disutility of hours, c * l^d, the shape of hours against the preferences."""
+    """The disutility of hours, c * l^d; hours broadcast against the preferences."""
     return preferences.disutility_weight * power(
         jnp.asarray(hours), preferences.disutility_exponent
     )
@@ -179,8 +184,8 @@ def disutility(preferences: Preferences, hours: ArrayLike) -> Array:
 def power(base: Array, exponent: ArrayLike) -> Array:
     """base^exponent for base >= 0, exponent > 0.
 
-    XLA vectorises exp2 and log2 on a CPU but not pow: three times faster, to a relative 1e-6 in
-    float32 (the rounding of exponent*log2(base)) and 1e-14 in float64.
+    XLA vectorises exp2 and log2 on a CPU but not pow, so this is three times faster. The relative
+    error is 1e-6 in float32 (from rounding exponent*log2(base)) and 1e-14 in float64.
     """
     positive = base > 0
     return jnp.where(positive, jnp.exp2(exponent * jnp.log2(jnp.where(positive, base, 1))), 0)
@@ -208,11 +213,11 @@ def satisfaction_adjusted(
     penalty: ArrayLike = 0.5,
     consumption_curvature: float = 0.0,
 ) -> Array:
-    """Utility less the satisfaction penalty: u~ - (1 - penalty)*|u~| of those not satisfied.
+    """Utility less the satisfaction penalty: u~ - (1 - penalty)*|u~| for those not satisfied.
 
-    For u~ >= 0 this is the paper's penalty*u~ (arXiv 2507.15815); below zero it lowers
-    utility, where the paper's product would raise it. With curvature eta > 0 the cut falls on the
-    consumption that utility is worth: u = u~ + U(penalty*x) - U(x), U(x) = u~.
+    For u~ >= 0 this is the paper's penalty*u~ (arXiv 2507.15815); below zero it lowers utility,
+    where the paper's product would raise it. With curvature eta > 0 the penalty cuts the
+    consumption x that utility is worth: u = u~ + U(penalty*x) - U(x), where U(x) = u~.
 
     Args:
         utility: u~, any shape.

@@ -31,15 +31,15 @@ def quantal_response(
         preferences: scalar fields, or fields that broadcast against skill.
         precision: no unit, >= 0; 0 is uniform over the hours allowed.
         rebate: $/year.
-        reference_consumption: x_ref, (..., n) $/year. Matters only with curvature > 0, and is then
-            by default what 40 hours leave after US federal tax.
+        reference_consumption: x_ref, (..., n) $/year; matters only with curvature > 0. By default
+            the income of 40 hours after US federal tax.
 
     Returns:
         Probabilities, (..., n, 11).
     """
     payoff = choice_payoffs(schedule, skill, preferences, rebate, reference_consumption)
     possible = payoff > -jnp.inf  # 0 * -inf would be NaN
-    # where no choice leaves any consumption, the longest hours come nearest to it
+    # where no choice leaves any consumption, take the longest hours, which come nearest to it
     hours = jnp.broadcast_to(jnp.asarray(HOURS, payoff.dtype), payoff.shape)
     allowed = hours <= _per_worker(preferences.max_hours)
     stranded = (
@@ -61,9 +61,9 @@ def choice_payoffs(
 ) -> Array:
     """Utility of each of HOURS in units of the worker's full-time income, u~(h)/(40*s*U'(x_ref)).
 
-    Arguments as `quantal_response`. Returns (..., n, 11), up to a constant per worker (which no
-    choice depends on): measured from U(x_ref) when curvature > 0. -inf above max_hours and where
-    consumption would not be positive.
+    Arguments are those of `quantal_response`. Returns (..., n, 11), up to a constant per worker, on
+    which no choice depends: with curvature > 0, U(x_ref) is subtracted. Payoffs are -inf above
+    max_hours and, with curvature > 0, where consumption would not be positive.
     """
     skill = floating(skill)[..., None]
     hours = jnp.broadcast_to(jnp.asarray(HOURS, skill.dtype), (*skill.shape[:-1], len(HOURS)))
@@ -81,7 +81,7 @@ def choice_payoffs(
 
 
 def _federal_consumption(skill: Array) -> Array:
-    """What 40 hours leave after US federal tax, without a rebate."""
+    """The income of 40 hours after US federal tax, without a rebate, $/year."""
     full_time = REFERENCE_HOURS * skill
     federal = TaxSchedule.us_federal().astype(skill.dtype)
     return full_time - tax_due(federal, full_time)
@@ -113,10 +113,11 @@ def cumulated_response(
     rebate: ArrayLike = 0.0,
     reference_consumption: ArrayLike | None = None,
 ) -> Array:
-    """Cumulated `quantal_response`: (10, n) probabilities of at most the choices 0..9.
+    """Cumulative `quantal_response`: (10, n) probabilities of choosing at most choice k, k = 0..9.
 
-    Exactly 1 from the highest choice that has any probability. skill: (n,); precision: scalar. One
-    choice after another, so that it takes no memory beside the result.
+    They are exactly 1 from the highest choice that has positive probability on. skill: (n,);
+    precision: scalar. Choices are computed one after another, which needs no memory beyond the
+    result.
     """
     skill = floating(skill)
     x_ref = (
@@ -134,7 +135,7 @@ def cumulated_response(
         return jnp.maximum(most, payoff(hours)), None
 
     most, _ = jax.lax.scan(better, jnp.full_like(skill, -jnp.inf), choices)
-    stranded = most == -jnp.inf  # the longest hours come nearest to any consumption
+    stranded = most == -jnp.inf  # takes the longest hours, as above
     scale = precision * jnp.where(stranded, 0, most)
     longest = jnp.asarray(HOURS[1], skill.dtype) * jnp.floor(
         jnp.asarray(preferences.max_hours, skill.dtype) / HOURS[1]
@@ -154,7 +155,7 @@ def cumulated_response(
         add, (jnp.zeros_like(skill), jnp.zeros_like(skill)), choices[:-1]
     )
     (total, highest), _ = add((total, highest), choices[-1])
-    # rounding must not leave a sliver above choices that have probability 0
+    # rounding must not give choices of probability 0 a tiny positive one
     return jnp.where(choices[:-1, None] < highest[None], cumulated / total[None], 1)
 
 
@@ -165,9 +166,9 @@ def realised_payoff(
     hours: ArrayLike,
     reference_consumption: ArrayLike,
 ) -> Array:
-    """`choice_payoffs` of the one choice made, (n,) in full-time incomes.
+    """Return the payoff (`choice_payoffs`) of the one choice made, (n,) in full-time incomes.
 
-    All arguments (n,). Up to the same constant per worker as there.
+    All arguments are (n,). The constant per worker is the same as there.
     """
     cost = disutility(preferences, hours)
     eta = preferences.consumption_curvature
@@ -193,6 +194,6 @@ def _in_full_time_income(
 
 
 def _per_worker(x: ArrayLike) -> Array:
-    """(..., n) beside an axis of choices: (..., n, 1); scalars stay."""
+    """Add an axis for choices: (..., n) becomes (..., n, 1); scalars stay scalars."""
     x = jnp.asarray(x)
     return x[..., None] if x.ndim else x

@@ -20,7 +20,7 @@ _SECANTS, _MAX_EVALUATIONS = 16, 80  # 64 bisections: beyond float64's resolutio
 def bisect(
     is_below: Callable[[Array], Array], low: Array, high: Array, steps: int
 ) -> tuple[Array, Array]:
-    """A bracket of a root after `steps` halvings; any shape, each element on its own.
+    """Return a bracket of a root after `steps` halvings; any shape, each element on its own.
 
     Args:
         is_below: whether points, the shape of low, lie below their roots, bool.
@@ -42,7 +42,7 @@ def bisect(
 
 
 class _RootSearch(NamedTuple):
-    """A bracket, f at its ends (as weighted by the method), and the point evaluated last.
+    """A bracket, f at its ends (as reweighted by the method), and the point evaluated last.
 
     moved_low: whether that point became the low end.
     """
@@ -58,13 +58,13 @@ class _RootSearch(NamedTuple):
 
 
 def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where a falling scalar function crosses zero, by secants and then bisection.
+    """Return where a falling scalar function crosses zero, by secants and then bisection.
 
-    Illinois' regula falsi (Dowell and Jarratt 1971), a handful of evaluations where f is smooth;
-    bisection after _SECANTS of them, for a function that jumps across zero. Stops at the resolution
-    of the dtype.
+    Uses the Illinois variant of regula falsi (Dowell and Jarratt 1971), which needs a handful of
+    evaluations where f is smooth. After _SECANTS evaluations it bisects, for a function that jumps
+    across zero. It stops at the resolution of the dtype.
 
-    All scalars; f(low) >= 0 >= f(high).
+    All are scalars; f(low) >= 0 >= f(high).
     """
     eps = np.finfo(low.dtype).eps
 
@@ -85,7 +85,7 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
         x = jnp.where(inside, secant, (carry.low + carry.high) / 2)
         value = f(x)
         up = value > 0
-        # the end that stays a second time has its value halved, or one end would never move
+        # an end that stays for a second time has its value halved; else it might never move
         f_low = jnp.where(up, value, jnp.where(carry.moved_low, carry.f_low, carry.f_low / 2))
         f_high = jnp.where(up, jnp.where(carry.moved_low, carry.f_high / 2, carry.f_high), value)
         return _RootSearch(

@@ -13,7 +13,7 @@ from jaxecon.core.pytree import pytree
 class Judgement:
     """How mechanical workers judge what they pay; scalars, shares of income.
 
-    Tolerances are spread evenly from lowest to highest. width: net tax beyond one's tolerance that
+    Tolerances are spread evenly from lowest to highest. width: the rise of the net tax share that
     multiplies the odds of dissatisfaction by e. seed: of the tolerances, uint32.
     """
 
@@ -24,7 +24,10 @@ class Judgement:
 
 
 def net_tax_share(income: ArrayLike, tax: ArrayLike, rebate: ArrayLike) -> Array:
-    """(tax - rebate) over income, any shape, $/year; incomes below a dollar count as one."""
+    """Return (tax - rebate)/income, any shape; all in $/year.
+
+    Incomes below a dollar count as one dollar.
+    """
     return (jnp.asarray(tax) - rebate) / jnp.maximum(jnp.asarray(income), 1)
 
 
@@ -53,7 +56,7 @@ def judged(
     tax: Array,
     rebate: Array,
 ) -> Array:
-    """Who is satisfied, (n,) bool, by a draw of their own.
+    """Return who is satisfied, (n,) bool, by a random draw for each agent.
 
     income, tax: (n,) and rebate: scalar, $/year, means over the days judged.
     """

@@ -17,10 +17,13 @@ from jaxecon.kernels.taxation import weighted_mean
 class Saving:
     """How people save; scalars.
 
-    return_rate: r, of wealth a year. tax: tau, share of the return, in [0, 1]. elasticity: e > 0,
-    of the wealth one wants to the net-of-tax return. adjustment: share of the gap to it that a
-    year's saving closes, in (0, 1]. wealth_income_ratio: mean wealth over mean income where the
-    return is not taxed. concentration: elasticity of that wealth to skill.
+    Attributes:
+        return_rate: r, return per year, a share of wealth.
+        tax: tau, share of the return, in [0, 1].
+        elasticity: e > 0, of desired wealth with respect to the net-of-tax return.
+        adjustment: share of the gap to desired wealth that a year's saving closes, in (0, 1].
+        wealth_income_ratio: mean wealth over mean income if the return is not taxed.
+        concentration: elasticity of that wealth with respect to skill.
     """
 
     return_rate: Array
@@ -43,22 +46,22 @@ class Endowment:
 
     @property
     def worth(self) -> Array:
-        """In utility at curvature 0."""
+        """What wealth adds to utility at curvature 0, (n,) $/year."""
         return self.income - self.thrift
 
 
 def untaxed_wealth(saving: Saving, skill: Array, weights: Array, mean_income: ArrayLike) -> Array:
-    """Wealth k0, (n,) $, that each wants where the return is not taxed.
+    """Return k0, (n,) $, the wealth that each agent wants if the return is not taxed.
 
-    In proportion to skill^concentration, of mean wealth_income_ratio * mean_income under the survey
-    weights. skill, weights: (n,); mean_income: scalar $/year.
+    It is proportional to skill^concentration, and its mean under the survey weights is
+    wealth_income_ratio * mean_income. skill, weights: (n,); mean_income: scalar $/year.
     """
     relative = power(skill / weighted_mean(skill, weights), saving.concentration)
     return saving.wealth_income_ratio * mean_income * relative / weighted_mean(relative, weights)
 
 
 def desired_wealth(saving: Saving, untaxed: Array) -> Array:
-    """k0*(1-tau)^e, (n,) $: the wealth whose return net of tax exceeds its thrift by most.
+    """Return k0*(1-tau)^e, (n,) $: the wealth that maximises the return net of tax, less thrift.
 
     untaxed: k0.
     """
@@ -66,22 +69,22 @@ def desired_wealth(saving: Saving, untaxed: Array) -> Array:
 
 
 def thrift(saving: Saving, wealth: Array, untaxed: Array) -> Array:
-    """What holding wealth costs in utility, (n,) $/year: r*k0*(k/k0)^(1+1/e) / (1+1/e), convex."""
+    """The utility cost of holding wealth, (n,) $/year: r*k0*(k/k0)^(1+1/e) / (1+1/e), convex."""
     exponent = 1 + 1 / saving.elasticity
     return saving.return_rate * untaxed * power(wealth / untaxed, exponent) / exponent
 
 
 def endowment(saving: Saving, wealth: Array, untaxed: Array) -> Endowment:
-    """What a year's wealth (n,) $ adds to income and costs in utility."""
+    """Return what a year's wealth, (n,) $, adds to income and costs in utility."""
     return Endowment(
         (1 - saving.tax) * saving.return_rate * wealth, thrift(saving, wealth, untaxed)
     )
 
 
 def saved(saving: Saving, wealth: Array, untaxed: Array) -> Array:
-    """What each saves in a year, (n,) $/year: a share of the gap to the wealth it wants.
+    """What each agent saves in a year, (n,) $/year: a share of the gap to the wealth it wants.
 
-    Negative where it consumes its wealth. wealth, untaxed: (n,) $.
+    Negative for agents who consume some of their wealth. wealth, untaxed: (n,) $.
     """
     return saving.adjustment * (desired_wealth(saving, untaxed) - wealth)
 
@@ -101,11 +104,11 @@ def optimal_capital_tax(
 
     tau = (1 - g_K)/(1 - g_K + e), g_K = mean(g*k)/mean(k) (Saez and Stantcheva 2018, "A simpler
     theory of optimal capital taxation", proposition 2); no tax where g_K is 1 or more. It does not
-    depend on the taxes on work: with linear utility of consumption neither choice affects the
-    other.
+    depend on the taxes on work: with linear utility of consumption, saving and work do not affect
+    each other.
 
     Args:
-        wealth: k, (n,) $, at any one tax (all scale alike).
+        wealth: k, (n,) $, under any tax (a tax scales everybody's wealth alike).
         elasticity: e of wealth to the net-of-tax return, scalar, > 0.
         welfare_weights: g, (n,) of mean 1.
         weights: (n,) survey weights, equal by default.

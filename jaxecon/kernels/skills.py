@@ -1,6 +1,7 @@
-"""Dynamics that can be switched on: skills that change over the years, hours that adjust slowly.
+"""Optional dynamics: skills that change over the years, and hours that adjust slowly.
 
-Saving is the third (saving.py). Pure functions of arrays. Equations and sources: docs/dynamics.md.
+A third option is saving (saving.py). Pure functions of arrays. Equations and sources:
+docs/dynamics.md.
 """
 
 import jax.numpy as jnp
@@ -12,17 +13,19 @@ from jaxecon.core.pytree import pytree
 from jaxecon.kernels.preferences import REFERENCE_HOURS
 from jaxecon.kernels.saving import Saving
 
-# of log skill from its base: a factor of 20 up or down, beyond which nothing is learnt or lost
+# largest deviation of log skill from its base: a factor of 20 up or down
 MAX_DEVIATION = 3.0
 
 
 @pytree
 class SkillDynamics:
-    """How skills move from year to year; scalars.
+    """How skills change from year to year; scalars.
 
-    persistence: share of a deviation that is left after a year, in [0, 1]. learning: what a year at
-    80 hours adds to log skill, and one at 0 hours takes. shock: standard deviation of a year's
-    innovation of log skill. retirement: probability of retiring at the end of a year.
+    Attributes:
+        persistence: share of a deviation that is left after a year, in [0, 1].
+        learning: what a year at 80 hours adds to log skill, and a year at 0 hours takes away.
+        shock: standard deviation of a year's innovation of log skill.
+        retirement: probability of retiring at the end of a year.
     """
 
     persistence: Array
@@ -33,7 +36,7 @@ class SkillDynamics:
 
 @pytree
 class Dynamics:
-    """What changes over time in an economy; None where it does not.
+    """The dynamics of an economy; None for those that are switched off.
 
     hours_inertia: scalar, the probability that a worker cannot adjust its hours on a day.
     """
@@ -45,7 +48,7 @@ class Dynamics:
 
 @pytree
 class Careers:
-    """How far agents are in their careers, by cohort, (n,).
+    """The state of agents' careers, by cohort, (n,).
 
     deviation: of log skill from the base. years: since entry, int32.
     """
@@ -58,7 +61,7 @@ class Careers:
 class DynamicState:
     """The part of an economy's state that its dynamics need.
 
-    (n,) by cohort: hours, yesterday's, h/week; wealth, $.
+    hours: yesterday's, h/week. wealth: $. Both (n,) by cohort.
     """
 
     careers: Careers | None = None
@@ -67,7 +70,7 @@ class DynamicState:
 
 
 def shock_variance(dynamics: SkillDynamics, years: Array) -> Array:
-    """Variance of the part of a deviation that the shocks of `years` years, (n,), make.
+    """Return the variance of a deviation that is due to the shocks of `years` years, (n,).
 
     shock^2 * sum of persistence^(2k), k < years.
     """
@@ -82,14 +85,14 @@ def shock_variance(dynamics: SkillDynamics, years: Array) -> Array:
 def next_deviation(
     dynamics: SkillDynamics, deviation: Array, years: Array, hours: Array, innovation: Array
 ) -> Array:
-    """The deviation of log skill after a year, kept within MAX_DEVIATION; (n,) all.
+    """Return the deviation of log skill after a year, kept within MAX_DEVIATION; (n,) all.
 
     a' = persistence*a + learning*(hours/40 - 1) + shock*innovation - m.
 
     hours: the year's mean, h/week. innovation: standard normal. The drift m = (shock^2 -
-    persistence*(1-persistence)*V)/2, with V = `shock_variance`, is what makes the shocks
-    mean-preserving in levels: without learning a is normal with mean -V/2 at every age, so that the
-    mean of exp(a) over agents of any one age is exactly 1 (but for the bounds).
+    persistence*(1-persistence)*V)/2, with V = `shock_variance`, makes the shocks mean-preserving in
+    levels: without learning, a is normal with mean -V/2 at every age, so the mean of exp(a) over
+    agents of any one age is exactly 1 (apart from the bounds).
     """
     rho = dynamics.persistence
     drift = (dynamics.shock**2 - rho * (1 - rho) * shock_variance(dynamics, years)) / 2
@@ -111,9 +114,9 @@ def new_careers(skill: dict[str, Array]) -> Careers:
 def next_careers(
     dynamics: SkillDynamics, careers: Careers, hours: dict[str, Array], seed: Array, year: Array
 ) -> Careers:
-    """Careers after a year: skills have moved, and new people replace those who have retired.
+    """Return careers after a year: skills have changed, and new people replace those who retired.
 
-    hours: by cohort, (n,) h/week, the year's mean. seed, year: of the draws, each agent's own.
+    hours: by cohort, (n,) h/week, the year's mean. seed, year: of the draws, one for each agent.
     """
     deviation, years = {}, {}
     for name, a in careers.deviation.items():

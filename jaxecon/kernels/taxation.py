@@ -30,7 +30,7 @@ class TaxSchedule:
         rates: (k,) fractions in [0, 1].
 
     Raises:
-        ValueError: when the values are not so (not under a trace, where they cannot be seen).
+        ValueError: for other values (traced values are not checked: they cannot be seen).
     """
 
     thresholds: Array
@@ -46,7 +46,7 @@ class TaxSchedule:
             None if x is None else x.astype(dtype)
             for x in (concrete(self.thresholds), concrete(self.rates))
         ]
-        _check_schedule(*seen)  # as they will be stored: rounding must not merge thresholds
+        _check_schedule(*seen)  # in the precision stored: rounding must not merge thresholds
         for name in ("thresholds", "rates"):
             object.__setattr__(self, name, jnp.asarray(getattr(self, name), dtype))
 
@@ -69,7 +69,7 @@ class TaxSchedule:
 
     @classmethod
     def flat(cls, rate: float | ArrayLike) -> "TaxSchedule":
-        """One rate on all income.
+        """A flat tax: one rate on all income.
 
         Args:
             rate: a fraction in [0, 1].
@@ -166,7 +166,7 @@ def weighted_mean(x: ArrayLike, weights: ArrayLike | None = None) -> Array:
 
 
 def pooled_mean(x: dict[str, Array], weights: dict[str, Array]) -> Array:
-    """Mean over everybody of x by cohort, (n,) each, under survey weights by cohort."""
+    """Mean of x over everybody, under survey weights; both are given by cohort, (n,) each."""
     total = sum(jnp.sum(weights[name] * values) for name, values in x.items())
     return jnp.asarray(total / sum(jnp.sum(weights[name]) for name in x))
 
@@ -177,9 +177,9 @@ def lump_sum_rebate(
     public_spending: ArrayLike = 0.0,
     rebate_floor: ArrayLike | None = None,
 ) -> Array:
-    """What the pool returns to everyone out of taxes (n,) under survey weights (n,), $/year.
+    """Return the rebate that the pool pays to everyone out of taxes (n,), $/year.
 
-    The rest as in `rebate_from`, whose revenue is the weighted mean of the taxes.
+    As `rebate_from`, with the mean of the taxes under survey weights (n,) as the revenue.
     """
     return rebate_from(weighted_mean(tax, weights), public_spending, rebate_floor)
 
@@ -187,19 +187,20 @@ def lump_sum_rebate(
 def rebate_from(
     revenue: ArrayLike, public_spending: ArrayLike = 0.0, rebate_floor: ArrayLike | None = None
 ) -> Array:
-    """What the pool returns to everyone out of its revenue, all scalars in $/year per person.
+    """Return the rebate that the pool pays to everyone; all scalars in $/year per person.
 
-    Revenue less public spending: negative (a lump-sum tax) when revenue does not cover the
-    spending, unless `rebate_floor` holds it up.
+    It is revenue less public spending, and at least `rebate_floor` if there is one. Without a floor
+    it is negative (a lump-sum tax) when revenue does not cover the spending.
     """
     rebate = jnp.asarray(revenue) - public_spending
     return rebate if rebate_floor is None else jnp.maximum(rebate, rebate_floor)
 
 
 def fill_empty(rates: Array, empty: Array) -> Array:
-    """Rates (k,) with those of empty brackets, (k,) bool, taken from the nearest bracket below.
+    """Return rates (k,) in which each empty bracket has the rate of the nearest filled one below.
 
-    From the nearest above where all brackets below are empty.
+    If all brackets below are empty too, it has that of the nearest filled one above. empty: (k,)
+    bool.
     """
     index = jnp.arange(rates.shape[0])
     below = jax.lax.cummax(jnp.where(empty, -1, index))

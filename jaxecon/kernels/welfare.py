@@ -64,7 +64,7 @@ def welfare_weights(
 def check_mean_one(welfare_weights: ArrayLike, weights: ArrayLike | None) -> None:
     """Raise ValueError unless welfare weights (n,) are at least 0 and average to 1.
 
-    weights: (n,) survey weights of that average.
+    weights: (n,) survey weights for the average, or None.
     """
     g, w = concrete(welfare_weights), None if weights is None else concrete(weights)
     if g is None or (weights is not None and w is None):
@@ -206,15 +206,16 @@ def gain_over(
     reference_welfare: Array,
     welfare: Array,
 ) -> Array:
-    """Gain of a welfare over that of a reference economy, a scalar fraction.
+    """Return the gain of `welfare` over that of a reference economy, a scalar fraction.
 
-    At curvature 0 the difference over the reference's size (where that is positive, the ratio minus
-    1). Otherwise the consumption equivalent: by what fraction everybody's consumption in the
-    reference economy would have to rise, hours unchanged, to make its welfare equal to this (Lucas
-    1987); by bisection between -99.9 % and +99,900 %, NaN beyond.
+    At curvature 0 it is the difference divided by the reference's absolute value (if the reference
+    is positive, the ratio minus 1). Otherwise it is the consumption equivalent: the fraction by
+    which everybody's consumption in the reference economy would have to rise, hours unchanged, to
+    make its welfare equal to `welfare` (Lucas 1987). This is found by bisection between -99.9 % and
+    +99,900 %, and is NaN beyond.
 
     Args:
-        welfare_of: from utilities (n,) to welfare, a scalar.
+        welfare_of: function from utilities (n,) to welfare, a scalar.
         preferences: scalar or (n,) fields.
         consumption: (n,) $/year in the reference economy.
         hours: (n,) h/week in the reference economy.

@@ -23,12 +23,15 @@ from jaxecon.planners.base import Planner, PlannerContext, YearObservation
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What these planners work from besides the economy.
+    """What these planners know besides the economy.
 
-    thresholds: (k,) $/year. elasticity: of income to the net-of-tax rate, one or by bracket; by
-    default the economy's own, 1/(d-1), with curvature the compensated 1/(d-1+eta) of a worker
-    whose only income is net wages. bounds: of the rates of flat and optimum. monotone: of the
-    optimum's.
+    Attributes:
+        thresholds: (k,) $/year.
+        elasticity: of income to the net-of-tax rate, one or by bracket. By default the economy's
+            own, 1/(d-1); with curvature the compensated 1/(d-1+eta) of a worker whose only income
+            is net wages.
+        bounds: of the rates of flat and optimum.
+        monotone: whether the rates of optimum may not fall from bracket to bracket.
     """
 
     thresholds: jax.Array
@@ -38,7 +41,7 @@ class Knowledge:
 
     @classmethod
     def from_config(cls, config: Config) -> "Knowledge":
-        """What the settings say; the thresholds are those of the first schedule."""
+        """Return what the settings say, with the thresholds of the first schedule."""
         planner = config.planner
         return cls(
             thresholds=first_schedule(config).thresholds,
@@ -51,8 +54,8 @@ class Knowledge:
 class Convergence(NamedTuple):
     """How an iteration towards a schedule ended.
 
-    converged: whether within its tolerance. last_change: the largest change of a rate in its last
-    step.
+    converged: whether it ended within its tolerance. last_change: the largest change of a rate in
+    its last step.
     """
 
     converged: bool
@@ -60,9 +63,9 @@ class Convergence(NamedTuple):
 
 
 class Announced(Planner):
-    """Announces one schedule from the first year to the last.
+    """Announces the same schedule every year.
 
-    convergence: of the iteration that computed it; None where none was needed.
+    convergence: of the iteration that computed the schedule; None if none was needed.
     """
 
     def __init__(
@@ -80,9 +83,9 @@ class Announced(Planner):
 
 
 def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
-    """The planner of that name.
+    """Return the planner named `kind`.
 
-    Raises ValueError where it has no schedule for this economy or these brackets.
+    Raises ValueError if it has no schedule for this economy or these brackets.
     """
     result = SCHEDULES[kind](economy, knowledge)
     if isinstance(result, TaxSchedule):
@@ -92,9 +95,9 @@ def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
 
 
 def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
-    """The schedule of the configuration's planner.
+    """Return the schedule of the configuration's planner.
 
-    Raises UserError where it has none for this economy or these brackets.
+    Raises UserError if it has none for this economy or these brackets.
     """
     try:
         return announced(config.planner_kind, economy, Knowledge.from_config(config)).schedule
@@ -102,8 +105,8 @@ def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
         raise UserError(f"planner.kind: {config.planner_kind!r}; {error}") from error
 
 
-# Schedules are computed on as many quantiles of a larger population. With curvature a response
-# takes a hundred times longer.
+# Schedules of a larger population are computed on this number of its quantiles. With curvature a
+# response takes a hundred times longer.
 MAX_FOLLOWERS = 5000
 MAX_WITH_CURVATURE = 400
 
@@ -119,7 +122,7 @@ def _uniform_50(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
 
 
 def _flat(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
-    """The optimal rate where all brackets have the same."""
+    """Return the schedule with the optimal flat rate in all brackets."""
     best = solve(followers(economy), knowledge.thresholds[:1], bounds=knowledge.bounds)
     return TaxSchedule(
         knowledge.thresholds, jnp.broadcast_to(best.schedule.rates, knowledge.thresholds.shape)
@@ -127,7 +130,7 @@ def _flat(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
 
 
 def _saez(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
-    """The formula at the incomes that people have under the US federal schedule."""
+    """Apply Saez's formula to incomes under the US federal schedule."""
     problem = leader_problem(economy)
     g = _marginal_weights(problem, economy.reference)
     return saez_schedule(
@@ -140,7 +143,7 @@ def _saez(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
 
 
 def _saez_self_consistent(economy: Economy, knowledge: Knowledge) -> SaezFixedPoint:
-    """The formula at the incomes that its own schedule brings about."""
+    """Return the fixed point of Saez's formula."""
     problem = followers(economy)
     at_reference = problem.outcome(TaxSchedule.us_federal().astype(problem.skill.dtype))
     g = _marginal_weights(problem, at_reference)
@@ -168,7 +171,7 @@ def _optimum(economy: Economy, knowledge: Knowledge) -> TaxSchedule:
 
 
 def followers(economy: Economy) -> LeaderProblem:
-    """The leader's problem, on quantiles of the people where there are very many."""
+    """Return the leader's problem, on quantiles of the people if there are very many."""
     problem = leader_problem(economy)
     most = MAX_FOLLOWERS if problem.preferences.consumption_curvature == 0 else MAX_WITH_CURVATURE
     return problem if problem.skill.shape[0] <= most else thinned(problem, most)

@@ -1,7 +1,7 @@
-"""What a schedule does at equilibrium, where every worker responds exactly.
+"""The effects of a schedule at equilibrium, where every worker responds exactly.
 
-How much people work, who gains, who loses, and what is lost to the economy; as rows of a table for
-several schedules.
+How much people work, who gains or loses, and the deadweight loss; for several schedules, as rows of
+a table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,24 +27,33 @@ from jaxecon.workers.base import Cohort
 
 DECILES = 10
 _BISECTIONS = 60
-_GAINED = 0.5  # $/year: who gains or loses less counts as neither
+_GAINED = 0.5  # $/year: smaller gains and losses count as neither
 
 
 @dataclass(frozen=True)
 class Appraisal:
-    """The consequences of one schedule at equilibrium.
+    """The consequences of one schedule at equilibrium. k brackets.
 
-    k brackets; deciles (10,) are of skill, by survey weight.
+    Deciles (10,) are of skill, by survey weight. Brackets (k,) are of income under this schedule.
 
-    welfare: unit of utility; gain: over US federal, a fraction. hours: h/week, mean; income, tax,
-    rebate: $/year, means. deadweight_loss: $/year per person: what lump-sum taxes that leave
-    everybody as well off would raise beyond this tax's revenue net of the rebate (the excess
-    burden, Auerbach 1985, by equivalent variation in the economy without taxes). By decile: income,
-    average_rate (tax over income), marginal_rate (mean), worth (money metric of utility, $/year:
-    the lump sum with which an untaxed economy would give the same utility), gain_share and
-    loss_share (of the people, who are better or worse off than under US federal by more than 0.5
-    $/year). By bracket of income under this schedule: bracket_people (share), bracket_weight (mean
-    marginal welfare weight).
+    Attributes:
+        welfare: in the unit of utility.
+        gain: of welfare over US federal, a fraction.
+        hours: mean, h/week.
+        income, tax, rebate: means, $/year.
+        gini_consumption: Gini coefficient of consumption.
+        deadweight_loss: $/year per person, what lump-sum taxes that leave everybody as well off
+            would raise beyond this tax's revenue net of the rebate (the excess burden, Auerbach
+            1985, by equivalent variation in the economy without taxes).
+        decile_income: mean, $/year.
+        decile_average_rate: tax over income.
+        decile_marginal_rate: mean.
+        decile_worth: money metric of utility, $/year: the lump sum that gives the same utility in
+            an economy without taxes.
+        decile_gain_share, decile_loss_share: shares of the people who are better or worse off than
+            under US federal by more than 0.5 $/year.
+        bracket_people: share of the people.
+        bracket_weight: mean marginal welfare weight.
     """
 
     welfare: np.ndarray
@@ -66,7 +75,7 @@ class Appraisal:
 
 
 def appraise(economy: Economy, schedule: TaxSchedule) -> Appraisal:
-    """The schedule's consequences at equilibrium."""
+    """Return the consequences of a schedule at equilibrium."""
     after = equilibrium_outcome(economy, schedule)
     judged = jax.tree.map(np.asarray, _judge(economy, schedule, after))
     worth, before = judged.worth, np.asarray(_untaxed_worth(economy, economy.reference))
@@ -138,12 +147,12 @@ def _judge(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judged
 def _untaxed_worth(economy: Economy, outcome: Outcome) -> Array:
     worth = money_metric(economy.population, outcome)
     endowment = leader_problem(economy).endowment
-    # an economy without taxes on work has the endowment, too
+    # the economy without taxes on work has the endowment, too
     return worth if endowment is None else worth - endowment.worth
 
 
 def _deciles(skill: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The decile 0..9 of each, by the middle of its share of the people in the order of skill."""
+    """Each agent's decile of skill, 0..9, by the middle of its share of the people."""
     order = np.argsort(skill, kind="stable")
     middle = np.cumsum(share[order]) - share[order] / 2
     place = np.empty(len(skill), np.int64)
@@ -152,10 +161,10 @@ def _deciles(skill: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def money_metric(people: Cohort, outcome: Outcome) -> Array:
-    """The lump sum with which each would be as well off in an economy without taxes.
+    """Return the lump sum that makes each agent as well off in an economy without taxes.
 
-    (n,) $/year, usually negative. At curvature 0 it is utility less what untaxed work is worth;
-    otherwise it comes from a bisection.
+    (n,) $/year, usually negative. At curvature 0 it is utility less the utility of untaxed work;
+    otherwise it is found by bisection.
     """
     preferences, skill = people.preferences, people.skill
     untaxed = TaxSchedule.flat(0.0).astype(skill.dtype)
@@ -167,8 +176,8 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
     if preferences.consumption_curvature == 0:
         return outcome.utility - utility_with(jnp.zeros_like(skill))
 
-    # losing all of one's possible income is too little; today's consumption without any work is
-    # too much
+    # the bounds: losing all the income one could earn leaves too little; today's consumption
+    # without any work is too much
     low, high = bisect(
         lambda lump_sum: utility_with(lump_sum) < outcome.utility,
         -skill * preferences.max_hours,
@@ -181,9 +190,10 @@ def money_metric(people: Cohort, outcome: Outcome) -> Array:
 def policy_row(
     economy: Economy, name: str, schedule: TaxSchedule, convergence: Convergence | None = None
 ) -> dict[str, Any]:
-    """An `Appraisal` in plain numbers and lists, with the policy's name, thresholds and rates.
+    """Return an `Appraisal` as plain numbers and lists, with the policy's name and schedule.
 
-    `converged` and `last_change` are of the iteration that computed the rates, None without one.
+    `converged` and `last_change` are of the iteration that computed the rates, None if there was
+    none.
     """
     statistics = {
         k: np.asarray(v, np.float64).tolist() for k, v in vars(appraise(economy, schedule)).items()
@@ -205,15 +215,15 @@ def policy_rows(
     knowledge: Knowledge,
     schedules: Mapping[str, TaxSchedule] | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """A row for each planner's schedule and for each of `schedules`, and what is missing and why.
+    """Return a row for each planner's schedule and each of `schedules`, and why others are missing.
 
     A planner may have no schedule for an economy (too few incomes for a density, spending that no
-    tax pays for).
+    tax pays for). The second result gives the reason by planner.
     """
     rows, missing = [], {}
     for kind in planners:
         try:
-            if kind == "us_federal":  # a policy of its own, whatever the brackets
+            if kind == "us_federal":  # always with its own brackets
                 rows.append(
                     policy_row(
                         economy, kind, TaxSchedule.us_federal().astype(knowledge.thresholds.dtype)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 State = Any
 
-STEP = 10  # percentage points between the changes of a rate that a planner may choose
+STEP = 10  # percentage points: a planner changes rates by multiples of this
 MAX_CHANGE = 20  # percentage points a rate may move in a year (arXiv 2507.15815, section 4)
 
 
@@ -25,9 +25,9 @@ def possible_changes(max_change: int = MAX_CHANGE) -> tuple[int, ...]:
 
 
 def in_last_tenth(year: Any, years: Any) -> Any:
-    """Whether a year, from 0, is in the last tenth (rounded down) of a run of `years` years.
+    """Whether a year is in the last tenth (rounded down) of a run of `years` years.
 
-    Exploration ends there.
+    year: counted from 0. Planners no longer explore in the last tenth.
     """
     return year >= years - years // 10
 
@@ -87,14 +87,14 @@ class Planner(Protocol):
 
     Attributes:
         name: What the planner is called in tables.
-        asks: The cohorts whose agents it must see one by one, in `YearObservation.agent_means`.
+        asks: The cohorts whose agents it sees one by one, in `YearObservation.agent_means`.
     """
 
     name: str
     asks: tuple[str, ...] = ()
 
     def init(self, context: PlannerContext, key: Array) -> State:
-        """The planner's state before the first year.
+        """Return the planner's state before the first year.
 
         Args:
             context: What is known of the run.
@@ -108,7 +108,7 @@ class Planner(Protocol):
     def propose(
         self, state: State, observation: YearObservation, key: Array
     ) -> tuple[TaxSchedule, State]:
-        """The next year's schedule.
+        """Return the next year's schedule.
 
         Args:
             state: As `init` or the last `propose` returned it.
@@ -121,7 +121,7 @@ class Planner(Protocol):
         ...
 
     def leader(self, state: State) -> str:
-        """Who sets the rates, as tables name it.
+        """Return the name, in tables, of whoever sets the rates.
 
         Args:
             state: After `propose`.
@@ -132,13 +132,13 @@ class Planner(Protocol):
         return self.name
 
     def election(self, state: State) -> "Election | None":
-        """The last election.
+        """Return the last election.
 
         Args:
             state: After `propose`.
 
         Returns:
-            Candidates, ballots and scores; None where nobody votes.
+            Candidates, ballots and scores; None if nobody votes.
         """
         return None
 
@@ -146,11 +146,11 @@ class Planner(Protocol):
 def changed_schedule(
     schedule: TaxSchedule, points: Sequence[int], max_change: int = MAX_CHANGE
 ) -> TaxSchedule:
-    """The schedule with each rate moved, and kept in 0..100 %.
+    """Return the schedule with each rate changed by `points`, and kept in 0..100 %.
 
     points: (k,) percentage points, each one of `possible_changes(max_change)`.
 
-    Raises ValueError for other points, or for more or fewer than there are brackets.
+    Raises ValueError for other points, or if there is not one for each bracket.
     """
     allowed = possible_changes(max_change)
     if len(points) != schedule.brackets or any(p not in allowed for p in points):

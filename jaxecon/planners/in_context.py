@@ -1,7 +1,7 @@
 """A mechanical planner that learns in context: epsilon-greedy hill climbing on its memory.
 
-It has the observation, the memory, the actions and the switches of the planner that asks a language
-model, so that the effect of each ingredient can be measured without one.
+It has the same observations, memory, actions and switches as the planner that asks a language
+model, so that the effect of each ingredient can be measured without a language model.
 """
 
 import jax
@@ -21,15 +21,17 @@ Switch = bool | Array
 class Ingredients:
     """The ingredients of in-context learning.
 
-    Numbers, or arrays where many planners are one compiled program.
+    They are numbers, or arrays if many planners run in one compiled program.
 
-    window: years of history kept, at least; best: distinct schedules kept.
-
-    direction_hint: whether the last change is repeated while it raised welfare. exploration:
-    whether random schedules are tried, in a share `exploration_rate` of the years, until the last
-    tenth of the run. exploitation: whether the planner climbs from the best schedule so far, and in
-    the last tenth stays there; otherwise it climbs from where it is. max_change: percentage points
-    that a rate may move in a year.
+    Attributes:
+        window: years of history kept, at least.
+        best: distinct schedules kept.
+        direction_hint: whether the last change is repeated while it raised welfare.
+        exploration: whether random schedules are tried, in a share `exploration_rate` of the years,
+            until the last tenth of the run.
+        exploitation: whether the planner climbs from the best schedule so far, and stays there in
+            the last tenth; otherwise it climbs from the schedule in force.
+        max_change: percentage points that a rate may move in a year.
     """
 
     window: int = static(default=8)
@@ -42,7 +44,7 @@ class Ingredients:
 
     @classmethod
     def from_config(cls, config: Config) -> "Ingredients":
-        """What the settings switch on."""
+        """Return the ingredients that the settings switch on."""
         planner, memory = config.planner, config.planner.memory
         return cls(
             window=memory.window,
@@ -57,7 +59,7 @@ class Ingredients:
 
 @pytree
 class InContextState:
-    """memory: of past years."""
+    """The planner's state: its memory of past years."""
 
     memory: PlannerMemory
 
@@ -103,7 +105,7 @@ def _propose(
     whether, one, direction, anywhere = jax.random.split(key, 4)
     steps = ingredients.max_change // STEP
 
-    # one bracket moved a step, or the last change again while it raised welfare
+    # move one bracket by a step, or repeat the last change while it raised welfare
     sign = jnp.where(jax.random.bernoulli(direction), 1, -1)
     single = jnp.zeros(k, rates.dtype).at[jax.random.randint(one, (), 0, k)].set(sign * STEP / 100)
     last, before = memory.count - 1, jnp.maximum(memory.count - 2, 0)
@@ -112,10 +114,10 @@ def _propose(
     climbing = jnp.where(improved & ingredients.direction_hint, change, single)
 
     final = in_last_tenth(year + 1, years)
-    known = memory.best_years[0] >= 0  # nothing is best where no welfare was above minus infinity
+    known = memory.best_years[0] >= 0  # False if no welfare was above minus infinity
     base = jnp.where(ingredients.exploitation & known, memory.best_rates[0], rates)
     at_base = jnp.all(jnp.abs(rates - base) < STEP / 200)
-    # the last change says something only where it was made: elsewhere a single step is tried
+    # the last change is informative only where it was made; elsewhere, try a single step
     target = base + jnp.where(at_base, climbing, single)
     target = jnp.where(final & ingredients.exploitation, base, target)
     random = rates + jax.random.randint(anywhere, (k,), -steps, steps + 1) * (STEP / 100)

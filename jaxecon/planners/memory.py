@@ -10,24 +10,26 @@ from jax.typing import ArrayLike
 
 from jaxecon.core.pytree import pytree, stored_as
 
-_SAME = 5e-7  # rates closer than this are one schedule
+_SAME = 5e-7  # rates closer than this count as one schedule
 
 
 @pytree
 class PlannerMemory:
-    """The rates and the welfare of past years.
+    """The rates and the welfare of past years. k brackets.
 
-    k brackets. The shapes are fixed, so that it works under jit and vmap and fits into checkpoints.
+    The shapes are fixed, so that it works under jit and vmap and fits into checkpoints.
 
-    years, rates, welfare: (m,), (m, k), (m,), the recent ones, oldest first, `count` places filled.
-    It grows from an anchor: when all places are taken the older half is dropped at once, so that
-    prompts which show it begin with the same text from year to year.
+    When all m places for recent years are taken, the older half is dropped at once. In other years
+    the oldest one stays, so that prompts which show the memory begin with the same text from year
+    to year.
 
-    best_years, best_rates, best_welfare: (b,), (b, k), (b,), the best distinct schedules of all
-    years, best first, each with the best welfare it had; -inf where there is none yet.
-
-    finite_years, mean, squares: number of all years of finite welfare, its mean and sum of
-    squared deviations from it (Welford 1962).
+    Attributes:
+        years, rates, welfare: (m,), (m, k), (m,), the recent years, oldest first.
+        count: how many of the m places are filled.
+        best_years, best_rates, best_welfare: (b,), (b, k), (b,), the best distinct schedules of all
+            years, best first, each with the best welfare it had; -inf where there is none yet.
+        finite_years, mean, squares: number of all years of finite welfare, its mean, and the sum of
+            squared deviations from the mean (Welford 1962).
     """
 
     years: Array
@@ -45,10 +47,11 @@ class PlannerMemory:
     def empty(
         cls, brackets: int, window: int, best: int, dtype: type = np.float32
     ) -> "PlannerMemory":
-        """A memory of no years.
+        """Return a memory of no years.
 
-        window: how many recent years are kept, at least; at most twice as many. Two are kept in any
-        case, for the effect of the last change. best: how many schedules are kept, one in any case.
+        window: the least number of recent years kept; up to twice as many are. There are at least
+        two places, so that the effect of the last change is known. best: how many of the best
+        schedules are kept, at least one.
         """
         recent, kept = max(2 * window, 2), max(best, 1)
         zero = jnp.zeros((), jnp.int32)
@@ -67,7 +70,7 @@ class PlannerMemory:
         )
 
     def appended(self, year: ArrayLike, rates: Array, welfare: ArrayLike) -> "PlannerMemory":
-        """The memory with one more year. rates: (k,) fractions. welfare: units of utility."""
+        """Return the memory with one more year; rates: (k,) fractions, welfare: utility units."""
         welfare = jnp.asarray(welfare, self.welfare.dtype)
         rates = jnp.asarray(rates, self.rates.dtype)
         year = jnp.asarray(year, jnp.int32)
@@ -96,7 +99,7 @@ class PlannerMemory:
 
     def _ranked(self, year: Array, rates: Array, welfare: Array) -> tuple[Array, Array, Array]:
         known = (self.best_years >= 0) & jnp.all(jnp.abs(self.best_rates - rates) < _SAME, axis=1)
-        # its own, or the worst one's
+        # that of the same schedule, or else that of the worst
         place = jnp.where(jnp.any(known), jnp.argmax(known), len(known) - 1)
         better = welfare > self.best_welfare[place]
         years = jnp.where(better, self.best_years.at[place].set(year), self.best_years)

@@ -1,6 +1,6 @@
 """All planners by name, and how each is made.
 
-The words and colours of the same names are in `jaxecon.config.names`.
+The labels and colours for these names are in `jaxecon.config.names`.
 """
 
 from collections.abc import Callable
@@ -28,9 +28,12 @@ from jaxecon.planners.in_context import InContext, Ingredients
 class PlannerInputs:
     """What a planner is made from.
 
-    schedule: of the first year. language_model: makes the planner that asks a language model; None
-    before its engine has started. electorate: decides for workers that a language model decides
-    for; None where all are mechanical, and before engines have started.
+    Attributes:
+        schedule: of the first year.
+        language_model: function that makes the planner which asks a language model; None before the
+            model's engine has started.
+        electorate: makes the decisions of workers for whom a language model decides; None if all
+            are mechanical, and before engines have started.
     """
 
     config: Config
@@ -74,20 +77,23 @@ PLANNERS: dict[str, Callable[[PlannerInputs], Planner]] = {
     **dict.fromkeys(SCHEDULES, _announced),
 }
 
-# Made when engines have started: they ask a language model, or workers who may be asked by one.
+# Made after engines have started: they ask a language model, or workers for whom one may decide.
 NEEDS_ENGINES = frozenset({"llm", "elected"})
 
 
 def make_planner(inputs: PlannerInputs) -> Planner:
-    """The planner of `planner.kind`.
+    """Return the planner that `planner.kind` names.
 
-    Raises UserError where it has no schedule for this economy or these brackets.
+    Raises UserError if it has no schedule for this economy or these brackets.
     """
     return PLANNERS[inputs.config.planner_kind](inputs)
 
 
 def with_retention(planner: Planner, inputs: PlannerInputs) -> Planner:
-    """The planner, which the workers may replace each year where `elections.retention` says so."""
+    """Return the planner, or one that the workers may replace each year.
+
+    The setting `elections.retention` decides which.
+    """
     config = inputs.config
     if not config.elections.retention:
         return planner
@@ -105,11 +111,18 @@ def make_traced_planner(
     elections: ElectionRules | None,
     retention: bool,
 ) -> Planner:
-    """The planner of one run among many that are one compiled program, made from arrays.
+    """Return the planner of one run among many in one compiled program, made from arrays.
 
-    schedule: of the first year. ingredients: of a planner that learns in context. later_rates: (k,)
-    of one that announces them from the second year on. elections: of one that is elected, or with
-    retention replaced. Without any of these the first schedule is kept.
+    Without ingredients, later_rates or elections it keeps the first schedule.
+
+    Args:
+        economy: the economy of the run.
+        schedule: of the first year.
+        years: how many the run has.
+        ingredients: for a planner that learns in context.
+        later_rates: (k,) for a planner that announces them from the second year on.
+        elections: for an elected planner or, with retention, one that may be replaced.
+        retention: whether the elections are about keeping the planner.
     """
     if elections is not None and not retention:
         return Elected(economy, elections, schedule.thresholds)

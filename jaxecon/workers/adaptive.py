@@ -1,4 +1,4 @@
-"""Workers who learn from experience which of eleven hours pays."""
+"""Workers who learn from experience which of eleven choices of hours pays best."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -17,20 +17,21 @@ from jaxecon.workers.base import Cohort, Observation, checked
 class AdaptiveParameters:
     recency: Array  # weight of the newest payoff
     explore_first: Array  # probability of exploring on a year's first day
-    explore_last: Array  # and on its last
+    explore_last: Array  # the same on its last day
 
 
 class Adaptive:
-    """Learns the value of each of the eleven choices, and explores one step up or down.
+    """Workers who learn the value of each of the eleven choices, and explore one step up or down.
 
     Values are recency-weighted means of payoffs (Sutton and Barto 2018, eq. 2.5). They start at the
-    exact payoffs under the first schedule and carry over years. Each day a worker takes the best
-    choice, or with a probability that falls geometrically over the year its neighbour 10 h above or
-    below (uniform exploration over all hours would swamp welfare). A payoff is what the choice
-    earned less the rebate, which no choice of one's own moves: else every fall of the rebate would
-    make all untried choices look better.
+    exact payoffs under the first schedule and carry over from year to year. Each day a worker takes
+    the choice with the highest value or, with a probability that falls geometrically over the year,
+    explores the choice 10 h above or below it (uniform exploration over all hours would swamp
+    welfare). A payoff leaves out the rebate, which a worker's own choice does not change: otherwise
+    every fall of the rebate would make all untried choices look better.
 
-    recency: (0, 1], default 0.5. explore_first, explore_last: probabilities, defaults 0.4 and 0.02.
+    Parameters: recency in (0, 1], default 0.5; explore_first and explore_last, probabilities,
+    defaults 0.4 and 0.02.
     """
 
     def parameters(self, **values: float) -> AdaptiveParameters:
@@ -45,7 +46,7 @@ class Adaptive:
     def init(
         self, params: AdaptiveParameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
     ) -> Array:
-        """Values, (n, 11), in full-time incomes."""
+        """Return the initial values, (n, 11), in full-time incomes."""
         payoffs = choice_payoffs(
             schedule, cohort.skill, cohort.preferences, rebate, cohort.reference_consumption
         )
@@ -57,11 +58,11 @@ class Adaptive:
         return state, cohort
 
     def enter(self, state: Array) -> Array:
-        """(11, n): days go over all agents once a choice, sixteen agents in one instruction."""
+        """Transpose to (11, n): a day's loops over agents then take sixteen in one instruction."""
         return state.T
 
     def leave(self, state: Array) -> Array:
-        """(n, 11), as the state is kept."""
+        """Transpose back to (n, 11), the layout in which the state is stored."""
         return state.T
 
     def act(
@@ -76,22 +77,22 @@ class Adaptive:
         chance = params.explore_first * ratio ** observation.progress.astype(state.dtype)
         explore = uniform(draws.first, state.dtype) < chance
         step = jnp.where(draws.second & 1, 1, -1)
-        # from an end, the only neighbour; choices above max_hours have value -inf and are never
-        # entered
+        # the highest choice allowed: those above max_hours have value -inf and are never taken; at
+        # either end, exploration takes the only neighbour
         top = sum(
             (HOURS[k] <= jnp.asarray(plan.preferences.max_hours)).astype(jnp.int32)
             for k in range(1, len(HOURS))
         )
         best, most = jnp.zeros(state.shape[1:], jnp.int32), state[0]
-        for k in range(1, len(HOURS)):  # unrolled: one fused pass; the first of equals wins
+        for k in range(1, len(HOURS)):  # unrolled: one fused pass; the first of equal values wins
             best, most = jnp.where(state[k] > most, k, best), jnp.maximum(state[k], most)
         moved = best + step
         moved = jnp.where(
             moved < 0, jnp.minimum(1, top), jnp.where(moved > top, jnp.maximum(top - 1, 0), moved)
         )
         step = HOURS[1] - HOURS[0]
-        # the choice between two arrays comes last: XLA repeats what is cheaper for each thing that
-        # depends on hours, with all that led to it
+        # the choice between two arrays comes last: XLA would repeat a cheaper last operation, with
+        # all that leads to it, for each use of hours
         return jnp.where(
             explore, moved.astype(state.dtype) * step, best.astype(state.dtype) * step
         ), state
@@ -103,7 +104,7 @@ class Adaptive:
             plan.skill, plan.preferences, outcome.consumption, hours, plan.reference_consumption
         )
         payoff = payoff - outcome.rebate / (REFERENCE_HOURS * plan.skill)
-        # ruin (no consumption at curvature > 0) is learnt, and can be unlearnt
+        # finite, so that ruin (no consumption at curvature > 0) can be unlearnt
         payoff = jnp.maximum(payoff, -1e6)
         chosen = hours[None] == jnp.asarray(HOURS, hours.dtype)[:, None]
         return jnp.where(

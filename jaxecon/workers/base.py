@@ -23,7 +23,7 @@ __all__ = [
 
 Parameters = Any  # a pytree of scalars, the rule's own
 State = Any  # a pytree of arrays, first axis = agents, the rule's own
-Plan = Any  # a pytree: what a year's days reuse, the rule's own
+Plan = Any  # a pytree of tables that a year's days reuse, the rule's own
 
 
 @pytree
@@ -42,7 +42,7 @@ class WorkerRule(Protocol):
     """
 
     def parameters(self, **values: float) -> Parameters:
-        """Turns the names and numbers of a configuration into the rule's parameters.
+        """Turn the names and numbers of a configuration into the rule's parameters.
 
         Args:
             values: the configuration's parameters; those left out have defaults (`checked`).
@@ -51,20 +51,20 @@ class WorkerRule(Protocol):
             A pytree of scalars.
 
         Raises:
-            ValueError: in one line, for an unknown name or a number out of range.
+            ValueError: for an unknown name or a number out of range, with a message of one line.
         """
         ...
 
     def init(
         self, params: Parameters, cohort: Cohort, schedule: TaxSchedule, rebate: Array
     ) -> State:
-        """The state before the first day.
+        """Return the state before the first day.
 
         Args:
             params: from `parameters`.
             cohort: the people who decide, n agents.
             schedule: the first schedule.
-            rebate: of the equilibrium under it, scalar $/year.
+            rebate: the equilibrium's rebate under that schedule, scalar $/year.
 
         Returns:
             A pytree of arrays whose first axis has length n.
@@ -74,16 +74,16 @@ class WorkerRule(Protocol):
     def start_year(
         self, params: Parameters, cohort: Cohort, state: State, schedule: TaxSchedule
     ) -> tuple[State, Plan]:
-        """The state on a year's first day, and tables that the year's days reuse.
+        """Return the state on a year's first day, and a plan: tables that the year's days reuse.
 
-        The tables follow from params, cohort and schedule alone: a run that is resumed within a
-        year computes them again.
+        The plan follows from params, cohort and schedule alone: a run that is resumed within a year
+        computes it again.
 
         Args:
             params: from `parameters`.
             cohort: the people who decide, n agents.
             state: at the end of the year before.
-            schedule: of the year.
+            schedule: the year's schedule.
 
         Returns:
             The state, of the same structure, and the plan.
@@ -93,13 +93,13 @@ class WorkerRule(Protocol):
     def act(
         self, params: Parameters, plan: Plan, state: State, draws: Draws, observation: Observation
     ) -> tuple[Array, State]:
-        """Chooses the hours of one day.
+        """Choose the hours of one day.
 
         Args:
             params: from `parameters`.
             plan: from `start_year`.
             state: before the day.
-            draws: random words of the day, two for each agent.
+            draws: the day's random words, two for each agent.
             observation: what workers know besides the schedule.
 
         Returns:
@@ -110,14 +110,14 @@ class WorkerRule(Protocol):
     def learn(
         self, params: Parameters, plan: Plan, state: State, hours: Array, outcome: Outcome
     ) -> State:
-        """Takes the day's outcome into account.
+        """Update the state with the day's outcome.
 
         Args:
             params: from `parameters`.
             plan: from `start_year`.
             state: from `act`.
-            hours: (n,) h/week, as worked (workers who cannot adjust work yesterday's).
-            outcome: the day's incomes, taxes and rebate, this cohort's part.
+            hours: (n,) h/week actually worked (workers who cannot adjust work yesterday's hours).
+            outcome: this cohort's incomes and taxes of the day, and the rebate.
 
         Returns:
             The state before the next day.
@@ -127,31 +127,31 @@ class WorkerRule(Protocol):
 
 @runtime_checkable
 class HasDayLayout(Protocol):
-    """Optional: a rule that wants its state in another memory layout during a year's days.
+    """Optional methods of a rule whose state has another memory layout during a year's days.
 
-    A rule that has both methods is called with the state of `enter` in `act` and `learn`. `enter`
-    is called before the days of a year (or of a part of it), `leave` after them. Neither changes a
-    value: `leave(enter(state))` equals `state`, in which checkpoints keep it.
+    If a rule has both, `act` and `learn` get the state as `enter` returns it. `enter` is called
+    before the days of a year (or of a part of it), `leave` after them. They move values without
+    changing any: `leave(enter(state))` equals `state`, and checkpoints store the latter.
     """
 
     def enter(self, state: State) -> State:
-        """The state as `act` and `learn` take it, from the state as it is kept."""
+        """Convert the stored state to the layout that `act` and `learn` use."""
         ...
 
     def leave(self, state: State) -> State:
-        """The state as it is kept, from the state as `act` and `learn` return it."""
+        """Convert a state from `act` or `learn` back to the stored layout."""
         ...
 
 
 def checked(
     rule: str, values: dict[str, float], **ranges: tuple[float, float, float]
 ) -> dict[str, float]:
-    """A rule's parameters: defaults, with the configuration's in their place.
+    """Return a rule's parameters: the configuration's values, and defaults for those left out.
 
     Args:
-        rule: its name, for messages.
+        rule: the rule's name, for messages.
         values: the configuration's parameters.
-        ranges: for each parameter its default, its lowest and its highest value.
+        ranges: the default, the lowest and the highest value of each parameter.
 
     Raises:
         ValueError: naming the parameter, the value and the accepted range.

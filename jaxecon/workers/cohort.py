@@ -1,4 +1,4 @@
-"""People of one kind, whose behaviour one rule (or a language model) decides."""
+"""A cohort: people whose hours are decided by one rule (or by a language model)."""
 
 from jax import Array
 
@@ -15,11 +15,12 @@ class Cohort:
         weight: (n,) survey weights, how many people each agent stands for; mean 1 over the whole
             economy.
         preferences: scalar or (n,) fields.
-        reference_consumption: x_ref, (n,) $/year, at the exact response to the US federal schedule
-            with curvature 0.
-        welfare_weight: g, (n,), what welfare gains from a dollar more of consumption for each, at
-            that response; mean 1 under the survey weights over the whole economy. At curvature 0
-            the welfare function's fixed weights, where it has them.
+        reference_consumption: x_ref, (n,) $/year, consumption at the exact response to the US
+            federal schedule at curvature 0.
+        welfare_weight: g, (n,) marginal welfare weights: what welfare gains from one more dollar of
+            each agent's consumption at the exact response to the US federal schedule; mean 1 under
+            the survey weights over the whole economy. At curvature 0 these are the welfare
+            function's fixed weights, if it has any.
         name: the cohort's name in the configuration.
     """
 

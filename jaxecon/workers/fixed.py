@@ -1,4 +1,4 @@
-"""Workers whose hours do not move: the economy without behavioural response."""
+"""Workers whose hours do not change: the economy without behavioural response."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -16,7 +16,10 @@ class FixedParameters:
 
 
 class Fixed:
-    """The same hours every day, at most max_hours. hours: h/week in [0, 168], default 40."""
+    """The same hours every day, at most max_hours.
+
+    Parameter: hours, h/week in [0, 168], default 40.
+    """
 
     def parameters(self, **values: float) -> FixedParameters:
         return FixedParameters(

@@ -14,15 +14,15 @@ from jaxecon.workers.rational import BestResponsePlan
 
 @pytree
 class HabitParameters:
-    speed: Array  # share of the distance to the best response closed in a day
+    speed: Array  # share of the distance to the best response that a day closes
 
 
 class Habit:
     """Partial adjustment to the best response, l_t = l_(t-1) + speed*(l* - l_(t-1)).
 
-    Starts at the best response to the first schedule. l_(t-1) are the hours worked yesterday.
+    l_(t-1) are the hours worked yesterday; the first are the best response to the first schedule.
 
-    speed: share per day in [0, 1], default 0.1.
+    Parameter: speed, share per day in [0, 1], default 0.1.
     """
 
     def parameters(self, **values: float) -> HabitParameters:

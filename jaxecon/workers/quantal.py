@@ -19,10 +19,10 @@ class QuantalParameters:
 
 @pytree
 class QuantalPlan:
-    """Probabilities of a year's choices, and what is needed to compute them again.
+    """The probabilities of a year's choices, and what is needed to compute them again.
 
-    cumulated: (10, n) probabilities of at most choice k, k = 0..9, used at curvature 0, where the
-    rebate does not matter.
+    cumulated: (10, n) probabilities of choosing at most choice k, k = 0..9; used at curvature 0,
+    where the rebate does not matter.
     """
 
     cohort: Cohort
@@ -31,9 +31,12 @@ class QuantalPlan:
 
 
 class Quantal:
-    """Quantal response (McKelvey and Palfrey 1995). precision: in [0, 10000], default 20.
+    """Quantal response (McKelvey and Palfrey 1995).
 
-    The table of a year is made once and a day is one uniform draw and ten comparisons an agent.
+    The probabilities are computed once a year at curvature 0, otherwise every day. A day then takes
+    one uniform draw and ten comparisons per agent.
+
+    Parameter: precision, in [0, 10000], default 20.
     """
 
     def parameters(self, **values: float) -> QuantalParameters:

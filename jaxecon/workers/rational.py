@@ -23,11 +23,11 @@ class BestResponsePlan:
 
     @classmethod
     def of(cls, cohort: Cohort, schedule: TaxSchedule) -> "BestResponsePlan":
-        """The plan of a cohort for a year under the schedule."""
+        """Return a cohort's plan for a year under the schedule."""
         return cls(cohort, schedule, best_response(schedule, cohort.skill, cohort.preferences))
 
     def response(self, rebate: Array) -> Array:
-        """Hours (n,) h/week, the best response to the schedule and a rebate in $/year."""
+        """The best response to the schedule and a rebate ($/year), (n,) h/week."""
         if self.cohort.preferences.consumption_curvature == 0:
             return self.hours
         return best_response(self.schedule, self.cohort.skill, self.cohort.preferences, rebate)

@@ -26,12 +26,12 @@ RULES: dict[str, WorkerRule] = {
 }
 
 
-@cache  # one object per rule: it is part of compiled programs, and equal rules must share them
+@cache  # one object per rule: rules are part of compiled programs, and equal ones must share these
 def rule_named(name: str) -> WorkerRule:
-    """A rule of RULES, or a user's own as `package.module:Class` (constructed without arguments).
+    """Return a rule of RULES, or a user's own `package.module:Class`, made without arguments.
 
     Raises:
-        ValueError: in one line, where there is none.
+        ValueError: if there is no such rule, with a message of one line.
     """
     return RULES[name] if name in RULES else _users_rule(name)
 
@@ -40,10 +40,10 @@ def _users_rule(name: str) -> WorkerRule:
     module_name, colon, class_name = name.partition(":")
     if not colon:
         raise ValueError(f"rule: {name!r}; one of {', '.join(RULES)}, or package.module:Class")
-    sys.path.append(os.getcwd())  # a module beside the configuration, as `python -m` would find it
+    sys.path.append(os.getcwd())  # modules in the working folder, as `python -m` finds them
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a user's module does on import
+    except Exception as error:  # a user's module may raise anything on import
         raise ValueError(
             f"rule: {name!r}; {module_name} cannot be imported ({type(error).__name__}: {error})"
         ) from error

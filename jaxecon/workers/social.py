@@ -1,15 +1,13 @@
-"""Workers who weigh the effect of their hours on social welfare.
+"""Workers whose hours depend on social welfare: altruists maximise it, adversaries minimise it.
 
-Altruists maximise it, adversaries minimise it.
+With everybody else's hours fixed, a worker's hours l contribute to welfare, per survey weight,
 
-A worker's own hours move welfare, per survey weight and with everybody else's hours fixed, by
+    W(l) = psi * (U(x) - c*l^d) + T(z),  x = z - T(z) + R,  z = s*l,  psi = g / U'(x_ref).
 
-    W(l) = psi * (U(x) - c*l^d) + T(z),  x = z - T(z) + R,  z = s*l,  psi = g / U'(x_ref):
-
-own utility in dollars of welfare, and the tax, which everybody gets back, a dollar to people whose
-g has mean 1. With curvature 0 and fixed weights that is exact. Otherwise it is the first-order
-effect at the US federal reference, where g is the marginal welfare weight of a worker's
-consumption, with yesterday's rebate for R.
+The first term is the worker's own utility in dollars of welfare. The second is the tax, which goes
+back to everybody: as g has mean 1, a dollar of it is worth a dollar of welfare. At curvature 0 with
+fixed weights W is exact. Otherwise it is the first-order effect at the US federal reference, where
+g is the marginal welfare weight of the worker's consumption, and R is yesterday's rebate.
 """
 
 import jax
@@ -26,18 +24,19 @@ from jaxecon.kernels.preferences import curved_utility, disutility, power
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
 from jaxecon.workers.base import Cohort, Observation, checked
 
-# in the place of g = 0 where g divides: t/g fits in float32, and own utility vanishes beside tax
+# replaces g = 0 in divisions: t/g fits in float32, and own utility is negligible beside the tax
 _MIN_WEIGHT = 1e-30
-# the 60 bisections after the last Newton step are beyond float64's resolution of hours
+# the 60 bisections after the last Newton step exceed float64's resolution of hours
 _NEWTONS, _MAX_STEPS = 20, 80
 
 
 def welfare_effect(
     schedule: TaxSchedule, cohort: Cohort, hours: Array, rebate: ArrayLike = 0.0
 ) -> Array:
-    """W of the module's docstring at hours (n,), $/year up to a constant per worker.
+    """Return W of the module's docstring, (n,) $/year, up to a constant per worker.
 
-    rebate: scalar, $/year. -inf where consumption would not be positive at curvature > 0.
+    hours: (n,) h/week. rebate: scalar, $/year. W is -inf where consumption would not be positive at
+    curvature > 0.
     """
     eta, x_ref = cohort.preferences.consumption_curvature, cohort.reference_consumption
     income = cohort.skill * hours
@@ -55,11 +54,12 @@ def welfare_effect(
 
 @jax.jit
 def altruistic_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
-    """Hours (n,) that maximise `welfare_effect`, exactly; ties go to fewer hours.
+    """Return the hours (n,) that maximise `welfare_effect`, exactly; ties go to fewer hours.
 
-    W is concave within a bracket, so the best point of each is its interior optimum clipped to its
-    ends: at curvature 0 l = (s((1-t) + t/g)/(c d))^(1/(d-1)), the best response at the rate t(1 -
-    1/g), below zero where g < 1. rebate: scalar, $/year; matters at curvature > 0 only.
+    W is concave within a bracket, so a bracket's best point is its interior optimum clipped to its
+    ends. At curvature 0 that is l = (s((1-t) + t/g)/(c d))^(1/(d-1)), the best response to the rate
+    t(1 - 1/g), which is negative where g < 1. rebate: scalar, $/year; matters at curvature > 0
+    only.
     """
     table = ResponseTable.of(schedule.thresholds, cohort.skill, cohort.preferences)
     low, high = table.ends[:-1], table.ends[1:]
@@ -83,7 +83,7 @@ def altruistic_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike
 
 @jax.jit
 def adversarial_response(schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
-    """Hours (n,) that minimise `welfare_effect`, exactly; ties go to fewer hours.
+    """Return the hours (n,) that minimise `welfare_effect`, exactly; ties go to fewer hours.
 
     W is concave within a bracket, so its minimum lies at an end: at 0 hours, at a threshold, or at
     max_hours. rebate: scalar, $/year; matters at curvature > 0 only.
@@ -99,19 +99,23 @@ def _weight(cohort: Cohort) -> Array:
 
 
 def _first_best(candidates: Array, values: Array) -> Array:
-    """The first candidate of the highest value, (n,); candidates and values (k, n), rising in k."""
+    """Return the first candidate with the highest value, (n,).
+
+    candidates, values: (k, n); candidates rise in k.
+    """
     return jnp.take_along_axis(candidates, jnp.argmax(values, axis=0)[None], axis=0)[0]
 
 
 def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, high: Array) -> Array:
-    """Hours in [low, high] that maximise W on a budget line, with curvature eta > 0.
+    """Return the hours in [low, high] that maximise W on a budget line, with curvature eta > 0.
 
     The line is x = (1-rate)*s*l + virtual_income.
 
     The first-order condition, in dollars at x_ref, is w*(x/x_ref)^-eta + t*s/g = c*x_ref^eta *
-    d*l^(d-1) with w = (1-t)s. Its left side falls in l and its right side rises. Newton on the
-    logarithm of their ratio in log l, which is nearly linear, kept within a bracket of signs;
-    a worker whose search has not ended after _NEWTONS steps bisects it.
+    d*l^(d-1) with w = (1-t)s. Its left side falls in l and its right side rises. Newton's method
+    finds the zero of the logarithm of their ratio, which is nearly linear in log l, within a
+    bracket around the zero. A worker whose search has not ended after _NEWTONS steps bisects that
+    bracket.
     """
     preferences, x_ref = cohort.preferences, cohort.reference_consumption
     eta, d = preferences.consumption_curvature, preferences.disutility_exponent
@@ -121,7 +125,7 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
     log_cost = jnp.log(preferences.disutility_weight * d) + eta * jnp.log(x_ref)
 
     def excess(hours: Array) -> tuple[Array, Array]:
-        """The log of the ratio, and its slope in log hours, at most -(d-1).
+        """Return the log of the ratio, and its slope in log hours, which is at most -(d-1).
 
         The log is positive where more hours are better.
         """
@@ -134,8 +138,8 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
         slope = -(d - 1) - eta * jnp.exp(log_own - log_gain) * net_wage * hours / x
         return jnp.where(positive, ratio, jnp.inf), slope
 
-    # Not `roots.falling_root`, which takes secants of one scalar: here the slope is known, each
-    # worker has a bracket of its own, and the search lasts until the last has ended.
+    # Not `roots.falling_root`, a secant method for one scalar: here the slope is known, each worker
+    # has its own bracket, and the search lasts until all workers have finished.
     eps = np.finfo(low.dtype).eps
     more_at_low, more_at_high = excess(low)[0] > 0, excess(high)[0] > 0
     inside = more_at_low & ~more_at_high
@@ -149,7 +153,7 @@ def _interior(cohort: Cohort, rate: Array, virtual_income: Array, low: Array, hi
         left, right = jnp.where(ratio > 0, hours, left), jnp.where(ratio > 0, right, hours)
         newton = jnp.clip(hours * jnp.exp(-ratio / slope), left, right)
         new = jnp.where(count < _NEWTONS, newton, (left + right) / 2)
-        # a Newton step squares the error: after one this small, rounding is all that is left
+        # a Newton step squares the error: after one this small, only rounding is left
         still = jnp.abs(new - hours) > jnp.where(count < _NEWTONS, eps**0.5, 4 * eps) * hours
         return jnp.where(moving, new, hours), left, right, moving & still, count + 1
 
@@ -175,12 +179,12 @@ class SocialPlan:
 
 
 class _Social:
-    """What altruists and adversaries share: exact responses to schedule and yesterday's rebate."""
+    """Base of altruists and adversaries: exact responses to the schedule and yesterday's rebate."""
 
     name: str
 
     def response(self, schedule: TaxSchedule, cohort: Cohort, rebate: ArrayLike = 0.0) -> Array:
-        """Hours (n,) h/week."""
+        """Return hours, (n,) h/week."""
         raise NotImplementedError
 
     def parameters(self, **values: float) -> tuple[()]:

@@ -12,12 +12,14 @@ from jaxecon.kernels.optimum.objective import ROUNDING, Objective
 from jaxecon.kernels.optimum.pattern_search import CERTIFIED_STEP
 from jaxecon.kernels.taxation import fill_empty
 
-_DIFFERENCE = 0.002  # of a rate, for the slopes of smoothed welfare
+_DIFFERENCE = 0.002  # of a rate, the step of finite differences of smoothed welfare
 
 
 class Certificate(NamedTuple):
-    """welfare, rebate ($/year): at the point, scalars. neighbours: (m,) their welfare less the
-    point's. certified: none of these is positive, but for rounding.
+    """The comparison of a point with its neighbours.
+
+    welfare, rebate ($/year): at the point, scalars. neighbours: (m,) their welfare less the
+    point's. certified: whether none of these is positive (except for rounding).
     """
 
     welfare: Array
@@ -27,7 +29,7 @@ class Certificate(NamedTuple):
 
 
 def certify(objective: Objective, x: Array) -> Certificate:
-    """Compares a point (size,) with all neighbours CERTIFIED_STEP away, at exact responses."""
+    """Compare a point (size,) with all neighbours CERTIFIED_STEP away, at exact responses."""
     every = jnp.concatenate([x[None], objective.neighbours(x, CERTIFIED_STEP)])
     value, rebate = objective.evaluate_with_rebate(every, objective.feasible_welfare)
     welfare, neighbours = value[0], value[1:] - value[0]
@@ -36,10 +38,11 @@ def certify(objective: Objective, x: Array) -> Certificate:
 
 
 def fill_idle_brackets(objective: Objective, x: Array, income: Array) -> tuple[Array, Array]:
-    """The point with the rates of idle brackets taken from the bracket below (the first: above).
+    """Return the point in which each idle bracket has the rate of the nearest non-idle one below.
 
-    A bracket is idle where nobody has income in it and its rate changes nothing: one that would
-    have people at another rate is kept empty by its own.
+    If there is none below, it has that of the nearest one above. A bracket is idle if nobody has
+    income in it and taking a neighbour's rate in this way does not lower welfare. A bracket that
+    would attract people at that rate is empty only because of its own rate, and keeps it.
 
     Args:
         objective: what is evaluated.
@@ -61,10 +64,10 @@ def fill_idle_brackets(objective: Objective, x: Array, income: Array) -> tuple[A
 
 
 def slopes(objective: Objective, x: Array, multiplier: Array) -> Array:
-    """Derivatives (k,) of smoothed welfare, and the multiplier's worth of rebate, in each rate.
+    """Return the derivatives (k,) of smoothed welfare plus multiplier * rebate in each rate.
 
-    By differences, to one side only at the bounds. x: (size,); multiplier: a scalar, welfare per
-    $/year per person.
+    They are central differences, one-sided at the bounds. x: (size,); multiplier: a scalar, welfare
+    per $/year per person.
     """
     k, limits = objective.space.brackets, objective.limits
     unit = jnp.eye(k, objective.space.size, dtype=x.dtype)

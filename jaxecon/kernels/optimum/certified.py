@@ -45,23 +45,25 @@ class Optimum:
         gain: of welfare over the reference schedule, a fraction; with curvature the consumption
             equivalent (`welfare.gain_over`).
         rebate: $/year per person.
-        residuals: (k,) derivative of welfare in each rate with the response smoothed over brackets,
-            per unit of the rate, as a share of the reference's welfare at curvature 0, else in
-            units of utility. Near zero at an interior optimum, but for the sawtooth of a finite
-            population.
-        neighbours: (m,) welfare of the certificate's neighbours less the optimum's. Neighbours are
-            all changes of one rate, of two, or of a run of neighbouring ones, by 0.01 (free
-            thresholds by 1 %), brought back into the bounds.
-        certified: no neighbour is better (but for rounding).
-        multiplier: of the constraint that taxes pay for public spending and the rebate's floor,
-            welfare per $/year per person; 0 where it does not bind, NaN for a grid under it.
-        feasible: False where no schedule satisfies the constraint.
-        empty: (k,) bool, nobody has income in the bracket and its rate changes nothing: the rate is
-            the lower neighbour's.
-        reached: by search, welfare before the last polish (NaN for searches not used).
-        found_by: index into SEARCHES of the search that had come furthest by then.
-        evaluations: of welfare by the searches, exact and smoothed together (a gradient counts
-            once), without the certificate's.
+        residuals: (k,) derivatives of welfare in each rate, with the response smoothed over
+            brackets; at curvature 0 as a share of the reference's welfare, else in units of
+            utility. Near zero at an interior optimum, apart from the sawtooth that a finite
+            population adds to welfare.
+        neighbours: (m,) welfare of the certificate's neighbours less the optimum's. Neighbours
+            change one rate, two rates, or a run of adjacent rates by 0.01 (free thresholds by 1 %),
+            and are projected into the bounds.
+        certified: whether no neighbour is better (except for rounding).
+        multiplier: Lagrange multiplier of the constraint that taxes pay for public spending and the
+            rebate's floor, welfare per $/year per person; 0 if it does not bind, NaN for a grid
+            search under it.
+        feasible: False if no schedule satisfies the constraint.
+        empty: (k,) bool, brackets in which nobody has income and whose rate changes nothing; they
+            have the rate of the bracket below.
+        reached: by search, the welfare it reached before the last polish (NaN for searches not
+            used).
+        found_by: index in SEARCHES of the search with the highest welfare before the last polish.
+        evaluations: how often the searches evaluated welfare, exact or smoothed (a gradient counts
+            once), without the certificate's evaluations.
     """
 
     schedule: TaxSchedule
@@ -122,21 +124,23 @@ def optimal_schedule(
         weights: (n,) survey weights, equal by default.
         method: one of `Method`, which says what each does.
         bounds: of every rate, within [0, 1].
-        monotone: rates may not fall from bracket to bracket.
-        free_thresholds: search thresholds too, between the lowest and highest taxed incomes.
+        monotone: whether rates may not fall from bracket to bracket.
+        free_thresholds: whether to search thresholds too, between the lowest and highest taxed
+            incomes.
         public_spending: E, $/year per person; the rebate is mean tax less E.
         rebate_floor: the least rebate, $/year.
-        reference: what gains are over, whatever rebate it pays; US federal by default.
+        reference: the schedule over which gains are measured, whatever rebate it pays; US federal
+            by default.
         grid_step: between the rates of method grid; must divide the bounds.
         seed: of the population search's draws.
-        effort: how long the searches look.
+        effort: how much work the searches do.
 
     Returns:
         The best schedule of the search, and its certificate.
 
     Raises:
-        ValueError: for arguments out of range and, outside of a trace, where no schedule pays for
-            the spending.
+        ValueError: for arguments out of range and, outside of a trace, if no schedule pays for the
+            spending.
     """
     check_weights(skill, welfare_weights, weights)
     problem = LeaderProblem.of(
@@ -159,7 +163,7 @@ def solve(
     seed: int | Array = 0,
     effort: Effort | None = None,
 ) -> Optimum:
-    """`optimal_schedule` of a problem, with the same keyword arguments."""
+    """Return the `optimal_schedule` of a leader's problem, with the same keyword arguments."""
     options = _Options(bounds, monotone, free_thresholds, reference, grid_step, seed, effort)
     return _checked_and_solved(problem, thresholds, method, options)
 
@@ -189,7 +193,7 @@ def _checked_and_solved(
 
 
 def _check_feasible(optimum: Optimum, problem: LeaderProblem, method: Method) -> None:
-    """Raise ValueError, outside of a trace, where no schedule pays for the spending."""
+    """Raise ValueError, outside of a trace, if no schedule pays for the spending."""
     feasible, rebate = concrete(optimum.feasible), concrete(optimum.rebate)
     if feasible is None or rebate is None or np.all(feasible):
         return
@@ -288,9 +292,9 @@ def _that_pays(
     multiplier, feasible = jnp.zeros_like(reference_welfare), jnp.ones((), bool)
     if problem.rebate_floor is None:
         return free, multiplier, feasible
-    if plan.method == "grid":  # it has looked at feasible points only
+    if plan.method == "grid":  # it has searched feasible points only
         return free, jnp.full_like(multiplier, jnp.nan), free.value > -jnp.inf
-    # the unit that welfare and revenue are weighed in: welfare of a dollar of rebate
+    # the welfare of one more dollar of rebate, which converts welfare to dollars
     worth = jax.grad(
         lambda extra: problem.welfare_of(
             problem.utility(at_reference.consumption + extra, at_reference.hours)

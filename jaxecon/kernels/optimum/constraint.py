@@ -18,20 +18,20 @@ _Bisection = tuple[Array, Array, Array, Array, Array]  # low, high, poor, rich, 
 def constrained(
     objective: Objective, plan: SearchPlan, free: SearchResult, worth: Array
 ) -> tuple[SearchResult, Array, Array]:
-    """The best schedule that can pay the rebate's floor.
+    """Return the best schedule that can pay the rebate's floor.
 
-    Maximises (1-q)*welfare/worth + q*rebate and bisects q, in which the rebate rises; then polishes
-    welfare among feasible schedules.
+    Maximises (1-q)*welfare/worth + q*rebate and bisects on q, in which the rebate rises; then
+    polishes the result, maximising welfare among feasible schedules.
 
     Args:
         objective: what is evaluated; its problem has a rebate_floor.
         plan: how to search for the schedule of the largest rebate.
         free: the best schedule without the constraint.
-        worth: welfare of a dollar of rebate for everybody, a scalar.
+        worth: the welfare of a dollar of rebate for everybody, a scalar.
 
     Returns:
         The schedule's point and value, the constraint's multiplier q/(1-q)*worth (welfare per
-        $/year per person), and whether any schedule satisfies the constraint.
+            $/year per person), and whether any schedule satisfies the constraint.
     """
     problem = objective.problem
 
@@ -44,8 +44,7 @@ def constrained(
     richest, _, _ = search(objective, plan, _weighing(1.0, worth))
     feasible = objective.evaluate(richest.x[None], objective.feasible_welfare)[0] > -jnp.inf
 
-    # A bisection with a search in each step: its ends carry the best points there, so it is not
-    # `roots.bisect`.
+    # Not `roots.bisect`: each step is itself a search, and each end carries its best point.
     def halve(carry: _Bisection) -> _Bisection:
         low, high, poor, rich, evaluations = carry
         q = (low + high) / 2
@@ -78,5 +77,5 @@ def constrained(
 
 
 def _weighing(q: ArrayLike, worth: Array) -> Judge:
-    """A judge that weighs welfare, in dollars of rebate, by 1-q and the rebate by q."""
+    """Return a judge that weights welfare (in dollars of rebate) by 1-q and the rebate by q."""
     return lambda welfare, rebate: jnp.asarray((1 - q) * welfare / worth + q * rebate)

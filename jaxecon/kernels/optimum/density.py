@@ -13,18 +13,18 @@ from jaxecon.kernels.taxation import TaxSchedule, marginal_rate, weighted_mean
 
 Numbers = TypeVar("Numbers", Array, np.ndarray)
 
-TAIL_SHARE = 0.01  # of the people: above their income the density is taken to be Pareto's
+TAIL_SHARE = 0.01  # of the people: the top incomes, whose density is taken to be Pareto's
 
 _BINS = 1024  # in log income
-_PADDING = 4.0  # bandwidths of grid beyond the lowest and the highest income
-_BUNCHING = 16.0  # epsilons from a kink: income there is income at it
+_PADDING = 4.0  # bandwidths by which the grid exceeds the lowest and highest income
+_BUNCHING = 16.0  # incomes within this many epsilons of a kink count as at the kink
 _MIN_NET_OF_TAX = 1e-3
 
 
 def past_bunching(thresholds: Numbers) -> Numbers:
-    """Thresholds (k,) moved up by rounding: incomes above these are above them, not at them.
+    """Return thresholds (k,) raised by a few epsilons, so that incomes at a threshold lie below.
 
-    skill*(threshold/skill) may round up.
+    An income at a threshold, skill*(threshold/skill), may round up.
     """
     return thresholds * (1 + _BUNCHING * float(np.finfo(thresholds.dtype).eps))
 
@@ -32,9 +32,9 @@ def past_bunching(thresholds: Numbers) -> Numbers:
 def pareto_parameter(
     income: ArrayLike, threshold: ArrayLike, weights: ArrayLike | None = None
 ) -> Array:
-    """a = E[z|z>z*]/(E[z|z>z*]-z*) of incomes (n,) above a threshold z* > 0, $/year.
+    """Return a = E[z|z>z*]/(E[z|z>z*]-z*) of incomes (n,) above a threshold z* > 0, $/year.
 
-    Infinity where nobody earns more.
+    Infinity if nobody earns more than z*.
     """
     income = floating(income)
     above = (income > past_bunching(jnp.asarray(threshold, income.dtype))) * (
@@ -46,7 +46,7 @@ def pareto_parameter(
 
 
 class IncomeGrid(NamedTuple):
-    """Even bins in log income, and the matrix (m, m) that smooths counts on them."""
+    """Evenly spaced bins in log income, and the matrix (m, m) that smooths counts on them."""
 
     centres: Array
     spacing: Array
@@ -65,7 +65,10 @@ class IncomeGrid(NamedTuple):
         return cls(centres, spacing, kernel / (2 * jnp.sum(kernel[0]) - 1))
 
     def smoothed(self, log_income: Array, mass: Array) -> Array:
-        """Mass (n,) at log incomes (n,), split between the nearest two bins and smoothed: (m,)."""
+        """Return the mass (n,) at log incomes (n,) on the grid's bins, smoothed: (m,).
+
+        Each mass is first split between the nearest two bins.
+        """
         position = (log_income - self.centres[0]) / self.spacing
         left = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, _BINS - 2)
         share = position - left
@@ -77,12 +80,12 @@ class IncomeGrid(NamedTuple):
             .add(mass * share)
         )
         smoothed = self.kernel @ counts
-        # what the kernel carries beyond the grid comes back
+        # restores the mass that the kernel carries beyond the grid
         return smoothed * (jnp.sum(mass) / jnp.sum(smoothed))
 
 
 def share_above(mass: Array) -> Array:
-    """Mass (m,) above each bin's centre, of mass (m,) in the bins."""
+    """Return the mass above each bin's centre, (m,), given the mass in each bin, (m,)."""
     return jnp.cumsum(mass[::-1])[::-1] - mass / 2
 
 
@@ -99,7 +102,7 @@ def silverman(log_income: Array, mass: Array, between_quartiles: Array) -> Array
 
 
 def at_quantiles(x: Array, mass: Array, p: tuple[ArrayLike, ...]) -> list[Array]:
-    """Indices of the people whose x (n,) are the quantiles p, by mass (n,)."""
+    """Return the indices of the people whose x (n,) are the p-quantiles, by mass (n,)."""
     order = jnp.argsort(x)
     cumulated = jnp.cumsum(mass[order])
     return [
@@ -120,9 +123,9 @@ def virtual_density(
 ) -> Array:
     """Density of log income at incomes `at` (m,) if everybody faced the linear tax tangent there.
 
-    Everybody's income without a tax is z/(1-T'(z))^e, whose density has neither atoms nor gaps.
-    Those who bunch at a kink (whose untaxed income lies anywhere between those that either side's
-    rate would give) are spread evenly over the range.
+    Everybody's income without a tax is z/(1-T'(z))^e, whose density has neither atoms nor gaps. The
+    untaxed incomes of people who bunch at a kink may lie anywhere between those implied by the
+    rates on either side, and are spread evenly over that range.
 
     Args:
         schedule: the one under which income was earned.
@@ -142,7 +145,7 @@ def virtual_density(
     tolerance = _BUNCHING * float(np.finfo(income.dtype).eps)
 
     def spread(kink: Array, below: Array, above: Array) -> tuple[Array, Array]:
-        """Who bunches at the kink, and where each is put."""
+        """Return who bunches at the kink, and the untaxed log income that each is given."""
         bunched = jnp.abs(income - kink) <= tolerance * kink
         there = mass * bunched
         place = (jnp.cumsum(there) - there / 2) / jnp.maximum(

@@ -21,8 +21,8 @@ class ElasticityEstimate:
     Attributes:
         elasticity: no unit.
         standard_error: clustered by agent.
-        observations: pairs of years.
-        agents: clusters.
+        observations: how many pairs of years it is estimated from.
+        agents: how many agents, the clusters.
         first_stage_f: cluster-robust F of the instrument; below 10 the estimate is not to be relied
             on (Staiger and Stock 1997).
     """
@@ -35,7 +35,7 @@ class ElasticityEstimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %, normal approximation."""
+        """The 95 % confidence interval, by the normal approximation."""
         return (
             self.elasticity - 1.96 * self.standard_error,
             self.elasticity + 1.96 * self.standard_error,
@@ -55,9 +55,9 @@ def estimate_elasticity(
     """The elasticity of income to the net-of-tax rate, by two-stage least squares.
 
     First differences over consecutive years (Auten and Carroll 1999; Gruber and Saez 2002):
-    regresses the change of log income on the change of the log net-of-tax rate, which depends on
-    income itself and is therefore instrumented by the change there would have been at the base
-    year's income.
+    regresses the change of log income on the change of the log net-of-tax rate. The latter depends
+    on income itself, so its instrument is the change there would have been at the base year's
+    income.
 
     Args:
         income: (years, n) $/year.
@@ -65,7 +65,8 @@ def estimate_elasticity(
         weights: (n,) survey weights, equal by default.
         kink_window: pairs of years with either income within this share of a threshold are left
             out, as bunchers do not respond to either side's rate.
-        usable: (years, n) bool, False where an income says nothing (at the cap of hours, say).
+        usable: (years, n) bool, False for incomes that are to be left out (at the cap of hours,
+            say).
         base_income_control: adds log base-year income, against mean reversion.
         year_effects: adds one intercept per pair of years (then only differences in rates between
             people identify the elasticity).
@@ -134,7 +135,7 @@ def _usable_years(
     usable: np.ndarray | None,
     kink_window: float,
 ) -> np.ndarray:
-    """Which incomes (years, n) are positive and away from kinks, this year's and next year's."""
+    """Which incomes (years, n) are positive and not near kinks of this and next year's schedule."""
     kept = np.ones_like(z, bool) if usable is None else np.asarray(usable, bool)
     kept = kept & (z > 0)
     for year, schedule in enumerate(schedules):
@@ -249,12 +250,12 @@ def perturbed_elasticities(
 ) -> BracketElasticities:
     """The elasticity in each bracket, from moving one bracket's rate at a time by +-step.
 
-    An agent's elasticity is the change of its log income over that of log(1 - rate). Only those
-    count whose income stays within the bracket.
+    An agent's elasticity is the change of its log income over that of log(1 - rate). Only agents
+    whose income stays within the bracket count.
 
     Args:
-        respond: from a schedule to incomes (n,) $/year, the same people in the same order (and with
-            the same draws).
+        respond: function from a schedule to incomes (n,) $/year, of the same people in the same
+            order (and with the same draws).
         schedule: the one whose rates are moved, k brackets.
         weights: (n,) survey weights, equal by default.
         step: in (0, 0.5), of a rate.
@@ -281,7 +282,7 @@ def perturbed_elasticities(
             rates_now: Any = np.asarray(moved, schedule.rates.dtype)
             changed = TaxSchedule(schedule.thresholds, rates_now)
             incomes.append(np.asarray(respond(changed), np.float64))
-        margin = 1 + max(kink_window, 1e-6)  # who sits at a threshold is not within
+        margin = 1 + max(kink_window, 1e-6)  # people at a threshold are not within
         tells = (
             np.ones(len(incomes[0]), bool) if usable is None else np.asarray(usable, bool).copy()
         )
@@ -311,6 +312,6 @@ def _net_of_tax(schedule: TaxSchedule, income: Income) -> Income:
 
 
 def _away_from_kinks(schedule: TaxSchedule, income: Income, window: float) -> np.ndarray:
-    """Which incomes (n,) are not within a share of any threshold."""
+    """Which incomes (n,) differ from every kink by more than a share `window` of it."""
     kinks = np.asarray(schedule.thresholds, np.float64)[1:, None]
     return np.asarray(np.all(np.abs(income[None, :] - kinks) > window * kinks, axis=0))

@@ -12,7 +12,10 @@ _LEARNING_RATE = 0.05  # of the first step, in rates; falls to 0 along a cosine
 
 
 def climb(objective: Objective, starts: Array, steps: int, judge: Judge) -> Array:
-    """Where Adam's `steps` steps lead from each start (m, size), kept within the space."""
+    """Return the points that `steps` steps of Adam reach from the starts, kept within the space.
+
+    starts, and the points returned: (m, size).
+    """
     # a tiny eps: Adam must take steps of the same size whatever unit welfare has
     adam = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, steps), eps=1e-20)
     # forward mode is as fast as backward for a few rates, and compiles sooner

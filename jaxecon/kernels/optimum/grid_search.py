@@ -1,4 +1,4 @@
-"""Searches that try points evenly apart: every combination of rates, or one rate ever finer."""
+"""Searches over evenly spaced points: all combinations of rates, or one rate ever finer."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxecon.kernels.optimum.starts import starting_points
 
 
 def search_grid(objective: Objective, points: int, judge: Judge) -> SearchResult:
-    """The best of every combination of `points` rates evenly apart, a chunk at a time."""
+    """Return the best of all combinations of `points` evenly spaced rates, computed in chunks."""
     space, limits = objective.space, objective.limits
     dtype = objective.problem.skill.dtype
     k, count = space.brackets, points**space.brackets
@@ -47,9 +47,10 @@ def search_grid(objective: Objective, points: int, judge: Judge) -> SearchResult
 
 
 def search_line(objective: Objective, judge: Judge) -> SearchResult:
-    """The best of one rate, by nested grids, each within two steps of the best of the one before.
+    """Return the best single rate, by nested grids.
 
-    Comes down to 1e-6 of the bounds.
+    Each grid spans two steps on either side of the best rate of the one before. The steps of the
+    last are below 1e-6 of the bounds' width.
     """
     rounds, count = 4, 101
     limits = objective.limits

@@ -13,7 +13,7 @@ from jaxecon.kernels.optimum.problem import LeaderProblem
 from jaxecon.kernels.optimum.space import Judge, Limits, Space, project, schedule_at
 from jaxecon.kernels.taxation import TaxSchedule
 
-ROUNDING = 4.0  # epsilons of welfare: smaller differences are none
+ROUNDING = 4.0  # epsilons of welfare: smaller differences count as none
 MAX_ELEMENTS = 2**20  # of (schedules, brackets, workers) evaluated at once
 
 
@@ -24,7 +24,7 @@ class Objective:
     Points are vectors (size,): k rates, then the logarithms of free thresholds. A judge (`Judge`)
     turns a point's welfare and rebate into the number that a search maximises.
 
-    table: responses' part that depends on the thresholds alone, None where thresholds are free.
+    table: the parts of responses that do not depend on rates; None if thresholds are free.
     """
 
     problem: LeaderProblem
@@ -46,7 +46,7 @@ class Objective:
         return jax.vmap(lambda move: self.project(x + step * move))(moves)
 
     def evaluate(self, points: Array, judge: Judge) -> Array:
-        """Values (m,) of points (m, size) at exact responses; -inf where one is not a number."""
+        """Values (m,) of points (m, size) at exact responses; -inf where a value is NaN."""
         return self.evaluate_with_rebate(points, judge)[0]
 
     def evaluate_with_rebate(self, points: Array, judge: Judge) -> tuple[Array, Array]:
@@ -60,11 +60,11 @@ class Objective:
             return jnp.where(jnp.isnan(judged), -jnp.inf, judged), outcome.rebate
 
         each = self.space.brackets * self.problem.skill.shape[0]
-        # two batches at least: within one, XLA fuses the making of the points into the workers'
-        # loop and repeats it there
+        # at least two batches: in a single one, XLA would fuse the making of the points into the
+        # loop over workers and repeat it there
         batches = max(2, -(-points.shape[0] * each // MAX_ELEMENTS))
         size = -(-points.shape[0] // batches)
-        # filled up with points again, for a smaller last batch would be compiled a second time
+        # padded with repeated points: a smaller last batch would be compiled separately
         whole = jnp.resize(points, (batches * size, points.shape[1])).reshape(batches, size, -1)
         judged, rebate = jax.lax.map(jax.vmap(value), whole)
         return judged.ravel()[: points.shape[0]], rebate.ravel()[: points.shape[0]]
@@ -74,7 +74,7 @@ class Objective:
         return judge(*self.problem.smoothed(self.schedule(x), self.table))
 
     def feasible_welfare(self, welfare: Array, rebate: Array) -> Array:
-        """A judge: welfare, and -inf where the rebate is below its floor."""
+        """A judge that returns welfare, or -inf where the rebate is below its floor."""
         if self.problem.rebate_floor is None:
             return welfare
         slack = 8 * np.finfo(welfare.dtype).eps * jnp.max(self.problem.skill)

@@ -14,10 +14,10 @@ _MAX_MOVES = 1000
 
 
 def polish(objective: Objective, x: Array, value: Array, judge: Judge) -> SearchResult:
-    """Moves to the best neighbour while one is better, at ever smaller steps.
+    """Move to the best neighbour while one is better, at ever smaller steps.
 
-    Goes back to larger steps after each success. Ends when no neighbour is better at any of _STEPS
-    in a row, CERTIFIED_STEP last.
+    After each success it goes back to larger steps. It ends when no neighbour is better at any of
+    _STEPS in a row, CERTIFIED_STEP last.
 
     Args:
         objective: what is evaluated.
@@ -39,7 +39,7 @@ def polish(objective: Objective, x: Array, value: Array, judge: Judge) -> Search
         worth = objective.evaluate(around, judge)
         top = jnp.argmax(worth)
         rounding = ROUNDING * np.finfo(value.dtype).eps * jnp.abs(value)
-        # from -inf any way up is better
+        # from -inf any larger value is better
         better = worth[top] > value + jnp.where(jnp.isfinite(value), rounding, 0)
         level = jnp.where(
             better, jnp.where(level == len(_STEPS) - 1, 1, jnp.maximum(level - 1, 0)), level + 1

@@ -17,9 +17,9 @@ def evolve(
     seed: Array,
     starts: int,
 ) -> tuple[Array, Array, Array]:
-    """Differential evolution, best/1/bin and current/1/bin in turn with dithered scale.
+    """Differential evolution (Storn and Price 1997) with dithered scale.
 
-    Storn and Price (1997).
+    Members alternate between the strategies best/1/bin and current/1/bin.
 
     Args:
         objective: what is evaluated.
@@ -27,11 +27,11 @@ def evolve(
         judge: what is maximised.
         generations: how many; the first only evaluates the members.
         seed: uint32, of the draws.
-        starts: how many of the first members a search before this one has brought here.
+        starts: how many of the first members come from an earlier search.
 
     Returns:
         The members (count, size), their values (count,), and the best value of the first `starts`
-        members before any evolution, a scalar.
+            members before any evolution, a scalar.
     """
     count, size = members.shape
     key = named_key(seed, "differential evolution")

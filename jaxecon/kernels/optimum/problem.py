@@ -21,18 +21,18 @@ _TEMPERATURE = 0.003  # of the smoothed response, in full-time incomes
 
 @pytree
 class LeaderProblem:
-    """What a schedule is judged by, with n followers.
+    """The problem of a leader (a planner) whose schedule n followers (workers) respond to.
 
     Attributes:
         skill: (n,) $/year per weekly hour.
         preferences: scalar or (n,) fields.
         weights: (n,) survey weights.
-        welfare: over the one cohort "everyone".
+        welfare: the social welfare function, over the one cohort "everyone".
         public_spending: E, $/year per person.
         rebate_floor: $/year or None. A schedule whose taxes cannot pay it is not feasible (a
-            simulated pool would print the money).
-        endowment: what the followers' wealth adds for each, or None. At curvature 0 only, where no
-            choice depends on it; its tax is taken off public_spending.
+            simulated pool pays it all the same, by printing money).
+        endowment: what each follower's wealth adds, or None. Only at curvature 0, where no choice
+            depends on it; the revenue from taxing wealth is subtracted from public_spending.
     """
 
     skill: Array
@@ -49,10 +49,10 @@ class LeaderProblem:
         rebate_floor: ArrayLike | None = None,
         table: ResponseTable | None = None,
     ) -> Outcome:
-        """The followers' equilibrium.
+        """Return the followers' equilibrium.
 
-        Its rebate is what taxes pay for, unless there is a rebate_floor ($/year), for which a pool
-        prints money. table: as in `best_response`.
+        Its rebate is what taxes pay for, or `rebate_floor` ($/year) if that is given and larger:
+        the pool then prints the money. table: as in `best_response`.
         """
         outcome = equilibrium(
             schedule,
@@ -66,10 +66,11 @@ class LeaderProblem:
         return outcome if self.endowment is None else with_endowment(outcome, self.endowment)
 
     def settled_utility(self, outcome: Outcome) -> Array:
-        """Utility (n,) by which a schedule is judged.
+        """Return the utility (n,) by which a schedule is judged.
 
-        With curvature the rebate that workers respond to and the one the pool pays may differ by a
-        jump of somebody's income; a leader who could count the difference would look for it.
+        With curvature, the rebate that workers respond to may differ from the one that the pool
+        pays, when somebody's income jumps. The difference is subtracted from consumption, as a
+        search for the best schedule would otherwise exploit it.
         """
         if self.preferences.consumption_curvature == 0:
             return outcome.utility
@@ -85,10 +86,10 @@ class LeaderProblem:
         return self.welfare({_EVERYONE: utility})
 
     def marginal_weights(self, outcome: Outcome) -> Array:
-        """What welfare gains from a dollar more of consumption for each, (n,), mean 1.
+        """Return marginal welfare weights (n,), mean 1: what a dollar more of consumption adds.
 
-        The fixed weights g at curvature 0. Ones where it gains from nobody's (atkinson with
-        everybody below the floor).
+        At curvature 0 these are the fixed weights g, if welfare has any. They are ones if welfare
+        gains from nobody's consumption (atkinson with everybody below the floor).
         """
         gain: Array = jax.grad(lambda x: self.welfare_of(self.utility(x, outcome.hours)))(
             outcome.consumption
@@ -100,9 +101,9 @@ class LeaderProblem:
     def smoothed(
         self, schedule: TaxSchedule, table: ResponseTable | None = None
     ) -> tuple[Array, Array]:
-        """Welfare and rebate, scalars, when workers choose among brackets by a narrow logit.
+        """Return welfare and rebate, scalars, when workers choose among brackets by a narrow logit.
 
-        Differentiable where workers jump from bracket to bracket.
+        Both are differentiable even where best responses jump from bracket to bracket.
         """
 
         def respond(expected: ArrayLike) -> tuple[Array, Array, Array]:
@@ -141,10 +142,10 @@ class LeaderProblem:
         public_spending: ArrayLike = 0.0,
         rebate_floor: ArrayLike | None = None,
     ) -> "LeaderProblem":
-        """The problem of these followers, all in the precision of skill.
+        """Return the problem of these followers, all in the precision of skill.
 
         welfare: welfare weights (n,) of mean 1, or a SocialWelfare over one cohort of any name,
-        whose survey weights are used where `weights` is None.
+        whose survey weights are used if `weights` is None.
         """
         skill = floating(skill)
         preferences = jax.tree.map(lambda x: jnp.asarray(x, skill.dtype), preferences)
@@ -163,7 +164,7 @@ class LeaderProblem:
 
 
 def with_endowment(outcome: Outcome, endowment: Endowment) -> Outcome:
-    """The outcome of work, and what wealth adds to consumption and utility."""
+    """Return the outcome of work plus what wealth adds to consumption and utility."""
     return dataclasses.replace(
         outcome,
         consumption=outcome.consumption + endowment.income,

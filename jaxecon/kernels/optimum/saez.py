@@ -1,6 +1,6 @@
 """Saez's formula for a schedule of marginal rates, pointwise and by bracket.
 
-Derivations, sources and where it holds: docs/optimal-taxation.md.
+Derivations, sources and limits of validity: docs/optimal-taxation.md.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def saez_rates(
     schedule: TaxSchedule | None = None,
     bandwidth: ArrayLike | None = None,
 ) -> Array:
-    """The rates (k,), fractions, of `saez_schedule`, whose arguments these are.
+    """Return the rates by bracket of `saez_schedule`, (k,) fractions, with the same arguments.
 
     Args:
         income: (n,) $/year, at least 0.
@@ -103,10 +103,10 @@ def saez_schedule(
     """Optimal marginal rates T' = (1-Gbar)/(1-Gbar + alpha*e), averaged into brackets by width.
 
     Saez (2001); Saez and Stantcheva (2016); brackets as in Zheng et al. (2022). The density is
-    binned linearly in log income and smoothed (a Pareto tail's alpha is not biased by that). Above
-    the income that TAIL_SHARE of the people exceed, alpha is the tail's Pareto parameter, and the
-    unbounded top bracket (the last with people in it) has the top rate at its own threshold, or
-    the linear rate if it is the only one. Pure; under `jit` the elasticity function is static.
+    binned linearly in log income and smoothed (which does not bias alpha in a Pareto tail). Above
+    the income that TAIL_SHARE of the people exceed, alpha is the tail's Pareto parameter. The
+    unbounded top bracket (the last with people in it) has the top rate at its own threshold, or the
+    linear rate if it is the only one. Pure; under `jit` the elasticity function is static.
 
     Args:
         income: (n,) $/year, at least 0.
@@ -114,10 +114,10 @@ def saez_schedule(
         elasticity: e > 0, a scalar, (k,) by bracket, or a function of income.
         welfare_weights: (n,) g of mean 1.
         weights: (n,) survey weights, equal by default.
-        schedule: the one under which the incomes were earned. With it alpha comes from the virtual
-            density (Saez 2001), the one there would be at z if everybody faced the linear tax
-            tangent at z: bunching at kinks and the gaps that falling rates leave are not taken for
-            the distribution. Without it alpha comes from the incomes as they are.
+        schedule: the one under which the incomes were earned. With it, alpha comes from the virtual
+            density (Saez 2001): the density at z if everybody faced the linear tax tangent at z.
+            Bunching at kinks, and the gaps that falling rates leave, then do not distort alpha.
+            Without it, alpha comes from the incomes as they are.
         bandwidth: of the Gaussian that smooths log incomes; by default Silverman's rule for the
             weights' effective sample.
 
@@ -161,7 +161,7 @@ def _formula(
     )
     w = jnp.ones_like(income) if weights is None else weights
     w = w / jnp.sum(w)
-    g = g / jnp.sum(g * w)  # rounding only; uniform weights then give exactly nothing
+    g = g / jnp.sum(g * w)  # corrects rounding; equal weights then give a rate of exactly 0
     people = _distribution(income, w, g, bandwidth)
 
     bin_income = jnp.exp(people.grid.centres)
@@ -206,9 +206,9 @@ def _formula(
 class _Distribution(NamedTuple):
     """Incomes (n,) smoothed on a grid of m bins in log income.
 
-    working: (n,) shares of the people, 0 without income. mass: (m,) people in each bin; above: (m,)
-    people above its centre; weight_above: (m,) their mean welfare weight. rich_one: index of the
-    person above whom the tail begins.
+    working: (n,) shares of the people, 0 for those without income. mass: (m,) people in each bin;
+    above: (m,) people above its centre; weight_above: (m,) their mean welfare weight. rich_one:
+    index of the person above whom the tail begins.
     """
 
     log_income: Array
@@ -262,10 +262,10 @@ def _averaged_by_width(grid: IncomeGrid, rates: Array, thresholds: Array) -> Arr
 
 
 def _occupied(thresholds: Array, income: Array, working: Array) -> tuple[Array, Array]:
-    """Which brackets are empty, (k,) bool, and the index of the last that is not.
+    """Return which brackets are empty, (k,) bool, and the index of the last that is not.
 
-    That one is unbounded as far as people go. An income at a threshold belongs to the bracket
-    below.
+    The latter is in effect unbounded, as nobody earns more. An income at a threshold belongs to the
+    bracket below.
     """
     k = thresholds.shape[0]
     position = jnp.clip(
@@ -278,10 +278,10 @@ def _occupied(thresholds: Array, income: Array, working: Array) -> tuple[Array, 
 def _rate_of_last(
     thresholds: Array, income: Array, w: Array, g: Array, elasticity: Elasticity, last: Array
 ) -> tuple[Array, Array]:
-    """The rate of the last bracket with people in it, and its Pareto parameter, scalars.
+    """Return the rate of the last bracket with people in it, and its Pareto parameter, scalars.
 
-    The top rate at the bracket's own threshold. With everybody in the first bracket there is no
-    tail: it is the linear tax.
+    It is the top rate at the bracket's own threshold. If everybody is in the first bracket there is
+    no tail, and it is the rate of the linear tax.
     """
     rich = income > past_bunching(thresholds[last])
     rich_people = jnp.sum(w * rich)
@@ -295,7 +295,7 @@ def _rate_of_last(
 
 
 def _rate(weight_above: Array, response: Array) -> Array:
-    """(1-g)/(1-g + response), 0 where g is 1 or more."""
+    """Return (1-g)/(1-g + response) with g = weight_above; 0 where g is 1 or more."""
     gain = 1 - weight_above
     # equal weights ask for no tax, whatever their rounding
     gain = jnp.where(gain > 32 * np.finfo(gain.dtype).eps, gain, 0)

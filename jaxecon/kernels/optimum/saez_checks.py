@@ -1,4 +1,4 @@
-"""What Saez's formulas need of incomes and elasticities, checked."""
+"""Checks of the incomes, weights and elasticities that Saez's formulas are given."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ SMALLEST_SAMPLE = 20  # different positive incomes, for a density
 
 
 def require(name: str, value: object, holds: Callable[[np.ndarray], np.ndarray], must: str) -> None:
-    """Raise ValueError unless every number satisfies a condition, where values can be seen."""
+    """Raise ValueError unless all numbers satisfy a condition; traced values are not checked."""
     value = concrete(value)
     if value is not None and not np.all(holds(value)):
         raise ValueError(
@@ -27,7 +27,10 @@ def require(name: str, value: object, holds: Callable[[np.ndarray], np.ndarray],
 
 
 def check_people(income: ArrayLike, welfare_weights: ArrayLike, weights: ArrayLike | None) -> None:
-    """Raise ValueError unless incomes (n,) can be used and weights fit them, of mean 1."""
+    """Raise ValueError unless incomes (n,) are usable and the weights fit them.
+
+    Welfare weights must have mean 1 under the survey weights.
+    """
     for name, x in (("welfare_weights", welfare_weights), ("weights", weights)):
         if x is not None and np.shape(x) != np.shape(income):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The schedule that Saez's formula gives for the incomes which the schedule itself brings about."""
+"""The fixed point of Saez's formula: the schedule it gives for the incomes under that schedule."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,22 +17,22 @@ from jaxecon.kernels.optimum.saez_checks import Elasticity, check_sample, requir
 from jaxecon.kernels.preferences import Preferences
 from jaxecon.kernels.taxation import TaxSchedule
 
-_MIN_DAMPING = 0.02  # that the fixed point shrinks to by itself
+_MIN_DAMPING = 0.02  # below which the iteration does not reduce the damping
 
 
 @pytree
 class SaezFixedPoint:
-    """The formula at the incomes that its own schedule brings about.
+    """A schedule, its equilibrium, and Saez's formula at the equilibrium's incomes.
 
     Attributes:
         schedule: the schedule at the end, k brackets.
         outcome: the followers' equilibrium under it.
-        formula: what the formula asks for at these incomes.
-        converged: whether the last change is below the tolerance.
-        iterations: how many there were, a scalar.
-        changes: (iterations,) largest change of a rate that the formula asked for in each
+        formula: the formula's result for these incomes.
+        converged: whether the last change is within the tolerance.
+        iterations: how many iterations there were, a scalar.
+        changes: (iterations,) the largest change of a rate that the formula asked for in each
             iteration, NaN beyond the last.
-        damping: the share of the way that an iteration goes, at the end.
+        damping: the damping at the end (see `saez_self_consistent`).
     """
 
     schedule: TaxSchedule
@@ -59,11 +59,11 @@ def saez_self_consistent(
     iterations: int = 300,
     virtual: bool = True,
 ) -> SaezFixedPoint:
-    """The schedule at which Saez's formula and the incomes that it brings about agree.
+    """Return the schedule that Saez's formula gives for the incomes under that same schedule.
 
     Iterates formula -> followers' equilibrium -> incomes -> formula until no rate moves by more
-    than `tolerance`. Weights stay tied to people. Pure; works under `jit` and `vmap`. A finite
-    population jumps, so `converged` may be False at a small tolerance.
+    than `tolerance`. Each person keeps their welfare weight. Pure; works under `jit` and `vmap`.
+    Responses of a finite population jump, so `converged` may be False at a small tolerance.
 
     Args:
         skill: (n,) $/year per weekly hour.
@@ -75,11 +75,11 @@ def saez_self_consistent(
         start: (k,) rates to begin at, 0.5 everywhere by default.
         public_spending: E, $/year per person.
         damping: in (0, 1], the share of the way to the formula's rates that an iteration goes; it
-            shrinks while the changes do not.
+            is reduced while the changes do not shrink.
         tolerance: > 0, of the largest change of a rate.
         iterations: how many at most.
         virtual: take alpha from the virtual density (`saez_schedule`); without it, bunching at the
-            schedule's own kinks is mistaken for the distribution.
+            schedule's own kinks distorts alpha.
 
     Returns:
         The schedule, its equilibrium, and how the iteration went.
@@ -162,14 +162,14 @@ def _fixed_point(
         return ~carry.converged & (carry.iterations < iterations)
 
     def iterate(carry: SaezFixedPoint) -> SaezFixedPoint:
-        """Follows the step the last formula asked for (none before the first), and asks again."""
+        """Move towards the last formula's rates (at first, not at all), and apply it again."""
         count, last = carry.iterations, carry.changes[jnp.maximum(carry.iterations - 1, 0)]
         step = jnp.where(count > 0, carry.damping, 0)
         rates = carry.schedule.rates + step * (carry.formula.schedule.rates - carry.schedule.rates)
         schedule = TaxSchedule(start.thresholds, rates)
         outcome, asked = formula(schedule)
         change = jnp.max(jnp.abs(asked.schedule.rates - rates))
-        # a step of that share should cut the change by it
+        # a step should reduce the change by about the damping
         slow = (count > 0) & (change > (1 - 0.2 * carry.damping) * last)
         damping = jnp.where(
             slow,

@@ -1,6 +1,6 @@
 """Saez's formulas for one rate: on top incomes, and of a flat tax.
 
-Derivations, sources and where each holds: docs/optimal-taxation.md.
+Derivations, sources and limits of validity: docs/optimal-taxation.md.
 """
 
 import jax.numpy as jnp
@@ -25,12 +25,13 @@ def saez_top_rate(
     Args:
         pareto: a = E[z|z>z*]/(E[z|z>z*]-z*), > 1.
         elasticity: e of taxable income to the net-of-tax rate, > 0.
-        welfare_weight: g, the mean weight of top earners beside a mean of 1, at least 0.
+        welfare_weight: g, the mean welfare weight of top earners, where everybody's mean is 1; at
+            least 0.
         uncompensated: with income effects, the uncompensated elasticity e_u; `elasticity` is then
             the compensated one, e_c, and the rate is (1-g)/(1-g + e_u + e_c*(a-1)).
 
     Returns:
-        The rate, a fraction; negative where g > 1, without bound from g = 1 + a*e on.
+        The rate, a fraction; negative where g > 1, and minus infinity from g = 1 + a*e on.
 
     Raises:
         ValueError: for a <= 1, an elasticity <= 0 or a negative weight.
@@ -83,9 +84,9 @@ def saez_linear_rate(
 
 
 def _unbounded_rate(gain: Array, response: ArrayLike) -> Array:
-    """The rate gain/(gain + response).
+    """Return the rate gain/(gain + response).
 
-    Minus infinity where transfers to those concerned are worth more than any response costs.
+    Minus infinity where transfers to the people concerned are worth more than any response costs.
     """
     denominator = gain + response
     return jnp.where(denominator > 0, gain / jnp.where(denominator > 0, denominator, 1), -jnp.inf)

@@ -1,4 +1,4 @@
-"""A search of the space of schedules: which searches run, one after the other, for a method."""
+"""The search over schedules: which searches run, one after the other, for each method."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,10 @@ class SearchPlan:
 def search(
     objective: Objective, plan: SearchPlan, judge: Judge
 ) -> tuple[SearchResult, dict[str, Array], Array]:
-    """The best point, the value that each search reached, and the index in SEARCHES of the best."""
+    """Return the best point, the value that each search reached, and the best search's index.
+
+    The index is one in SEARCHES.
+    """
     if plan.method == "grid":
         return _by_grid(objective, search_grid(objective, plan.points, judge))
     if objective.space.size == 1 and plan.method == "auto":
@@ -65,7 +68,7 @@ def search(
 def _by_grid(
     objective: Objective, result: SearchResult
 ) -> tuple[SearchResult, dict[str, Array], Array]:
-    """The result of `search` where the grid is the only one."""
+    """Return the result of `search` for a grid alone."""
     by = jnp.asarray(SEARCHES.index("grid"), jnp.int32)
     return result, _reached(objective, grid=result.value), by
 

@@ -1,4 +1,4 @@
-"""What a search for the optimum needs of its arguments, checked."""
+"""Checks of the arguments of a search for the optimum."""
 
 from typing import get_args
 
@@ -39,7 +39,7 @@ def check_search(
     free_thresholds: bool = False,
     grid_step: float = 0.1,
 ) -> None:
-    """Raise ValueError, naming the argument, where `optimal_schedule` could not search."""
+    """Raise ValueError, naming the argument, if `optimal_schedule` cannot search with these."""
     if method not in get_args(Method):
         raise ValueError(f"method: {method!r}; one of {', '.join(get_args(Method))}")
     low, high = bounds

@@ -1,4 +1,4 @@
-"""Where schedules are searched for: bounds, projections, and how much effort is spent."""
+"""The space of schedules that is searched: its bounds, projections, and the search's effort."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from jax import Array
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.taxation import TaxSchedule
 
-# How the space of schedules is searched. Welfare of a finite population is a fine sawtooth, on
-# which gradients vanish nowhere: so all but the grid end with a pattern search (`pattern.polish`)
-# on the exact response, down to steps of 0.001, that stops where no neighbour at 0.01 is better.
-#   grid        every combination of rates `grid_step` apart in the bounds, the best taken as it is
+# How the space of schedules is searched. Welfare of a finite population is a fine sawtooth, whose
+# gradient vanishes nowhere. Therefore all but the grid end with a pattern search
+# (`pattern_search.polish`) on the exact response, down to steps of 0.001, which stops where no
+# neighbour at 0.01 is better.
+#   grid        every combination of rates `grid_step` apart in the bounds, without a polish
 #   gradient    Adam from many starts, through the response smoothed over brackets
 #   population  differential evolution (Storn and Price 1997) on the exact response
 #   auto        gradient, then population; nested grids where there is one bracket
@@ -27,18 +28,18 @@ _GAP = 0.01  # between free thresholds' logarithms, at least
 
 
 class Effort(NamedTuple):
-    """How long the searches look. Part of the compiled program."""
+    """How much work the searches do. Part of the compiled program."""
 
     starts: int = 8
     gradient_steps: int = 60
     population: int = 64
     generations: int = 200
-    polished: int = 4  # of the best candidates
+    polished: int = 4  # how many of the best candidates
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where schedules are searched: points of rates, then logarithms of free thresholds.
+    """The space searched: points hold the rates, then the logarithms of free thresholds.
 
     Part of the compiled program.
     """
@@ -54,9 +55,9 @@ class Space:
 
     @property
     def directions(self) -> np.ndarray:
-        """Directions (m, size) of one coordinate, of two (with either sign), or of a run of them.
+        """Directions (m, size) of one coordinate, two, or a run of three or more adjacent ones.
 
-        A run is of neighbouring coordinates; each direction goes up and down.
+        Two coordinates move together or in opposite directions. Each direction goes up and down.
         """
         unit = np.eye(self.size)
         moves = [*unit]
@@ -69,10 +70,10 @@ class Space:
 
 @pytree
 class Limits:
-    """low, high: bounds of the rates, scalars.
+    """The bounds of a search.
 
-    thresholds: (k,) $/year, of the problem; lowest_threshold, highest_threshold: bounds of free
-    thresholds, scalars, $/year.
+    low, high: bounds of the rates, scalars. thresholds: (k,) $/year, of the problem.
+    lowest_threshold, highest_threshold: bounds of free thresholds, scalars, $/year.
     """
 
     low: Array
@@ -92,7 +93,7 @@ def schedule_at(space: Space, limits: Limits, x: Array) -> TaxSchedule:
 
 
 def project(space: Space, limits: Limits, x: Array) -> Array:
-    """The nearest point (size,) that is within bounds, and in order where it has to be."""
+    """Return the nearest point (size,) within bounds, and in order where that is required."""
     k = space.brackets
     rates = jnp.clip(isotonic(x[:k]) if space.monotone else x[:k], limits.low, limits.high)
     if not space.free_thresholds or k == 1:
@@ -128,4 +129,4 @@ class SearchResult(NamedTuple):
     evaluations: Array
 
 
-Judge = Callable[[Array, Array], Array]  # from welfare and rebate to what is maximised
+Judge = Callable[[Array, Array], Array]  # from welfare and rebate to the value maximised

@@ -1,1 +1,1 @@
-"""Workers who elect a leader, or keep and dismiss a planner."""
+"""Workers who elect a leader, or keep or dismiss a planner."""

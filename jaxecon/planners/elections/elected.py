@@ -37,7 +37,7 @@ class Elected(Planner):
     Implements jaxecon.planners.base.Planner.
 
     A mechanical leader sets the schedule that is best for itself. A mechanical worker who is asked
-    stands if that schedule gains it more, over the one in force, than the cost of standing.
+    stands if its gain from that schedule, over the one in force, exceeds the cost of standing.
     Mechanical voters know the utility that they would have at equilibrium under each candidate's
     schedule: the one it announces; the one in force for an incumbent who announces none; otherwise
     the one that is best for a worker of its skill. `propose` without an electorate is pure and
@@ -53,17 +53,17 @@ class Elected(Planner):
         thresholds: Array,
         electorate: Electorate | None = None,
     ) -> None:
-        """An elected planner of this economy.
+        """Make the elected planner of an economy.
 
-        thresholds: (k,) $/year, of all schedules. electorate: decides for the workers that a
-        language model decides for; None where all are mechanical.
+        thresholds: (k,) $/year, of all schedules. electorate: makes the decisions of workers for
+        whom a language model decides; None if all are mechanical.
         """
         self._economy, self._rules, self._electorate = economy, rules, electorate
         self._sizes = {name: c.size for name, c in economy.cohorts.items()}
         self.asks = () if electorate is None else electorate.cohorts
         n = sum(self._sizes.values())
         self._places = min(rules.candidates, n)
-        # rates (n, k) and utility (n,) of all, where all may stand in every year
+        # best rates (n, k) for all workers and their utility (n,), if all may stand every year
         self._optima: tuple[Array, Array] | None = None
         if n <= min(self._places, MAX_KEPT):
             self._optima = _own_optima(
@@ -124,7 +124,7 @@ class Elected(Planner):
     # --- workers that a language model decides for ------------------------------------------------
 
     def _agent_asked(self, worker: int) -> tuple[str, int] | None:
-        """Cohort and agent of a worker that the electorate decides for; None of any other."""
+        """Cohort and agent of a worker for whom the electorate decides; None for any other."""
         who = None if worker == NOBODY else worker_at(worker, self._sizes)
         return who if who is not None and who[0] in self.asks else None
 
@@ -196,7 +196,7 @@ def _call_election(
     now: TaxSchedule,
     key: Array,
 ) -> Election:
-    """An election with its candidates, whether they stand, and the rates expected of each."""
+    """Return an election: its candidates, whether they stand, and the rates expected of each."""
     problem = leader_problem(economy)
     places, n = state.last.candidates.shape[0], problem.skill.shape[0]
     candidates = draw_candidates(

@@ -1,4 +1,4 @@
-"""Candidates, voters and what is remembered of past leaders."""
+"""Candidates, voters, and the record of past leaders."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from jaxecon.planners.elections.voting import (
     worker_at,
 )
 
-# Up to this many workers, who may then all stand, own optima are computed once and kept.
+# With at most this many workers, who may then all stand, own optima are computed only once.
 MAX_KEPT = 64
 
 HISTORY = 8  # years of leaders, rates and own utility that a language model is shown
@@ -39,8 +39,11 @@ HISTORY = 8  # years of leaders, rates and own utility that a language model is 
 class History:
     """The last HISTORY years, oldest first.
 
-    years: (h,), -1 in an empty place. leaders: (h,) workers. rates: (h, k). utility: (h, n) by
-    cohort that a language model decides for.
+    Attributes:
+        years: (h,), -1 in an empty place.
+        leaders: (h,) workers.
+        rates: (h, k).
+        utility: (h, n) of each cohort for which a language model decides, by cohort.
     """
 
     years: Array
@@ -50,7 +53,10 @@ class History:
 
     @classmethod
     def empty(cls, brackets: int, sizes: Mapping[str, int], dtype: jnp.dtype) -> "History":
-        """Before the first year. sizes: of the cohorts that a language model decides for."""
+        """Return the history before the first year.
+
+        sizes: of the cohorts for which a language model decides.
+        """
         utility = {name: jnp.zeros((HISTORY, size), dtype) for name, size in sizes.items()}
         nobody = jnp.full(HISTORY, NOBODY, jnp.int32)
         return cls(
@@ -62,8 +68,8 @@ class History:
 class ElectedState:
     """What an elected planner remembers.
 
-    leader: a worker, NOBODY before there was one. terms: its years in a row. history: what language
-    models are shown. last: the last election.
+    leader: a worker, NOBODY before the first election. terms: how many years in a row it has led.
+    history: what language models are shown. last: the last election.
     """
 
     leader: Array
@@ -75,8 +81,8 @@ class ElectedState:
 class Candidate(NamedTuple):
     """What voters know of a candidate.
 
-    cohort, agent: "" and 0 where the candidate is a planner and not a worker. rates: (k,) that it
-    announces or has in force; None where it announces none. incumbent: whether it leads now.
+    cohort, agent: "" and 0 if the candidate is a planner and not a worker. rates: (k,) that it
+    announces or has in force; None if it announces none. incumbent: whether it leads now.
     """
 
     cohort: str
@@ -88,7 +94,7 @@ class Candidate(NamedTuple):
 class Electorate(Protocol):
     """Workers whose candidacies, ballots and policies come from outside.
 
-    What their year was like is in `observation.agent_means`.
+    Their own means of the year are in `observation.agent_means`.
     """
 
     cohorts: tuple[str, ...]
@@ -96,9 +102,9 @@ class Electorate(Protocol):
     def stand(
         self, observation: YearObservation, history: History, asked: Mapping[tuple[str, int], bool]
     ) -> dict[tuple[str, int], tuple[float, ...] | None]:
-        """The rates (k,) of those who stand, None of those who do not.
+        """Return the rates (k,) announced by those who stand, and None for those who do not.
 
-        asked: cohort and agent, whether it leads now.
+        asked: the workers who are asked, by cohort and agent, and whether each leads now.
         """
         ...
 
@@ -109,23 +115,23 @@ class Electorate(Protocol):
         method: VotingMethod,
         candidates: tuple[Candidate, ...],
     ) -> dict[str, np.ndarray]:
-        """Ballots (n, candidates) by cohort, marked as in `Election`."""
+        """Return ballots (n, candidates) by cohort, marked as in `Election`."""
         ...
 
     def lead(
         self, observation: YearObservation, history: History, leader: Candidate
     ) -> tuple[float, ...]:
-        """The rates (k,) that the elected worker sets."""
+        """Return the rates (k,) that the elected worker sets."""
         ...
 
 
 def worker_name(worker: int, sizes: Mapping[str, int]) -> str:
-    """Cohort and agent of a worker, by its place in the population; "nobody" for NOBODY."""
+    """Cohort and agent of the worker at a place in the population; "nobody" for NOBODY."""
     return "nobody" if worker == NOBODY else "{} {}".format(*worker_at(worker, sizes))
 
 
 def add_year(history: History, observation: YearObservation, leader: Array) -> History:
-    """The history with the year that has just ended at its end, and without the oldest."""
+    """Return the history with the year that has just ended added, and the oldest dropped."""
 
     def pushed(kept: Array, new: Any) -> Array:
         return jnp.concatenate([kept[1:], jnp.asarray(new, kept.dtype)[None]])
@@ -151,7 +157,7 @@ def draw_candidates(
     key: Array,
     places: int,
 ) -> Array:
-    """The workers who are asked to stand, (places,); `nominate` draws them."""
+    """Return the workers who are asked to stand, (places,), as drawn by `nominate`."""
     may = jnp.concatenate(
         [
             jnp.full(c.size, eligible is None or name in eligible)
@@ -169,7 +175,7 @@ compute_valuations = jax.jit(valuations)
 def mechanical_ballots(
     economy: Economy, rules: ElectionRules, election: Election, now: TaxSchedule
 ) -> Array:
-    """Ballots (n, m) of everybody as mechanical voters mark them."""
+    """Return everybody's ballots (n, m) as mechanical voters mark them."""
     values = compute_valuations(leader_problem(economy), now.thresholds, election.platforms)
     return _marked(economy, rules.method, rules.noise, values, election.stood, election.year)
 
@@ -190,9 +196,10 @@ def _marked(
 def replace_ballots(
     economy: Economy, ballots: Array, places: np.ndarray, answers: Mapping[str, np.ndarray]
 ) -> Array:
-    """The ballots (n, m) with those of cohorts that decided themselves in the place of mechanical.
+    """Return the ballots (n, m) with those of some cohorts replaced by their own answers.
 
-    places: of the candidates that they were asked about. answers: (n, len(places)) by cohort.
+    places: of the candidates that the cohorts were asked about. answers: (n, len(places)) by
+    cohort.
     """
     whole, start = np.array(ballots), 0
     for name, cohort in economy.cohorts.items():
@@ -212,7 +219,7 @@ def decide_election(
     now: TaxSchedule,
     key: Array,
 ) -> tuple[ElectedState, Array]:
-    """The state after the count, and the rates (k,) of the winner if it is mechanical."""
+    """Return the state after the count, and the rates (k,) of the winner if it is mechanical."""
     counted = count(method, election.ballots, weights, election.stood, key)
     election = dataclasses.replace(
         election, scores=counted.scores, elected=counted.elected, tied=counted.tied

@@ -14,12 +14,12 @@ from jaxecon.kernels.optimum.space import Effort, Limits, Space, schedule_at
 from jaxecon.kernels.optimum.starts import starting_points
 from jaxecon.planners.elections.voting import valuation_of
 
-# A candidate finds its own optimum on as many quantiles of a larger population.
+# In a larger population, a candidate's own optimum is found on this number of its quantiles.
 MAX_FOLLOWERS = 1000
 
 _EFFORT = Effort(population=48, generations=40)
 
-_DIGITS = 3  # of the rates that a candidate considers
+_DIGITS = 3  # decimals of the rates that a candidate considers
 
 _ELEMENTS = 2**20  # of (candidates, schedules, brackets, followers) evaluated at once
 
@@ -30,15 +30,25 @@ def own_optima(
     thresholds: Array,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Array, Array]:
-    """The rates (m, k) that are best for the workers `agents` (m,) themselves, and their utility.
+    """Return, for each of some workers, the rates that are best for itself, and its utility.
 
-    Each is a leader who maximises its own settled utility at everybody's exact response (the
+    Each worker is a leader who maximises its own settled utility at everybody's exact response (the
     citizen-candidate of Osborne and Slivinski 1996, and Besley and Coate 1997), by differential
-    evolution and pattern search (`kernels.optimum`), in tenths of a percentage point. Utility is
-    what `valuations` says of these rates, and -inf where no schedule that the search met pays for
-    public spending and the rebate's floor; with curvature, schedules that leave somebody nothing to
-    consume are not looked at either. With more than MAX_FOLLOWERS followers the search takes the
-    others' responses from as many quantiles. Brackets that hold nobody take a neighbour's rate.
+    evolution and pattern search (`kernels.optimum`), in tenths of a percentage point. With more
+    than MAX_FOLLOWERS followers, the search takes the others' responses from that number of
+    quantiles. With curvature, it leaves out schedules under which somebody would have nothing to
+    consume. Brackets that hold nobody take a neighbour's rate.
+
+    Args:
+        problem: the leader's problem of the whole population.
+        agents: (m,) the workers, as places in the population.
+        thresholds: (k,) $/year.
+        bounds: of every rate.
+
+    Returns:
+        The rates (m, k), and the utility (m,) that `valuations` gives each worker under its own
+            rates; -inf if no schedule that the search tried pays for public spending and the
+            rebate's floor.
     """
     n, k = problem.skill.shape[0], thresholds.shape[0]
     crowd = thinned(problem, MAX_FOLLOWERS) if n > MAX_FOLLOWERS else problem
@@ -62,7 +72,7 @@ def own_optima(
             seed=jnp.zeros((), jnp.uint32),
             starts=_EFFORT.starts,
         )
-        # the polish goes by whole multiples of that
+        # the polish moves by whole multiples of this precision
         rounded = jnp.round(members[jnp.argmax(value)], _DIGITS)
         at_rounded = objective.evaluate(rounded[None], judge)[0]
         best = polish(objective, rounded, at_rounded, judge)
@@ -73,7 +83,7 @@ def own_optima(
     rates, reached = jax.lax.map(
         optimum, agents, batch_size=_evaluated_at_once(agents.shape[0], k, n)
     )
-    # in the whole population
+    # utility in the whole population
     worth = jax.lax.map(
         lambda own: valuation_of(problem, thresholds, own[1])[own[0]], (agents, rates)
     )
@@ -81,28 +91,28 @@ def own_optima(
 
 
 def _evaluated_at_once(agents: int, brackets: int, followers: int) -> int:
-    """How many of the agents look for their own optima side by side."""
+    """Return for how many agents own optima are computed at once."""
     return min(agents, max(1, _ELEMENTS // _evaluated(brackets, followers)))
 
 
 def _evaluated(brackets: int, followers: int) -> int:
-    """Followers in brackets under schedules that one agent looks at side by side."""
+    """Return how many (schedules, brackets, followers) one agent's search takes side by side."""
     return _EFFORT.population * brackets * min(followers, MAX_FOLLOWERS)
 
 
 def elements_in_memory(agents: int, brackets: int, followers: int) -> int:
-    """About how many numbers `own_optima` has in memory at most."""
-    # hours, tax and worth in each bracket, and what of them is being made
+    """Return about how many numbers `own_optima` has in memory at most."""
+    # hours, tax and worth in each bracket, and an intermediate result
     return 4 * _evaluated_at_once(agents, brackets, followers) * _evaluated(brackets, followers)
 
 
 def _own_problem(problem: LeaderProblem, crowd: LeaderProblem, agent: Array) -> LeaderProblem:
-    """The problem of a leader who counts nobody but itself.
+    """Return the problem of a leader who counts only its own utility.
 
-    It is without endowments, on which no choice depends.
+    It leaves out endowments, on which no choice depends.
     """
     own, weights, skill, preferences = agent, crowd.weights, crowd.skill, crowd.preferences
-    if crowd is not problem:  # beside the quantiles, with the weight that it has among everybody
+    if crowd is not problem:  # add it to the quantiles, with its weight in the whole population
         weight = problem.weights[agent] * (jnp.sum(crowd.weights) / jnp.sum(problem.weights))
         weights, skill = jnp.append(weights, weight), jnp.append(skill, problem.skill[agent])
         preferences = jax.tree.map(

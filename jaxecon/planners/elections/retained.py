@@ -25,10 +25,13 @@ from jaxecon.planners.elections.voting import NOBODY, Election, ElectionRules, c
 
 @pytree
 class RetainedState:
-    """What is known of the planner in office.
+    """What is remembered of the planner in office.
 
-    planner: its own state. began: rates (k,) that were in force when it took office. history: what
-    language models are shown. last: the last vote; place 0 is the planner, place 1 its removal.
+    Attributes:
+        planner: the planner's own state.
+        began: rates (k,) that were in force when it took office.
+        history: what language models are shown.
+        last: the last vote; place 0 is the planner, place 1 its removal.
     """
 
     planner: Any
@@ -42,10 +45,10 @@ class Retained(Planner):
 
     Implements jaxecon.planners.base.Planner.
 
-    They choose between the rates in force and those that were in force when the planner took
-    office. Where a majority wants those back, a new planner of the same kind, without the memory of
-    the old one, takes office under them for a year. Where nobody votes, or as many for as against,
-    the planner stays.
+    The workers choose between the rates in force and those that were in force when the planner took
+    office. If a majority wants the latter back, a new planner of the same kind, without the memory
+    of the old one, takes office, and these rates hold for a year. If nobody votes, or as many for
+    as against, the planner stays.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class Retained(Planner):
         began = TaxSchedule(now.thresholds, state.began)
         fresh = self._planner.init(PlannerContext(began, self._years), key)
         replaced = concrete(out)
-        if replaced is not None and replaced:  # its rates would not be used: it is not asked
+        if replaced is not None and replaced:  # the old planner need not be asked
             return began, RetainedState(fresh, state.began, history, election)
         proposed, planner = self._planner.propose(state.planner, observation, key)
         planner = jax.tree.map(lambda new, old: jnp.where(out, new, old), fresh, planner)
@@ -107,7 +110,10 @@ class Retained(Planner):
 
 @jax.jit
 def _verdict(weights: Array, election: Election, key: Array) -> tuple[Election, Array]:
-    """The vote with its count, and whether the planner is replaced: if more want that than not."""
+    """Return the vote with its count, and whether the planner is replaced.
+
+    It is replaced if the votes for that outweigh those against.
+    """
     counted = count("plurality", election.ballots, weights, election.stood, key)
     out = (counted.elected == 1) & ~counted.tied
     elected = jnp.where(counted.elected == NOBODY, NOBODY, out.astype(jnp.int32))

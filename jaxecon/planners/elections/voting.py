@@ -28,12 +28,17 @@ VotingMethod = Literal["plurality", "approval", "instant_runoff", "borda"]
 class ElectionRules:
     """How leaders are chosen; static.
 
-    method: of counting. candidates: that stand at most. platforms: whether candidates come forward
-    and say what they would do; otherwise all who are drawn stand. eligible: cohorts whose members
-    may stand; None: all. term_limit: years in a row after which a leader may not stand at the next
-    election. noise: standard Gumbel deviate in a voter's valuation of a candidate, as a share of
-    the voter's full-time income (probabilistic voting, Lindbeck and Weibull 1987). cost: of
-    standing, $/year. bounds: of the rates a mechanical leader may set.
+    Attributes:
+        method: of counting.
+        candidates: how many stand, at most.
+        platforms: whether candidates decide to stand and announce rates; otherwise all who are
+            drawn stand.
+        eligible: cohorts whose members may stand; None: all.
+        term_limit: years in a row after which a leader may not stand at the next election.
+        noise: factor of the standard Gumbel error in a voter's valuation of a candidate, as a share
+            of the voter's full-time income (probabilistic voting, Lindbeck and Weibull 1987).
+        cost: of standing, $/year.
+        bounds: of the rates that a mechanical leader may set.
     """
 
     method: VotingMethod = "plurality"
@@ -47,7 +52,7 @@ class ElectionRules:
 
     @classmethod
     def from_config(cls, config: Config) -> "ElectionRules":
-        """The rules that the settings ask for, of elected and of retained planners."""
+        """Return the rules that the settings ask for, of elected and of retained planners."""
         elections = config.elections
         return cls(
             method=elections.method,
@@ -61,21 +66,26 @@ class ElectionRules:
         )
 
 
-NOBODY = -1  # in the place of a worker, or of a candidate
+NOBODY = -1  # where there is no worker, or no candidate
 
-_ROUNDING = 1e-6  # of all votes: sums of survey weights are not more exact; closer is a tie
+_ROUNDING = 1e-6  # share of all votes that is a tie: sums of survey weights are not more exact
 
 
 @pytree
 class Election:
     """One election.
 
-    year: the first that it decides, -1 before there was one. candidates: (m,) workers, NOBODY in an
-    empty place. stood: (m,) bool. platforms: (m, k) rates that voters expect. ballots: (n, m) int8,
-    a voter's first choice (or what it approves of) is 1, a second 2, what is not on its ballot 0.
-    scores: (m,) votes or points, by survey weight; with instant_runoff those of the last round a
-    candidate was in. elected: its place, NOBODY where nobody got a vote. tied: whether the lot
-    decided.
+    Attributes:
+        year: the first that it decides, -1 before there was one.
+        candidates: (m,) workers, NOBODY in an empty place.
+        stood: (m,) bool, who stands.
+        platforms: (m, k) rates that voters expect.
+        ballots: (n, m) int8: 1 for a voter's first choice (or for each that it approves of), 2 for
+            the second, and so on; 0 for what is not on its ballot.
+        scores: (m,) votes or points, by survey weight; with instant_runoff those of the last round
+            that a candidate was in.
+        elected: the winner's place, NOBODY if nobody got a vote.
+        tied: whether the lot decided.
     """
 
     year: Array
@@ -106,7 +116,7 @@ class Election:
 class Count:
     """The result of a count.
 
-    scores: (m,). elected: the winner's place, NOBODY where nobody got a vote. tied: whether the lot
+    scores: (m,). elected: the winner's place, NOBODY if nobody got a vote. tied: whether the lot
     decided.
     """
 
@@ -116,9 +126,9 @@ class Count:
 
 
 def worker_at(worker: int, sizes: Mapping[str, int]) -> tuple[str, int]:
-    """Cohort and agent of a worker, by its place in the population.
+    """Return cohort and agent of the worker at a place in the population.
 
-    sizes: by cohort, in cohort order. Raises ValueError beyond them.
+    sizes: by cohort, in cohort order. Raises ValueError for a place beyond them.
     """
     place = worker
     for name, size in sizes.items():
@@ -132,13 +142,13 @@ def worker_at(worker: int, sizes: Mapping[str, int]) -> tuple[str, int]:
 
 
 def nominate(weights: Array, may_stand: Array, incumbent: Array, places: int, key: Array) -> Array:
-    """The workers who are asked to stand, (places,): the incumbent, then others drawn by lot.
+    """Return the workers who are asked to stand: the incumbent, then others drawn by lot.
 
-    The lot is without replacement, and each person is as likely as any other (Efraimidis and
-    Spirakis 2006, with survey weights).
+    The lot is without replacement and in proportion to survey weights, so that each person is as
+    likely as any other (Efraimidis and Spirakis 2006).
 
-    weights: (n,); may_stand: (n,) bool; incumbent: a worker or NOBODY. Places beyond those who may
-    stand hold NOBODY.
+    weights: (n,); may_stand: (n,) bool; incumbent: a worker or NOBODY. The result is (places,);
+    places beyond those who may stand hold NOBODY.
     """
     n = weights.shape[0]
     lot = jnp.log(weights) + jax.random.gumbel(key, (n,), weights.dtype)
@@ -149,15 +159,15 @@ def nominate(weights: Array, may_stand: Array, incumbent: Array, places: int, ke
 
 
 def valuations(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
-    """Utility (m, n) of every voter at equilibrium under each schedule; rates: (m, k).
+    """Return the utility (m, n) of every voter at equilibrium under each schedule.
 
-    The rebate's floor is paid.
+    rates: (m, k). The rebate is at least its floor, whether or not taxes pay for it.
     """
     return jax.lax.map(lambda r: valuation_of(problem, thresholds, r), rates)
 
 
 def valuation_of(problem: LeaderProblem, thresholds: Array, rates: Array) -> Array:
-    """Utility (n,) of every voter at equilibrium under one schedule; rates: (k,)."""
+    """Return the utility (n,) of every voter at equilibrium under one schedule; rates: (k,)."""
     return problem.settled_utility(
         problem.outcome(TaxSchedule(thresholds, rates), problem.rebate_floor)
     )
@@ -169,11 +179,10 @@ def valuation_of(problem: LeaderProblem, thresholds: Array, rates: Array) -> Arr
 def perceived(
     economy: Economy, values: Array, noise: ArrayLike, year: Array
 ) -> tuple[Array, Array]:
-    """Valuations with each voter's own error, and numbers that break its ties, (m, n) each.
+    """Return valuations with each voter's own error, and numbers that break its ties, (m, n) both.
 
-    The error of a voter and candidate's place is a standard Gumbel deviate times `noise` and the
-    voter's full-time income, in units of utility. Draws depend on (seed, cohort, agent, year,
-    place) alone.
+    The error for a candidate's place is a standard Gumbel deviate times `noise` and the voter's
+    full-time income, in units of utility. Draws depend only on (seed, cohort, agent, year, place).
     """
     m = values.shape[0]
     words = []
@@ -195,18 +204,18 @@ def perceived(
 
 
 def mark_ballots(method: VotingMethod, values: Array, stood: Array, tie_break: Array) -> Array:
-    """Sincere ballots (n, m) int8, as in `Election`.
+    """Return sincere ballots (n, m) int8, as in `Election`.
 
     values: (m, n) as voters perceive them; stood: (m,) bool.
 
-    plurality: the best candidate. approval: all who are above the mean of those who stand, the best
-    answer to not knowing who will win (Merrill 1979). instant_runoff, borda: everybody in order. A
-    voter for whom all are the same has no approval to give.
+    plurality: a voter marks the best candidate. approval: it marks all who are better than the mean
+    of those who stand, the best strategy when one does not know who will win (Merrill 1979);
+    nobody, if all are the same to it. instant_runoff, borda: it ranks everybody.
     """
     if method == "approval":
         standing = stood[:, None]
         best = jnp.max(jnp.where(standing, values, -jnp.inf), axis=0)
-        # exactly 0 for equal values, whose mean no rounding moves
+        # exactly 0 for equal values, so that rounding does not change their mean
         behind = values - jnp.where(jnp.isfinite(best), best, 0)[None]
         mean = jnp.sum(jnp.where(standing, behind, 0), 0) / jnp.maximum(jnp.sum(stood), 1)
         return (standing & (behind > mean[None])).astype(jnp.int8).T
@@ -222,9 +231,10 @@ def count(method: VotingMethod, ballots: Array, weights: Array, stood: Array, ke
 
     Ties, to a millionth of all votes, are broken by lot.
 
-    plurality, approval: votes. borda: of c who stand, c - 1 points for a first place, one less for
-    each after it, none off the ballot. instant_runoff: the last in first choices goes out, and its
-    ballots to the next choice, until one is left.
+    plurality, approval: a mark is a vote. borda: if c candidates stand, a first place is worth c -
+    1 points, each following place one less, and a candidate off the ballot gets none.
+    instant_runoff: the candidate with the fewest first choices is removed, and its ballots go to
+    their next choice, until one is left.
     """
     m = ballots.shape[1]
     lots = jax.random.uniform(key, (m,))
@@ -259,7 +269,7 @@ def _runoff(ballots: Array, weights: Array, stood: Array, lots: Array, all_votes
         )
         several = jnp.sum(inside) > 1
         out = jnp.argmin(jnp.where(fewest, lots, 2))
-        # who has no votes goes out in whatever order
+        # the order in which candidates without votes go out does not matter
         by_lot = several & (jnp.sum(fewest) > 1) & (jnp.min(jnp.where(inside, votes, jnp.inf)) > 0)
         return (
             jnp.where(several, inside.at[out].set(False), inside),
