@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 import pytest
+from support.environment import QUICK_COMPILATION
 
 from jaxecon.core.machine import cpu_features_hash
 
@@ -23,12 +24,10 @@ _COMPILED = Path(platformdirs.user_cache_dir("jaxecon")) / "xla-tests" / cpu_fea
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
-# Half of the time of compiling goes into making a program fast that runs for milliseconds. The
-# reference runs (tests/reference_runs) are compiled as users' programs are, and so is everything
-# with JAXECON_TESTS_OPTIMISED=1.
+# The reference runs (tests/reference_runs) are compiled as users' programs are, and so is
+# everything with JAXECON_TESTS_OPTIMISED=1 (needed where a jaxlib does not know one of the flags).
 if not os.environ.get("JAXECON_TESTS_OPTIMISED"):
-    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILATION}".strip()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

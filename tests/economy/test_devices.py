@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 import yaml
+from support.environment import QUICK_COMPILATION
 
 import jaxecon as je
 from jaxecon.config.read import load_config
@@ -25,8 +26,6 @@ from jaxecon.storage.checkpoint_files import Position, newest, read_leaves, veri
 from jaxecon.storage.paths import CHECKPOINTS, parts
 
 ROOT = Path(__file__).resolve().parents[2]
-# to compile: most of the time here
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 RULES = {"adaptive": 96, "altruistic": 32, "quantal": 160, "rational": 64}
 CONFIG = {
     "years": 2,
@@ -47,7 +46,7 @@ def python(*arguments, devices, out=subprocess.PIPE, **environment):
         for name, value in os.environ.items()
         if not name.startswith(("JAX_", "SLURM_", "OMPI_"))
     }
-    flags = f"--xla_force_host_platform_device_count={devices} {QUICK}"
+    flags = f"--xla_force_host_platform_device_count={devices} {QUICK_COMPILATION}"
     given = {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "error", *map(str, arguments)]
     return subprocess.Popen(

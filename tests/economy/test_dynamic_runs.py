@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 from support.dynamics import ALL, SAVING, SKILLS, config_of, words
+from support.environment import QUICK_COMPILATION
 from support.runs import HYBRID, MECHANICAL, assert_same_run, run_killed
 
 import jaxecon as je
@@ -198,7 +199,7 @@ def test_two_devices_compute_what_one_does(tmp_path):
             {"name": "h", "rule": "habit", "size": 20},
         ]
     }
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    flags = f"--xla_force_host_platform_device_count=2 {QUICK_COMPILATION}"
     environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", textwrap.dedent(TWO), json.dumps(config), str(tmp_path)]
     subprocess.run(command, env=environment, check=True, cwd=ROOT)

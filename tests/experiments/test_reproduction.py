@@ -51,9 +51,7 @@ def test_a_gain_like_the_published_one_lies_within_it_with_its_whole_interval(co
 def test_why_simulated_gains_exceed_the_optimum_is_the_claim_that_is_referred_to():
     (number,) = (i for i, claim in enumerate(CLAIMS, 1) if claim.name == "steps_of_ten")
     text = judging.gains()[1]
-    assert (
-        "once everybody responds exactly, with any hours, no planner can bring more there" in text
-    )
+    assert "where every worker responds exactly and may choose any hours, no planner" in text
     assert f"claim {number})" in text
 
 

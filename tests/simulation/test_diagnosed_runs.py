@@ -127,7 +127,7 @@ def test_a_resumed_run_may_have_other_thresholds(oscillating, tmp_path):
         copy, engine=zigzag(), overrides=["diagnostics.oscillating_rates.enabled=false"]
     )
     assert (resumed.diagnostics, resumed.manifest["diagnostics"]) == ((), [])
-    assert resumed.manifest["resumed"][0]["given"] == [
+    assert resumed.manifest["resumed"][0]["harmless"] == [
         "diagnostics.oscillating_rates.enabled: True -> False"
     ]
     assert not je.load(copy).config.diagnostics.oscillating_rates.enabled  # kept for the next time

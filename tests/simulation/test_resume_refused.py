@@ -53,7 +53,7 @@ def test_settings_that_change_nothing_are_free(tmp_path):
     assert run.manifest["configuration"] == run.config.model_dump(mode="json")
     (entry,) = run.manifest["resumed"]
     assert entry["changed"] == []
-    assert entry["given"] == [
+    assert entry["harmless"] == [
         "llm.kv_cache_gib: 2.0 -> 1.0",
         "llm.budget_tokens: None -> 5",
         "checkpoint.keep_last: 100 -> 1",
