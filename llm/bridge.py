@@ -1,7 +1,7 @@
-"""From observations to decisions.
+"""Turns observations into decisions.
 
-One batch per kind and day; unusable replies are asked for again, then replaced by the kind's
-fallback; every call is recorded in the transcript and counted.
+Each kind and day is one batch. After unusable replies the model is asked again, then the kind's
+fallback is taken. Every call is recorded in the transcript and counted.
 """
 
 import json
@@ -41,10 +41,10 @@ class Decision(Generic[Value]):
 
 @dataclass
 class ServedModel:
-    """An engine, and what the bridge knows of it.
+    """An engine, and what the bridge knows about it.
 
-    restart: starts another of its kind where it has died; used once. max_model_len: tokens of
-    prompt and answer. price: dollars per million tokens.
+    restart: starts a replacement if the engine dies; used at most once. max_model_len: tokens of
+    prompt and answer together. price: dollars per million tokens.
     """
 
     engine: Engine
@@ -77,17 +77,17 @@ class ServedModel:
 
 
 class _Abandoned(Exception):
-    """Ends a batch that nobody waits for."""
+    """Ends a batch whose answers are no longer needed."""
 
 
 class Bridge:
     """Asks language models on behalf of many agents.
 
-    Every request and response goes through the transcript: a response that it holds, or that the
-    run was branched from holds, is not asked for again.
+    Every request and response goes through the transcript: a response that it holds, or that is in
+    the transcript of the run that this one was branched from, is not asked for again.
 
     Args:
-        served: by cohort, what answers it (the planner's cohort is "planner").
+        served: what serves each cohort (the planner's cohort is "planner").
         transcript: of this run, open for writing.
         seed: part of every draw.
         sampling: how tokens are drawn.
@@ -118,7 +118,7 @@ class Bridge:
 
     @property
     def usage(self) -> LLMUsage:
-        """Everything so far."""
+        """The usage of all language models so far."""
         waited = LLMUsage(seconds=sum(self._seconds.values()))
         return sum(self.accounts.values(), waited)
 
@@ -128,7 +128,7 @@ class Bridge:
         return dict(self._seconds)
 
     def accounted(self) -> list[dict[str, Any]]:
-        """The accounts, as JSON. Engines work for all cohorts at once: no account has seconds."""
+        """The accounts as JSON; they have no seconds, since engines serve all cohorts at once."""
         return [
             {
                 "cohort": cohort,
@@ -142,7 +142,7 @@ class Bridge:
     def restore_accounts(
         self, accounted: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]
     ) -> None:
-        """Continue counting from what `accounted` and `seconds` were."""
+        """Continue counting from earlier values of `accounted` and `seconds`."""
         self._seconds = dict(seconds)
         self.accounts = {
             (account["cohort"], account["kind"]): LLMUsage(
@@ -199,9 +199,9 @@ class Bridge:
     def _fitting(
         self, kind: DecisionKind[Observation, Value], observation: Observation
     ) -> tuple[Observation, tuple[Message, ...]]:
-        """The observation, and the chat that asks about it.
+        """The observation with as much history as fits the model, and the chat that asks about it.
 
-        With as much of its history as fits the model together with the answer.
+        The prompt leaves room for the answer.
         """
         served = self._served[observation.cohort]
         room = (
@@ -211,14 +211,14 @@ class Bridge:
         )
         while True:
             messages = kind.messages(observation)
-            # a token has a byte or more: most prompts need not be counted
+            # a token has at least a byte, so that most prompts need not be counted
             if sum(len(m.content.encode()) + 16 for m in messages) <= room:
                 return observation, messages
             if served.engine.prompt_tokens(self._request(kind, observation, messages, 0)) <= room:
                 return observation, messages
             shorter = kind.shorter(observation)
             if shorter is None:
-                return observation, messages  # the engine says of this one that it is too long
+                return observation, messages  # the engine will report that it is too long
             observation = shorter
 
     def _request(
@@ -259,7 +259,7 @@ class Bridge:
                     )
                 )
             except BaseException:
-                # the others stop at their next answer: nobody waits for whole batches
+                # makes the other batches stop at their next answer
                 abandoned.set()
                 raise
 
@@ -273,9 +273,9 @@ class Bridge:
                         ask(first)
                     wait(waiting)
                 except BaseException:
-                    abandoned.set()  # an interruption of the waiting, too
+                    abandoned.set()  # after an interruption of the wait, too
                     raise
-            # the failure itself, and not the batches that were abandoned after it
+            # raise the failure itself, not that of the batches abandoned after it
             for failure in (one.exception() for one in waiting):
                 if failure is not None and not isinstance(failure, _Abandoned):
                     raise failure
@@ -289,15 +289,15 @@ class Bridge:
     ) -> list[Completion]:
         """One engine's completions: from the transcript where it holds them, else asked for.
 
-        Each is committed as it comes. abandoned: set by another engine's failure, after which these
-        answers are of no use; what came is kept.
+        Each is committed as it comes. abandoned: set by another engine's failure, after which no
+        more answers are needed; those that came are kept.
         """
         identity = served.engine.identity
         keys = [request_key(identity, request) for request in requests]
         completions: dict[str, Completion] = {}
 
         def take(i: int, completion: Completion) -> None:
-            """Count it as it comes: a batch that an error ends is paid for as far as it got."""
+            """Count a completion as it comes: it is paid for even if an error ends the batch."""
             draw = requests[i].draw
             self._count(draw.cohort, draw.kind, served.usage(completion))
             completions[keys[i]] = completion
@@ -348,7 +348,7 @@ class Bridge:
     def _count(self, cohort: str, kind: str, usage: LLMUsage) -> None:
         """Add usage to an account.
 
-        One engine, in one thread, answers a cohort: nothing else counts for it meanwhile.
+        No lock is needed: one engine, in one thread, serves a cohort.
         """
         self.accounts[cohort, kind] = self.accounts.get((cohort, kind), LLMUsage()) + usage
 
@@ -382,14 +382,14 @@ def _decision(
 ) -> Decision[Value]:
     """The decision in a reply. Raises Unusable where it holds none."""
     if reply.error is not None:
-        # the request itself cannot be answered (too long, say): asking again is of no use
+        # the request itself cannot be answered (it may be too long): asking again would not help
         return Decision(kind.fallback(observation), "fallback", attempt + 1)
     parsed = kind.parse(reply.text, observation)
     status: Status = "retried" if attempt else "repaired" if parsed.repaired else "ok"
     return Decision(parsed.value, status, attempt + 1)
 
 
-# of numbers, truth values, tuples of numbers and texts
+# for numbers, booleans, tuples of numbers and texts
 _as_json = lru_cache(maxsize=4096, typed=True)(json.dumps)
 
 

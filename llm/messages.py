@@ -1,4 +1,4 @@
-"""The one interface in front of every language model."""
+"""Requests and completions, the same for every language model."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,7 +23,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Draw:
-    """Which of many equal prompts this is: agents with the same words do not share an answer."""
+    """Tells equal prompts apart, so that agents with the same prompt do not share an answer."""
 
     seed: int
     kind: str
@@ -40,7 +40,7 @@ class Request:
 
     `schema` is a bounded JSON schema that the engine enforces where it can.
 
-    observation: what the messages were written from. Only the simulated engine reads it; it is no
+    observation: what the messages were written from. Only the simulated engine reads it; it is not
     part of the key.
     """
 
@@ -62,9 +62,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back.
+    """The answer to a request.
 
-    `error` says why there is no text (a prompt too long, say); it concerns this request alone.
+    `error` says why there is no text, such as a prompt that is too long; it concerns only this
+    request.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""From settings to engines: what answers which cohort."""
+"""Starts the engines that the settings ask for: what serves each cohort."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -21,9 +21,9 @@ def check(config: Config) -> None:
 
 
 def _cohorts_by_model(config: Config) -> dict[str | None, list[str]]:
-    """The cohorts that each model answers, the planner's among them.
+    """The cohorts that each model serves, the planner's included, by the model's name.
 
-    By the model's name in llm.others; None is `llm` itself.
+    Names are those in llm.others; None is `llm` itself.
     """
     asked: dict[str | None, list[str]] = {}
     for cohort in config.cohorts:
@@ -36,9 +36,9 @@ def _cohorts_by_model(config: Config) -> dict[str | None, list[str]]:
 
 @contextmanager
 def serving(config: Config, engine: Engine | None = None) -> Iterator[dict[str, ServedModel]]:
-    """What serves each cohort, by its name; everything started here is closed.
+    """Yield what serves each cohort, by the cohort's name; close all engines started here.
 
-    engine: one that takes the place of `llm`, and stays open.
+    engine: a running engine that takes the place of `llm`; it stays open.
     """
     by_cohort: dict[str, ServedModel] = {}
     with ExitStack() as started:
@@ -60,9 +60,9 @@ def serving(config: Config, engine: Engine | None = None) -> Iterator[dict[str, 
 def replaying(
     config: Config, transcript: Path, identities: Mapping[str, Mapping[str, str]]
 ) -> Iterator[dict[str, ServedModel]]:
-    """What serves each cohort of a run that is repeated from its own answers, by its name.
+    """Yield what serves each cohort of a run that is replayed from its transcript, by its name.
 
-    identities: by cohort, of the model that answered it.
+    identities: by cohort, that of the model that answered it.
     """
     with ExitStack() as stack:
         by_cohort: dict[str, ServedModel] = {}
@@ -77,7 +77,7 @@ def replaying(
 
 
 def manifest(served: Mapping[str, ServedModel]) -> dict[str, dict[str, object]]:
-    """What a run's manifest says of the models, by cohort."""
+    """The entries of a run's manifest on its models, by cohort."""
     return {
         cohort: {**one.engine.identity, **one.engine.description} for cohort, one in served.items()
     }

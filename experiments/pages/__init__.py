@@ -1,5 +1,5 @@
-"""Documents that are computed.
+"""Documents that are generated.
 
-docs/reproduction.md from the committed results (results, claims, judging, reproduction) and the
-table of docs/optimal-taxation.md (formulas).
+docs/reproduction.md comes from the committed results (results, claims, judging, reproduction), the
+table of docs/optimal-taxation.md from formulas.
 """

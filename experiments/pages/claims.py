@@ -8,7 +8,7 @@ class Claim:
     """What the paper says, or what its choices imply.
 
     name: that of the function in judging.py that judges it. text: the claim. paper: what the paper
-    reports for it. needs: experiments whose tables it is judged by.
+    reports about it. needs: experiments whose tables it is judged by.
     """
 
     name: str

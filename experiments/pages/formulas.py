@@ -2,8 +2,8 @@
 
     python -m experiments.pages.formulas
 
-1,000 quantile midpoints, fixed inverse-income weights; gains over US federal in percent, at
-everybody's exact response.
+It uses 1,000 quantile midpoints of skill and fixed inverse-income weights. Gains are over US
+federal, in percent, where everybody responds exactly.
 """
 
 from itertools import product

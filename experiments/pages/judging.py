@@ -1,7 +1,7 @@
 """How each claim is judged.
 
-A function of the claim's name reads tables and gives the verdict, by a rule of their numbers, and
-what was measured.
+A function with the claim's name reads tables. It returns the verdict, which follows from their
+numbers by a rule, and what was measured.
 """
 
 from collections.abc import Callable
@@ -29,23 +29,26 @@ HOLDS, PARTLY, FAILS, UNTESTED, MISSING = (
 )
 PUBLISHED_GAINS = (0.93, 1.14)  # over US federal, as the paper reports them
 LENGTH_OF_YEAR = 128  # days
-PUBLISHED_COST = 0.22  # of leaving out exploitation
+PUBLISHED_COST = 0.22  # gain lost by leaving out exploitation
 LEVEL = 0.05
-# margins: how near is "about", so that fewer data make no claim hold more easily
-ABOUT = 0.11  # of the published cost, which is half of it
-BEHIND = 0.01  # of a gain, by which a planner that keeps up may be behind
+# margins for "about": they are fixed, so that fewer data do not make a claim hold more easily
+ABOUT = 0.11  # distance from the published cost: half of it
+BEHIND = 0.01  # of a gain: how far behind a planner that keeps up may be
 NEAR = 0.1  # of an elasticity
 
 
 class Judgement(NamedTuple):
-    """verdict: one of the five above. measured: the numbers that it follows from, in a sentence."""
+    """A judgement of a claim.
+
+    verdict: one of the five above. measured: the numbers that it follows from, in a sentence.
+    """
 
     verdict: str
     measured: str
 
 
 def judge(claim: Claim) -> Judgement:
-    """By the claim's function in JUDGES, or `not measured yet` where its tables are absent."""
+    """Judge a claim by its function in JUDGES; `not measured yet` where its tables are absent."""
     absent = [name for name in claim.needs if not is_there(name)]
     if absent:
         return Judgement(MISSING, f"`jaxecon experiment {absent[0]}` has no tables here yet.")
@@ -59,7 +62,7 @@ def gains() -> Judgement:
     rows = rows_of("units", "economies", statistic="gain_equilibrium")
     low, high = PUBLISHED_GAINS
     alike = [row for row in rows if low <= row["low"] and row["high"] <= high]
-    # reported, but no verdict follows from it
+    # reported only; the verdict does not depend on it
     reaching = [row for row in rows if row["high"] >= low and row["low"] <= high]
     listed = "; ".join(f"{row['parameters']}: {mean_text(row)}" for row in rows)
     best = row_of("baselines", "gains", statistic="gain_equilibrium", planner="optimum")
@@ -82,8 +85,8 @@ def gains() -> Judgement:
 def settling() -> Judgement:
     days = str(LENGTH_OF_YEAR)
     row = row_of("tax_year", "settling", statistic="settling", days=days)
-    # settling within the year is so by construction: the claim is that less than such a year would
-    # not do
+    # hours settle within the year by construction: the claim is that a shorter year would not be
+    # enough
     verdict = HOLDS if row["low"] > LENGTH_OF_YEAR / 2 else FAILS
     shorter = {
         r["days"]: mean_text(r)

@@ -52,7 +52,7 @@ def page() -> str:
 
 
 def _claim_section(i: int, claim: Claim, judgement: Judgement) -> list[str]:
-    """Its paragraphs: what the paper says, what is measured, on which populations."""
+    """A claim's paragraphs: what the paper says, what is measured, on which populations."""
     sources = [
         f"- `{name}` ({manifest_of(name)['size']}): {scale_text(name)}"
         for name in filter(is_there, claim.needs)

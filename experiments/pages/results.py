@@ -1,4 +1,4 @@
-"""The committed results of experiments: reading their tables, and taking finished ones over."""
+"""The committed results of experiments: reads their tables, and copies finished ones."""
 
 import json
 import math
@@ -16,7 +16,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 # ends of intervals: null in JSON where one population has none
 _ENDS = ("low", "high", "difference_low", "difference_high")
-# of a manifest
+# entries of a manifest that are kept
 _KEPT = (
     "name",
     "size",
@@ -37,7 +37,7 @@ class AbsentTableError(Exception):
 
 @cache
 def read_json(path: Path) -> dict[str, Any]:
-    """A stored file, read once."""
+    """The content of a stored file, which is read once."""
     return dict(json.loads(path.read_text()))
 
 
@@ -128,9 +128,9 @@ def _range_text(ends: Sequence[int]) -> str:
 
 
 def take_over(out: Path) -> str:
-    """Copy a finished experiment's tables and figures into experiments/results; its name.
+    """Copy a finished experiment's tables and figures into experiments/results; return its name.
 
-    Raises UserError, and then leaves the earlier results as they are.
+    Raises UserError where that fails, and then leaves the earlier results as they are.
     """
     try:
         manifest = json.loads((out / "manifest.json").read_text())

@@ -13,9 +13,9 @@ from jaxecon.sweeps.results import Sweep
 def rows_of(swept: Sweep) -> list[dict[str, Any]]:
     """A row for each point of a sweep: its settings, its last year, and statistics of all years.
 
-    These are `settling` (days, mean over the years after the first), `reversals` (a share) and
-    `yearly_change` (percentage points), as the functions of these names define them, and a
-    language model's numbers of `answers` and `fallbacks`.
+    The latter are `settling` (days, mean over the years after the first), `reversals` (a share) and
+    `yearly_change` (percentage points), as the functions of these names define them, and the
+    numbers of `answers` and `fallbacks` of a language model.
     """
     years = swept.years
     rates = [name for name in years.column_names if name.startswith("rate_")]
@@ -48,8 +48,7 @@ def rows_of(swept: Sweep) -> list[dict[str, Any]]:
 def reversals(rates: np.ndarray) -> float:
     """The share of changes of a bracket's rate that reverse the change before it.
 
-    rates: (years, k). Years without a change lie between as if they were not there. 0 where there
-    are no such changes.
+    rates: (years, k). Years without a change are skipped. 0 where no change follows another.
     """
     turned, followed = 0, 0
     for column in np.diff(rates, axis=0).T:
@@ -69,11 +68,11 @@ def yearly_change(rates: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Arms:
-    """Statistics of arms over the populations that all of them have.
+    """Statistics of arms over the populations that they share.
 
     labels: of the arms, in the order of the design. seeds: of the populations. statistics: by name,
-    (arms, populations). dropped: populations without one of the arms, whose points failed. lacking:
-    those in which a statistic has no value.
+    (arms, populations). dropped: number of populations left out because a point failed. lacking:
+    number left out because a statistic has no value.
     """
 
     labels: list[Any]
@@ -92,10 +91,10 @@ def arms_of(
     label: Callable[[Mapping[str, Any]], Any],
     statistics: Sequence[str],
 ) -> Arms:
-    """Rows sorted into arms, over the populations that all arms have.
+    """Sort rows into arms, over the populations that all arms share.
 
-    label: the arm of a row; None leaves the row out. Several draws of one population in an arm are
-    averaged.
+    label: returns the arm of a row, or None to leave the row out. Several draws of one population
+    in an arm are averaged.
 
     Raises UserError where no population has all arms, or all statistics in them.
     """

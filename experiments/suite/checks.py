@@ -1,4 +1,4 @@
-"""What can be wrong with an experiment before anything is computed: each is a UserError."""
+"""Checks of an experiment before anything is computed; each raises UserError."""
 
 import importlib.util
 from collections.abc import Iterable, Mapping
@@ -19,9 +19,9 @@ from jaxecon.sweeps.points import Points
 def refuse_varied_or_fixed(
     override: str, design: Mapping[str, Any], reserved: Iterable[str]
 ) -> None:
-    """Raise UserError for a setting that an experiment varies or fixes.
+    """Raise UserError for an override of a setting that an experiment varies or fixes.
 
-    Its arms would ignore it, or would no longer be what they are called.
+    Its arms would ignore it, or would no longer be what their names say.
     """
     name = override.partition("=")[0].strip()
     varied = {
@@ -66,7 +66,7 @@ def check_engines_of(experiment: str, tree: Designs) -> None:
 def open_folder(out: Path, identity: str) -> None:
     """Make a new folder, or continue in that of the same experiment.
 
-    identity: what its experiment.yaml says. Raises UserError.
+    identity: the content of its experiment.yaml. Raises UserError where the folder cannot be used.
     """
     known = out / EXPERIMENT
     try:

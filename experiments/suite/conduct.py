@@ -61,7 +61,7 @@ def conduct(
     watch: Watch | None = None,
     designs: Designs | None = None,
 ) -> Report:
-    """Run an experiment, or what an interrupted one in `out` has left to do.
+    """Run an experiment, or finish an interrupted one in `out`.
 
     Args:
         name: one of registry.NAMES.
@@ -117,7 +117,7 @@ def _override(tree: Designs, overrides: Iterable[str], reserved: Iterable[str]) 
 
 
 def _identity(name: str, size: str, tree: Designs) -> str:
-    """What makes a folder's experiment the same one, as YAML: its mechanical designs."""
+    """What identifies a folder's experiment, as YAML: its name, size and mechanical designs."""
     content = {"experiment": name, "size": size, "mechanical": tree["mechanical"]}
     return str(yaml.safe_dump(content, sort_keys=False))
 

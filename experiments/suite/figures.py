@@ -17,7 +17,7 @@ from jaxecon.core.files import write_atomically
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of `size` inches, which draw(matplotlib.figure.Figure) fills.
+    """A figure of `size` inches; draw(matplotlib.figure.Figure) fills it.
 
     caption: what it shows.
     """
@@ -41,7 +41,7 @@ def curve(
     words: str = "",
     colour: int = 0,
 ) -> None:
-    """Draw a statistic's mean over x with its interval. labels: of the arms, one for each x."""
+    """Draw a statistic's mean over x with its interval. labels: an arm's label for each x."""
     scale = STATISTICS[statistic].scale
     estimates = [estimate(scale * arms.of(statistic, label)) for label in labels]
     mean = [e.mean for e in estimates]
@@ -59,7 +59,7 @@ def curve(
 
 
 def finish(axes: Any, *, title: str, x: str, y: str = "", legend: bool = True) -> None:
-    """Words and a quiet frame."""
+    """Set title, labels, grid and legend, and hide the upper and right frame."""
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -68,16 +68,16 @@ def finish(axes: Any, *, title: str, x: str, y: str = "", legend: bool = True) -
 
 
 def powers_of_two(axes: Any, x: Sequence[float]) -> None:
-    """Make an axis logarithmic, with the numbers themselves on it."""
+    """Make the x axis logarithmic (base 2), with ticks at the values x."""
     axes.set_xscale("log", base=2)
     axes.set_xticks(list(x), [f"{v:,.0f}" for v in x])
     axes.minorticks_off()
 
 
 def forest(figure: Any, table: Table, label: str, title: str) -> None:
-    """Differences or effects with their intervals, a panel for each statistic.
+    """Draw differences or effects with their intervals, one panel for each statistic.
 
-    label: the rows' key that names them.
+    label: the key of the rows that holds their names.
     """
     rows = [row for row in table.rows if "difference" in row]
     statistics = list(dict.fromkeys(row["statistic"] for row in rows))
@@ -109,7 +109,7 @@ def forest(figure: Any, table: Table, label: str, title: str) -> None:
 
 
 def save_figure(folder: Path, figure: Figure) -> Path:
-    """Draw it into a PNG in `folder`/figures; the file's path."""
+    """Draw a figure into a PNG in `folder`/figures; return the file's path."""
     # matplotlib is an extra, and slow to import
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas

@@ -20,17 +20,17 @@ from jaxecon.economy.year import initial_state, mechanical_year
 from jaxecon.kernels.optimum.elasticity import estimate_elasticity
 from jaxecon.kernels.taxation import TaxSchedule
 
-REFORM = 0.1  # by how much a bracket's rate lies from today's in a year, at most
+REFORM = 0.1  # largest distance of a bracket's rate from today's in any year
 
 
 def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[dict[str, Any]]:
-    """The elasticity of income in each population, estimated by two-stage least squares.
+    """Estimate the elasticity of income in each population by two-stage least squares.
 
-    The incomes are those of a panel of years, each with a reform of its own.
+    The incomes are those of a panel of years, each with a random reform of the schedule.
 
-    people: settings that go into the rows, and configurations of mechanical workers; the first
+    people: settings that go into the rows, with configurations of mechanical workers; the first
     schedule is reformed, and `years` and `year.days` are the panel's. Raises UserError where
-    incomes do not identify it.
+    incomes do not identify the elasticity.
     """
     for settings, config in people:
         thresholds, rates = first_brackets(config)

@@ -23,14 +23,14 @@ SIZES = ("quick", "full")
 KINDS = ("mechanical", "llm")
 
 
-Designs = dict[str, dict[str, Any]]  # mechanical and llm, each by name
+Designs = dict[str, dict[str, Any]]  # of the kinds mechanical and llm, each by name
 
 
 QUESTIONS = Path(__file__).resolve().parents[1] / "questions"
 
 
 def load_designs(name: str, size: str) -> Designs:
-    """The designs of an experiment. Raises UserError: an unknown name, an unreadable file."""
+    """The designs of an experiment. Raises UserError for an unknown name or an unreadable file."""
     if name not in NAMES:
         raise UserError(f"experiment: {name!r}; one of {', '.join(NAMES)}")
     tree = read_yaml(QUESTIONS / f"{name}.yaml")
@@ -39,7 +39,7 @@ def load_designs(name: str, size: str) -> Designs:
 
 
 def _merged(base: Any, more: Any) -> Any:
-    """Mappings joined, all the way down; anything else replaced."""
+    """Mappings merged recursively; any other value is replaced by the later one."""
     if not isinstance(base, dict) or not isinstance(more, dict):
         return more
     return base | {

@@ -12,14 +12,14 @@ from jaxecon.core.files import write_atomically
 from jaxecon.simulation.optimum import plain
 from jaxecon.storage.provenance import environment
 
-MIN_POPULATIONS = 30  # of a mechanical arm
+MIN_POPULATIONS = 30  # of a mechanical design, below which a note warns
 
 
 @dataclass(frozen=True)
 class Report:
     """An experiment's results.
 
-    figures: paths of the PNG files. notes: what is to be known of all tables. failed: points.
+    figures: paths of the PNG files. notes: remarks on all tables. failed: number of failed points.
     """
 
     name: str

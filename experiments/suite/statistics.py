@@ -5,8 +5,8 @@ The population is the unit: arms share populations, and what is tested is their 
 Intervals are bias-corrected and accelerated bootstraps (Efron 1987). Tests flip the signs of the
 differences at random: where two arms are exchangeable within a population (no effect), a difference
 and its negative are equally likely, so the test has its level at any number of populations and
-whatever the distribution, which Student's t has not (gains are skewed, and often equal in both
-arms).
+whatever the distribution, which is not so for Student's t (gains are skewed, and often equal in
+both arms).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ import numpy as np
 
 RESAMPLES = 9_999
 LEVEL = 0.95
-SINGLE = 1e-6  # what single precision tells apart, relative
+SINGLE = 1e-6  # relative difference that single precision can tell apart
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Estimate:
 class Difference(Estimate):
     """A mean of paired differences.
 
-    effect: in standard deviations of the differences (Cohen's d_z); p: two-sided, raw.
+    effect: the mean in standard deviations of the differences (Cohen's d_z). p: two-sided, not
+    corrected for the number of tests.
     """
 
     effect: float
@@ -54,7 +55,7 @@ def deviation(
 ) -> Estimate:
     """Standard deviation over populations, and its bootstrap interval.
 
-    values: (n,), of at least two.
+    values: (n,), of at least two populations.
     """
     return _bootstrapped(values, _deviation, seed, resamples, level)
 
@@ -67,11 +68,12 @@ def difference(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Difference:
-    """Mean, interval, size and test of paired differences (n,).
+    """Mean, interval, effect size and test of paired differences (n,).
 
-    With no difference anywhere p is 1 and the size 0.
+    Where all differences are 0, p is 1 and the effect size 0.
 
-    scale: of what is compared; differences below a millionth of it are rounding, and none.
+    scale: size of the compared values; differences up to a millionth of it are rounding and count
+    as 0.
     """
     x = np.asarray(values, np.float64)
     x = np.where(np.abs(x) <= SINGLE * scale, 0.0, x)
@@ -85,13 +87,13 @@ def difference(
 def sign_flip_p(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> float:
     """Two-sided p of the sign-flip permutation test that differences (n,) are symmetric about 0.
 
-    Exact where all 2^n flips are at most `resamples`, else from `resamples` random ones, and then
-    at least 1/(resamples + 1).
+    It is exact if there are at most `resamples` sign patterns (2^n); else it comes from `resamples`
+    random ones and is at least 1/(resamples + 1).
     """
     from scipy import stats
 
     x = np.asarray(values, np.float64)
-    x = x[x != 0]  # whose sign flips to the same
+    x = x[x != 0]  # zeros have no sign to flip
     if len(x) < 2:
         return 1.0
     test = stats.permutation_test(
@@ -140,14 +142,14 @@ def _mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def _rounding(x: np.ndarray) -> float:
-    """Differences up to this size are rounding."""
+    """The size up to which differences are rounding errors."""
     return float(8 * np.finfo(np.float64).eps * np.max(np.abs(x)))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p values corrected for their number.
+    """The p values adjusted for their number by Holm's method (Holm 1979).
 
-    That keeps the chance of any false rejection at the level (Holm 1979).
+    It keeps the probability of any false rejection (the family-wise error rate) at the level.
     """
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
@@ -165,7 +167,7 @@ def factorial_effects(
     They are computed within each population.
 
     cells: values (n,) by the factors' levels, populations in the same order in all. A main effect
-    is the mean over cells with the factor less the mean over cells without it; an interaction is
+    is the mean over cells with the factor minus the mean over cells without it; an interaction is
     half the difference between a factor's effect with and without the other (Box, Hunter and Hunter
     2005, section 5).
 

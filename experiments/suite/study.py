@@ -32,9 +32,9 @@ Watch = Callable[[str], AbstractContextManager[SweepListener]]
 
 @dataclass
 class Study:
-    """An experiment while it is run.
+    """An experiment while it runs.
 
-    accounts: what the manifest says of each sweep so far. watch: makes the listener that follows a
+    accounts: the manifest's entries on the sweeps so far. watch: makes the listener that follows a
     sweep, from its name.
     """
 
@@ -48,14 +48,14 @@ class Study:
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def sweep(self, name: str, points: Sequence[Mapping[str, Any]] | None = None) -> Sweep:
-        """A mechanical design, simulated or read.
+        """Simulate a mechanical design, or read it if that is done.
 
         points: its `list`, where that has to be computed.
         """
         return self._simulated("mechanical", name, self._design(name, points), self.executor)
 
     def described(self, name: str) -> Sweep | None:
-        """A design with language models, simulated or read; None where they are left out."""
+        """Simulate or read a design with language models; None where they are left out."""
         design = self.designs["llm"].get(name)
         return None if design is None else self._simulated("llm", name, design, None)
 
@@ -89,7 +89,10 @@ class Study:
         return swept
 
     def _design(self, name: str, points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
-        """A mechanical one. points: its `list`, where that has to be computed, with its seeds."""
+        """A mechanical design.
+
+        points: its `list`, where that has to be computed; seeds among them replace `seeds`.
+        """
         design = copy.deepcopy(self.designs["mechanical"][name])
         if points is not None:
             design["list"] = [dict(point) for point in points]
@@ -105,7 +108,7 @@ class Study:
         return [(every[i].settings, every.config(every[i])) for i in range(len(every))]
 
     def seeds(self, name: str) -> range:
-        """The populations of a mechanical design that gives their number."""
+        """The seeds of a mechanical design's populations, where it gives their number."""
         design = self.designs["mechanical"][name]
         first = int(design.get("run", {}).get("seed", 0))
         return range(first, first + int(design["seeds"]))
@@ -113,8 +116,8 @@ class Study:
     def computed(
         self, name: str, work: Callable[[], Iterable[Mapping[str, Any]]]
     ) -> list[dict[str, Any]]:
-        """Rows that an experiment computes itself; read where this code has computed them."""
-        # other code computes other rows
+        """Rows that an experiment computes itself, or reads where this code has computed them."""
+        # other code may compute other rows
         path = self.folder / "computed" / f"{name}-{_code()}.parquet"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
@@ -132,7 +135,7 @@ def _code() -> str:
 
 
 def _sizes(design: Design) -> dict[str, list[int]]:
-    """The fewest and the most agents, years and days of a year of any arm."""
+    """The smallest and the largest number of agents, years and days a year of any arm."""
     points = Points(design)
     arms = [points.config(points[i]) for i in range(0, len(points), design.seeds or 1)]
     sizes = {

@@ -20,14 +20,15 @@ from experiments.suite.statistics import (
 )
 from experiments.suite.wording import STATISTICS, interval_text, number_text, p_text
 
-_SHORT = 15  # characters of a reference's name that a column's head has room for
+_SHORT = 15  # characters of a reference's name that fit into a column's head
 
 
 @dataclass(frozen=True)
 class Table:
-    """rows: every number.
+    """A table of an experiment.
 
-    heads, cells: as it is shown. printed: whether on a terminal too, or in the report alone.
+    rows: every number. heads, cells: what is shown. printed: whether it is shown on a terminal too,
+    or only in the report.
     """
 
     name: str
@@ -42,9 +43,10 @@ class Table:
 def _paired_difference(
     arms: Arms, statistic: str, label: Any, other: Any, resamples: int
 ) -> Difference:
-    """An arm's values less another's, population by population.
+    """The paired difference of one arm's values minus another's.
 
-    Rounding is judged by the size of both; gains are differences of numbers near one.
+    Rounding is judged by the size of both; for gains by at least 1, since they are differences of
+    numbers near 1.
     """
     values, others = arms.of(statistic, label), arms.of(statistic, other)
     smallest = 1.0 if "gain" in statistic else 0.0
@@ -66,9 +68,9 @@ def arms_table(
 ) -> Table:
     """Each arm's mean, and its paired difference to a reference arm's.
 
-    Where `reference` is a mapping, each arm has a reference of its own.
+    If `reference` is a mapping, each arm has a reference of its own.
 
-    words: of labels. arm: what an arm is called.
+    words: the words shown for labels. arm: what an arm is called.
     """
     against = reference if isinstance(reference, Mapping) else dict.fromkeys(arms.labels, reference)
     shown = {label: (words or {}).get(label, _plain(label)) for label in arms.labels}
@@ -167,9 +169,9 @@ def effects_table(
 def described_table(
     name: str, title: str, rows: list[dict[str, Any]], statistics: Sequence[str]
 ) -> Table:
-    """Runs with a language model, as they were.
+    """A table of single runs with a language model, without tests.
 
-    rows: `rows_of` of a sweep, each with `described`: who answered.
+    rows: `rows_of` a sweep, each with `described`: who answered.
     """
 
     def cell(row: dict[str, Any], statistic: str) -> str:
@@ -212,14 +214,14 @@ def _compared(estimated: Difference) -> dict[str, float]:
 
 
 def _correct(rows: Sequence[dict[str, Any]]) -> None:
-    """The p values of all of a table's comparisons, corrected by Holm."""
+    """Correct the p values of all comparisons of a table by Holm's method, in place."""
     tested = [row for row in rows if "p" in row]
     for row, p in zip(tested, holm([row["p_raw"] for row in tested]), strict=True):
         row["p"] = p
 
 
 def _sections(rows: Sequence[Mapping[str, Any]], cells: Sequence[list[str]]) -> list[list[str]]:
-    """Each row's cells, under a line with the words of its statistic where those change."""
+    """The rows' cells, with a line of the statistic's words wherever the statistic changes."""
     lines: list[list[str]] = []
     for i, (row, line) in enumerate(zip(rows, cells, strict=True)):
         if i == 0 or rows[i - 1]["statistic"] != row["statistic"]:
@@ -255,7 +257,7 @@ def markdown(table: Table) -> str:
     return "\n".join([*lines, *(["", table.note] if table.note else [])])
 
 
-# A stored table keeps the words of its day: those that have changed since, with today's.
+# Words in stored tables that have changed since, with today's words.
 _FORMER_WORDS = {
     "gain realised, %": "gain as simulated, %",
     "gain once learnt, %": "gain at equilibrium, %",
@@ -263,7 +265,7 @@ _FORMER_WORDS = {
 
 
 def table_from(stored: Mapping[str, Any]) -> Table:
-    """The table that was stored as JSON, in the words of STATISTICS."""
+    """The table that was stored as JSON, in today's words."""
     cells = []
     for first, *others in stored["cells"]:
         words = first.removesuffix(":")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Statistic(NamedTuple):
-    """How a statistic is shown: its name for people, and what its numbers are multiplied by."""
+    """How a statistic is shown: its name in words, and a factor for its numbers."""
 
     words: str
     scale: float = 1.0
@@ -47,7 +47,7 @@ def p_text(p: float) -> str:
 
 
 def number_text(value: float, scale: float = 1.0) -> str:
-    """A number with as many digits as a reader wants of a statistic of one run."""
+    """A statistic of one run, with a readable number of digits."""
     x = scale * value
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}" if abs(x) < 1 else f"{x:.1f}"
 
@@ -55,7 +55,7 @@ def number_text(value: float, scale: float = 1.0) -> str:
 def interval_text(
     mean: float, low: float, high: float, scale: float = 1.0, *, sign: bool = False
 ) -> str:
-    """`mean [low, high]` with as many digits as the interval leaves certain."""
+    """`mean [low, high]` with as many digits as the interval supports."""
     mean, low, high = (scale * x for x in (mean, low, high))
     width = (high - low) / 2
     digits = min(3, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 2

@@ -1,4 +1,4 @@
-"""A user's mistake is one line and an exit status, never a traceback."""
+"""Errors of a command as one line and an exit status, never a traceback."""
 
 import shlex
 import sys
@@ -22,7 +22,7 @@ _OUT_OF_MEMORY = (
     "or, with a model on the same GPU, lower llm.gpu_memory_share or set device=cpu"
 )
 
-# Of Click, or of the Click in Typer, which has no public name.
+# Click's UsageError, or that of the Click inside Typer, which has no public name.
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 
@@ -34,7 +34,7 @@ def one_line_errors() -> Iterator[None]:
     except UserError as error:
         fail(str(error), USER_ERROR)
     except _UsageError as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # whose message is the help
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help text
             raise
         fail(_usage_line(error), USER_ERROR)
     except Interrupted as error:
@@ -75,13 +75,13 @@ def fail(message: str, status: int) -> NoReturn:
 
 
 def _joined_processes() -> Any:
-    """The module `core.processes` where this command has loaded it, and with it JAX."""
+    """The module `core.processes`, if this command has loaded it (and with it JAX), else None."""
     return sys.modules.get("jaxecon.core.processes")
 
 
 @contextmanager
 def saying_how_to_continue(*arguments: str | Path) -> Iterator[None]:
-    """After an interruption, name the command that continues. arguments: of `jaxecon`."""
+    """After an interruption, name the command that continues. arguments: those of `jaxecon`."""
     try:
         yield
     except KeyboardInterrupt as error:

@@ -35,7 +35,7 @@ BudgetUsdOption = Annotated[
     ),
 ]
 
-# Of optimum and compare.
+# Options of optimum and compare.
 PeopleConfigArgument = Annotated[
     Path | None,
     typer.Argument(help="YAML configuration; without one, --agents people.", show_default=False),
@@ -56,7 +56,7 @@ StudyFolderOption = Annotated[
     typer.Option("--out", help="A new folder; by default runs/TIME.", show_default=False),
 ]
 
-# Of sweep and experiment.
+# Options of sweep and experiment.
 ExecutorName = Literal["local", "ray"]
 
 ExecutorOption = Annotated[ExecutorName, typer.Option(help="This process, or a Ray cluster.")]
@@ -75,7 +75,7 @@ ForceVersionOption = Annotated[
     typer.Option("--force", help="Continue what another version of jaxecon began."),
 ]
 
-# Of run and resume.
+# Options of run and resume.
 JoinProcessesOption = Annotated[
     bool,
     typer.Option(
@@ -91,7 +91,7 @@ JoinSecondsOption = Annotated[
 
 
 def overrides_of(set_: Sequence[str] | None, options: dict[str, Any]) -> list[str]:
-    """All `key=value` overrides: those of --set, then options that are another way to set a key."""
+    """All `key=value` overrides: those of --set, then those of options that set a key."""
     return [
         *(set_ or []),
         *(f"{key}={value}" for key, value in options.items() if value is not None),

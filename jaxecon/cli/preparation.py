@@ -1,4 +1,4 @@
-"""What a command does to its process before it works.
+"""How a command prepares its process before it works.
 
 These functions import JAX when they are called, so that `jaxecon --help` is instant.
 """
@@ -20,13 +20,13 @@ def keep_compiled_programs() -> None:
 
 
 def join_other_processes(join: bool, seconds: int) -> bool:
-    """Meet the other processes of a run, if asked to. Returns whether this one prints."""
+    """Join the other processes of a run, if asked to. Returns whether this one prints."""
     if not join:
         return True
     from jaxecon.core.processes import is_main_process, join_run
 
-    # Gloo prints each connection to standard output, by its number: what we print goes there
-    # under another number.
+    # Gloo reports each connection on file descriptor 1, which now leads to standard error; our own
+    # output goes to standard output by another descriptor.
     ours = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(ours, "w", closefd=False)

@@ -1,6 +1,6 @@
 """Figures of tax schedules.
 
-Drawn with matplotlib (the extra `report`), which takes long to load: functions import it.
+They are drawn with matplotlib (the extra `report`), which is slow to load, so functions import it.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ def check_matplotlib() -> None:
 
 
 def preload() -> None:
-    """Import what drawing needs, while something else takes seconds."""
+    """Import what drawing needs ahead of time, while something else takes seconds."""
     importlib.import_module("matplotlib.backends.backend_agg")
 
 
@@ -32,8 +32,8 @@ def draw_schedules(path: Path, rows: Sequence[Mapping[str, Any]], title: str) ->
 
     Args:
         path: A .png, .svg or .pdf file, replaced atomically.
-        rows: Of policies, with `policy`, `thresholds` ($/year), `rates`, `rebate` and `gain`.
-        title: Above the figure.
+        rows: One per policy, with `policy`, `thresholds` ($/year), `rates`, `rebate` and `gain`.
+        title: Printed above the figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -37,14 +37,15 @@ from jaxecon.planners.registry import make_traced_planner
 
 @pytree
 class Case:
-    """One run, as small arrays, and what is part of the compiled program.
+    """One run as small arrays, with static fields that are part of the compiled program.
 
     Cases of the same form can be stacked.
 
     thresholds, rates: (k,) of the first schedule. later: rates (k,) that are announced from the
-    second year on, None where the planner learns or keeps the first. ingredients: of one that
-    learns. judged: after which days of a year everybody is asked. elections: how a leader is
-    elected, or (retention) whether the planner stays; None where nobody votes.
+    second year on; None where the planner learns or keeps the first. ingredients: those of a
+    planner that learns. judged: days of a year after which everybody is asked whether they are
+    satisfied. elections: how a leader is elected or, with `retention`, whether the planner stays;
+    None where nobody votes.
     """
 
     economy: Blueprint
@@ -61,10 +62,10 @@ class Case:
 
 @pytree
 class Outcomes:
-    """Results of a run, or of many, which then are the first axis.
+    """Results of a run, or of many runs along a first axis.
 
-    statistics: of each year, (years,). rates: of each year, (years, k). leaders: of each year,
-    workers by their place among everyone, (years,); None where none is elected. poorest: smallest
+    statistics: one value a year, (years,). rates: of each year, (years, k). leaders: each year's
+    leader, as an index into all workers, (years,); None where nobody is elected. poorest: smallest
     reference consumption, $/year. right_hours: whether all rules returned hours in [0, max_hours].
     """
 
@@ -78,7 +79,7 @@ class Outcomes:
 def case(config: Config) -> Case:
     """The case of a configuration without language models.
 
-    Raises UserError: rules or microdata that do not work, a planner that has no schedule for this
+    Raises UserError where rules or microdata do not work, or the planner has no schedule for this
     economy.
     """
     drawn = draft(config)
@@ -93,11 +94,9 @@ def case(config: Config) -> Case:
 
 
 def draft(config: Config) -> Case:
-    """The case with the first schedule in place of one that takes work to compute.
+    """The case with the first schedule in place of one that is expensive to compute.
 
-    It has the same form.
-
-    Raises UserError.
+    It has the form that `case` returns. Raises UserError.
     """
     if config.devices != 1:
         raise UserError(
@@ -121,20 +120,20 @@ def draft(config: Config) -> Case:
 
 
 def _arrays(ingredients: Ingredients, dtype: type) -> Ingredients:
-    """The case with its values as arrays, which can be stacked."""
+    """The ingredients with their values as arrays, which can be stacked."""
     kinds: dict[type, type] = {bool: np.bool_, int: np.int32, float: dtype}
     return jax.tree.map(lambda x: np.asarray(x, kinds[type(x)]), ingredients)
 
 
 def only_drawn(config: Config) -> bool:
-    """Whether another seed changes nothing in a case but the seed in it."""
+    """Whether cases that differ only in their seed have all other values in common."""
     return config.planner_kind not in SCHEDULES and config.population.skills != "file"
 
 
 def stacked(cases: Sequence[Case], counts: Sequence[int], seeds: Sequence[tuple[int, int]]) -> Case:
-    """Cases of one form along a first axis.
+    """Stack cases of one form along a first axis.
 
-    counts: how often each is repeated. seeds: of people and of draws, of each run.
+    counts: how often each case is repeated. seeds: of people and of draws, for each run.
     """
     stack = jax.tree.map(lambda *leaves: np.stack(leaves), *cases)
     if max(counts) > 1:
@@ -146,15 +145,15 @@ def stacked(cases: Sequence[Case], counts: Sequence[int], seeds: Sequence[tuple[
 
 
 def form(of: Case) -> Hashable:
-    """What cases must have in common to be one program."""
+    """What cases must have in common to share a compiled program: structure, shapes and types."""
     leaves, structure = jax.tree.flatten(of)
     return structure, tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
 
 
 def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
-    """Memory that one case takes while it is simulated, bytes.
+    """Bytes of memory that one case takes while it is simulated.
 
-    Its economy, state, tables and sums, a year's days, elections, and its results.
+    Includes its economy, state, tables and sums, a year's days, elections, and its results.
     """
 
     def arrays_of(one: Case, nodes: tuple[Array, Array] | None) -> Any:
@@ -181,8 +180,8 @@ def simulate_batch(
 ) -> Outcomes:
     """Simulate cases stacked along a first axis, each from its first year to its last.
 
-    nodes: `build.skill_nodes` of them all. mesh: devices along one axis, "runs", whose size divides
-    the number of cases; each simulates its part independently.
+    nodes: `build.skill_nodes`, the same for all cases. mesh: devices along one axis, "runs", whose
+    size divides the number of cases; each device simulates its part independently.
     """
     every = jax.vmap(_simulate_one, in_axes=(0, None))
     if mesh is not None:
@@ -217,7 +216,7 @@ def _simulate_one(one: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
         state, statistics, agents = mechanical_year(economy, state, schedule, one.days, one.judged)
         hours = jnp.concatenate([agents.hours[name] for name in economy.cohorts])  # (n,)
         right = jnp.all(are_possible(hours, economy.population.preferences.max_hours))
-        unseen = jnp.zeros(schedule.brackets)  # by bracket: what in_context does not look at
+        unseen = jnp.zeros(schedule.brackets)  # by bracket; in_context does not use these
         means = statistics.mean_hours, statistics.mean_income, statistics.rebate
         traced: list[Any] = [number, one.years, schedule, statistics.swf_window, *means]
         seen = YearObservation(*traced, *[unseen] * 3)

@@ -1,4 +1,4 @@
-"""New runs from the state in which a run began a year."""
+"""Branches: new runs that start from the state of a run at the beginning of a year."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -59,20 +59,19 @@ def branch(
     listener: "Listener | None" = None,
     engine: "Engine | None" = None,
 ) -> list[Run]:
-    """Begin new runs from the state in which a run began a year.
+    """Start new runs from the state of a run at the beginning of a year.
 
-    They may have other policies, planners or models. What does not depend on what was changed
-    draws the same random numbers, and gets the same answers from the run's transcript, as in the
-    run.
+    They may have other policies, planners or models. Whatever does not depend on the changes draws
+    the same random numbers as in the run, and gets the same answers from its transcript.
 
     Args:
         path: the run's folder.
         year: the first year of the new runs, counted from 0.
         out: a new folder.
-        overrides: `key=value` settings on top of the run's configuration. The people stay. A
-            changed `schedule` begins in `year`; another planner takes over then.
-        seeds: how many new runs, which differ in `draw_seed` and lie in out/future-0, out/future-1
-            and so on; the first has the run's own seed.
+        overrides: `key=value` settings on top of the run's configuration. The people stay the
+            same. A changed `schedule` begins in `year`; another planner takes over then.
+        seeds: how many new runs. Several differ in `draw_seed` and lie in out/future-0,
+            out/future-1 and so on; the first has the run's own seed.
         listener: called with days, years and diagnostics during the runs.
         engine: a running engine to use, which stays open; by default the configuration's.
 
@@ -80,8 +79,8 @@ def branch(
         The new runs, in the order of their seeds.
 
     Raises:
-        UserError: a run that is being written, a year that it has not reached, other people, or
-            folders that exist.
+        UserError: the run is being written or has not reached the year, its people would change,
+            or a new folder exists.
         EngineError: the language model's engine cannot start or dies.
     """
     refuse_several("branch")
@@ -106,7 +105,7 @@ def branch(
 
 
 def _futures(run: Run, year: int, out: Path, overrides: Sequence[str], seeds: int) -> list[_Future]:
-    """The branches, checked. Raises UserError as `branch` does."""
+    """The branches to simulate, checked. Raises UserError as `branch` does."""
     draw_seed = load_config(run.config, overrides).seed_of_draws
     futures = []
     for number in range(seeds):
@@ -125,7 +124,7 @@ def _futures(run: Run, year: int, out: Path, overrides: Sequence[str], seeds: in
 
 
 def _changed_in_branch(before: Config, config: Config) -> list[str]:
-    """Settings that differ. Raises UserError where they would change the people."""
+    """Settings that differ, one line each. Raises UserError where they would change the people."""
     changed, _ = changed_settings(before.model_dump(mode="json"), config)
     types = [np.dtype(dtype_of(c)) for c in (before, config)]
     if types[0] != types[1]:
@@ -152,7 +151,7 @@ def _simulate_future(
 ) -> None:
     """Simulate one branch, from the run's state at a position to its end.
 
-    past: rows of the years before it.
+    past: rows of the years before the position.
     """
     transcript = run.path / TRANSCRIPT
     prepared = assemble_run(future.config, future.folder)
@@ -176,7 +175,7 @@ def _simulate_future(
 
 
 def _state_at(run: Run, position: Position) -> RunState:
-    """The state at a position: computed again from the last checkpoint before it."""
+    """The run's state at a position, computed again from the last checkpoint up to it."""
     checkpoint, damaged = newest(run.path / CHECKPOINTS, until=position)
     if checkpoint is None and first_position(run).year:
         raise UserError(
@@ -205,9 +204,9 @@ def _state_at(run: Run, position: Position) -> RunState:
 
 
 class _RecordedYearChecker(SilentListener):
-    """Checks that years which are computed again are the recorded ones.
+    """Checks that years computed again agree with the recorded ones.
 
-    They may differ by rounding on another machine.
+    Welfare may differ by rounding on another machine.
     """
 
     def __init__(self, run: Run) -> None:
@@ -226,9 +225,9 @@ class _RecordedYearChecker(SilentListener):
 
 
 def _adapted(state: RunState, simulation: Simulation, changed: Sequence[str], run: Run) -> RunState:
-    """The state of a run under a branch's configuration.
+    """The run's state, adapted to the configuration of a branch.
 
-    Raises UserError: what its planner asks about was not recorded.
+    Raises UserError where the run did not record what the branch's planner asks about.
     """
     if any(change.startswith("schedule.") for change in changed):
         state = replace(state, schedule=simulation.schedule, observation=None)
@@ -245,7 +244,10 @@ def _adapted(state: RunState, simulation: Simulation, changed: Sequence[str], ru
 
 
 def _recorded_year(run: Run, cohort: str, year: int, size: int) -> dict[str, np.ndarray]:
-    """A cohort's year as a planner that asks about it observes it, from the run's tables."""
+    """A cohort's means of a year, (n,) by column, read from the run's tables.
+
+    Raises UserError where they were not recorded for all its agents.
+    """
     agents = run.agents
     if agents.num_rows:
         agents = agents.filter((pc.field("year") == year) & (pc.field("cohort") == cohort))

@@ -15,7 +15,7 @@ from jaxecon.storage.run import Run
 
 
 def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list[str]]:
-    """The transcript whose answers a branch shares with its run, or a line that it is lost."""
+    """The path of the transcript that a branch inherits, or one line that says it is lost."""
     origin = manifest.get("branched_from")
     if origin is None:
         return None, []
@@ -28,7 +28,7 @@ def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list
 
 
 def continuable(path: str | Path) -> Run:
-    """A run that can be resumed, replayed or branched. Raises UserError where there is none."""
+    """Open a run that can be resumed, replayed or branched. Raises UserError where it cannot."""
     run = Run(path)
     if "configuration" not in run.manifest:
         raise UserError(f"{path}: written by a jaxecon without checkpoints; it cannot be continued")
@@ -45,7 +45,7 @@ def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
 
 
 def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:
-    """Settings that differ, a line each: those that change what a run computes, and the others."""
+    """Settings that differ, one line each: those that change a run's results, and the others."""
     old, new = dict(_settings(before)), dict(_settings(config.model_dump(mode="json")))
     changed: list[str] = []
     free: list[str] = []
@@ -65,7 +65,7 @@ def _settings(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 
 
 def first_position(run: Run) -> Position:
-    """Where a run began: a branch does not in year 0."""
+    """Where a run began: in year 0 or, for a branch, in a later year."""
     return Position(run.manifest.get("branched_from", {"year": 0})["year"], 0)
 
 
@@ -78,7 +78,7 @@ def changed_code(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
 
 
 def lost_requests(path: Path, checkpoint: Checkpoint) -> list[str]:
-    """Whether the transcript is shorter than it was when the checkpoint was written."""
+    """One line where the transcript holds fewer requests than when the checkpoint was written."""
     before = checkpoint.meta.get("transcript_requests")
     if before is None:
         return []
@@ -90,7 +90,7 @@ def lost_requests(path: Path, checkpoint: Checkpoint) -> list[str]:
 
 
 def changed_models(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> list[str]:
-    """Identities alone: how a model is run may change."""
+    """Differences between the models' identities, one line each; how a model is run may change."""
     changed = []
     for cohort in sorted((before or {}).keys() | (now or {}).keys()):
         old, new = ((identities or {}).get(cohort, {}) for identities in (before, now))
@@ -103,7 +103,7 @@ def changed_models(before: Mapping[str, Any] | None, now: Mapping[str, Any] | No
 
 
 def inexact(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Versions and hardware that are not as they were: equal bits cannot be promised."""
+    """Versions and hardware that differ, one line each: results may not be bit-identical."""
     differences = []
     for section, names in (
         ("versions", ("python", "jax", "jaxlib", "numpy")),
@@ -115,6 +115,6 @@ def inexact(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             for name in names
             if old.get(name) != new.get(name)
         ]
-    # manifests from before this entry: always one device
+    # manifests older than this entry: always one device
     on = [manifest["hardware"].get("economy_on", "1 device") for manifest in (before, now)]
     return differences + ([f"economy_on: {on[0]} -> {on[1]}"] if on[0] != on[1] else [])

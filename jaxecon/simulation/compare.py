@@ -33,9 +33,7 @@ class Comparison:
     missing: dict[str, str]
     planners: list[str]
     populations: int  # random draws where more than one
-    yardstick: (
-        str  # the planner whose gain the others' are subtracted from, population by population
-    )
+    yardstick: str  # the planner whose gain is subtracted from the others', by population
 
 
 def check_planners(names: Sequence[str]) -> None:
@@ -56,11 +54,11 @@ def compare(
     populations: int,
     on_population: Callable[[int], None] = lambda done: None,
 ) -> Comparison:
-    """Planners on the same populations, each schedule at everybody's exact response.
+    """Compare planners on the same populations, where everybody responds exactly to each schedule.
 
-    With more than one population each is a random draw of its own seed, config.seed + 0, 1, ..; one
-    alone is sampled as the configuration says. The population is the unit of all statistics. Raises
-    UserError for other planners.
+    Several populations are random draws with the seeds config.seed + 0, 1, ..; a single one is
+    sampled as the configuration says. The population is the unit of all statistics. Raises
+    UserError for other planners, or where none has a schedule.
     """
     check_planners(planners)
     rows: list[dict[str, Any]] = []
@@ -109,10 +107,10 @@ def summarise(
     """Means over populations, with intervals of the gain and of its paired difference.
 
     Standard errors and 95 % intervals are Student's t; NaN with one population. The difference is
-    to the yardstick's gain.
+    the gain minus the yardstick's.
 
     Lists (deciles, brackets) are averaged entry by entry. not_converged: in how many populations
-    the iteration did not converge; last_change: their and the others' mean.
+    the iteration did not converge; last_change: its mean over all populations.
     """
     by_planner = {
         name: {row["population"]: row for row in rows if row["policy"] == name} for name in planners
@@ -143,7 +141,7 @@ def summarise(
 
 
 def _mean_known(x: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not NaN; NaN where nothing is known.
+    """Mean over the first axis of the values that are not NaN; NaN where there are none.
 
     A bracket may be empty in some populations.
     """
@@ -162,15 +160,16 @@ def _mean(x: np.ndarray) -> dict[str, float]:
     }
 
 
-# types of columns that are null throughout where no planner iterates
+# types of columns that are all null where no planner iterates
 _OF_ITERATIONS = {"converged": pa.bool_(), "last_change": pa.float64()}
 
 
 def write_comparison(out: Path, comparison: Comparison) -> None:
-    """compare.json: the summary.
+    """Write a comparison into a folder.
 
-    policies.parquet, deciles.parquet, brackets.parquet: a row per population, planner and, in the
-    latter two, decile or bracket; columns as in `appraisal.Appraisal`.
+    compare.json: the summary. policies.parquet, deciles.parquet, brackets.parquet: a row per
+    population, planner and, in the latter two, decile or bracket; columns as in
+    `appraisal.Appraisal`.
     """
     keys = ("population", "seed", "policy")
     whole, deciles, brackets = [], [], []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def make_deciders(prepared: Prepared, bridge: Any) -> "tuple[Planner, ExternalWorkers | None]":
-    """The planner, and the LLM cohorts' workers; None where there are no such cohorts.
+    """The planner, and the workers of the LLM cohorts; None where there are no such cohorts.
 
     bridge: to the language models; None in a run without them.
     """

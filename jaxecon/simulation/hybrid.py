@@ -19,8 +19,8 @@ from jaxecon.simulation.ports import ExternalWorkers
 class HybridCohorts:
     """The cohorts without a mechanical rule, and the workers that decide for them.
 
-    names: of these cohorts; none in a mechanical run. waiting: entered while the workers are asked,
-    so that a signal can interrupt the wait.
+    names: these cohorts; none in a mechanical run. waiting: a context that is entered while the
+    workers are asked, so that a signal can interrupt the wait.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class HybridCohorts:
     def choose(
         self, year: int, day: int, schedule: TaxSchedule, plan: YearPlan, state: EconomyState
     ) -> tuple[dict[str, jax.Array], EconomyState]:
-        """Today's hours of all cohorts, mechanical ones too."""
+        """Today's hours of all cohorts, mechanical ones included; and the state after them."""
         assert self._workers is not None
         rebate = float(state.rebate)
         # Dispatched, not awaited: the mechanical cohorts act while the engine works.
@@ -81,7 +81,7 @@ class HybridCohorts:
         sums: AgentSums,
         hours: dict[str, jax.Array],
     ) -> tuple[EconomyState, AgentSums, Day]:
-        """The day's taxes, rebate and utilities, which the workers then observe."""
+        """Compute the day's taxes, rebate and utilities, and let the workers observe them."""
         assert self._workers is not None
         state, sums, record, outcomes = programs.settle(
             self._layout, self._economy, plan, state, sums, hours

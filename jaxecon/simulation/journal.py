@@ -1,4 +1,4 @@
-"""What the manifest says of how a run goes and how it ended."""
+"""The progress and the end of a run, as its manifest records them."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from jaxecon.storage.recorder import Recorder
 class Journal:
     """Keeps a run's manifest up to date while it is simulated.
 
-    recorder: writes the manifest; None in processes that do not write. begun: until it is set, a
-    run that is on disk already stays as it is.
+    recorder: writes the manifest; None in processes that do not write. begun: while it is False,
+    nothing is written, so that a run already on disk stays as it is.
     """
 
     def __init__(self, recorder: Recorder | None, *, begun: bool) -> None:
@@ -25,7 +25,7 @@ class Journal:
 
     @property
     def seconds(self) -> float:
-        """That the run has taken, earlier sessions included."""
+        """Seconds that the run has taken, earlier sessions included."""
         return time.monotonic() - self._started
 
     def note(self, **entries: Any) -> None:
@@ -35,7 +35,7 @@ class Journal:
 
     @contextmanager
     def final_status(self) -> Iterator[None]:
-        """The manifest says how the run ended, whatever ended it once it had begun."""
+        """Record in the manifest how the run ended, whatever ended it."""
         try:
             yield
         except BaseException as error:

@@ -1,8 +1,8 @@
-"""The one door to the language models: only this module imports the package `llm`.
+"""The only access to language models: no other module imports the package `llm`.
 
-It does so inside functions, since that loads vLLM, Torch and the OpenAI client, which a run without
-language models must neither need nor wait for. Commands that only look at models and transcripts
-come through here too: importing this module loads no JAX.
+It is imported inside functions, since it loads vLLM, Torch and the OpenAI client, which a run
+without language models must neither need nor wait for. Commands that only look at models and
+transcripts use this module too: importing it loads no JAX.
 """
 
 import os
@@ -36,7 +36,7 @@ def model_store() -> Any:
 
 
 def open_transcript(path: Path) -> "Transcript":
-    """A transcript to be read; the caller closes it."""
+    """Open a transcript to read it; the caller closes it."""
     _check_bridge()
     from llm.transcript.store import Transcript
 
@@ -49,13 +49,13 @@ def check_engines(config: Config) -> None:
     from llm import serving
 
     serving.check(config)
-    # on a GPU JAX would take the memory the engine needs
+    # on a GPU JAX would take the memory that the engine needs
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 @contextmanager
 def start_engines(config: Config, engine: "Engine | None") -> Iterator[dict[str, Any]]:
-    """Engines of each LLM cohort and of an LLM planner, by name; none where a run has neither."""
+    """Start the engines of LLM cohorts and of an LLM planner; yield them by name, if any."""
     if not config.needs_engine:
         yield {}
         return
@@ -69,9 +69,10 @@ def start_engines(config: Config, engine: "Engine | None") -> Iterator[dict[str,
 def replay_engines(
     config: Config, transcript: Path, identities: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Engines, by cohort, that answer from a run's transcript instead of from a model.
+    """Yield engines, by cohort, that answer from a run's transcript instead of from a model.
 
-    identities: of the engines that wrote the transcript, which are part of every request's key.
+    identities: those of the engines that wrote the transcript; they are part of every request's
+    key.
     """
     if not config.needs_engine:
         yield {}
@@ -84,7 +85,7 @@ def replay_engines(
 
 
 def models(served: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the manifest says of the models that serve the cohorts; None without any."""
+    """The manifest's entry on the models that serve the cohorts; None without any."""
     if not served:
         return None
     from llm.serving import manifest
@@ -102,7 +103,7 @@ def make_bridge(
 ) -> tuple[Any, "Callable[[], int] | None"]:
     """The bridge that all cohorts share, and a function that makes its transcript durable.
 
-    None without a model.
+    Both are None without a model.
     """
     if not served:
         return None, None
@@ -131,7 +132,7 @@ def make_bridge(
 
 
 def make_workers(bridge: Any, cohorts: Mapping[str, Any], config: Config) -> Any:
-    """What decides for LLM cohorts: an `ExternalWorkers`. cohorts: theirs, by name."""
+    """The `ExternalWorkers` that decide for LLM cohorts. cohorts: the LLM cohorts by name."""
     from llm.agents.workers import LLMWorkers
 
     return LLMWorkers(bridge, cohorts, config)
@@ -147,14 +148,17 @@ def make_language_planner(bridge: Any, config: Config) -> "Planner":
 def make_electorate(
     bridge: Any, workers: Any, skills: Mapping[str, Any], config: Config
 ) -> "Electorate":
-    """What votes and stands for LLM workers. skills: by cohort, (n,) $/year per weekly hour."""
+    """The electorate that votes and stands for election on behalf of LLM workers.
+
+    skills: by cohort, (n,) $/year per weekly hour.
+    """
     from llm.agents.electorate import LLMElectorate
 
     return LLMElectorate(bridge, workers, skills, config)
 
 
 def llm_summary(bridge: Any, served: Mapping[str, Any]) -> dict[str, Any]:
-    """What language models did and cost so far, as the manifest and the summary have it."""
+    """What language models did and cost so far, for the manifest and the summary."""
     by_kind: dict[str, dict[str, int]] = {}
     for (_, kind), account in bridge.accounts.items():
         counts = by_kind.setdefault(kind, {})

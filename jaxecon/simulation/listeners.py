@@ -22,7 +22,7 @@ class DiagnosingListener:
         self.monitor, self._listener, self._note = monitor, listener, note
 
     def found(self) -> list[dict[str, Any]]:
-        """The diagnostics as the manifest has them."""
+        """The diagnostics as the manifest stores them."""
         return [vars(diagnostic) for diagnostic in self.monitor.found]
 
     def on_days(

@@ -41,25 +41,25 @@ from jaxecon.storage.failure_diagnostics import learning_cohorts
 from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.usage import LLMUsage
 
-# Days of a mechanical year that are one compiled call; between two, signals and progress have
-# their turn.
+# Days of a mechanical year in one compiled call; signals and progress are handled between calls.
 SEGMENT_DAYS = 32
 
 
 class Simulation:
-    """One run in memory, and on disk as far as `recorder` and `checkpoints` go.
+    """One run in memory, and on disk where `recorder` and `checkpoints` write it.
 
     Args:
         config: the run's settings.
-        economy: what build_economy made of them.
-        schedule: of the first year.
-        planner: called at the start of each other year.
-        workers: who decide for LLM cohorts, needed if there are any.
-        meter: where the usage of language models is read.
-        recorder: writes the tables; None where another process does, or nobody.
+        economy: built from them by build_economy.
+        schedule: the first year's.
+        planner: called at the start of each later year.
+        workers: decide for LLM cohorts; needed if there are any.
+        meter: reports the usage of language models.
+        recorder: writes the tables; None where another process or nobody does.
         checkpoints: where states are saved; None where they are not.
-        describe: what checkpoints hold besides the state, as JSON. Asked at every position, since
-            what happens after it (a batch that is interrupted, say) happens again on resuming.
+        describe: returns what checkpoints hold besides the state, as JSON. Called at every
+            position, since what happens after it, such as an interrupted batch, happens again on
+            resuming.
         listener: called with days and years.
     """
 
@@ -93,27 +93,27 @@ class Simulation:
         self._spread = HoursSpread(economy, learning_cohorts(config))
         self.position = Position(0, 0)
         self._described = describe()  # at the position
-        self._state: RunState | None = None  # at the position, from the moment the run begins
-        self._usage_before = LLMUsage()  # of the year that the position is in
+        self._state: RunState | None = None  # at the position; None before the run begins
+        self._usage_before = LLMUsage()  # when the position's year began
         self._whole = True  # whether the state can be saved
 
     @property
     def state(self) -> RunState:
-        """At the position."""
+        """The run's state at the current position."""
         if self._state is None:
             self._state = self._initial_state()
         return self._state
 
     @property
     def schedule(self) -> TaxSchedule:
-        """The schedule in force, or about to be in the first year."""
+        """The schedule in force; before the run begins, that of the first year."""
         return self._first_schedule if self._state is None else self._state.schedule
 
     def begin_at(self, position: Position, state: RunState) -> None:
         """Continue from a state of another run.
 
         Raises:
-            UserError: the state is not one of this configuration.
+            UserError: the state does not fit this configuration.
         """
         observation = state.observation
         with compute_context(self.config):
@@ -128,10 +128,12 @@ class Simulation:
         self._hybrid.restore(state.workers)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint of this configuration. The meter must be where it was.
+        """Continue from a checkpoint of this configuration.
+
+        The meter must already be back where it was at the checkpoint.
 
         Raises:
-            UserError: the state of another configuration.
+            UserError: the state does not fit this configuration.
         """
         with compute_context(self.config):
             observed = any(name.startswith("observation.") for name in checkpoint.meta["leaves"])
@@ -142,7 +144,7 @@ class Simulation:
             self._checkpoints.latest = checkpoint.position
 
     def planner_state(self, schedule: TaxSchedule) -> Any:
-        """The state of a planner that takes over under a schedule."""
+        """The first state of the planner when it takes over under a schedule."""
         context = PlannerContext(schedule, self.config.years, self.config.seed_of_draws)
         with compute_context(self.config):
             return self.planner.init(context, self._planner_key)
@@ -159,9 +161,9 @@ class Simulation:
             return RunState(economy, self._first_schedule, planner, None, None, (), memories)
 
     def _form(self, position: Position, *, observed: bool) -> RunState:
-        """What the state at a position is made of.
+        """The form of the state at a position: its structure, shapes and types.
 
-        observed: whether the planner has the year before still to see.
+        observed: whether the planner has yet to see the year before.
         """
         schedule = self._first_schedule
         planner, memories = self.planner_state(schedule), self._hybrid.memories
@@ -174,14 +176,14 @@ class Simulation:
         return form_between_years(self._layout, self.economy, schedule, planner, form, memories)
 
     def run(self, until: Position | None = None) -> None:
-        """Simulate all years, or until a position, which ends with a checkpoint.
+        """Simulate all years, or up to a position, and write a checkpoint at the end.
 
-        Whatever it raises, the state is saved first where it is whole.
+        If an exception ends the run, the state is saved first where it is whole.
 
         Raises:
             Interrupted: `stop` was called.
-            UserError: the disk cannot be written, or a rule returned what are no hours.
-            Exception: what planner and workers raise.
+            UserError: the disk cannot be written, or a rule returned impossible hours.
+            Exception: whatever planner and workers raise.
         """
         with compute_context(self.config):
             end = until or Position(self.config.years, 0)
@@ -189,7 +191,7 @@ class Simulation:
                 while self.position < end:
                     self._simulate_year(end)
             except BaseException as error:
-                # Of several processes, the others may not have met with this error, and a
+                # With several processes, the others may not have had this error, and a
                 # checkpoint is written by all or by none.
                 alone = not processes.has_several_processes()
                 if self._whole and (isinstance(error, Interrupted) or alone):
@@ -211,12 +213,12 @@ class Simulation:
                 return
             if done < days:
                 self._pause()
-        del plan  # its tables are not needed any more, and the year's end takes memory of its own
+        del plan  # free its tables, since the end of the year needs memory of its own
         self._end_year(state, economy, time.monotonic() - started)
         self._pause()
 
     def _begin_year(self, state: RunState) -> tuple[RunState, YearPlan]:
-        """The state at the position in the year, and the plan that the year's days share."""
+        """The state at the position in the year, and the plan that all days of the year share."""
         days = self.config.year.days
         if self.position.day:
             _, plan, _ = programs.start_year(
@@ -244,7 +246,7 @@ class Simulation:
         self._hybrid.begin_year(self._people, state, first_day=first_day)
 
     def _judge(self, year: int, done: int, state: RunState) -> EconomyState:
-        """Everybody is asked whether they are satisfied with the year so far, on days for that."""
+        """Ask everybody, on the days set for it, whether the year so far satisfies them."""
         if done not in self._judged_after:
             return state.economy
         sums = state.sums
@@ -261,9 +263,10 @@ class Simulation:
         economy: EconomyState,
         plan: YearPlan,
     ) -> tuple[RunState, int]:
-        """The next day of a hybrid economy, or the next days of a mechanical one.
+        """Simulate the next day of a hybrid economy, or the next days of a mechanical one.
 
-        economy: the state's, judged. Returns the state and how many days of the year are done.
+        economy: the state's economy after `_judge`. Returns the state and how many days of the year
+        are done.
         """
         sums = state.sums
         assert sums is not None
@@ -273,13 +276,13 @@ class Simulation:
             now, sums, record = self._hybrid.settle(year, done, plan, economy, sums, hours)
             done += 1
         else:
-            self._whole = False  # the compiled days take the state's memory
+            self._whole = False  # the compiled days reuse the state's memory
             count = self._segment_days(done, end)
             now, sums, record = programs.simulate_days(
                 self._layout, self.economy, plan, economy, sums, count
             )
             done += count
-        # on the host, where years of any length are joined
+        # to the host, where the records of a year's days are joined
         record = jax.tree.map(np.atleast_1d, jax.device_get(record))
         records = (*state.record, record)
         state = RunState(
@@ -291,7 +294,7 @@ class Simulation:
         return state, done
 
     def _segment_days(self, done: int, end: Position) -> int:
-        """Days to simulate as one call: the same ones in a resumed run."""
+        """Days to simulate in one call; a resumed run uses the same segments."""
         year, days = self.position.year, self.config.year.days
         ends = [SEGMENT_DAYS, days - done, *(day - done for day in self._judged_after)]
         if end.year == year:
@@ -302,7 +305,7 @@ class Simulation:
         return min(count for count in ends if count > 0)
 
     def _end_year(self, state: RunState, economy: EconomyState, seconds: float) -> None:
-        """Record the year and arrive at the next one. economy: the state's, judged."""
+        """Record the year and arrive at the next. economy: the state's economy after `_judge`."""
         year, schedule = self.position.year, state.schedule
         assert state.sums is not None
         self._whole = False
@@ -324,7 +327,7 @@ class Simulation:
         self._record(year, row, state, economy, agents)
         years, asks = self.config.years, self.planner.asks
         observation = observe_year(year, years, self.economy, schedule, statistics, agents, asks)
-        memories = self._hybrid.memories  # which judged since the year's last day
+        memories = self._hybrid.memories  # again: workers may have judged since the last day
         ended = programs.end_year(self._layout, self.economy, economy, state.sums)
         self._arrive(
             Position(year + 1, 0),
@@ -345,16 +348,16 @@ class Simulation:
         recorder = self.recorder
         if recorder is None and not processes.has_several_processes():
             return
-        # Of several processes all must ask for the arrays, which lie on the devices of all.
+        # With several processes, all must ask for the arrays, which lie on the devices of all.
         record, satisfied = self.config.record, economy.satisfied
         election = self.planner.election(state.planner)
         tables = year_tables(year, self.economy, record, self._people, agents, satisfied, election)
         processes.run_together(lambda: recorder.year(row, tables) if recorder is not None else None)
 
     def stop(self, signal: int) -> None:
-        """Raise Interrupted between two days, with the state saved.
+        """Make the run raise Interrupted between two days, with the state saved.
 
-        At once where the run waits for others' decisions.
+        It is raised at once while the run waits for the planner's or the workers' decisions.
         """
         self._stop_request.set(signal)
 
@@ -363,7 +366,7 @@ class Simulation:
         self._described, self._whole = self._describe(), True
 
     def _pause(self) -> None:
-        """Between two days: write a checkpoint that is due, and obey a signal."""
+        """Write a checkpoint that is due and obey a signal, between two days."""
         due = self._checkpoints is not None and self._checkpoints.due(
             self.position, self.config.year.days
         )
@@ -374,7 +377,7 @@ class Simulation:
             raise Interrupted(signal)
 
     def save(self, *, wait: bool = True) -> None:
-        """Write a checkpoint, where there is a place for it.
+        """Write a checkpoint, unless the run has no place for checkpoints.
 
         Raises:
             UserError: it cannot be written.

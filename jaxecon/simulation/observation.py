@@ -11,7 +11,7 @@ from jaxecon.economy.summary import AgentYear, YearStatistics
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import YearObservation
 
-# Of a year, for the cohorts that a planner asks about.
+# Means of a year, per agent of the cohorts that a planner asks about.
 COLUMNS = ("hours", "income", "tax", "rebate", "utility")
 
 
@@ -26,7 +26,7 @@ def observe_year(
 ) -> YearObservation:
     """The observation of a year that has ended.
 
-    years: of the run. asks: cohorts whose agents the planner wants to see one by one.
+    years: of the whole run. asks: cohorts whose agents the planner wants to see one by one.
     """
 
     def everyone(x: Mapping[str, jax.Array]) -> np.ndarray:
@@ -73,9 +73,9 @@ def _cohort_year(
 def observation_form(
     economy: Economy, schedule: TaxSchedule, asks: Sequence[str]
 ) -> YearObservation:
-    """An observation with the types and shapes of this economy's, and no values.
+    """An observation with this economy's types and shapes, and placeholder values.
 
-    schedule: its arrays' shapes.
+    schedule: with shapes in place of its arrays.
     """
     by_bracket = np.zeros(schedule.brackets)
     cohorts = {

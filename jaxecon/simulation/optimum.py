@@ -32,10 +32,10 @@ FOLLOWERS_RULE = "rational"
 
 
 def people(source: str | Path | None, overrides: Sequence[str], agents: int | None) -> Config:
-    """The configuration whose people judge schedules: a file's, or `agents` exact responders.
+    """The configuration of the people who are taxed: a file's, or `agents` who respond exactly.
 
-    Raises UserError where both a file (or its head counts in the overrides) and `agents` say how
-    many there are.
+    Raises UserError where `agents` is given, but a file (or head counts in the overrides) already
+    says how many people there are.
     """
     counted = [
         o
@@ -61,7 +61,7 @@ def people(source: str | Path | None, overrides: Sequence[str], agents: int | No
 class OptimumStudy:
     """The results of `jaxecon optimum`.
 
-    rows: as `appraisal.policy_row`, the optimum last; missing: planners without a schedule.
+    rows: as `appraisal.policy_row` returns, the optimum last. missing: planners without a schedule.
     """
 
     rows: list[dict[str, Any]]
@@ -79,10 +79,10 @@ def study_optimum(
 ) -> OptimumStudy:
     """The leader's optimum in a configuration's economy, beside US federal and Saez's formula.
 
-    Whatever the configuration's seed, the search draws as the planner `optimum` does (`solve`'s
-    seed 0), so that both arrive at the same schedule.
+    The search always draws with `solve`'s seed 0, as the planner `optimum` does, so that both find
+    the same schedule.
 
-    Raises UserError where the options or the economy have no optimum.
+    Raises UserError where the options are not valid or the economy has no optimum.
     """
     with compute_context(config):
         known = Knowledge.from_config(config)
@@ -127,7 +127,10 @@ def study_optimum(
 
 
 def _report(optimum: Optimum, seconds: float) -> dict[str, Any]:
-    """How an optimum was computed and what certifies it, as plain values. seconds: it took."""
+    """How an optimum was computed and what certifies it, as plain values.
+
+    seconds: how long the search took.
+    """
     return {
         "found_by": SEARCHES[int(optimum.found_by)],
         "reached": {
@@ -147,7 +150,7 @@ def _report(optimum: Optimum, seconds: float) -> dict[str, Any]:
 
 
 def _as_setting(error: ValueError) -> str:
-    """The message with the argument's name as the setting's."""
+    """The error's message, with an argument's name replaced by that of its setting."""
     text = str(error)
     return f"budget.{text}" if text.startswith("public_spending") else text
 
@@ -156,7 +159,7 @@ def _as_setting(error: ValueError) -> str:
 
 
 def prepare_folder(out: Path, config: Config) -> None:
-    """Make a new folder with the configuration. Raises UserError where that cannot be."""
+    """Make a new folder with the configuration. Raises UserError where it cannot be made."""
     refuse_existing(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -166,7 +169,7 @@ def prepare_folder(out: Path, config: Config) -> None:
 
 
 def write_optimum(out: Path, study: OptimumStudy) -> None:
-    """optimum.json: the policies and how the optimum was computed."""
+    """Write optimum.json: the policies, and how the optimum was computed."""
     write_json(out / "optimum.json", {**vars(study), **environment()})
 
 
@@ -177,7 +180,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def plain(content: Any) -> Any:
-    """The tree with null for what is not a number: JSON has no NaN."""
+    """The tree with None in place of NaN and infinities, which JSON does not have."""
     if isinstance(content, Mapping):
         return {key: plain(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

@@ -27,7 +27,7 @@ class People:
         return {name: columns["skill"] for name, columns in self.columns.items()}
 
     def change_skills(self, layout: Layout | None, economy: Economy, state: EconomyState) -> None:
-        """Take over the skills of the year that the state is in."""
+        """Take over the skills of the current year of `state`."""
         skills = programs.skill_of_year(layout, economy, state)
         self.columns = {
             name: columns | {"skill": on_host(skills[name])}
@@ -36,7 +36,7 @@ class People:
 
 
 def new_agents(state: EconomyState) -> Mapping[str, np.ndarray]:
-    """Who took a retired agent's place at the start of this year, (n,) bool by cohort."""
+    """Which agents took a retired agent's place at the start of this year, (n,) bool by cohort."""
     careers = state.dynamics.careers
     assert careers is not None
     return {name: on_host(years) == 0 for name, years in careers.years.items()}

@@ -1,4 +1,4 @@
-"""What a simulation needs of others, and what it tells them: the protocols at its edge."""
+"""The protocols by which a simulation talks to the world outside it."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -36,14 +36,14 @@ class ExternalWorkers(Protocol):
     def begin_year(
         self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]
     ) -> None:
-        """Take over who they are this year, where skills change from year to year.
+        """Take over this year's skills and newcomers, where skills change from year to year.
 
-        Also called, with nobody new, where a run is resumed within a year. Calling it twice is the
-        same as calling it once.
+        Also called, with no newcomers, where a run is resumed within a year. Calling it twice has
+        the same effect as calling it once.
 
         Args:
             skill: by cohort, (n,), $/year per weekly hour.
-            entered: by cohort, (n,) bool: who is new in a retired worker's place and remembers
+            entered: by cohort, (n,) bool: who is new, in a retired worker's place, and remembers
                 nothing.
         """
         ...
@@ -89,7 +89,7 @@ class ExternalWorkers(Protocol):
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Remember what `state` was.
+        """Go back to an earlier `state`.
 
         Args:
             state: an earlier value of the property.
@@ -98,7 +98,7 @@ class ExternalWorkers(Protocol):
 
 
 class Meter(Protocol):
-    """Where the usage of language models is read."""
+    """Reports the usage of language models."""
 
     @property
     def usage(self) -> LLMUsage: ...
@@ -140,7 +140,7 @@ class Listener(Protocol):
 
 
 class SilentListener:
-    """A listener that does nothing; a base for those that need only a part of it."""
+    """A listener that does nothing; a base class for those that need only some methods."""
 
     def on_days(self, year: int, days_done: int, day: Mapping[str, float], usage: LLMUsage) -> None:
         return

@@ -25,7 +25,7 @@ from jaxecon.storage.recorder import Recorder
 
 
 def default_folder() -> Path:
-    """runs/ and the time in UTC, with a number where that is taken."""
+    """The path of a new folder: runs/ and the time in UTC, with a number where that is taken."""
     base = Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     taken = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 1_000_000))
     path = next(path for path in taken if not path.exists())
@@ -33,19 +33,19 @@ def default_folder() -> Path:
 
 
 def prepare(config: Config, out: Path) -> Prepared:
-    """A new run with everything checked and computed that can be before an engine is started.
+    """Check a new run, and compute all that can be computed before an engine is started.
 
-    Raises UserError: an unusable folder, another project's `llm`, a missing model, a rule or
-    microdata that do not work, a planner that has no schedule for this economy.
+    Raises UserError for an unusable folder, another project's `llm`, a missing model, a rule or
+    microdata that do not work, or a planner that has no schedule for this economy.
     """
     run_together(lambda: refuse_existing(out))
     return check_and_assemble(config, out)
 
 
 def check_and_assemble(config: Config, folder: Path) -> Prepared:
-    """`assemble_run`, once the models of the run are known to be there.
+    """Check that the run's models are there, then `assemble_run`.
 
-    Raises UserError as `prepare` does, but for the folder.
+    Raises UserError as `prepare` does, except for the folder.
     """
     if config.needs_engine:
         check_engines(config)
@@ -55,12 +55,12 @@ def check_and_assemble(config: Config, folder: Path) -> Prepared:
 def assemble_run(config: Config, out: Path) -> Prepared:
     """The economy, the first schedule and the planner of a configuration.
 
-    Raises UserError as `prepare` does.
+    Raises UserError for rules, microdata or planners as `prepare` does.
     """
     with compute_context(config):
         layout = layout_for(config)
-        # Wait here, so that too little memory is an error now: looking at an array that could not
-        # be made can wait for ever.
+        # Wait here, so that a lack of memory is an error now: reading an array that could not be
+        # allocated can block forever.
         schedule, economy = jax.block_until_ready(
             (first_schedule(config), build_economy(config, layout))
         )
@@ -76,12 +76,12 @@ def assemble_run(config: Config, out: Path) -> Prepared:
 def new_recorder(
     prepared: Prepared, served: Mapping[str, Any], past: pa.Table | None = None, **more: Any
 ) -> Iterator[Recorder | None]:
-    """The recorder of a new run, whose folder and manifest it makes.
+    """Make the folder and manifest of a new run, and yield its recorder.
 
-    None in processes that do not write.
+    Yields None in processes that do not write.
 
-    served: engines by cohort. past: of a branch, the years before it. more: entries of the
-    manifest.
+    served: engines by cohort. past: rows of the years before a branch began. more: further entries
+    of the manifest.
     """
     manifest = {
         "started": utc_now(),

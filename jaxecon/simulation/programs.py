@@ -1,4 +1,4 @@
-"""The steps of a year as compiled programs: once per process and shape, not once per simulation.
+"""The steps of a year, compiled once per process and shape instead of once per simulation.
 
 Each takes the economy's layout (None on one device) before the function's own arguments.
 """

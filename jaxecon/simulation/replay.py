@@ -1,4 +1,4 @@
-"""Computes a run again from its transcript, and compares the two."""
+"""Computes a run again from its transcript, and compares the results."""
 
 import tempfile
 from contextlib import AbstractContextManager, ExitStack, closing
@@ -55,7 +55,7 @@ def replay(
 ) -> Replay:
     """Compute a run again as far as its newest sound checkpoint and compare the two.
 
-    Its transcript answers in the place of language models.
+    Its transcript answers in place of language models.
 
     Args:
         path: the run's folder.
@@ -66,7 +66,7 @@ def replay(
         Both digests and every difference, none where the runs are equal.
 
     Raises:
-        UserError: nothing to compare with, or a run that is being written.
+        UserError: there is nothing to compare with, or the run is being written.
         EngineError: the transcript lacks an answer that the run must have had.
     """
     refuse_several("replay")
@@ -111,7 +111,7 @@ def replay(
 
 
 def _possible_reasons(run: Run) -> list[str]:
-    """Why a repetition here may differ: what is not as it was, now or when it was resumed."""
+    """Why a replay may differ: versions, hardware or code that changed, now or at a resumption."""
     now = environment(run.config)
     resumed = [
         difference for entry in run.manifest.get("resumed", []) for difference in entry["inexact"]
@@ -132,7 +132,7 @@ def _origin(run: Run) -> Checkpoint:
 
 
 def _different_decisions(one: Path, other: Path, until: Position) -> list[Difference]:
-    """What was decided through a language model before a position, compared one by one."""
+    """The number of language-model decisions before a position that differ, if any."""
     with ExitStack() as stack:
         both = [
             stack.enter_context(closing(open_transcript(path / TRANSCRIPT)))
@@ -148,9 +148,9 @@ def _different_decisions(one: Path, other: Path, until: Position) -> list[Differ
 
 
 def _decided_at(draw: "Draw") -> Position:
-    """The run's position when it was decided.
+    """The run's position when a decision was made.
 
-    People are asked whether they are satisfied with a day when it is done.
+    People are asked whether they are satisfied after a day, everything else before it.
     """
     return Position(draw.year, draw.day + (draw.kind == "satisfaction"))
 

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 class Resumption:
     """How a run continues.
 
-    position: from where. damaged: checkpoints that were passed over, one line each. changed: what
-    differs from what the run began with and was forced. inexact: what differs so that equal bits
-    cannot be promised.
+    position: where it continues. damaged: checkpoints that were skipped, one line each. changed:
+    differences from the run's beginning that were forced. inexact: differences because of which the
+    results may not be bit-identical.
     """
 
     position: Position
@@ -73,7 +73,7 @@ def resume(
         tell: called with the Resumption before the run continues.
 
     Returns:
-        The run, complete or stopped by its budget. One that was complete is left alone.
+        The run, complete or stopped by its budget. A run that was complete is left as it is.
 
     Raises:
         UserError: another process writes the run, or something differs and `force` is not given;
@@ -115,9 +115,10 @@ def resume(
 
 @contextmanager
 def _opened_recorder(run: Run) -> Iterator[tuple[Recorder | None, dict[str, Any]]]:
-    """The recorder of a run that is on disk, None in processes that do not write; and its manifest.
+    """Open the recorder of a run on disk; yield it and the run's manifest.
 
-    The manifest is as the process before left it, which may have ended after the run was read.
+    The recorder is None in processes that do not write. The manifest is read again, since another
+    process may have ended after the run was read.
     """
     recorder = run_together(lambda: Recorder.open(run.path) if is_main_process() else None)
     try:
@@ -128,9 +129,9 @@ def _opened_recorder(run: Run) -> Iterator[tuple[Recorder | None, dict[str, Any]
 
 
 def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
-    """The newest sound checkpoint, None at the very beginning; and what is wrong with later ones.
+    """The newest sound checkpoint, or None to start anew; and what is wrong with later ones.
 
-    Raises UserError: a branch, whose beginning is in its first checkpoint, and that is lost.
+    Raises UserError for a branch without one: its beginning was in its first checkpoint.
     """
     checkpoint, damaged = newest(run.path / CHECKPOINTS)
     if checkpoint is None and first_position(run).year:
@@ -142,7 +143,7 @@ def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
 
 
 def _position_to_resume(run: Run, config: Config, checkpoint: Checkpoint | None) -> Position:
-    """Where the run continues. Raises UserError: it has already simulated more years than asked."""
+    """Where the run continues. Raises UserError where it already has more years than asked for."""
     position = Position(0, 0) if checkpoint is None else checkpoint.position
     if config.years < position.year:
         raise UserError(f"years: {config.years}; {run.path} has already simulated {position.year}")
@@ -150,7 +151,7 @@ def _position_to_resume(run: Run, config: Config, checkpoint: Checkpoint | None)
 
 
 def _keep_settings(recorder: Recorder | None, config: Config, harmless: Sequence[str]) -> None:
-    """Store settings of a complete run that were changed now."""
+    """Store changed settings of a run that is complete."""
     if harmless and recorder is not None:
         recorder.configure(config)
 
@@ -169,7 +170,7 @@ def _changes(
     now: Mapping[str, Any],
     checkpoint: Checkpoint | None,
 ) -> tuple[list[str], list[str]]:
-    """What differs from the run's beginning and changes its results; and settings that do not.
+    """Differences from the run's beginning that change its results; and settings that do not.
 
     now: the present environment.
     """
@@ -182,7 +183,7 @@ def _changes(
 
 
 def _rewind(recorder: Recorder | None, position: Position) -> None:
-    """Drop what will be simulated again."""
+    """Drop what was recorded after the position: it will be simulated again."""
     if recorder is not None:
         recorder.rewind(position.year)
         remove_after(recorder.path / CHECKPOINTS, position)

@@ -1,4 +1,4 @@
-"""Runs an economy to its end and leaves its summary."""
+"""Runs an economy to its end and writes its summary."""
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +72,7 @@ def run(
 
 
 def load(path: str | Path) -> Run:
-    """A run on disk.
+    """Open a run on disk.
 
     Args:
         path: its folder.
@@ -81,7 +81,7 @@ def load(path: str | Path) -> Run:
         The run, whose tables are read when asked for.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: there is no run, or it cannot be read.
     """
     return Run(path)
 
@@ -91,7 +91,7 @@ def execute(
     listener: "Listener | None" = None,
     engine: "Engine | None" = None,
 ) -> Run:
-    """`run` with everything resolved and checked."""
+    """Simulate a prepared run and return what it left on disk."""
     with (
         start_engines(prepared.config, engine) as served,
         new_recorder(prepared, served) as recorder,
@@ -110,11 +110,11 @@ def simulate(
     until: Position | None = None,
     inherited: Path | None = None,
 ) -> None:
-    """Simulate a run whose folder is there, to its end or `until`, and leave its summary.
+    """Simulate a run whose folder exists, to its end or `until`, and write its summary.
 
     recorder: None in processes that do not write. served: engines by cohort. begin: brings the
-    simulation and the bridge (None without a model) to where they continue; otherwise they start at
-    the first day. inherited: another run's transcript, whose answers count as this run's.
+    simulation and the bridge (None without a model) to where they continue; without it they start
+    at the first day. inherited: another run's transcript, whose answers this run reuses.
     """
     journal = Journal(recorder, begun=begin is None)
     with ExitStack() as stack:
@@ -163,10 +163,10 @@ def simulate(
 def _account_for(
     bridge: Any, served: Mapping[str, Any], journal: Journal, stack: ExitStack
 ) -> None:
-    """However the run ends, the manifest says what its language models cost."""
+    """Record the cost of language models in the manifest when the run ends, however it ends."""
     stack.callback(lambda: journal.note(llm=llm_summary(bridge, served), models=models(served)))
-    # Each of a day's thousands of objects would make Python look through everything that JAX and
-    # the engine keep.
+    # Otherwise each day's thousands of new objects would make the garbage collector scan everything
+    # that JAX and the engine hold.
     gc.collect()
     gc.freeze()
     stack.callback(gc.unfreeze)
@@ -178,9 +178,9 @@ def _open_checkpoints(
     durable: Callable[[], int] | None,
     stack: ExitStack,
 ) -> Checkpoints:
-    """Where the run's states are saved; the one that a branch began with is kept."""
+    """The run's checkpoints; the one that a branch began with is always kept."""
     folder = prepared.folder / CHECKPOINTS
-    # Only the main process removes old checkpoints, so only there it matters which is kept.
+    # Only the main process removes old checkpoints, so only it must know which one is kept.
     origin = None if recorder is None else recorder.manifest.get("branched_from")
     checkpoints = Checkpoints(
         folder,
@@ -197,8 +197,11 @@ def _open_checkpoints(
 def _description(
     config: Config, recorder: Recorder | None, bridge: Any
 ) -> Callable[[], dict[str, Any]]:
-    """What a checkpoint says besides the state. The main process alone writes it."""
-    configuration = configuration_hash(config)  # once: the rest is asked at every position
+    """The function that returns what a checkpoint holds besides the state.
+
+    Only the main process writes it.
+    """
+    configuration = configuration_hash(config)  # computed once; the rest, at every position
 
     def describe() -> dict[str, Any]:
         manifest = {} if recorder is None else recorder.manifest
@@ -215,9 +218,9 @@ def _description(
 def _summarise(
     prepared: Prepared, simulation: Simulation, llm: dict[str, Any] | None, journal: Journal
 ) -> None:
-    """Leave the closing table in the manifest; nothing where no year is complete.
+    """Write the closing table into the manifest, unless no year is complete.
 
-    llm: what language models did, and cost.
+    llm: what language models did and cost.
     """
     row = simulation.last_row or last_row(prepared.folder)
     if row is None:

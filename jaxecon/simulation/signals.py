@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do during a run."""
+"""Handling of SIGINT and SIGTERM during a run."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from jaxecon.core.errors import Interrupted
 
 
 class _Signals:
-    """What SIGINT and SIGTERM do: stop the simulation once there is one."""
+    """The handler of SIGINT and SIGTERM: stops the simulation once there is one."""
 
     def __init__(self) -> None:
         self.stop: Callable[[int], None] | None = None
@@ -26,7 +26,7 @@ class _Signals:
 
 @contextmanager
 def handling_signals() -> Iterator[_Signals]:
-    """Handlers for the duration of a run; only a process's main thread receives signals."""
+    """Install the handlers during a run; in threads other than the main one, do nothing."""
     handler = _Signals()
     if threading.current_thread() is not threading.main_thread():
         yield handler

@@ -42,9 +42,9 @@ class RunState:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is checked and computed as far as it can be without its engine.
+    """A run that is checked and computed as far as possible without its engine.
 
-    planner: None where `make_deciders` makes it.
+    planner: None where it needs an engine; `make_deciders` makes it then.
     """
 
     config: Config

@@ -1,6 +1,6 @@
-"""What the state of a run is made of at a position, without its values.
+"""The form of a run's state at a position: structure, shapes and types, without values.
 
-A checkpoint is read into such a form, which a state of another configuration does not fit.
+A checkpoint is read into such a form; the state of another configuration does not fit it.
 """
 
 from dataclasses import fields
@@ -27,8 +27,8 @@ def form_between_years(
 ) -> RunState:
     """The form on a year's first day.
 
-    planner: a state of the planner. observation: a form of what the planner has still to see.
-    memories: of the language-model workers.
+    planner: a state of the planner. observation: the form of what the planner has yet to see, if
+    anything. memories: of the language-model workers.
     """
     state = jax.eval_shape(year.initial_state, economy, schedule)
     return _described(
@@ -55,12 +55,12 @@ def form_within_year(
 
 
 def shapes_of(schedule: TaxSchedule) -> TaxSchedule:
-    """The schedule with shapes in the place of its arrays."""
+    """The schedule with shapes in place of its arrays."""
     return jax.eval_shape(lambda: schedule)
 
 
 def placed_state(layout: Layout | None, state: RunState) -> RunState:
-    """The state on a run's devices, which may have lain on others."""
+    """The state, moved to this run's devices."""
     place = unplaced if layout is None else layout.placed
     economy, sums = place((state.economy, state.sums))
     schedule, planner, observation = unplaced((state.schedule, state.planner, state.observation))

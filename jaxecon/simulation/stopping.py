@@ -10,7 +10,7 @@ from jaxecon.core.errors import Interrupted
 class StopRequest:
     """Whether a signal has asked the run to stop.
 
-    Of several processes all must stop at the same place, so that a signal waits for the next pause.
+    Several processes must stop at the same place, so there a signal waits for the next pause.
     """
 
     def __init__(self) -> None:
@@ -18,14 +18,14 @@ class StopRequest:
         self._interruptible = False
 
     def set(self, signal: int) -> None:
-        """Ask. Raises Interrupted at once where the run waits for others' decisions."""
+        """Ask the run to stop. Raises Interrupted at once while the run waits for decisions."""
         self._signal = signal
         if self._interruptible:
             self._raise_if_alone()
 
     @contextmanager
     def while_waiting(self) -> Iterator[None]:
-        """While others decide, a signal need not wait for them: the state is that before."""
+        """Let a signal interrupt at once while others decide; the state is still the one before."""
         self._interruptible = True
         try:
             self._raise_if_alone()
@@ -34,7 +34,7 @@ class StopRequest:
             self._interruptible = False
 
     def agree(self, due: bool) -> tuple[bool, int | None]:
-        """What all processes do here: whether they write a checkpoint, and the signal to obey.
+        """Agree with all processes whether to write a checkpoint, and which signal to obey.
 
         due: whether a checkpoint is due by this process's clock; the main process's counts.
         """

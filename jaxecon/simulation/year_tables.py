@@ -24,7 +24,7 @@ from jaxecon.storage.usage import LLMUsage
 def check_hours(year: int, economy: Economy, hours: Mapping[str, jax.Array]) -> None:
     """Raise UserError where a rule returned hours outside [0, max_hours] or NaN.
 
-    Otherwise a user's rule could spoil the pooled taxes and the run would look complete.
+    Otherwise a faulty rule could spoil the pooled taxes in a run that looks complete.
     """
     for name, worked in hours.items():
         most = economy.cohorts[name].preferences.max_hours
@@ -48,8 +48,8 @@ def year_row(
 ) -> dict[str, Any]:
     """A row of years.parquet.
 
-    usage: of language models in this year. seconds: that the year took. spread: how far apart the
-    hours of learning cohorts are, by column.
+    usage: of language models in this year. seconds: how long the year took. spread: how far apart
+    the hours of learning cohorts are, by column.
     """
     return {
         "year": year,
@@ -75,7 +75,7 @@ def year_tables(
     satisfied: Mapping[str, jax.Array],
     election: Election | None,
 ) -> dict[str, pa.Table]:
-    """The year's rows of the other tables, by file name, as far as `record` wants them.
+    """The year's rows of the other tables, by file name, as far as `record` asks for them.
 
     election: the planner's last one, which may be an earlier year's.
     """

@@ -1,4 +1,4 @@
-"""When checkpoints are written, and which are kept."""
+"""When checkpoints are written, and which of them are kept."""
 
 import json
 import os
@@ -38,13 +38,13 @@ from jaxecon.storage.checkpoint_files import (
 
 
 class Checkpoints:
-    """A run's checkpoints, written by a thread of their own.
+    """A run's checkpoints, written by a background thread.
 
-    A save waits for the one before, so that memory holds one copy.
+    A save waits for the previous one, so that memory holds only one copy of the state.
 
-    policy: when, and which are kept. protected: one that is always kept. durable: called before a
-    checkpoint is written, to make the transcript durable, of which it returns the number of
-    requests.
+    policy: when checkpoints are written, and which are kept. protected: a checkpoint that is always
+    kept. durable: called before a checkpoint is written; it makes the transcript durable and
+    returns the transcript's number of requests.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Checkpoints:
         )
         self._thread = ThreadPoolExecutor(1, "jaxecon-checkpoint")
         self._saving: Future[None] | None = None
-        self.latest: Position | None = None  # that was saved, or that the run continues from
+        self.latest: Position | None = None  # last saved, or continued from
         self._last = time.monotonic()
 
     def due(self, position: Position, days_a_year: int) -> bool:
-        """Whether the policy wants one here."""
+        """Whether the policy asks for a checkpoint at this position."""
         self._raise_failure()
         if position == Position(0, 0):
             return False
@@ -86,15 +86,15 @@ class Checkpoints:
     def save(self, position: Position, state: Any, meta: Mapping[str, Any]) -> None:
         """Copy the state and write the copy while the run continues.
 
-        Raises UserError where the save before has failed.
+        Several processes share the folder: they write at the same time, each its own part, and wait
+        for each other.
 
-        Several processes (which share the folder) write at once, each its part, and wait for each
-        other.
+        Raises UserError where the previous save failed.
         """
         self.wait()
         self._last, self.latest = time.monotonic(), position
         if processes.has_several_processes():
-            # they write together, at the same place of the program
+            # all processes write together, at the same point of the program
             self._saving = Future()
             try:
                 leaves = {
@@ -111,7 +111,7 @@ class Checkpoints:
         self._saving = self._thread.submit(self._write, position, leaves, dict(meta))
 
     def wait(self) -> None:
-        """Wait until everything is on disk. Raises UserError where it cannot be."""
+        """Wait until everything is on disk. Raises UserError where writing failed."""
         if self._saving is not None:
             self._saving.exception()
             self._raise_failure()
@@ -142,7 +142,7 @@ class Checkpoints:
         self._saving = None
         if isinstance(error, UserError):
             raise error
-        # tensorstore reports a full disk as a ValueError, with everything it knows in it
+        # tensorstore reports a full disk as a ValueError with a very long message
         reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
         raise DiskError(
             f"{self.folder}: no checkpoint can be written ({reason}); what was written before is "
@@ -155,10 +155,10 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
 
     leaves: arrays and Python numbers by dotted name.
 
-    Raises OSError and what orbax raises; then nothing has changed.
+    Raises OSError and orbax's own errors; no checkpoint has changed then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    folder = folder.absolute()  # as orbax needs it
+    folder = folder.absolute()  # orbax needs an absolute path
     made = processes.run_together(
         lambda: (
             tempfile.mkdtemp(dir=folder, prefix=UNFINISHED) if processes.is_main_process() else ""
@@ -194,7 +194,7 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
 
 
 def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> None:
-    """Write what belongs beside the arrays, make everything durable, and give it its name."""
+    """Write metadata and checksums, flush everything to disk, and give the checkpoint its name."""
     (unfinished / META).write_text(json.dumps(described, indent=1, default=str) + "\n")
     sums = "".join(
         f"{digest}  {name}\n"
@@ -210,7 +210,7 @@ def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> Non
 
 
 def remove_after(folder: Path, position: Position) -> None:
-    """Remove the checkpoints after a position, from which a run continues."""
+    """Remove all checkpoints after the position from which a run continues."""
     for later in positions(folder):
         if later > position:
             shutil.rmtree(folder / later.name, ignore_errors=True)
@@ -226,7 +226,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _copied(leaf: Any) -> Any:
-    """A copy: the run gives its buffers to the next day's program, or writes into them."""
+    """Copy a leaf: the run donates its buffers to the next day's program, or writes into them."""
     return jnp.copy(leaf) if isinstance(leaf, jax.Array) else np.array(leaf)
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint is on disk: its format, and how it is verified and read."""
+"""Checkpoints on disk: their format, and how they are verified and read."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ META, SUMS, ARRAYS = "checkpoint.json", "SHA256SUMS", "arrays"
 
 UNFINISHED = ".unfinished-"
 
-FILE_BYTES = 1 << 24  # a large array is several files, which several threads write and hash
+FILE_BYTES = 1 << 24  # a larger array is split into files, written and hashed in parallel
 
 
 Tree = TypeVar("Tree")
@@ -31,17 +31,17 @@ Tree = TypeVar("Tree")
 Leaves = dict[str, Any]
 
 
-# From a format to the next: what the leaves and checkpoint.json would have been. Formats before the
-# last are read through these.
+# By format: the function that converts leaves and checkpoint.json to the next format. Earlier
+# formats are read through these.
 MIGRATIONS: dict[int, Callable[[Leaves, dict[str, Any]], tuple[Leaves, dict[str, Any]]]] = {}
 
 
 @total_ordering
 @dataclass(frozen=True)
 class Position:
-    """The next day to simulate; both count from 0.
+    """The next day to simulate; year and day count from 0.
 
-    day is the number of days of that year that are done.
+    `day` is also the number of days of that year that are already simulated.
     """
 
     year: int
@@ -53,7 +53,7 @@ class Position:
 
     @classmethod
     def named(cls, name: str) -> "Position":
-        """Raises ValueError for anything that is not a name."""
+        """The position with this name. Raises ValueError where the name is not a position's."""
         year, _, day = name.partition("-")
         position = cls(int(year), int(day))
         if position.name != name:
@@ -68,12 +68,12 @@ class Position:
 
 
 class DamagedCheckpoint(Exception):
-    """A checkpoint that is not what was written. The message is one line."""
+    """A checkpoint that differs from what was written. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose every byte was verified. meta: checkpoint.json."""
+    """A checkpoint of which every byte was verified. meta: the content of checkpoint.json."""
 
     path: Path
     position: Position
@@ -84,18 +84,18 @@ class Checkpoint:
 
 
 def positions(folder: Path) -> Iterator[Position]:
-    """The positions of all checkpoints there, sound or not, in order."""
+    """The positions of all checkpoints in a folder, sound or damaged, in order."""
     positions = []
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
             positions.append(Position.named(path.name))
         except ValueError:
-            continue  # unfinished, or somebody else's
+            continue  # unfinished, or not a checkpoint
     yield from sorted(positions)
 
 
 def newest(folder: Path, until: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
-    """The last sound checkpoint (not after `until`), and the damage of each one after it."""
+    """The newest sound checkpoint (up to `until`), or None; and the damage of each newer one."""
     damaged: list[str] = []
     for position in reversed(list(positions(folder))):
         if until is not None and position > until:
@@ -111,8 +111,8 @@ def verified(path: Path) -> Checkpoint:
     """The checkpoint, if every byte is what was written.
 
     Raises:
-        DamagedCheckpoint: a file that is missing, changed or not one of its own.
-        UserError: from a newer jaxecon.
+        DamagedCheckpoint: a file is missing, changed, unknown or unreadable.
+        UserError: the checkpoint is from a newer jaxecon.
     """
     try:
         lines = (path / SUMS).read_text().splitlines()
@@ -142,12 +142,12 @@ def verified(path: Path) -> Checkpoint:
 
 
 def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
-    """Read the state in the form of `like`, and checkpoint.json, both in today's format.
+    """Read the state in the form of `like`, and checkpoint.json, both converted to today's format.
 
-    like: with arrays or jax.ShapeDtypeStruct for what are JAX arrays, their shardings included;
-    NumPy arrays and Python numbers for what are those.
+    like: holds arrays or jax.ShapeDtypeStruct in place of JAX arrays, whose shardings are used, and
+    NumPy arrays and Python numbers in place of those.
 
-    Raises UserError: a state of another form.
+    Raises UserError where the stored state has another form.
     """
     wanted = named_leaves(like)
     meta, stored = (
@@ -173,13 +173,13 @@ def restore(checkpoint: Checkpoint, like: Tree) -> tuple[Tree, dict[str, Any]]:
 
 
 def read_leaves(checkpoint: Checkpoint) -> Leaves:
-    """All arrays, in the memory of this machine, by name."""
+    """All arrays of a checkpoint by name, in host memory."""
     stored = {name: _described(*leaf) for name, leaf in checkpoint.meta["leaves"].items()}
     return _read(checkpoint.path / ARRAYS, stored, {})
 
 
 def state_digest(checkpoint: Checkpoint) -> str:
-    """SHA-256 over names, types, shapes and values: of the state, not of how it lies on disk."""
+    """SHA-256 over the state's names, types, shapes and values, however it is stored on disk."""
     digest = hashlib.sha256()
     for name, leaf in sorted(read_leaves(checkpoint).items()):
         digest.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
@@ -188,7 +188,7 @@ def state_digest(checkpoint: Checkpoint) -> str:
 
 
 def named_leaves(tree: Any) -> Leaves:
-    """Leaves by dotted path; Python numbers as they are."""
+    """The leaves of a tree by dotted path; Python numbers stay as they are."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): leaf
         for path, leaf in jax.tree.leaves_with_path(tree)
@@ -200,7 +200,7 @@ def _described(dtype: str, shape: list[int]) -> jax.ShapeDtypeStruct:
 
 
 def check_form(where: object, like: Any, state: Any) -> None:
-    """Raise UserError where a state is not of the form of `like`."""
+    """Raise UserError where a state does not have the names, shapes and types of `like`."""
     _check_form(where, named_leaves(like), {n: _numeric(x) for n, x in named_leaves(state).items()})
 
 
@@ -231,9 +231,9 @@ def _placed(array: np.ndarray, leaf: Any) -> Any:
 
 
 def _read(path: Path, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Leaves) -> Leaves:
-    """Read arrays with orbax onto the devices that `wanted` says.
+    """Read arrays with orbax onto the devices of the arrays in `wanted`.
 
-    What `wanted` does not name goes into the memory of this machine.
+    Arrays that `wanted` does not name go into host memory.
     """
     ocp = orbax_checkpoint()
     arguments = {}
@@ -256,16 +256,16 @@ def _read(path: Path, stored: Mapping[str, jax.ShapeDtypeStruct], wanted: Leaves
 
 
 def orbax_checkpoint() -> Any:
-    import orbax.checkpoint as ocp  # seconds: not where a command needs none
+    import orbax.checkpoint as ocp  # takes seconds to import: only where it is needed
 
-    # orbax logs with a traceback what it then raises
+    # orbax logs a traceback of each error before raising it
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     return ocp
 
 
 def arrays_handler() -> Any:
     ocp = orbax_checkpoint()
-    # files as the arrays lie in memory: quicker to write than one database of all
+    # plain files of the arrays as in memory: quicker to write than one database of all arrays
     return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False, use_ocdbt=False))
 
 
@@ -274,7 +274,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def sha256_of_file(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """The SHA-256 of each file, several at a time."""
+    """The SHA-256 of each file by name, computed in parallel."""
 
     def digest(name: str) -> str:
         with (folder / name).open("rb") as file:

@@ -11,7 +11,7 @@ from jaxecon.storage.checkpoint_files import Checkpoint, read_leaves
 from jaxecon.storage.digest import is_part_of_digest, tables_until
 from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS, YEARS
 
-# Columns of what was decided, which is compared exactly; so are the columns rate_*.
+# Columns that hold decisions; the columns rate_* do too.
 DECIDED = ("leader", "llm_calls", "llm_fallbacks")
 
 
@@ -19,8 +19,9 @@ DECIDED = ("leader", "llm_calls", "llm_fallbacks")
 class Difference:
     """One place in which two runs differ.
 
-    column: of a table, or a leaf of the state. absolute, relative: the largest, nan where
-    uncountable.
+    where: the table, or "state". column: the table's column, or the leaf of the state. decided:
+    whether it holds decisions. absolute, relative: the largest difference; NaN where it has no
+    number.
     """
 
     where: str
@@ -33,9 +34,10 @@ class Difference:
 def differences(
     one: Path, other: Path, checkpoints: tuple[Checkpoint | None, Checkpoint | None]
 ) -> list[Difference]:
-    """The differences of two runs of the same length.
+    """The differences between two runs of the same length.
 
-    Decisions are compared exactly, numbers by their largest difference.
+    Lists every column and every leaf of the state that is not exactly equal, with its largest
+    difference.
     """
     result = []
     decisions = {
@@ -87,7 +89,7 @@ def _difference(
         unequal = (old != new) & ~(np.isnan(old) & np.isnan(new))
         old, new = old[unequal], new[unequal]
         apart = np.abs(old - new)
-        with np.errstate(divide="ignore"):  # of what was zero every difference is infinitely large
+        with np.errstate(divide="ignore"):  # relative to zero every difference is infinite
             yield Difference(
                 where, name, decided, float(np.max(apart)), float(np.max(apart / np.abs(old)))
             )

@@ -28,16 +28,16 @@ from jaxecon.storage.run import Run
 
 TIMINGS = ("seconds",)  # columns that differ between equal runs
 
-# columns for diagnostics (or how their names begin), which follow from answers and hours
+# names, or beginnings of names, of columns for diagnostics; they follow from decisions and hours
 DIAGNOSTIC_COLUMNS = ("llm_decisions", "spread_", "exact_spread_")
 
 
 @dataclass(frozen=True)
 class Digest:
-    """years, agents: of the tables, up to the position.
+    """SHA-256 of the parts of a run, up to a position.
 
-    state: of the checkpoint at the position; None where there is none. elections: of the tables of
-    elections and ballots together; None where there was none by then.
+    years, agents: of these tables. state: of the checkpoint at the position; None without one.
+    elections: of the tables of elections and ballots together; None where there was no election.
     """
 
     position: Position | None
@@ -55,15 +55,15 @@ class Digest:
 
 
 def digest(run: Path | str) -> Digest:
-    """Digest of a run as far as its newest sound checkpoint reaches.
+    """Compute the digest of a run up to its newest sound checkpoint.
 
-    A part of a table is read at a time.
+    Tables are read part by part.
 
     Args:
         run: the run's folder.
 
     Returns:
-        SHA-256 of the tables and of the state; `combined` is that of all. Equal digests mean equal
+        SHA-256 of the tables and of the state; `combined` covers them all. Equal digests mean equal
         runs.
 
     Raises:
@@ -87,7 +87,7 @@ def digest_at(run: Path, checkpoint: Checkpoint | None) -> Digest:
 
 
 def _table_digest(folder: Path, until: Position | None) -> str:
-    """Over names, types and values of the columns, however the rows are spread over files."""
+    """SHA-256 over a table's column names, types and values, however its rows are split up."""
     columns: dict[str, Any] = {}
     for table in tables_until(folder, until):
         for name in table.column_names:
@@ -105,7 +105,7 @@ def _table_digest(folder: Path, until: Position | None) -> str:
 
 
 def is_part_of_digest(name: str) -> bool:
-    """Whether a column is part of what makes a run that run."""
+    """Whether a column counts in a run's digest."""
     return name not in TIMINGS and not name.startswith(DIAGNOSTIC_COLUMNS)
 
 

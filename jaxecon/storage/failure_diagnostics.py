@@ -1,8 +1,8 @@
 """Diagnostics of a run: signs of failure in its years, such as rates that oscillate.
 
-A detector reads the rows of years.parquet in their order and says of each year whether it sees
-its sign, from that row and earlier ones alone: so a resumed run shows what an uninterrupted one
-does. Definitions and thresholds: docs/diagnostics.md.
+A detector reads the rows of years.parquet in order and says for each year whether it sees its sign.
+It uses only that row and earlier ones, so that a resumed run shows what an uninterrupted one does.
+Definitions and thresholds: docs/diagnostics.md.
 """
 
 import math
@@ -17,8 +17,8 @@ from jaxecon.config.names import LLM_RULE
 from jaxecon.config.people import CohortConfig
 from jaxecon.config.settings import Config
 
-MIN_AGENTS = 5  # of a cohort whose hours can be called homogeneous
-_ROUNDING = 1e-6  # of rates, which years.parquet keeps to seven digits
+MIN_AGENTS = 5  # of the smallest cohort whose hours can be called homogeneous
+_ROUNDING = 1e-6  # tolerance for rates, which years.parquet keeps to seven digits
 
 Row = Mapping[str, Any]
 
@@ -27,8 +27,9 @@ Row = Mapping[str, Any]
 class Diagnostic:
     """A sign of failure that a run shows.
 
-    name: of its section in the settings' `diagnostics` (`jaxecon.config.names.DIAGNOSTICS`). years:
-    each span's first and last, from 0. seen: what was seen in the first year, in a line.
+    name: that of its section in the settings' `diagnostics` (`jaxecon.config.names.DIAGNOSTICS`).
+    years: the first and last year of each span, counted from 0. seen: one line on what was seen in
+    the first year.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Diagnostic:
     seen: str
 
     def and_in(self, year: int) -> "Diagnostic":
-        """Seen in a later year as well."""
+        """The same diagnostic, seen in a later year as well."""
         first, last = self.years[-1]
         spans = (
             (*self.years[:-1], (first, year)) if year == last + 1 else (*self.years, (year, year))
@@ -48,14 +49,15 @@ class Detector(Protocol):
     """Looks for one sign of failure, year by year."""
 
     def see(self, row: Row) -> str | None:
-        """What is seen in a year's row, in a line; None where there is no sign."""
+        """One line on the sign of failure in a year's row; None where there is none."""
         ...
 
 
 class OscillatingRates:
-    """One rate reversed in a share of the last years.
+    """A rate reversed its direction in a large share of the last years.
 
-    Its change and its last change before were both large and of opposite signs.
+    It reverses in a year in which its change is large and has the opposite sign of its last large
+    change.
     """
 
     def __init__(self, config: Config) -> None:
@@ -64,7 +66,7 @@ class OscillatingRates:
         self._needed = settings.share * settings.years - _ROUNDING
         self._rates: deque[np.ndarray] = deque(maxlen=settings.years + 1)
         self._turned: deque[np.ndarray] = deque(maxlen=settings.years)
-        self._direction: np.ndarray = np.zeros(0)  # of each rate's last change that was large
+        self._direction: np.ndarray = np.zeros(0)  # sign of each rate's last large change
 
     def see(self, row: Row) -> str | None:
         rates = np.array(
@@ -95,16 +97,17 @@ class OscillatingRates:
 
 
 class WelfareCollapse:
-    """Welfare collapsed for some years in a row.
+    """Welfare stayed low for some years in a row.
 
-    It is a share below the best of the years before, or below US federal's where that is higher.
+    It is low if it lies a given share below the best of the years before, or below US federal's
+    where that is higher.
     """
 
     def __init__(self, config: Config) -> None:
         settings = config.diagnostics.welfare_collapse
         self._kept, self._needed = 1 - settings.drop, settings.years
-        self._best = 1.0  # in welfares of US federal
-        self._low = 0  # years on end
+        self._best = 1.0  # in multiples of US federal's welfare
+        self._low = 0  # years in a row
 
     def see(self, row: Row) -> str | None:
         worth, best = 1 + row["gain_realised"], self._best  # NaN: below what can be expressed
@@ -125,17 +128,17 @@ class WelfareCollapse:
 class HomogeneousLabor:
     """A learning cohort works nearly the same hours for some years in a row.
 
-    The hours differ much less than the exact responses of the same people do.
+    Its hours differ much less than the same people's exact responses would.
     """
 
     def __init__(self, config: Config) -> None:
         self._settings = config.diagnostics.homogeneous_labor
-        self._years_alike = dict.fromkeys(learning_cohorts(config), 0)  # years on end
+        self._years_alike = dict.fromkeys(learning_cohorts(config), 0)  # years in a row
 
     def see(self, row: Row) -> str | None:
         signs = []
         for name, years in self._years_alike.items():
-            # rows that an older jaxecon wrote have neither
+            # rows written by an older jaxecon have neither
             actual = row.get(f"spread_{name}") or 0.0
             exact = row.get(f"exact_spread_{name}") or 0.0
             alike = exact >= self._settings.spread and actual <= self._settings.share * exact
@@ -151,7 +154,7 @@ class HomogeneousLabor:
 class FallbackRate:
     """Too large a share of decisions were fallbacks, in a year or in all years so far.
 
-    In a fallback the model gave no usable answer.
+    A fallback stands in for a decision where the model gave no usable answer.
     """
 
     def __init__(self, config: Config) -> None:
@@ -160,7 +163,7 @@ class FallbackRate:
 
     def see(self, row: Row) -> str | None:
         decisions, fallbacks = row.get("llm_decisions"), row["llm_fallbacks"]
-        if decisions is None:  # a row that an older jaxecon wrote
+        if decisions is None:  # a row written by an older jaxecon
             return None
         self._decisions, self._fallbacks = self._decisions + decisions, self._fallbacks + fallbacks
         for count, of, when in (
@@ -195,13 +198,13 @@ class DiagnosticsMonitor:
     def recall(self, row: Row) -> None:
         """Take in a year from before a branch began.
 
-        Later years are compared with it, but what it shows belongs to its own run.
+        Later years are compared with it, but its own signs of failure belong to the earlier run.
         """
         for detector in self._detectors.values():
             detector.see(row)
 
     def see(self, row: Row) -> list[Diagnostic]:
-        """The next year. Returns the diagnostics that no year before it has shown."""
+        """Take in the next year; return the diagnostics that it shows for the first time."""
         new = []
         for name, detector in self._detectors.items():
             seen, year = detector.see(row), row["year"]
@@ -220,7 +223,7 @@ class DiagnosticsMonitor:
 
 
 def learning_cohorts(config: Config) -> list[str]:
-    """Cohorts that learn which hours are best for themselves, and are large enough to be diagnosed.
+    """Names of the cohorts that learn their best hours and are large enough to be diagnosed.
 
     These are the adaptive ones, those of language models that are not told to be altruists or
     adversaries, and those with a user's own rule.

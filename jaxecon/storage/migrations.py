@@ -1,7 +1,7 @@
-"""Manifests of earlier formats, as they would have been written today.
+"""Conversion of manifests of earlier formats to today's.
 
-Settings have migrations of their own (`jaxecon.config.renamed_settings`), checkpoints too
-(`jaxecon.storage.checkpoint_files.MIGRATIONS`).
+Settings and checkpoints have migrations of their own (`jaxecon.config.renamed_settings`,
+`jaxecon.storage.checkpoint_files.MIGRATIONS`).
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from jaxecon.config.renamed_settings import migrate
 from jaxecon.storage.paths import FORMAT
 
-# From a format to the next: an entry of the manifest and its later name.
+# By format: entries of the manifest that are renamed in the next format.
 _RENAMED_ENTRIES: dict[int, dict[str, str]] = {1: {"signatures": "diagnostics"}}
 
 

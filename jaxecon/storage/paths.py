@@ -1,4 +1,4 @@
-"""Where things lie in a run's folder."""
+"""The layout of a run's folder."""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +14,7 @@ CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = (
     "checkpoints",
 )
 
-PAST = "past.parquet"  # of a branch
+PAST = "past.parquet"  # in a branch: the years before it began
 
 YEARS, AGENTS, ELECTIONS, BALLOTS = TABLES = (
     "years.parquet",
@@ -60,12 +60,12 @@ def parts(folder: Path) -> list[Part]:
 
 
 def refuse_while_written(path: Path) -> None:
-    """Raise UserError where a process writes the run."""
+    """Raise UserError while a process is writing the run."""
     refuse_locked(path / LOCK, f"{path}:")
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise UserError unless a new run can be put there. Leaves nothing behind."""
+    """Raise UserError unless a new run can be created at `path`. Leaves nothing behind."""
     try:
         if path.is_dir() and any(path.iterdir()):
             what = "already holds a run" if (path / MANIFEST).exists() else "is not empty"
@@ -73,7 +73,7 @@ def refuse_existing(path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise UserError(f"--out: {path}: is a file; give a new folder")
         parent = next(p for p in (path, *path.absolute().parents) if p.exists())
-        # Only trying tells: permission bits mislead for root and on network file systems.
+        # Try to write: permission bits mislead for root and on network file systems.
         tempfile.TemporaryDirectory(dir=parent).cleanup()
     except OSError as error:
         raise DiskError(

@@ -1,4 +1,4 @@
-"""Where a run comes from: versions, hardware, code, and the files that its configuration reads."""
+"""The provenance of a run: versions, hardware, code, and the files that its configuration reads."""
 
 import hashlib
 import inspect
@@ -18,9 +18,9 @@ from jaxecon.core.machine import cpu_features_hash, cpu_model, package_version
 
 
 def environment(config: Config | None = None) -> dict[str, Any]:
-    """Versions and hardware, for the manifest: what bit-identical presupposes.
+    """Versions, hardware and code for the manifest: what bit-identical repetition depends on.
 
-    config: of the run, for what it uses of them.
+    config: the run's, to record which devices it uses.
 
     Raises UserError where the configuration asks for more devices than there are.
     """
@@ -68,11 +68,11 @@ def environment(config: Config | None = None) -> dict[str, Any]:
 
 
 def outside_files(config: Config) -> dict[str, str]:
-    """SHA-256 of what the configuration reads besides itself, by setting.
+    """SHA-256 of the other files that the configuration reads, by setting.
 
-    Microdata, and the modules of a user's own rules.
+    These are microdata, and the modules of users' own rules.
 
-    Raises UserError where it cannot be read.
+    Raises UserError where a file cannot be read.
     """
     files = (
         {} if config.population.file is None else {"population.file": Path(config.population.file)}
@@ -90,11 +90,11 @@ def outside_files(config: Config) -> dict[str, str]:
 
 
 def source_of_rule(rule: str) -> Path | None:
-    """The file of a user's own rule, `package.module:Class`; None where it was typed in.
+    """The file of a user's own rule, `package.module:Class`; None where it was typed interactively.
 
-    Raises ValueError: no such rule.
+    Raises ValueError where there is no such rule.
     """
-    from jaxecon.workers import rule_named  # which needs JAX; most runs have no such rule
+    from jaxecon.workers import rule_named  # needs JAX, and most runs have no such rule
 
     try:
         path = Path(inspect.getfile(type(rule_named(rule))))
@@ -104,7 +104,7 @@ def source_of_rule(rule: str) -> Path | None:
 
 
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs between two results of `outside_files`."""
+    """One line for each file that differs between two results of `outside_files`."""
     return [
         f"the content of {name}"
         for name in dict.fromkeys([*before, *now])
@@ -125,7 +125,7 @@ def configuration_hash(config: Config) -> str:
 
 
 def _code_hash() -> str:
-    """SHA-256 over the Python files of jaxecon and its bridge."""
+    """SHA-256 over the Python files of the packages jaxecon and llm."""
     root = ROOT
     digest = hashlib.sha256()
     for path in sorted(p for package in ("jaxecon", "llm") for p in (root / package).rglob("*.py")):
@@ -134,9 +134,9 @@ def _code_hash() -> str:
 
 
 def _git_revision() -> str | None:
-    """The commit of the source tree jaxecon runs from; None for an installed package.
+    """The commit of the source tree that jaxecon runs from; None for an installed package.
 
-    It ends on `-dirty` where files differ from the commit.
+    It ends in `-dirty` where files differ from the commit.
     """
     root = ROOT
     if not (root / ".git").exists():

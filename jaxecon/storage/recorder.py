@@ -34,21 +34,24 @@ from jaxecon.storage.provenance import configuration_hash, outside_files
 from jaxecon.storage.run import Run
 from jaxecon.storage.tables import years_schema
 
-_MANY_PARTS = 256  # of a year each, which are then made one
+_MANY_PARTS = 256  # parts of one year each that are then merged into one
 
-_MAX_ROWS = 1_000_000  # of a row group made of several parts
+_MAX_ROWS = 1_000_000  # at which a row group of merged parts is written
 
 
 class Recorder:
-    """Writes one run, alone: `create` a new one, or `open` one to continue.
+    """The only writer of a run: `create` a new one, or `open` one to continue.
 
     Close it at the end.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        """Not for callers. Raises UserError where another process writes the run."""
+        """Lock the run; called by `create` and `open`.
+
+        Raises UserError where another process is writing the run.
+        """
         self.path, self.manifest = path, manifest
-        # The manifest is written in today's format; then the configuration must be too.
+        # The manifest is written in today's format; an older configuration is then converted too.
         self._config_of_earlier_format: Config | None = None
         self._release = lock_for_writing(path / LOCK, f"{path}:")
         self._single = {
@@ -57,9 +60,9 @@ class Recorder:
 
     @classmethod
     def create(cls, path: Path, config: Config, manifest: Mapping[str, Any]) -> "Recorder":
-        """Make a new run directory with its configuration and manifest.
+        """Make a new run's folder with its configuration and manifest.
 
-        Raises UserError, one line, with nothing overwritten.
+        Raises UserError where that is not possible; nothing is overwritten.
         """
         refuse_existing(path)
         try:
@@ -75,25 +78,26 @@ class Recorder:
     def open(cls, path: Path) -> "Recorder":
         """Open an existing run.
 
-        Raises UserError: none there, being written by another process, not to be written.
+        Raises UserError where there is none, another process is writing it, or it cannot be
+        written.
         """
         try:
             recorder = cls(path, dict(Run(path).manifest))
         except OSError as error:
             raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
-        run = Run(path)  # as the process before left it
+        run = Run(path)  # again, now that no other process can change it
         recorder.manifest = dict(run.manifest)
         if run.stored_format < FORMAT:
             recorder._config_of_earlier_format = run.config
         return recorder
 
     def close(self) -> None:
-        """Let others write."""
+        """Release the run, so that other processes can write it."""
         self._release()
 
     @property
     def stopped(self) -> bool:
-        """Whether the run ended before its last year, in good order."""
+        """Whether the run stopped in good order before its last year, at a budget."""
         return "stopped" in self.manifest
 
     def configure(self, config: Config) -> None:
@@ -120,14 +124,14 @@ class Recorder:
         self._write_manifest()
 
     def year(self, row: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
-        """Append a year. Its other tables first: a year whose row exists is complete."""
+        """Append a year. Its row is written last, so that a year with a row is complete."""
         number = int(row["year"])
         for name, rows in tables.items():
             self._append(name, number, rows)
         self._append(YEARS, number, pa.Table.from_pylist([dict(row)], schema=years_schema(row)))
 
     def inherit(self, past: pa.Table) -> None:
-        """Keep the years before a branch began."""
+        """Store the rows of the years before a branch began."""
         if past.num_rows:
             self._write_table(self.path / PAST, [past], past.schema)
 
@@ -157,15 +161,15 @@ class Recorder:
                 [pq.read_schema(part.path) for part in single], promote_options="permissive"
             )
             self._write_table(together, (pq.read_table(part.path) for part in single), columns)
-            # a crash before this leaves parts that the larger one covers: `parts` passes them over
+            # a crash before this leaves parts that the merged one covers; `parts` skips them
             for part in single:
                 part.path.unlink()
             single.clear()
 
     def _write_table(self, path: Path, tables: Iterable[pa.Table], columns: pa.Schema) -> None:
-        """Write tables as they come, whole ones together in each row group.
+        """Write tables into one file as they come; each row group holds whole tables.
 
-        columns: of all of them; what one lacks is null there.
+        columns: those of the file; a column that a table lacks is null there.
         """
         with (
             self._explained(path),

@@ -1,4 +1,4 @@
-"""A run on disk, to be read."""
+"""Runs on disk, and how they are read."""
 
 import json
 from pathlib import Path
@@ -28,8 +28,7 @@ from jaxecon.storage.paths import (
 class Run:
     """A run on disk, whose tables are read when asked for.
 
-    Folders of earlier formats are read as if they had been written today; nothing is changed in
-    them.
+    Folders of earlier formats are converted while they are read; their files do not change.
 
     Args:
         path: its folder.
@@ -40,7 +39,7 @@ class Run:
         manifest: versions, hardware, status and summary.
 
     Raises:
-        UserError: no run is there, or one that this jaxecon cannot read.
+        UserError: there is no run, or this jaxecon cannot read it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -53,7 +52,7 @@ class Run:
         self.config = load_config(migrate(read_yaml(self.path / CONFIG)))
 
     def _read_manifest(self) -> dict[str, Any]:
-        """The manifest as stored. Raises UserError unless it is a run's, of a known format."""
+        """The manifest as stored. Raises UserError unless it is a run's and has a known format."""
         try:
             manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
         except FileNotFoundError:
@@ -83,7 +82,7 @@ class Run:
 
     @property
     def agents(self) -> pa.Table:
-        """What was recorded of single agents.
+        """What was recorded of individual agents.
 
         Returns:
             One row per recorded agent and year; empty with `record.agents: none`.
@@ -95,31 +94,32 @@ class Run:
         """Candidates and their results.
 
         Returns:
-            One row per candidate and election; empty without any.
+            One row per candidate and election; empty without elections.
         """
         return self._table(ELECTIONS)
 
     @property
     def ballots(self) -> pa.Table:
-        """What recorded voters voted for.
+        """How the recorded voters voted.
 
         Returns:
-            One row per recorded voter, election and candidate on its ballot; empty without any.
+            One row per recorded voter, election and candidate on its ballot; empty without
+            elections.
         """
         return self._table(BALLOTS)
 
     @property
     def past(self) -> pa.Table:
-        """The years before a branch began, as the run that it branched from recorded them.
+        """The years before a branch began, as recorded by the run from which it branched.
 
         Returns:
-            One row a year; empty for a run that is no branch.
+            One row a year; empty for a run that is not a branch.
         """
         path = self.path / PAST
         return pq.read_table(path) if path.exists() else pa.table({})
 
     def monitor(self) -> DiagnosticsMonitor:
-        """The diagnostics as they stand after its last year.
+        """The monitor of diagnostics as it stands after the last year.
 
         Returns:
             A monitor that further years can be added to.
@@ -134,7 +134,7 @@ class Run:
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Signs of failure in its years so far, by the thresholds of its configuration.
+        """Signs of failure in the years so far, by the thresholds of the configuration.
 
         Returns:
             Each diagnostic that was seen, with its years; docs/diagnostics.md defines them.
@@ -147,7 +147,7 @@ class Run:
 
         Returns:
             `policies`: baselines beside the final schedule; `llm`: what language models did and
-            cost; and more, as docs/run-folder.md says.
+            cost; and more, described in docs/run-folder.md.
 
         Raises:
             UserError: the run is not complete.
@@ -162,7 +162,7 @@ class Run:
 
     @property
     def last_year(self) -> int:
-        """The last year that is complete.
+        """The last complete year.
 
         Returns:
             Counted from 0; -1 before the first is complete.

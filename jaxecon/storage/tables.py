@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def years_schema(row: Mapping[str, Any]) -> pa.Schema:
-    """Types that do not depend on a year's values."""
+    """The schema of a row of years.parquet; types do not depend on a year's values."""
     kinds = {int: pa.int64(), float: pa.float64(), str: pa.string()}
     return pa.schema([(name, kinds[type(value)]) for name, value in row.items()])
 
@@ -21,7 +21,7 @@ def agents_table(
 ) -> pa.Table:
     """Rows of agents.parquet.
 
-    cohorts: by name, columns (n,); rows: by name, the indices to keep.
+    cohorts: columns (n,) of each cohort, by name. rows: indices of the agents to keep, by cohort.
     """
     names = list(cohorts)
     indices = [np.repeat(np.int32(i), len(rows[name])) for i, name in enumerate(names)]
@@ -38,9 +38,9 @@ def agents_table(
 
 
 def elections_table(election: "Election", sizes: Mapping[str, int]) -> pa.Table:
-    """Rows of elections.parquet, one per candidate; cohort "" and agent -1 in a vote on a planner.
+    """Rows of elections.parquet, one per candidate.
 
-    sizes: by cohort.
+    In a vote on a planner, cohort is "" and agent -1. sizes: numbers of agents, by cohort.
     """
     from jaxecon.planners.elections.voting import worker_at
 
@@ -83,17 +83,18 @@ def elections_table(election: "Election", sizes: Mapping[str, int]) -> pa.Table:
 def ballots_table(
     election: "Election", sizes: Mapping[str, int], kept: Mapping[str, np.ndarray]
 ) -> pa.Table:
-    """Rows of ballots.parquet: a voter's choices, the best rank 1 (all 1 where it approves).
+    """Rows of ballots.parquet, one per voter and choice.
 
-    A voter who voted for nobody has candidate -1 and rank 0.
+    The best choice has rank 1; where voters approve, all have. A voter who voted for nobody has
+    candidate -1 and rank 0.
 
-    kept: agents by cohort.
+    sizes: numbers of agents, by cohort. kept: indices of the recorded voters, by cohort.
     """
     ballots, start = np.asarray(election.ballots), 0
     columns: dict[str, list[np.ndarray]] = {"cohort": [], "agent": [], "candidate": [], "rank": []}
     for number, (name, size) in enumerate(sizes.items()):
         mine = ballots[start : start + size][kept[name]]
-        marked = np.column_stack([mine, ~mine.any(axis=1)])  # the last: nobody
+        marked = np.column_stack([mine, ~mine.any(axis=1)])  # the last column: nobody
         voter, candidate = np.nonzero(marked)
         nobody = candidate == mine.shape[1]
         columns["cohort"].append(np.full(len(voter), number, np.int32))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 class LLMUsage:
     """Calls of language models, and the decisions made from them, added up.
 
-    calls: completions, retries included. prompt_tokens, completion_tokens: of these; cached_tokens:
-    prompt tokens that came from the engine's prefix cache. seconds: spent waiting for the engines.
-    dollars: by the configured prices. statuses: how many decisions came about how ("ok",
-    "repaired", "retried", "fallback").
+    calls: completions, retries included. prompt_tokens, completion_tokens: of these calls;
+    cached_tokens: prompt tokens that came from the engine's prefix cache. seconds: spent waiting
+    for the engines. dollars: by the configured prices. statuses: numbers of decisions by status
+    ("ok", "repaired", "retried", "fallback").
     """
 
     calls: int = 0
@@ -24,19 +24,19 @@ class LLMUsage:
 
     @property
     def decisions(self) -> int:
-        """How many decisions were made."""
+        """The number of decisions made."""
         return sum(self.statuses.values())
 
     @property
     def fallbacks(self) -> int:
-        """How many decisions had no usable reply."""
+        """The number of decisions without a usable reply."""
         return self.statuses.get("fallback", 0)
 
     def __add__(self, other: "LLMUsage") -> "LLMUsage":
         return self._combined(other, 1)
 
     def since(self, earlier: "LLMUsage") -> "LLMUsage":
-        """What came after `earlier`, which is part of this."""
+        """The usage after `earlier`, which is a part of this."""
         return self._combined(earlier, -1)
 
     def _combined(self, other: "LLMUsage", sign: int) -> "LLMUsage":

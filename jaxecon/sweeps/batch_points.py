@@ -22,13 +22,13 @@ from jaxecon.sweeps.rows import RowBuilder
 
 @dataclass(frozen=True)
 class PointGroup:
-    """Neighbouring points that have everything in common but their seeds.
+    """Neighbouring points that differ only in their seeds.
 
     Args:
-        config: Of all of them, apart from the seeds.
+        config: Their configuration, apart from the seeds.
         case: The same, as arrays.
-        indices: Of the points.
-        seeds: Of people and of draws, of each point.
+        indices: Indices of the points.
+        seeds: Seeds of people and of draws, for each point.
     """
 
     config: Config
@@ -45,8 +45,8 @@ def simulate_points(
     Args:
         these: Points of one chunk.
         points: All points of the sweep.
-        rows: What makes the rows.
-        size: Runs in the compiled program; where there are fewer points, it is filled up.
+        rows: The builder of rows.
+        size: Runs in the compiled program; fewer points are filled up to this number.
 
     Returns:
         Rows of the years of all points that succeed, and the errors of the others, by index.
@@ -73,7 +73,7 @@ def simulate_points(
 
 
 def group_points(these: Sequence[Point], points: Points) -> tuple[list[PointGroup], dict[int, str]]:
-    """Points that can be simulated, in their order, and the errors of the others, by index."""
+    """Groups of the points that can be simulated, in order; and the others' errors, by index."""
     groups, errors = list[PointGroup](), dict[int, str]()
     last: Config | None = None
     for point in these:
@@ -83,7 +83,7 @@ def group_points(these: Sequence[Point], points: Points) -> tuple[list[PointGrou
                 config = points.config(point)
                 with compute_context(config):
                     groups.append(PointGroup(config, batch.case(config), [], []))
-        except Exception as error:  # a user's rule may do anything
+        except Exception as error:  # a user's rule may raise anything
             errors[point.index] = error_line(error)
             continue
         last = shared
@@ -94,10 +94,10 @@ def group_points(these: Sequence[Point], points: Points) -> tuple[list[PointGrou
 
 
 def _simulate_groups(groups: Sequence[PointGroup], size: int) -> tuple[batch.Case, batch.Outcomes]:
-    """The cases, stacked, and their outcomes, over all devices of this machine.
+    """Simulate groups on all devices of this machine; return the stacked cases and their outcomes.
 
-    There are `size` of both, or a few more, so that the devices divide them; the last point is
-    repeated to fill them up, so that every chunk of a form is the same program.
+    The last point is repeated until there are `size` cases, or a few more, so that the number of
+    devices divides them. Every chunk of a form is thus the same compiled program.
     """
     devices = devices_here()
     counts = [len(group.indices) for group in groups]
@@ -107,12 +107,12 @@ def _simulate_groups(groups: Sequence[PointGroup], size: int) -> tuple[batch.Cas
     cases = batch.stacked([group.case for group in groups], counts, seeds + seeds[-1:] * spare)
     mesh = Mesh(np.array(devices), ("runs",)) if len(devices) > 1 else None
     outcomes = batch.simulate_batch(cases, skill_nodes(groups[-1].config), mesh)
-    # A lack of memory is reported here: reading an array that could not be made can wait for ever.
+    # A lack of memory is reported here: reading an array that was not allocated can block forever.
     return cases, jax.device_get(jax.block_until_ready(outcomes))
 
 
 def _problems(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
-    """What is wrong with runs, by their place. economies: of all runs, stacked."""
+    """What is wrong with each failed run, by its place. economies: of all runs, stacked."""
     finite = np.isfinite(outcomes.statistics.swf).all(axis=1)
     fed = (outcomes.poorest > 0) | (economies.curvature == 0)
     problems = {}

@@ -12,13 +12,13 @@ class Chunk:
     """Points that are simulated together.
 
     Args:
-        number: Of the chunk in its sweep, from 0.
+        number: The chunk's number in its sweep, from 0.
         kind: `batch`: mechanical runs, one compiled program. `run`: one run with language models.
             `refused`: points whose configurations are not accepted.
         points: Indices of the points.
         size: Runs in the compiled program; the last chunk of a form is filled up to it.
-        form: Chunks of the same form are the same compiled program.
-        errors: Of a refused chunk: what is wrong with each point.
+        form: Chunks of the same form share one compiled program.
+        errors: In a refused chunk, what is wrong with each point.
     """
 
     number: int
@@ -29,7 +29,7 @@ class Chunk:
     errors: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The chunk as in plan.json, where the size is called `lanes`."""
+        """The chunk as stored in plan.json, where the size is called `lanes`."""
         return {
             "number": self.number,
             "kind": self.kind,
@@ -59,7 +59,7 @@ class ChunkTooLarge(Exception):
 class SweepStopped(Exception):
     """An error that ends the sweep, since it concerns more than one point.
 
-    For example a full disk, or a model or a key that is missing. error: what was raised.
+    Examples are a full disk, and a missing model or key. error: what was raised.
     """
 
     def __init__(self, error: Exception) -> None:

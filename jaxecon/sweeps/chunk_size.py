@@ -11,28 +11,28 @@ from jaxecon.economy.precision import compute_context
 from jaxecon.simulation import batch
 from jaxecon.sweeps.batch_points import devices_here
 
-# More agents are not faster.
+# Chunks of more agents are not faster.
 AGENTS_A_CHUNK = {"cpu": 1 << 20, "gpu": 1 << 27}
 
-# Some seconds of work: progress is shown, and little lost, at a chunk's end.
+# A few seconds of work, so that progress is shown often and an interruption loses little.
 AGENT_DAYS_A_CHUNK = {"cpu": 1 << 28, "gpu": 1 << 34}
 
-# Fewer leave a processor idle, however long they are simulated.
+# Fewer agents leave a processor idle, however many days are simulated.
 MIN_AGENTS_A_CHUNK = 1 << 15
 
-_PEAK = 3  # memory at its peak, in multiples of what a chunk's arrays take
-_SHARE = 0.5  # of the free memory
+_PEAK = 3  # peak memory, as a multiple of the size of a chunk's arrays
+_SHARE = 0.5  # share of the free memory that a chunk may take
 
 
 def default_chunk_size(drawn: batch.Case, config: Config) -> int:
-    """Runs of a form in one program, over all devices of this machine.
+    """How many runs of a form one program simulates, over all devices of this machine.
 
     Args:
         drawn: The run as arrays.
         config: Its configuration.
 
     Returns:
-        As many as memory takes, but no more than the processor has use for.
+        As many as fit into memory, but no more than keep the processor busy for a few seconds.
     """
     with compute_context(config):
         each, devices = batch.bytes_of(drawn, skill_nodes(config)), devices_here()

@@ -25,7 +25,7 @@ _Name = Annotated[str, Field(pattern=r"^[a-z][A-Za-z0-9_.]*$")]
 class Range(Section):
     """The range of a sampled setting.
 
-    Whole numbers, the upper end included, where both ends are whole.
+    Where both ends are whole numbers, values are whole too, and the upper end is included.
     """
 
     low: int | float
@@ -41,7 +41,7 @@ class Range(Section):
         return self
 
     def at(self, u: np.ndarray) -> list[int | float]:
-        """Values at shares u (n,) of the range, in [0, 1)."""
+        """Values at the fractions u, (n,) in [0, 1), of the range."""
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         low, high = self.low, self.high + 1 if whole else self.high
         x = (
@@ -65,7 +65,7 @@ class Sample(Section):
 
 
 class Design(Section):
-    """What a sweep's file says.
+    """The content of a sweep's file.
 
     Every point has the settings of `run`. The other parts are crossed: on top of `run`, a point
     has one entry of the list, one draw, one combination of the grid and one seed.
@@ -120,7 +120,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
 def _explain(error: pydantic.ValidationError) -> str:
     """The first problem as one line: the place, the value and what is accepted."""
     problem = error.errors()[0]
-    # pydantic's names of the types that a value may have, which are not in the user's file
+    # names of types that pydantic puts into the path; they are not in the user's file
     tags = ("Range", "bool", "int", "float", "str")
     place = ".".join(
         str(part) for part in problem["loc"] if part not in tags and "[" not in str(part)
@@ -154,7 +154,7 @@ _ACCEPTED = {
 
 
 def to_yaml(design: Design) -> str:
-    """The design as text that `read` reads."""
+    """The design as YAML text that `read` accepts."""
     return str(
         yaml.safe_dump(
             design.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=False

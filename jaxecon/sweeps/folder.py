@@ -104,19 +104,19 @@ def opened_folder(
 
 
 def _outside_files(points: Points) -> dict[str, str]:
-    """SHA-256 of files outside jaxecon: microdata by path, modules of users' own rules by rule."""
+    """SHA-256 of other files that are read: microdata by path, modules of users' rules by rule."""
     files = {
         path: Path(path) for path in _values_of(points, "population.file") if Path(path).is_file()
     }
     for rule in _values_of(points, "rule"):
-        with suppress(ValueError):  # a point whose rule does not exist fails by itself
+        with suppress(ValueError):  # a point whose rule does not exist fails on its own
             source = source_of_rule(rule) if ":" in rule else None
             files |= {} if source is None else {rule: source}
     return {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sorted(files)}
 
 
 def _values_of(points: Points, setting: str) -> set[str]:
-    """Values of a setting, by the end of its name, in what all points share and in what varies."""
+    """All values of settings whose name ends in `setting`, among shared and varied settings."""
     values: set[str] = set()
 
     def look(name: str, value: Any) -> None:
@@ -140,7 +140,7 @@ def _values_of(points: Points, setting: str) -> set[str]:
 
 
 def stored_plan(out: Path) -> Plan:
-    """The plan of the sweep in a folder. A sweep that continues has the same chunks."""
+    """The plan stored in a sweep's folder. A sweep that continues keeps its chunks."""
     stored = read_json(out / PLAN)
     return Plan([Chunk.from_json(chunk) for chunk in stored["chunks"]], stored["brackets"])
 
@@ -180,7 +180,7 @@ def write_plan(out: Path, plan: Plan) -> None:
 
 
 def write_part(folder: Path, chunk: Chunk, table: pa.Table) -> None:
-    """Write a chunk's rows of one table. folder: of the table."""
+    """Write a chunk's rows of one table. folder: the table's."""
     with atomically(folder / f"part-{chunk.number:08d}.parquet") as file:
         pq.write_table(table, file)
 

@@ -13,9 +13,9 @@ from jaxecon.sweeps.chunk import Chunk, error_line
 from jaxecon.sweeps.chunk_size import default_chunk_size
 from jaxecon.sweeps.points import SEEDS, Point, Points
 
-MANY_PROGRAMS = 16  # more are minutes of compilation, which a user should know of
+MANY_PROGRAMS = 16  # more take minutes to compile: the user is told
 
-_TRIED_VALUES = 16  # of a setting, to see whether other values compile apart
+_TRIED_VALUES = 16  # per setting, to find out whether other values need another program
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Plan:
 
     Args:
         chunks: All points, each in one chunk.
-        brackets: Tax brackets of the point that has most.
+        brackets: The largest number of tax brackets of any point.
     """
 
     chunks: list[Chunk]
@@ -33,9 +33,9 @@ class Plan:
 
 @dataclass
 class _Group:
-    """Points that one kind of chunk takes: with one compiled program, or refused.
+    """Points for the same chunks: of one compiled program, of one run, or refused.
 
-    example: the first point as arrays, and its configuration. errors: of refused points.
+    example: the first point as arrays, and its configuration. errors: those of refused points.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class _Group:
     errors: list[str] = field(default_factory=list)
 
     def chunk_size(self, asked: int | None) -> int:
-        """Runs in one chunk. asked: by the user, if anything."""
+        """Runs in one chunk. asked: the user's choice, if any."""
         if self.example is None:
             return len(self.points)
         return min(asked or default_chunk_size(*self.example), len(self.points))
@@ -58,9 +58,9 @@ def make_plan(
     """Put all points into chunks, each of one compiled program.
 
     Args:
-        points: Of the sweep.
-        chunk_size: Runs in a chunk; by default what memory and processor take.
-        on_point: Is called with how many points have been looked at.
+        points: All points of the sweep.
+        chunk_size: Runs in a chunk; by default as many as suit memory and processor.
+        on_point: Called with the number of points examined so far.
     """
     groups, brackets = _group_by_program(points, on_point)
     chunks: list[Chunk] = []
@@ -76,7 +76,7 @@ def make_plan(
 def _group_by_program(
     points: Points, on_point: Callable[[int], None] | None
 ) -> tuple[list[_Group], int]:
-    """Groups in the order of their first points, and the brackets of the point that has most."""
+    """Groups in the order of their first points; and the largest number of brackets."""
     groups: dict[Hashable, _Group] = {}
     brackets = 1
     last: tuple[Config, _Group] | None = None
@@ -96,7 +96,7 @@ def _group_by_program(
                 key = "batch", batch.form(drawn), config.device
                 group = groups.setdefault(key, _Group("batch", (drawn, config)))
                 brackets, last = max(brackets, len(drawn.rates)), (shared, group)
-        except Exception as error:  # a user's rule may do anything
+        except Exception as error:  # a user's rule may raise anything
             group = groups.setdefault("refused", _Group("refused"))
             group.errors.append(error_line(error))
         group.points.append(i)
@@ -106,9 +106,9 @@ def _group_by_program(
 
 
 def compiled_apart(points: Points, base: int) -> list[str]:
-    """Settings that are part of the compiled program, so that another value is compiled again.
+    """The varied settings that are part of the compiled program: other values need another one.
 
-    Only settings that vary are looked at. base: a point that can be simulated.
+    base: index of a point that can be simulated.
     """
 
     def form_of(settings: Mapping[str, Any]) -> Any:
@@ -116,7 +116,7 @@ def compiled_apart(points: Points, base: int) -> list[str]:
             config = points.config(Point(base, dict(settings)))
             with compute_context(config):
                 return batch.form(batch.draft(config)), config.device
-        except Exception:  # a value that is refused, or one of a language model: no program
+        except Exception:  # a refused value, or a language model's: no program
             return None
 
     settings = points[base].settings
@@ -133,7 +133,7 @@ def compiled_apart(points: Points, base: int) -> list[str]:
 
 
 def cut_chunks(chunks: Sequence[Chunk], size: int, number: int) -> list[Chunk]:
-    """The points of chunks of one form in smaller chunks. number: of the first of these."""
+    """Cut chunks of one form into smaller ones. number: that of the first new chunk."""
     parts = [
         chunk.points[i : i + size] for chunk in chunks for i in range(0, len(chunk.points), size)
     ]

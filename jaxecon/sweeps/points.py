@@ -29,7 +29,7 @@ class Point:
 class Points(Sequence[Point]):
     """The points of a design; each is made when it is needed, since there can be millions.
 
-    Raises UserError: a setting varies twice, or does not exist.
+    Raises UserError where a setting varies twice, or does not exist.
     """
 
     def __init__(self, design: Design) -> None:
@@ -65,7 +65,7 @@ class Points(Sequence[Point]):
 
     @property
     def save(self) -> bool:
-        """Whether people save at any point."""
+        """Whether people save in any of the points."""
         saving = (self.design.run.get("dynamics") or {}).get("saving") or {}
         return "dynamics.saving.enabled" in self.names or bool(saving.get("enabled"))
 
@@ -79,18 +79,18 @@ class Points(Sequence[Point]):
     def config(self, point: Point) -> Config:
         """The configuration of a point.
 
-        Raises UserError: values that a setting does not accept.
+        Raises UserError for values that a setting does not accept.
         """
         shared, seeds = self.shared(point)
         return shared.model_copy(update=seeds) if seeds else shared
 
     def shared(self, point: Point) -> tuple[Config, dict[str, int]]:
-        """A point's configuration without the seeds that vary, and these seeds, by name.
+        """A point's configuration without the seeds that vary, and these seeds by name.
 
-        The configuration is the same object for neighbouring points that differ in their seeds
-        alone.
+        The configuration is the same object for neighbouring points that differ only in their
+        seeds.
 
-        Raises UserError: values that a setting does not accept.
+        Raises UserError for values that a setting does not accept.
         """
         seeds = {name: point.settings[name] for name in SEEDS if name in point.settings}
         if not all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds.values()):
@@ -130,7 +130,7 @@ class _SingleValues(Sequence[tuple[Any]]):
 
 
 def count(design: Design) -> int:
-    """How many points a design has; makes none of them."""
+    """The number of points of a design, found without making them."""
     sampled = [
         sample.points for sample in (design.random, design.latin_hypercube) if sample is not None
     ]
@@ -174,10 +174,10 @@ def _axes(design: Design) -> Iterator[_Axis]:
 
 
 def _sampled(kind: str, sample: Sample) -> _Axis:
-    """Random or Latin-hypercube points, from a stream that no version of a library may change."""
+    """Random or Latin-hypercube points, drawn in a way that must not depend on library versions."""
     rng = np.random.default_rng(sample.seed)
     u = rng.random((sample.points, len(sample.settings)))
-    if kind == "latin_hypercube":  # one point in each slice of each setting, somewhere in it
+    if kind == "latin_hypercube":  # one point at random within each slice of each setting
         slices = np.argsort(rng.random(u.shape), axis=0, kind="stable")
         u = np.minimum((slices + u) / sample.points, np.nextafter(1, 0))
     columns: list[list[Any]] = []
@@ -192,7 +192,7 @@ def _sampled(kind: str, sample: Sample) -> _Axis:
 
 
 def _check_names(tree: Any, path: str, run: dict[str, Any]) -> None:
-    """Raise UserError for a name in what all points share that is not a setting."""
+    """Raise UserError for a name in the shared settings that is not a setting."""
     if isinstance(tree, dict):
         for name, value in tree.items():
             check_name(f"{path}{name}", run)

@@ -16,7 +16,7 @@ from jaxecon.sweeps.run_point import SharedEngines
 from jaxecon.sweeps.task import Task
 
 RETRIES = 5  # of a chunk whose machine or process was lost
-PATIENCE = 30.0  # seconds, with a cluster that is starting
+PATIENCE = 30.0  # seconds to wait for a cluster that is starting
 
 
 class RayExecutor:
@@ -26,9 +26,9 @@ class RayExecutor:
     alone writes the sweep's folder.
 
     Args:
-        address: Of the cluster, host:port; by default RAY_ADDRESS, else the cluster that this
-            machine belongs to, else a new one on this machine alone.
-        cpus: Processors of a chunk; by default as many as the smallest machine has.
+        address: The cluster's host:port; by default RAY_ADDRESS, else the cluster that this machine
+            belongs to, else a new one on this machine alone.
+        cpus: Processors for a chunk; by default as many as the smallest machine has.
 
     Raises:
         UserError: Ray is not installed.
@@ -42,10 +42,10 @@ class RayExecutor:
                 "--executor ray: needs the package ray; pip install 'jaxecon[ray]'"
             ) from None
         self._ray, self._address, self._cpus = ray, address, cpus
-        self._own_connection = False  # to be ended after the last chunk
+        self._own_connection = False  # whether to disconnect after the last chunk
 
     def connect(self) -> None:
-        """Connect to the cluster. Raises UserError: none answers at the address."""
+        """Connect to the cluster. Raises UserError where none answers at the address."""
         if not self._ray.is_initialized():
             _connect(self._ray, self._address or os.environ.get("RAY_ADDRESS"))
             self._own_connection = True
@@ -55,7 +55,8 @@ class RayExecutor:
     ) -> Iterator[tuple[Chunk, ChunkRows | ChunkTooLarge]]:
         """Simulate chunks, several at a time.
 
-        One whose process dies every time counts as too large; as failed where it is a single run.
+        A chunk whose process dies at every try counts as too large or, if it is a single run, as
+        failed.
         """
         ray = self._ray
         self.connect()
@@ -107,7 +108,10 @@ class RayExecutor:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    """Connect to a cluster. address: None for this machine's, or a new one on it alone."""
+    """Connect to a cluster.
+
+    address: None for the cluster of this machine or, without one, a new one on it alone.
+    """
     settings = {"log_to_driver": False, "include_dashboard": False}
     try:
         if address:
@@ -124,7 +128,7 @@ def _connect(ray: Any, address: str | None) -> None:
 def _wait_for(address: str) -> None:
     """Wait until something listens at host:port; Ray itself would wait for many minutes.
 
-    Raises OSError, OverflowError.
+    Raises OSError where nothing does, and OverflowError for an impossible port.
     """
     parts = re.fullmatch(r"([^/]+):(\d+)", address)
     deadline = time.monotonic() + PATIENCE

@@ -74,8 +74,8 @@ class Sweep:
     ) -> list[dict[str, Any]]:
         """Average the last years over seeds.
 
-        Points of one `seed` are the same people: they are averaged first, and count once. Where
-        `seed` does not vary, points with different draws count.
+        Points with the same `seed` have the same people: they are averaged first and count once.
+        Where `seed` does not vary, points with different `draw_seed` count one by one.
 
         Args:
             statistics: Names of statistics of a year, or rate_0, rate_1, ..
@@ -114,7 +114,7 @@ def _summary_row(
     statistics: Sequence[str],
     level: float,
 ) -> dict[str, Any]:
-    """The summary of points that differ in their seeds alone. seed: the name of what varies."""
+    """The summary of points that differ only in seeds. seed: the name of the one that varies."""
     by_seed: dict[Any, list[dict[str, Any]]] = {}
     for row in rows:
         if row["status"] == "ok":

@@ -36,7 +36,7 @@ class RowBuilder:
 
     Args:
         points: All points of the sweep.
-        brackets: Tax brackets of the point that has most: as many columns of rates.
+        brackets: The largest number of tax brackets of any point: the number of columns of rates.
     """
 
     points: Points
@@ -82,7 +82,7 @@ class RowBuilder:
 
         Args:
             case: Any of the runs; all have the same form.
-            indices: (runs,) of their points.
+            indices: (runs,) indices of their points.
             planners: (runs,) names of their planners.
             outcomes: Their results, stacked along a first axis.
         """
@@ -103,7 +103,7 @@ class RowBuilder:
         return _table(columns, self.year_schema)
 
     def years_of_run(self, index: int, years: pa.Table) -> pa.Table:
-        """Rows of the years of one run. index: of its point. years: the run's own table."""
+        """Rows of the years of one run. index: that of its point. years: the run's own table."""
         return pa.Table.from_pylist(
             [row | {"point": index} for row in years.to_pylist()], self.year_schema
         )
@@ -114,8 +114,8 @@ class RowBuilder:
         """A row for each point: its settings, how it ended, its last year.
 
         Args:
-            points: Of a chunk.
-            years: Rows of their years, those of a point in order.
+            points: The points of a chunk.
+            years: Rows of their years, in order for each point.
             errors: Why points failed, by index.
         """
         last = {index: row for row, index in enumerate(years["point"].to_pylist())}
@@ -155,7 +155,7 @@ def _flat(values: Any, count: int) -> np.ndarray | pa.Array:
 
 
 def _elected_leaders(case: Case, outcomes: Outcomes) -> list[str]:
-    """Whom the workers elected, by run and year; empty where they elect nobody."""
+    """The elected leaders by run and year; empty where nobody is elected."""
     if outcomes.leaders is None:
         return []
     sizes = dict(case.economy.sizes)
@@ -165,8 +165,8 @@ def _elected_leaders(case: Case, outcomes: Outcomes) -> list[str]:
 def _column_type(values: Sequence[Any]) -> pa.DataType:
     """The type of a setting's column.
 
-    What is neither number nor truth value is text, and lists are JSON. Whole numbers that are too
-    large for a column of numbers are text too: their points fail, but have rows.
+    Values that are neither numbers nor booleans are text, lists as JSON. Integers that are too
+    large for a numeric column are text too: their points fail, but have rows.
     """
     if isinstance(values, range):
         return pa.int64()
@@ -174,7 +174,7 @@ def _column_type(values: Sequence[Any]) -> pa.DataType:
     if kinds == {bool}:
         return pa.bool_()
     whole = kinds == {int}
-    most = 2**63 - 1 if whole else 2**53  # beyond which Arrow takes no integer for a float
+    most = 2**63 - 1 if whole else 2**53  # Arrow converts no larger integer to a float
     if (
         not kinds
         or not kinds <= {int, float}

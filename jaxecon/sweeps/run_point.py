@@ -23,13 +23,13 @@ from jaxecon.sweeps.chunk import SweepStopped
 from jaxecon.sweeps.points import Point, Points
 from jaxecon.sweeps.rows import RowBuilder
 
-RUNS = "runs"  # the folder of such runs
+RUNS = "runs"  # the folder of these runs
 
 
 class SharedEngines(ExitStack):
-    """Language models that one point started and the next points use again.
+    """Engines of language models that one point started and later points reuse.
 
-    They stop when this closes, or when a point needs other ones.
+    They stop when this object closes, or when a point needs others.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class SharedEngines(ExitStack):
         self._key, self._served = "", dict[str, Any]()
 
     def engines_for(self, config: Config) -> Mapping[str, Any]:
-        """The engines of a configuration's cohorts, by cohort.
+        """The engines that a configuration needs, by cohort; started if they do not run yet.
 
         Raises UserError and EngineError as starting them does.
         """
@@ -64,11 +64,11 @@ def simulate_point(
     *,
     force: bool,
 ) -> pa.Table:
-    """Rows of the years of a point's run, which is simulated, or continued where it was begun.
+    """Simulate a point's run, or continue one that was begun; return the rows of its years.
 
     Raises:
         SweepStopped: an error that concerns more than this point.
-        Exception: any other error, a spent budget included, is this point's.
+        Exception: any other error, such as a spent budget, concerns this point only.
     """
     config, folder = points.config(point), sweep_folder / RUNS / f"{point.index:08d}"
     running = False  # whether the run has its models and its folder
@@ -79,7 +79,7 @@ def simulate_point(
 
     begun = (folder / MANIFEST).exists()
     if not begun:
-        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed as it began
+        shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed as it began
         prepared = assemble_run(config, folder)
     try:
         check_engines(config)
@@ -101,10 +101,11 @@ def simulate_point(
 
 
 def _concerns_all_points(error: Exception, running: bool) -> bool:
-    """Whether an error of one point's run would meet the next points too.
+    """Whether an error of one point's run would affect the next points too.
 
-    running: whether the run had its models and its folder. Before, a UserError is a missing model
-    or key, another process or changed code; later, it is the run's own, unless it is a DiskError.
+    running: whether the run had its models and its folder. Before that, a UserError means a missing
+    model or key, another process or changed code; after that, it concerns this run only, unless it
+    is a DiskError.
     """
     if isinstance(error, UserError):
         return not running or isinstance(error, DiskError)

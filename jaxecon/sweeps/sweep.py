@@ -57,15 +57,15 @@ def sweep(
 ) -> Sweep:
     """Simulate all points of a design, or those that an interrupted sweep in `out` has left.
 
-    Points that fail do not end the sweep: they are rows with their error.
+    Points that fail do not end the sweep: their rows hold the error.
 
     Args:
         design: The path of a YAML file, a mapping like it, or a Design (docs/scaling.md).
         overrides: `key=value` settings on top of what all points share.
         out: A new folder, or that of the same sweep, which continues; by default runs/TIME.
         executor: Where chunks are simulated; by default this process.
-        chunk_size: Runs in a compiled program; by default what memory and processor take. A sweep
-            that continues keeps its chunks.
+        chunk_size: Runs in a compiled program; by default as many as suit memory and processor.
+            A sweep that continues keeps its chunks.
         max_points: Refuse a design with more points.
         force: Continue a sweep that another version of jaxecon began.
         listener: Receives the progress.
@@ -90,7 +90,7 @@ def sweep(
     with opened_folder(out, points, force, listener) as manifest:
         if new_plan is not None:
             write_plan(out, new_plan)
-            # Last: from here on there is a sweep to continue.
+            # Written last: its presence means that there is a sweep to continue.
             write_atomically(out / SWEEP, to_yaml(design).encode())
         elif chunk_size is not None:
             listener.on_note("--chunk: the chunks are those of the sweep as it was begun")
@@ -107,7 +107,7 @@ def sweep(
 
 
 def _check_limits(total: int, max_points: int, chunk_size: int | None) -> None:
-    """Raise UserError for too many points, or a chunk of none."""
+    """Raise UserError for too many points, or a chunk size below 1."""
     if total > min(max_points, _MAX_PLANNED):
         more = (
             f"--max-points {total} if they are meant"
@@ -120,9 +120,9 @@ def _check_limits(total: int, max_points: int, chunk_size: int | None) -> None:
 
 
 def _new_plan(points: Points, chunk_size: int | None, listener: SweepListener) -> Plan:
-    """The plan of a sweep that begins.
+    """The plan of a new sweep.
 
-    Raises UserError where no point can be simulated: then something that they share is wrong.
+    Raises UserError where no point can be simulated, since then a shared setting is wrong.
     """
     total = len(points)
     plan = make_plan(points, chunk_size, lambda examined: listener.on_plan(examined, total))
@@ -142,9 +142,9 @@ def _new_plan(points: Points, chunk_size: int | None, listener: SweepListener) -
 def _simulate_chunks(
     executor: Executor, task: Task, plan: Plan, waiting: deque[Chunk], listener: SweepListener
 ) -> None:
-    """Simulate the chunks that wait, and write each as it is finished.
+    """Simulate the waiting chunks, and write each as it is finished.
 
-    A chunk that memory is too small for is simulated again in smaller ones.
+    A chunk that does not fit into memory is simulated again in smaller ones.
     """
     for chunk, result in executor.run(task, waiting):
         if isinstance(result, ChunkTooLarge):
@@ -160,7 +160,7 @@ def _simulate_chunks(
 
 
 def _split_chunk(plan: Plan, chunk: Chunk, size: int, waiting: deque[Chunk]) -> Plan:
-    """The plan with chunks of `size` in the place of a chunk and of those like it that wait.
+    """Replace a chunk, and waiting chunks like it, by chunks of `size`; return the new plan.
 
     The new chunks become the first in `waiting`.
     """
@@ -174,6 +174,6 @@ def _split_chunk(plan: Plan, chunk: Chunk, size: int, waiting: deque[Chunk]) -> 
 
 
 def _write_chunk(folder: Path, chunk: Chunk, rows: ChunkRows) -> None:
-    """Write both parts of a chunk; it is finished when its part of the points is there."""
+    """Write a chunk's part of both tables; that of the points, the last, marks it as finished."""
     write_part(folder / YEARS, chunk, rows.years)
     write_part(folder / POINTS, chunk, rows.points)

@@ -15,12 +15,12 @@ from jaxecon.sweeps.run_point import SharedEngines, simulate_point
 
 @dataclass(frozen=True)
 class Task:
-    """All that simulating any chunk of a sweep takes; can be sent to other machines.
+    """All that is needed to simulate any chunk of a sweep; can be sent to other machines.
 
     Args:
         points: All points of the sweep.
         folder: The sweep's folder, an absolute path.
-        brackets: Tax brackets of the point that has most.
+        brackets: The largest number of tax brackets of any point.
         force: Continue runs that another version of jaxecon began.
     """
 
@@ -31,18 +31,18 @@ class Task:
 
     @cached_property
     def rows(self) -> RowBuilder:
-        """What makes the rows of the sweep's tables."""
+        """The builder of the rows of the sweep's tables."""
         return RowBuilder(self.points, self.brackets)
 
     def simulate(self, chunk: Chunk, engines: SharedEngines) -> ChunkRows | ChunkTooLarge:
-        """The rows of a chunk's points. Points that fail are rows with their error.
+        """Simulate a chunk and return its rows; a point that fails has a row with its error.
 
         Args:
             chunk: What to simulate.
             engines: Language models, started when a run needs them and kept for the next chunk.
 
         Returns:
-            The rows, or ChunkTooLarge where memory is not enough for several runs at once.
+            The rows, or ChunkTooLarge where several runs at once do not fit into memory.
 
         Raises:
             SweepStopped: an error that concerns more than this chunk.
@@ -68,7 +68,10 @@ class Task:
         return ChunkRows(self.rows.of_points(points, years, errors), years)
 
     def failed(self, chunk: Chunk, why: str | Sequence[str]) -> ChunkRows:
-        """The rows of a chunk that could not be simulated. why: of all its points, or of each."""
+        """The rows of a chunk that could not be simulated.
+
+        why: one reason for all its points, or one for each.
+        """
         points = [self.points[i] for i in chunk.points]
         each = [why] * len(points) if isinstance(why, str) else why
         errors, years = dict(zip(chunk.points, each, strict=True)), self.rows.no_years()

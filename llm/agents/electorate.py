@@ -1,4 +1,4 @@
-"""Workers who stand, vote and lead through a language model, as their personas."""
+"""Workers who stand, vote and lead as a language model decides for their personas."""
 
 import zlib
 from collections.abc import Mapping
@@ -21,11 +21,12 @@ from llm.decisions.vote import CandidateView, Vote, VoteObservation
 
 
 class LLMElectorate:
-    """One batch for all candidacies of an election, one for all votes.
+    """The workers' electorate: a language model decides on candidacies, votes and policies.
 
-    Implements jaxecon.planners.elections.electorate.Electorate.
+    All candidacies of an election are one batch, all votes another. Implements
+    jaxecon.planners.elections.electorate.Electorate.
 
-    skills: (n,) $/year per weekly hour of every cohort, by name.
+    skills: of every cohort, by name, (n,) $/year per weekly hour.
     """
 
     def __init__(
@@ -39,7 +40,10 @@ class LLMElectorate:
     def stand(
         self, observation: YearObservation, history: History, asked: Mapping[tuple[str, int], bool]
     ) -> dict[tuple[str, int], tuple[float, ...] | None]:
-        """The rates (k,) of those who stand, None of those who do not or gave no usable answer."""
+        """The rates (k,) that each worker stands for.
+
+        None for those who do not stand or gave no usable answer.
+        """
         observations = [
             CandidacyObservation(
                 **self._about(observation, history, *who),
@@ -63,7 +67,7 @@ class LLMElectorate:
         method: VotingMethod,
         candidates: tuple[Candidate, ...],
     ) -> dict[str, np.ndarray]:
-        """Ballots (n, candidates) by cohort; empty where there was no usable answer."""
+        """Ballots (n, candidates) by cohort; all 0 where there was no usable answer."""
         everyone = [(name, agent) for name in self.cohorts for agent in range(self._sizes[name])]
         orders = [self._order(observation.year, *who, len(candidates)) for who in everyone]
         observations = [
@@ -84,9 +88,9 @@ class LLMElectorate:
         return ballots
 
     def _order(self, year: int, cohort: str, agent: int, candidates: int) -> list[int]:
-        """The order of candidates on a voter's ballot.
+        """The order of the candidates on a voter's ballot.
 
-        By lot, since models favour what they read first.
+        It is random, since models favour what they read first.
         """
         seed = (self._config.seed_of_draws, zlib.crc32(cohort.encode()), agent, year)
         return [int(place) for place in np.random.default_rng(seed).permutation(candidates)]
@@ -96,7 +100,7 @@ class LLMElectorate:
     ) -> tuple[float, ...]:
         """The rates (k,) that the elected worker sets.
 
-        Those in force where it gave no usable answer.
+        The rates in force stay where it gave no usable answer.
         """
         about = self._about(observation, history, leader.cohort, leader.agent)
         seen = PolicyObservation(
@@ -118,7 +122,7 @@ class LLMElectorate:
     def _about(
         self, observation: YearObservation, history: History, cohort: str, agent: int
     ) -> dict[str, Any]:
-        """What every question tells a worker of itself."""
+        """What every question tells a worker about itself."""
         own_year = {
             name: float(values[agent])
             for name, values in observation.agent_means[cohort].items()

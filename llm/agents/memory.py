@@ -1,6 +1,6 @@
 """What language-model workers remember.
 
-Fixed-size arrays by agent, from which prompts are rendered.
+It is stored in arrays of fixed size by agent, from which prompts are written.
 
 The planner's memory is jaxecon.planners.memory, which the mechanical in-context planner shares.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from llm.decisions.labor import Trend, WorkerDay
 from llm.decisions.wording import Statistics
 
-_DISTINCT = 1.0  # h/week by which choices differ
+_DISTINCT = 1.0  # smallest difference of distinct hours, h/week
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class MemoryExcerpt:
 class WorkerMemory:
     """The memory of one cohort: recent days, the best distinct hours, running statistics.
 
-    The statistics are those of days with a finite metric.
+    The statistics are over days with a finite metric.
 
-    agents: n. window: days of recent history. A history that slid by a day each day would begin
-    differently each day and never be found in the prefix cache. It grows from an anchor instead: at
-    twice the window the older half is dropped at once. best: how many distinct hours are kept (one
-    in any case), each with its best day of the last year it was worked in; hours are distinct if
-    they differ by an hour or more. worth: +1 where more of `metric` is better, -1 where less is.
-    renewed: whether agents may be told to `forget`.
+    agents: n. window: days of recent history. The history grows from a fixed first day to twice the
+    window; then its older half is dropped at once. If it moved on by a day each day, it would begin
+    differently each day and never be found in the prefix cache. best: how many distinct hours are
+    kept (at least one), each with its best day in the last year in which it was worked; hours are
+    distinct if they differ by an hour or more. worth: +1 where more of `metric` is better, -1 where
+    less is. renewed: whether agents may be told to `forget`.
     """
 
     COLUMNS = ("hours", "income", "tax", "rebate", "metric")
@@ -46,19 +46,19 @@ class WorkerMemory:
         self, agents: int, window: int, best: int = 0, worth: int = 1, renewed: bool = False
     ) -> None:
         self.window, self.worth, self._renewed = window, worth, renewed
-        recent = max(2 * window, 2)  # two days in any case, for the last change's effect
+        recent = max(2 * window, 2)  # at least two days, for the last change's effect
         self._when = np.zeros((recent, 2), np.int64)
         self._recent = {name: np.zeros((agents, recent)) for name in self.COLUMNS}
         self._count = 0
         kept = max(best, 1)
         self._best = {name: np.zeros((agents, kept)) for name in self.COLUMNS}
         self._best_when = np.full((agents, kept, 2), -1, np.int64)
-        # the recent ones again, as prompts show them
+        # the recent days again, as prompts show them
         self._days: list[list[WorkerDay]] = [[] for _ in range(agents)]
         self._total_days = 0
         # how many of the total days had passed when each agent's memory began
         self._since = np.zeros(agents, np.int64)
-        self._counted = np.zeros(agents, np.int64)  # days of each agent's with a finite metric
+        self._counted = np.zeros(agents, np.int64)  # each agent's days with a finite metric
         self._mean_hours, self._mean, self._squares = (
             np.zeros(agents),
             np.zeros(agents),
@@ -99,7 +99,7 @@ class WorkerMemory:
         self._mean_hours += (hours - self._mean_hours) / own
 
     def forget(self, who: np.ndarray) -> None:
-        """Make some agents, (agents,) bool, remember nothing from now on."""
+        """Erase the memory of some agents. who: (agents,) bool."""
         self._since[who] = self._total_days
         running = self._counted, self._mean_hours, self._mean, self._squares
         for values in (*self._recent.values(), *self._best.values(), *running):
@@ -118,11 +118,11 @@ class WorkerMemory:
         taken = self._best_when[:, :, 0] >= 0
         known = taken & (np.abs(self._best["hours"] - today["hours"][:, None]) < _DISTINCT)
         value = np.where(taken, self.worth * self._best["metric"], -np.inf)
-        # its own, or the worst one's
+        # the place of the same hours or, without one, that of the worst
         place = np.where(known.any(1), known.argmax(1), value.shape[1] - 1)
         everyone = np.arange(len(place))
-        # a new year has a new schedule: what hours brought under the old one gives way to what they
-        # bring now
+        # a new year has a new schedule: the outcome of hours under the old one gives way to the new
+        # outcome of the same hours
         outdated = known.any(1) & (self._best_when[everyone, place, 0] < year)
         better = outdated | (self.worth * today["metric"] > value[everyone, place])
         rows, at = everyone[better], place[better]
@@ -138,9 +138,9 @@ class WorkerMemory:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Everything remembered, for a checkpoint.
+        """Everything remembered, for a checkpoint: arrays and Python numbers.
 
-        Arrays that the next `append` changes, and Python numbers.
+        The next `append` changes the arrays.
         """
         return {
             "when": self._when,
@@ -157,7 +157,7 @@ class WorkerMemory:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Remember what `state` was, of a memory of the same size."""
+        """Go back to an earlier `state` of a memory of the same size."""
         self._when, self._best_when = np.array(state["when"]), np.array(state["best_when"])
         self._recent = {name: np.array(state["recent"][name]) for name in self.COLUMNS}
         self._best = {name: np.array(state["best"][name]) for name in self.COLUMNS}
@@ -201,21 +201,21 @@ class WorkerMemory:
         ]
 
     def _trends(self) -> list[Trend | None]:
-        """The effect of the last change of hours among the recent days.
+        """Each agent's last change of hours among the recent days, and the change of the metric.
 
-        Of the last day where there was no change. None where it is unknown: one day alone, or a
-        metric that was infinite before or after.
+        Without such a change, those of the last day. None where the effect is unknown: after a
+        single day, or where the metric was infinite before or after.
         """
         if self._count < 2:
             return [None] * len(self._mean)
-        with np.errstate(invalid="ignore"):  # infinity less infinity
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
             hours, metric = (
                 np.diff(self._recent[name][:, : self._count]) for name in ("hours", "metric")
             )
         own, days = self._own_recent[:, None], np.arange(hours.shape[1])
         changed = (np.abs(hours) >= _DISTINCT) & (days >= self._count - own)
         last = np.max(np.where(changed, days, -1), axis=1)
-        at = last[:, None]  # -1, of nobody's change, is the last day
+        at = last[:, None]  # -1, without a change, selects the last day
         changes = zip(
             np.take_along_axis(hours, at, 1)[:, 0].tolist(),
             np.take_along_axis(metric, at, 1)[:, 0].tolist(),

@@ -1,8 +1,7 @@
 """Who the workers are: occupation, sex and age, drawn from published tables.
 
-The tables are of the employed in the United States.
-
-docs/personas.md has the tables, how they are reconciled, and what a persona is not.
+The tables are of the employed in the United States. docs/personas.md has the tables, how they are
+reconciled, and what a persona is not.
 """
 
 import json
@@ -19,15 +18,14 @@ from jaxecon.core.draws import draw, named_key
 _COLUMNS = {"man": "men", "woman": "women"}  # sex of a person -> column of the tables
 _OLDEST = 79  # stands in for the open end of the last age group
 _PRODUCTION_AND_TRANSPORTATION = (
-    "production, transportation and material moving"  # one row where the others have two
+    "production, transportation and material moving"  # one row where the other tables have two
 )
 _ROW_BY_AGE = {
     "production": _PRODUCTION_AND_TRANSPORTATION,
     "transportation and material moving": _PRODUCTION_AND_TRANSPORTATION,
 }
 
-# The groups whose names do not say what somebody works in, with some of what the Census
-# classification puts there.
+# Groups whose names do not say what people work in, with examples from the Census classification.
 _WORKS_IN = {
     "professional and related": "a professional occupation such as engineering, teaching, law or "
     "health care",
@@ -65,9 +63,8 @@ class Persona:
     def years_in_work(self) -> int:
         """Years since the usual end of education: potential experience (Mincer 1974).
 
-        An assumption, and no published number.
-
-        Work begins at 22 in the two groups where a degree is usual and at 18 in the others.
+        This is an assumption, not a published number: work begins at 22 in the two groups where a
+        degree is usual, and at 18 in the others.
         """
         return max(self.age - (22 if self.occupation in _GRADUATE else 18), 0)
 
@@ -77,7 +74,7 @@ class Persona:
 
 
 def persona_text(persona: Persona) -> str:
-    """The person in words, second person, two sentences. The same facts give the same text."""
+    """The person in two sentences, in the second person. The same facts give the same text."""
     article = "an" if persona.age in (18, *range(80, 90)) else "a"
     years = persona.years_in_work
     past = f"have worked for {years} year{'s' if years > 1 else ''}" if years else "are new to work"
@@ -88,15 +85,15 @@ def persona_text(persona: Persona) -> str:
 
 @cache
 def employment() -> Employment:
-    """Occupation x sex x age of the employed: as even as the published margins allow.
+    """Occupation x sex x age of the employed: the most even table with the published margins.
 
-    Computed once; arrays are read-only.
+    It is computed once; its arrays are read-only.
 
     The margins are occupation x sex (2022) and occupation x age (2025) of the Current Population
     Survey, in percent rounded to 0.1, normalised. The first also sets the totals of the
-    occupations: it splits production from transportation. The second is brought to these totals and
-    to its own totals of ages first, which keeps its odds ratios. Raises RuntimeError where the fit
-    does not converge.
+    occupations, since it splits production from transportation. The second is first fitted to these
+    totals and to its own totals of ages, which keeps its odds ratios. Raises RuntimeError where the
+    fit does not converge.
     """
     data = json.loads(
         resources.files("llm.agents")
@@ -148,14 +145,14 @@ def fit_margins(
     tolerance: float = 1e-12,
     sweeps: int = 1000,
 ) -> np.ndarray:
-    """Iterative proportional fitting (Deming and Stephan 1940).
+    """Fit an array to margins by iterative proportional fitting (Deming and Stephan 1940).
 
-    The array nearest to the seed in relative entropy.
+    Of all arrays with these margins, the result is nearest to the seed in relative entropy.
 
-    seed: any shape, > 0. margins: pairs of `cell`, integers of the seed's shape, which say in which
-    cell of the margin each entry counts, and `target`, (number of cells,) sums. Cells may merge
-    categories. tolerance: largest difference between a margin and its target. Raises RuntimeError
-    if that is not reached after `sweeps` sweeps, as with contradictory targets.
+    seed: any shape, > 0. margins: pairs of `cell`, an integer array of the seed's shape with the
+    cell of the margin in which each entry counts, and `target`, (number of cells,) sums. Cells may
+    merge categories. tolerance: largest difference between a margin and its target. Raises
+    RuntimeError if that is not reached after `sweeps` sweeps, as with contradictory targets.
     """
     table = np.array(seed, float)
     for _ in range(sweeps):
@@ -174,18 +171,18 @@ def fit_margins(
 def sample_personas(
     skill: np.ndarray, *, seed: int, cohort: str, correlation: float = 0.5
 ) -> list[Persona]:
-    """One person per agent, drawn from `employment()`, the better paid to the more skilled.
+    """Draw one person per agent from `employment()`; pay and skill are correlated.
 
-    skill: (n,), any unit, ties allowed. correlation: -1..1, Spearman's, between skill and the
-    median pay of the person's occupation and sex. The tie is a Gaussian copula: persons in order of
-    pay go to agents in order of a latent score. People in one of the 20 groups share one pay, so
-    that the coefficient of the sample, with mean ranks for ties, comes out at about sqrt(1 - sum of
-    cubed shares) = 0.996 times what is asked for, besides sampling error.
+    skill: (n,), any unit, ties allowed. correlation: Spearman's, in [-1, 1], between skill and the
+    median pay of the person's occupation and sex. A Gaussian copula joins the two: persons in order
+    of pay go to agents in order of a latent score. Everybody in one of the 20 groups has the same
+    pay, so that the sample's coefficient, with mean ranks for ties, is about sqrt(1 - sum of cubed
+    shares) = 0.996 times the given one, besides sampling error.
 
-    Who is drawn depends on (seed, cohort, index) alone and so has the distribution of
-    `employment()` whatever the skills; who goes to which agent depends on the skills of all and on
-    n. The same arguments give the same list on every machine; another n may change people. Raises
-    ValueError for a correlation out of range.
+    Which persons are drawn depends only on (seed, cohort, index), so that they have the
+    distribution of `employment()` whatever the skills; which agent gets which person depends on all
+    skills and on n. The same arguments give the same list on every machine; another n may change
+    the persons. Raises ValueError for a correlation out of range.
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"population.personas.correlation: {correlation}; -1 to 1")
@@ -221,9 +218,9 @@ def _sums(table: np.ndarray, cell: np.ndarray, target: np.ndarray) -> np.ndarray
 
 
 def _shares(percent: Sequence[Sequence[float]], employed: Sequence[float]) -> np.ndarray:
-    """Shares of all (o, k), sum 1, from percent of each column (o, k) and totals (k,).
+    """Shares of all, (o, k) with sum 1, from percentages by column, (o, k), and totals (k,).
 
-    The percent add up to 100 but for rounding.
+    The percentages of a column add up to 100 except for rounding.
     """
     columns = np.array(percent) / np.sum(percent, axis=0)
     return columns * (np.array(employed, float) / np.sum(employed))
@@ -235,6 +232,6 @@ def _age_group(label: str) -> tuple[int, int]:
 
 
 def _uniforms(seed: int, cohort: str, purpose: str, n: int) -> np.ndarray:
-    """(2, n) float64 in the open interval (0, 1), whatever JAX's precision."""
+    """Uniform draws in the open interval (0, 1), (2, n) float64, whatever JAX's precision."""
     words = draw(named_key(seed, cohort, purpose), 0, 0, n)
     return (np.array([words.first, words.second], float) + 0.5) * 2.0**-32

@@ -20,18 +20,18 @@ from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
 from llm.decisions.wording import Cues, Statistics
 
 _appended = jax.jit(PlannerMemory.appended)
-PLANNER = "planner"  # the cohort that its decisions go by
+PLANNER = "planner"  # the cohort under which its decisions are recorded
 
 
 @pytree
 class LLMPlannerState:
-    """memory: of past years."""
+    """The planner's state: its memory of past years."""
 
     memory: PlannerMemory
 
 
 class LLMPlanner(Planner):
-    """Shows the model what its schedules achieved and moves each rate by what it answers.
+    """Shows the model what its schedules achieved, and changes each rate as it answers.
 
     Implements jaxecon.planners.base.Planner.
     """
@@ -64,7 +64,7 @@ class LLMPlanner(Planner):
         settings, planned = self._settings.memory, observation.year + 1
         recent = [
             _year(*entry)
-            # the filled places alone
+            # only the filled places
             for entry in zip(
                 memory.years[: memory.count], memory.rates, memory.welfare, strict=False
             )

@@ -25,7 +25,7 @@ from llm.decisions.wording import Bracket, Cues, Objective
 
 @dataclass
 class _LLMCohort:
-    """What one LLM cohort is and remembers. Arrays (n,)."""
+    """An LLM cohort and what it remembers. Arrays are (n,)."""
 
     skill: np.ndarray
     choices: tuple[int, ...]
@@ -38,12 +38,12 @@ class _LLMCohort:
 
 
 class LLMWorkers:
-    """All LLM cohorts of a run: one batch of decisions a kind and day.
+    """All LLM cohorts of a run; decisions of one kind on one day are one batch.
 
     Implements jaxecon.simulation.ports.ExternalWorkers.
 
-    cohorts: by name, in the order of the names. With `population.personas.source: model` their
-    personas are asked for here.
+    cohorts: by name, in the order of the names. With `population.personas.source: model`, the model
+    is asked for their personas here.
     """
 
     def __init__(self, bridge: Bridge, cohorts: Mapping[str, Cohort], config: Config) -> None:
@@ -109,14 +109,14 @@ class LLMWorkers:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What every cohort remembers, for a checkpoint; personas are made again."""
+        """What every cohort remembers, for a checkpoint; personas are not stored but made again."""
         return {
             name: {"hours": c.hours, "satisfied": c.satisfied, "memory": c.memory.state}
             for name, c in self._cohorts.items()
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Be as in `state`, of the same cohorts."""
+        """Go back to an earlier `state` of the same cohorts."""
         for name, cohort in self._cohorts.items():
             cohort.hours, cohort.satisfied = (
                 np.array(state[name]["hours"]),
@@ -127,9 +127,9 @@ class LLMWorkers:
     def begin_year(
         self, skill: Mapping[str, np.ndarray], entered: Mapping[str, np.ndarray]
     ) -> None:
-        """Skills of this year, (n,) by cohort.
+        """Take over this year's skills, (n,) by cohort.
 
-        Who entered has the persona of the place, and nothing to remember.
+        A newcomer has the persona of the worker it replaces, and no memory.
         """
         for name, cohort in self._cohorts.items():
             cohort.skill, new = np.asarray(skill[name], float), entered[name]
@@ -142,7 +142,8 @@ class LLMWorkers:
     ) -> dict[str, np.ndarray]:
         """Hours (n,) by cohort.
 
-        An agent without a usable answer repeats yesterday's hours (40 at the start).
+        An agent without a usable answer repeats yesterday's hours (at the start 40, or the longest
+        possible if that is less).
         """
         if (year * self._config.year.days + day) % self._settings.decide_every == 0:
             brackets, cues = brackets_of(schedule), self._cues(year, day)
@@ -165,7 +166,8 @@ class LLMWorkers:
     def _cues(self, year: int, day: int) -> Cues:
         """The cues of a decision, which holds for llm.decide_every days.
 
-        The year's last decision is final where the year has more than one.
+        Decisions in the last tenth of the run are final, and so is a year's last one if it has
+        several.
         """
         memory, every = self._settings.memory, self._settings.decide_every
         days = self._config.year.days
@@ -208,9 +210,9 @@ class LLMWorkers:
         )
 
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
-        """Remember what the day brought.
+        """Remember the day's outcomes.
 
-        Those who care for welfare remember it in the place of their own utility.
+        Altruists and adversaries remember social welfare in place of their own utility.
         """
         for name, outcome in outcomes.items():
             cohort = self._cohorts[name]
@@ -232,7 +234,7 @@ class LLMWorkers:
         schedule: TaxSchedule,
         means: Mapping[str, Mapping[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
-        """Who is satisfied, (n,) bool by cohort.
+        """Whether each agent is satisfied, (n,) bool by cohort.
 
         means: by cohort, hours, income, tax and rebate of the year so far.
         """
@@ -263,9 +265,10 @@ class LLMWorkers:
         kind: DecisionKind[Observation, Value],
         observed: Callable[[str, _LLMCohort, int], Observation],
     ) -> Iterator[tuple[_LLMCohort, list[Value]]]:
-        """One batch for everybody; each cohort with its agents' answers.
+        """Ask everybody in one batch; yield each cohort with its agents' answers.
 
-        observed: by a cohort's name, itself, and the agent.
+        observed: makes an agent's observation from its cohort's name, the cohort and the agent's
+        index.
         """
         observations = [
             observed(name, c, agent)
@@ -278,7 +281,7 @@ class LLMWorkers:
 
 
 def _first_hours(choices: Sequence[int]) -> float:
-    """What a worker without a usable answer works on its first day."""
+    """The hours of a worker without a usable answer on its first day."""
     return float(min(REFERENCE_HOURS, choices[-1]))
 
 

@@ -1,4 +1,4 @@
-"""What a kind of decision is."""
+"""The protocol of a kind of decision."""
 
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -13,7 +13,7 @@ Style = Literal["io", "cot"]  # the answer alone, or a line of reasoning before 
 
 
 class AnyObservation(Protocol):
-    """Every observation says whose decision it is, and when: counted from 0."""
+    """What every observation says: whose decision it is, and when (counted from 0)."""
 
     @property
     def year(self) -> int: ...
@@ -29,7 +29,7 @@ class AnyObservation(Protocol):
 class Parsed(Generic[Value]):
     """A decision read from a reply.
 
-    repaired: it was there, though not in the form that was asked for.
+    repaired: whether it was there in another form than the one asked for.
     """
 
     value: Value
@@ -64,7 +64,7 @@ class DecisionKind(Protocol[ObservationT, Value]):
         ...
 
     def schema(self, observation: ObservationT) -> dict[str, Any]:
-        """The form of the answer.
+        """The JSON schema of the answer.
 
         Args:
             observation: what the agent knows.
@@ -90,7 +90,7 @@ class DecisionKind(Protocol[ObservationT, Value]):
         ...
 
     def fallback(self, observation: ObservationT) -> Value:
-        """What is done where no reply can be used.
+        """The decision that is taken where no reply can be used.
 
         Args:
             observation: what the agent knows.

@@ -21,7 +21,7 @@ class CandidacyObservation:
     Once elected it knows the same when it sets the rates (PolicyObservation).
     """
 
-    year: int  # whose rates are at stake
+    year: int  # the year whose rates are at stake
     cohort: str
     agent: int
     brackets: tuple[Bracket, ...]  # in force until now
@@ -43,7 +43,7 @@ class CandidacyObservation:
 def candidacy_schema(
     brackets: int, style: Style = "io", max_change: int = MAX_CHANGE
 ) -> dict[str, Any]:
-    """A yes or a no, and one change per bracket."""
+    """The schema of a yes or no, and of one change per bracket."""
     return answer_schema(
         style,
         stand={"type": "boolean"},
@@ -54,9 +54,9 @@ def candidacy_schema(
 def parse_candidacy(
     text: str, brackets: int, max_change: int = MAX_CHANGE
 ) -> Parsed[tuple[int, ...] | None]:
-    """From {"stand": true, "changes": [...]}: percentage points, one per bracket.
+    """Read changes, percentage points per bracket, from {"stand": true, "changes": [...]}.
 
-    None where the worker does not stand. Raises Unusable.
+    The value is None where the worker does not stand. Raises Unusable.
     """
     answer, repaired = only_object(text, "stand")
     stands, coerced = yes_no(answer["stand"], "stand")
@@ -70,9 +70,9 @@ def parse_candidacy(
 
 
 class Candidacy:
-    """With which changes of the rates (percentage points) a worker stands; None: it does not.
+    """The changes of the rates (percentage points) with which a worker stands for election.
 
-    Falls back on None.
+    None means that it does not stand, and is the fallback.
     """
 
     name = "candidacy"

@@ -1,7 +1,7 @@
-"""What the prompts around an election share: standing, voting, setting the rates once elected.
+"""Wording that the prompts of elections share: standing, voting, setting the rates once elected.
 
-Laid out as in wording.py: rules and this year's schedule | what is constant of one worker | its
-years | the question.
+They are laid out as in wording.py: rules and this year's schedule | what is constant for one worker
+| its years | the question.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class PastYear:
 
 
 class VoterBackground(Protocol):
-    """What a worker knows of itself and of the last year when it is asked around an election.
+    """What a worker knows about itself and the last year when it is asked about an election.
 
     skill: $/year per weekly hour; hours: h/week; the others $/year.
     """
@@ -69,7 +69,7 @@ def election_chat(
     lines: Sequence[str],
     setting: str = ELECTION,
 ) -> tuple[Message, ...]:
-    """The chat of a question around an election.
+    """The chat that asks a question about an election.
 
     rules: lines of the system message before the rates; lines: the user's; setting: who sets the
     rates.
@@ -79,7 +79,7 @@ def election_chat(
 
 
 def changes_line(max_change: int) -> str:
-    """By how much the rates may change. max_change: percentage points."""
+    """The line on how much the rates may change. max_change: percentage points."""
     return (
         f"The rates may change by {allowed_changes(max_change)} percentage points each; "
         "they stay between 0 and 100 %."
@@ -87,7 +87,7 @@ def changes_line(max_change: int) -> str:
 
 
 def about_lines(o: VoterBackground) -> list[str]:
-    """What a worker is told of itself, its years and the last year."""
+    """The lines that tell a worker about itself, its years and the last year."""
     lines = person_lines(o.persona, o.skill)
     if o.history:
         lines.append("Your years so far:")

@@ -1,10 +1,10 @@
-"""Less of an observation's history, for a prompt that is too long."""
+"""Shortens an observation's history, for a prompt that is too long."""
 
 from bisect import bisect_left
 from dataclasses import Field, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
-_MAX_DAYS = 2**17  # at least as many as a year may have
+_MAX_DAYS = 2**17  # no year has more days
 
 
 class WithHistory(Protocol):
@@ -28,11 +28,11 @@ BestT = TypeVar("BestT", bound=WithBest)
 
 
 def without_older_history(observation: HistoryT) -> HistoryT | None:
-    """Without up to the older half of the history; None where there is none.
+    """The observation without up to half of its history, the oldest; None without a history.
 
-    It then begins at a multiple of the largest power of two of days that takes no more than half.
-    Such a beginning stays from day to day, and with it what the prefix cache holds; half of a
-    history that grows would begin later every other day.
+    The rest begins at a multiple of the largest power of two (days) that removes no more than half.
+    Such a beginning stays the same from day to day, so that the prefix cache finds it; the middle
+    of a growing history would move every other day.
     """
     numbers = [entry.year * _MAX_DAYS + getattr(entry, "day", 0) for entry in observation.history]
     if not numbers:
@@ -46,7 +46,7 @@ def without_older_history(observation: HistoryT) -> HistoryT | None:
 
 
 def without_older_or_worse(observation: BestT) -> BestT | None:
-    """Without the older half of the history; then without the worst half of the best."""
+    """The observation with less history or, without a history, with the better half of the best."""
     if observation.history:
         return without_older_history(observation)
     if observation.best:

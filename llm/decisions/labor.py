@@ -135,7 +135,7 @@ def _day_line(day: WorkerDay, metric: str) -> str:
 
 
 def _today(o: LaborObservation, metric: str) -> list[str]:
-    """The day's sentences: what is new since yesterday, and what the worker is advised."""
+    """The sentences of the day: what is new since yesterday, and what the worker is advised."""
     tail = [f"Today is year {o.year + 1} day {o.day + 1}. Yesterday's rebate: {o.rebate:,.0f}."]
     if o.statistics is not None and o.statistics.count:
         hours = f"mean {o.statistics.hours:.0f} hours, "
@@ -161,7 +161,7 @@ def _today(o: LaborObservation, metric: str) -> list[str]:
 
 
 def _other_year(day: WorkerDay, year: int) -> str:
-    """The year of a day under another schedule than this year's."""
+    """The year of a remembered day if it had another schedule than this year's."""
     return "" if day.year == year else f" (year {day.year + 1})"
 
 
@@ -175,12 +175,12 @@ def _hours_change(hours: float) -> str:
 
 @lru_cache
 def labor_schema(choices: tuple[int, ...], style: Style = "io") -> dict[str, Any]:
-    """One of the choices, h/week."""
+    """The schema of an answer that is one of the choices, h/week."""
     return answer_schema(style, hours={"type": "integer", "enum": list(choices)})
 
 
 def parse_labor(text: str, choices: Sequence[int]) -> Parsed[int]:
-    """Hours per week from {"hours": n}.
+    """Read hours per week from {"hours": n}.
 
     Hours between the choices are moved to the nearest one. Raises Unusable.
     """
@@ -194,11 +194,11 @@ def parse_labor(text: str, choices: Sequence[int]) -> Parsed[int]:
     return Parsed(nearest, repaired or coerced or nearest != hours)
 
 
-_parse_labor = lru_cache(maxsize=4096)(parse_labor)  # models say the same few things
+_parse_labor = lru_cache(maxsize=4096)(parse_labor)  # models give the same few answers
 
 
 class Labor:
-    """Hours a week. Falls back on the hours of the day before."""
+    """The decision on hours a week. Falls back on the hours of the day before."""
 
     name = "labor"
 

@@ -13,7 +13,7 @@ MAX_PERSONA = 600  # characters
 
 @dataclass(frozen=True)
 class PersonaObservation:
-    """A person whom the model is to describe. facts: the template's words."""
+    """A person whom the model is to describe. facts: the text of the template."""
 
     cohort: str
     agent: int
@@ -30,14 +30,14 @@ Answer with JSON only: {"persona": "..."}"""
 
 @lru_cache
 def persona_schema() -> dict[str, Any]:
-    """A text of bounded length."""
+    """The schema of a text of bounded length."""
     return object_schema(persona={"type": "string", "minLength": 1, "maxLength": MAX_PERSONA})
 
 
 def parse_persona(text: str) -> Parsed[str]:
     """One line of text from {"persona": "..."}, cut at MAX_PERSONA characters. Raises Unusable."""
     answer, repaired = only_field(text, "persona")
-    # JSON's escapes can spell half of a surrogate pair, which no file and no prompt can hold
+    # a JSON escape can be half of a surrogate pair, which files and prompts cannot hold
     line = (
         " ".join(answer.encode(errors="replace").decode().split())
         if isinstance(answer, str)

@@ -23,7 +23,10 @@ from llm.messages import Message
 
 @dataclass(frozen=True)
 class BracketGroup:
-    """Who ended the year in one bracket. people: share; income: mean, $/year; utility: mean."""
+    """The people whose income of the year lies in one bracket.
+
+    people: their share. income: mean, $/year. utility: mean.
+    """
 
     people: float
     income: float
@@ -79,7 +82,7 @@ def _rules(o: PlanObservation) -> str:
 
 
 def _memory_lines(o: PlanObservation) -> list[str]:
-    """What the planner remembers, and what it is advised."""
+    """The lines on what the planner remembers, and what it is advised."""
     lines = []
     if o.history:
         lines.append(
@@ -88,7 +91,7 @@ def _memory_lines(o: PlanObservation) -> list[str]:
     lines += [f"Year {y.year + 1}: {_outcome(y)}" for y in o.history]
     if o.statistics is not None and o.statistics.count:
         lines.append(statistics_line(o.statistics, "years", "welfare"))
-    if o.best and not (o.cues.exploit and len(o.best) == 1):  # the cue says the only one
+    if o.best and not (o.cues.exploit and len(o.best) == 1):  # the cue already names the only one
         lines.append("Best schedules tried:")
         lines += [f"{_outcome(y)} (year {y.year + 1})" for y in o.best]
     if o.trend is not None:
@@ -110,7 +113,7 @@ def _outcome(y: PlannerYear) -> str:
 
 
 def _present_lines(o: PlanObservation) -> list[str]:
-    """Last year's economy, and the schedule that is to be changed."""
+    """The lines on last year's economy and the schedule that is to be changed."""
     groups = [
         f"{line}: {100 * g.people:.1f} % of the people, mean income {g.income:,.0f}, mean utility "
         f"{amount_text(g.utility)}"

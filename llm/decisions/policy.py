@@ -12,7 +12,7 @@ from llm.messages import Message
 
 @dataclass(frozen=True)
 class PolicyObservation(CandidacyObservation):
-    """What an elected worker knows. announced: (k,) rates that it stood for, if it said any."""
+    """What an elected worker knows. announced: (k,) rates that it stood for, None without any."""
 
     announced: tuple[float, ...] | None = None
 

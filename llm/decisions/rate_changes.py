@@ -1,4 +1,4 @@
-"""Changes of the tax rates, as planners and elected workers answer with them."""
+"""Changes of the tax rates: the answers of planners and elected workers."""
 
 from functools import lru_cache
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from llm.decisions.wording import Bracket
 
 
 class WithRates(Protocol):
-    """What is known of the schedule that is to be changed. max_change: percentage points."""
+    """What is known about the schedule to be changed. max_change: percentage points."""
 
     @property
     def brackets(self) -> tuple[Bracket, ...]: ...
@@ -27,7 +27,7 @@ def allowed_changes(max_change: int) -> str:
 
 @lru_cache
 def plan_schema(brackets: int, style: Style = "io", max_change: int = MAX_CHANGE) -> dict[str, Any]:
-    """One change per bracket."""
+    """The schema of one change per bracket."""
     change = {"type": "integer", "enum": list(possible_changes(max_change))}
     return answer_schema(
         style,
@@ -43,7 +43,7 @@ def parse_plan(text: str, brackets: int, max_change: int = MAX_CHANGE) -> Parsed
 
 
 def parse_changes(answer: Any, brackets: int, max_change: int) -> tuple[tuple[int, ...], bool]:
-    """Percentage points, and whether they had to be read out of something else."""
+    """The changes in percentage points, and whether any was not given as an integer."""
     if not isinstance(answer, list) or len(answer) != brackets:
         raise Unusable(f"changes must be a list of {brackets} numbers")
     allowed = possible_changes(max_change)

@@ -1,4 +1,4 @@
-"""JSON in what a model wrote, and the schemas that ask for it."""
+"""Reads JSON from a model's reply, and makes the schemas that ask for it."""
 
 import json
 import re
@@ -12,13 +12,14 @@ MAX_REASONING = 240  # characters
 
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
 _MAX_SCANNED = 20_000  # characters of a reply that are searched: an answer has a few dozen
-# Brackets there: many more would take the decoder seconds, or past Python's recursion limit.
+# Opening brackets in a reply: with many more the decoder would take seconds, or exceed Python's
+# recursion limit.
 _MAX_OPENED = 200
 _OPENING = re.compile(r"\{")
 
 
 def answer_schema(style: Style, **properties: Any) -> dict[str, Any]:
-    """The object to answer with; in the style `cot` a bounded line of reasoning comes first."""
+    """The schema of an answer; in the style `cot` a bounded line of reasoning comes first."""
     thought = (
         {"reasoning": {"type": "string", "maxLength": MAX_REASONING}} if style == "cot" else {}
     )
@@ -26,7 +27,7 @@ def answer_schema(style: Style, **properties: Any) -> dict[str, Any]:
 
 
 def object_schema(**properties: Any) -> dict[str, Any]:
-    """An object with exactly these fields, each with its schema."""
+    """The schema of an object with exactly these fields. properties: the schema of each."""
     return {
         "type": "object",
         "properties": properties,
@@ -36,7 +37,7 @@ def object_schema(**properties: Any) -> dict[str, Any]:
 
 
 def reasoning_tokens(style: Style) -> int:
-    """Tokens that the line of reasoning needs at most."""
+    """The most tokens that the line of reasoning needs."""
     return MAX_REASONING // 3 + 16 if style == "cot" else 0
 
 
@@ -59,7 +60,7 @@ def only_object(text: str, name: str) -> tuple[dict[str, Any], bool]:
 
 
 def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
-    """Yes or no, and whether it had to be read out of a word."""
+    """A yes or no, and whether it was given as a word."""
     if isinstance(answer, bool):
         return answer, False
     word = answer.strip().lower() if isinstance(answer, str) else ""
@@ -69,13 +70,13 @@ def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
 
 
 def number_in(value: Any, name: str) -> tuple[float, bool]:
-    """A finite number, and whether it had to be read out of a string or a fraction."""
+    """A finite number, and whether it was given as a string or a float."""
     if isinstance(value, str):
         try:
             return number_in(float(value), name)[0], True
         except ValueError:
             raise Unusable(f"{name} must be a number") from None
-    # a comparison, as math.isfinite does not take integers beyond a float's range
+    # a comparison, since math.isfinite fails for integers beyond a float's range
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
@@ -86,9 +87,7 @@ def number_in(value: Any, name: str) -> tuple[float, bool]:
 
 
 def _objects(text: str) -> list[tuple[dict[str, Any], tuple[int, int]]]:
-    """All JSON objects that stand in the text, with where each begins and ends: outermost first,
-    none inside another.
-    """
+    """The outermost JSON objects in the text, with where each begins and ends."""
     text = text[:_MAX_SCANNED]
     if text.count("{") + text.count("[") > _MAX_OPENED:
         raise Unusable("answer with one short JSON object")

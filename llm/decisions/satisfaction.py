@@ -40,19 +40,19 @@ Answer with JSON only: {"satisfied": true} or {"satisfied": false}"""
 
 @lru_cache
 def satisfaction_schema() -> dict[str, Any]:
-    """A yes or a no."""
+    """The schema of a yes or no."""
     return object_schema(satisfied={"type": "boolean"})
 
 
 def parse_satisfaction(text: str) -> Parsed[bool]:
-    """From {"satisfied": true}; yes and no in quotes are understood. Raises Unusable."""
+    """Read yes or no from {"satisfied": true}; words in quotes are understood. Raises Unusable."""
     answer, repaired = only_field(text, "satisfied")
     satisfied, coerced = yes_no(answer, "satisfied")
     return Parsed(satisfied, repaired or coerced)
 
 
 class Satisfaction:
-    """Whether a worker is satisfied with its tax and rebate. Falls back on what it was."""
+    """Whether a worker is satisfied with its tax and rebate. Falls back on its last answer."""
 
     name = "satisfaction"
 

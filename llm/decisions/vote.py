@@ -17,8 +17,8 @@ from llm.messages import Message
 class CandidateView:
     """One candidate as a voter sees it.
 
-    rates: (k,) that it announced, None where it said nothing. pay: $/year at 40 hours, None where
-    it is no worker. you: whether it is the voter.
+    rates: (k,) that it announced, None where it announced none. pay: $/year at 40 hours, None for a
+    planner. you: whether it is the voter.
     """
 
     rates: tuple[float, ...] | None
@@ -29,7 +29,7 @@ class CandidateView:
 
 @dataclass(frozen=True)
 class VoteObservation:
-    """What a voter knows. As CandidacyObservation; candidates: in the order of the ballot."""
+    """What a voter knows: as CandidacyObservation, and the candidates in the ballot's order."""
 
     year: int
     cohort: str
@@ -95,7 +95,7 @@ def candidate_line(c: CandidateView) -> str:
 
 @lru_cache
 def vote_schema(method: VotingMethod, candidates: int, style: Style = "io") -> dict[str, Any]:
-    """One number, or a list of numbers, of those on the ballot."""
+    """The schema of a number, or a list of numbers, of candidates on the ballot."""
     numbers = list(range(1, candidates + 1))
     if method == "plurality":
         return answer_schema(style, vote={"type": "integer", "enum": [0, *numbers]})
@@ -109,10 +109,10 @@ def vote_schema(method: VotingMethod, candidates: int, style: Style = "io") -> d
 
 
 def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple[int, ...]]:
-    """Numbers 1..candidates: the one voted for, all approved of, or the ranking, best first.
+    """Read candidates' numbers from 1: the chosen one, all approved, or a ranking, best first.
 
-    From {"vote": 2}, {"approve": [1, 3]} or {"ranking": [3, 1]}; () for nobody. A candidate named
-    again is left out. Raises Unusable.
+    Replies are {"vote": 2}, {"approve": [1, 3]} or {"ranking": [3, 1]}; the value () is a vote for
+    nobody. A number that is repeated counts once. Raises Unusable.
     """
     field = _FIELDS[method]
     answer, repaired = only_field(text, field)
@@ -137,7 +137,7 @@ def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple
 
 
 class Vote:
-    """Candidates' numbers from 1, as `parse_vote`. Falls back on a vote for nobody."""
+    """A vote: candidates' numbers as `parse_vote` reads them. Falls back on a vote for nobody."""
 
     name = "vote"
 

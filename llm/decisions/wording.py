@@ -1,8 +1,8 @@
 """Words and structures that several prompts share.
 
-Prompts are laid out for the engine's prefix cache, which reuses whatever begins alike: rules and
-this year's schedule (the same for all agents of a kind) | what is constant of one agent | its
-history, appended to since an anchor | the day's tail.
+Prompts are laid out for the engine's prefix cache, which reuses common beginnings: rules and this
+year's schedule (the same for all agents of a kind) | what is constant for one agent | its history,
+which grows at its end | what is new on this day.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class Bracket(NamedTuple):
 class Statistics:
     """Running statistics of an agent's days, or of a planner's years, with a finite metric.
 
-    count: of days or years; mean, deviation: of the metric, the standard deviation; hours: mean,
-    h/week.
+    count: number of days or years. mean, deviation: mean and standard deviation of the metric.
+    hours: mean, h/week.
     """
 
     count: int
@@ -41,8 +41,7 @@ class Statistics:
 class Cues:
     """What a prompt advises.
 
-    explore: to try something new. exploit: to remember what has been best so far; final: to take
-    it now.
+    explore: try something new. exploit: remember what has been best so far. final: choose it now.
     """
 
     explore: bool = False
@@ -51,10 +50,10 @@ class Cues:
 
 
 def try_again(messages: Sequence[Message], reply: str, problem: str) -> tuple[Message, ...]:
-    """The chat continued after a reply that could not be used.
+    """The chat, continued after a reply that could not be used.
 
-    Its white space is shortened: a small model that lost itself in line breaks (JSON allows any
-    number) would go on with them.
+    The reply's white space is shortened: JSON allows any number of line breaks, and a small model
+    that got stuck in them would go on with them.
     """
     return (
         *messages,
@@ -67,20 +66,20 @@ def try_again(messages: Sequence[Message], reply: str, problem: str) -> tuple[Me
 
 
 def person_lines(persona: str, skill: float) -> list[str]:
-    """What is constant of one worker. skill: $/year per weekly hour."""
+    """The lines on what is constant for one worker. skill: $/year per weekly hour."""
     pay = f"Your pay: {skill:,.0f} dollars a year per weekly hour ({40 * skill:,.0f} at 40 hours)."
     return [persona, pay] if persona else [pay]
 
 
 def statistics_line(statistics: Statistics, unit: str, metric: str, hours: str = "") -> str:
-    """Mean and spread of the metric over all days or years. hours: a part about the mean hours."""
+    """Mean and spread of the metric over all days or years. hours: text on the mean hours."""
     s = statistics
     spread = f", spread {amount_text(s.deviation)}" if s.count > 1 else ""
     return f"Over {s.count} {unit}: {hours}mean {metric} {amount_text(s.mean)}{spread}."
 
 
 def trend_text(what: str, metric: str, change: float) -> str:
-    """What followed the last change of a decision."""
+    """The sentence on what followed the last change of a decision."""
     effect = (
         "stayed the same"
         if change == 0

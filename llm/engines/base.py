@@ -1,4 +1,4 @@
-"""What an engine is."""
+"""The protocol of engines."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -18,7 +18,7 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What answers: part of the key that every answer is stored under.
+        """What answers, as a part of the key under which every answer is stored.
 
         Returns:
             "engine" and "model", and what else tells one model's answers from another's, such as
@@ -28,7 +28,7 @@ class Engine(Protocol):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a run's manifest says of the engine besides its identity.
+        """What a run's manifest records about the engine besides its identity.
 
         Returns:
             Versions, device and sizes, as JSON; nothing that changes an answer's key.

@@ -1,4 +1,4 @@
-"""What a CPU and its memory offer an engine in this process."""
+"""What this machine's CPU and memory offer an engine."""
 
 from pathlib import Path
 
@@ -8,9 +8,10 @@ GIB = 2**30
 
 
 def cpu_dtype() -> str:
-    """The fast type here.
+    """The faster floating-point type on this CPU.
 
-    bfloat16 is 2.6 times as fast as float32 where the CPU multiplies it, a quarter elsewhere.
+    bfloat16 is 2.6 times as fast as float32 on CPUs that multiply it, and a quarter as fast on
+    others.
     """
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""

@@ -20,10 +20,11 @@ from llm.engines.vllm import VLLMEngine
 class EngineKind:
     """One way to serve a model.
 
-    check: raises UserError where a model, a key, a package or a transcript is missing. start: from
-    the settings, the run's seed, and the names of the cohorts that the engine will answer; raises
-    UserError and EngineError, one line each. restarts: whether it is started again, once, where it
-    has died: an engine in this process may have run out of memory, which says nothing of the next.
+    check: raises UserError where a model, a key, a package or a transcript is missing. start:
+    starts an engine from the settings, the run's seed, and the names of the cohorts that it will
+    answer; raises UserError and EngineError, one line each. restarts: whether it is started again,
+    once, if it dies: an engine in this process may have run out of memory, which the next one need
+    not.
     """
 
     check: Callable[[Serving], object]

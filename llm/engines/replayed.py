@@ -27,15 +27,16 @@ def transcript_path(run: str) -> Path:
 
 
 class ReplayEngine:
-    """The Engine protocol on a transcript: it answers what was answered there, and nothing else.
+    """An engine that gives the answers recorded in a transcript, and no others.
 
-    The file stays as it is.
+    The file does not change.
 
-    cohorts: whose requests say which model was recorded; all without. identity: that model, where
-    it is known.
+    cohorts: those whose requests show which model was recorded; None for all. identity: that of the
+    model, where it is known.
 
     Raises:
-        UserError: no such transcript, nothing recorded for these cohorts, or by several models.
+        UserError: there is no such transcript, or it holds answers of no model, or of several, for
+            these cohorts.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class ReplayEngine:
 
     @property
     def identity(self) -> dict[str, str]:
-        """The recorded engine's: what its requests' keys were made with."""
+        """The recorded engine's identity, with which its requests' keys were made."""
         return dict(self._identity)
 
     @property
@@ -68,9 +69,9 @@ class ReplayEngine:
         return {"replay_of": str(self._path)}
 
     def prompt_tokens(self, request: Request) -> int:
-        """No tokens (0) for a prompt that was recorded, and too many for any other.
+        """0 for a prompt that was recorded, and more than any model takes for all others.
 
-        The bridge then cuts a history as it did in the recorded run.
+        This makes the bridge cut histories as it did in the recorded run.
         """
         if self._transcript is None:
             raise EngineError("the replay engine is closed")
@@ -78,7 +79,7 @@ class ReplayEngine:
         return 0 if self._transcript.get_many([key]) else sys.maxsize
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
-        """Answer all, or none where one was never recorded.
+        """Answer all requests, or none if one of them was never recorded.
 
         Raises:
             EngineError: the transcript lacks an answer, or the engine is closed.

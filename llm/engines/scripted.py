@@ -1,8 +1,7 @@
 """An engine without a model: replies come from a function.
 
-For tests of the bridge and measurements of its overhead.
-
-It is no configuration of a run: nothing it says is a language model's.
+It is for tests of the bridge and for measuring its overhead. A run cannot be configured with it,
+since nothing it says comes from a language model.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,9 +12,10 @@ from llm.messages import Completion, Request
 
 
 class ScriptedEngine:
-    """reply: from a request to a Completion; may raise EngineError.
+    """An engine that answers with a function.
 
-    `asked` keeps every request, in order.
+    reply: makes a Completion from a request; may raise EngineError. `asked` keeps every request, in
+    order.
     """
 
     def __init__(self, reply: Callable[[Request], Completion]) -> None:

@@ -3,15 +3,15 @@
 It is for developing and testing the loop without a language model. Nothing it says is evidence
 about language models, and every table of a run that used it names it.
 
-A worker mostly takes the best hours it remembers, otherwise (one day in four, when it may explore,
-and before it remembers anything) it moves a step of its choices from yesterday's. A worker is
+A worker takes the best hours it remembers. In a quarter of the decisions in which it may explore,
+it moves at most one choice away from them; without a memory, from yesterday's hours. A worker is
 satisfied while its net tax is below a third of its income. A planner goes to its best schedule;
 while it may explore, to one that differs from it in one bracket. Every choice is drawn from the
 request's draw alone, so that it is the same on every machine and in every batch.
 
 A worker who is asked to stand for election does so one time in two, with a random change of one
 bracket. It votes for the candidate who would tax its last year's income least, or approves of those
-who would tax it no more than now. Elected it does what it announced, if anything.
+who would tax it no more than now. Once elected, it does what it announced, if anything.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ from llm.decisions.vote import VoteObservation
 from llm.engines.base import OnCompletion, estimated_tokens
 from llm.messages import Completion, Draw, Request, Usage
 
-_EXPLORES = 0.25  # of the decisions with a cue to explore
-_STANDS = 0.5  # of those who are asked
-_MAX_NET_TAX = 1 / 3  # of income, that satisfies
+_EXPLORES = 0.25  # share of the decisions with a cue to explore
+_STANDS = 0.5  # share of those who are asked
+_MAX_NET_TAX = 1 / 3  # share of income below which net tax satisfies
 
 
 class SimulatedEngine:
@@ -53,7 +53,7 @@ class SimulatedEngine:
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
         """Answer every request that has an observation.
 
-        TypeError for an observation of a kind that this engine does not know.
+        Raises TypeError for a kind of observation that this engine does not know.
         """
         for i, request in enumerate(requests):
             answer = _answer(request.observation, _random(request.draw))
@@ -124,7 +124,7 @@ def _changes(o: PlanObservation, random: np.random.Generator) -> list[int]:
 
 
 def _moves(rates: Sequence[float], target: Sequence[float], most: int) -> list[int]:
-    """Percentage points from one to the other, in tens, none larger than `most`."""
+    """Changes from one schedule towards another, in tens of points, none larger than `most`."""
     moves = (round((to - now) / 10) * 10 for to, now in zip(target, rates, strict=True))
     return [int(min(max(move, -most), most)) for move in moves]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vllm import RequestOutput
 
 _SHUTDOWN_SECONDS = 15.0
-# tokens, the unit of the prefix cache; vLLM's own 128 recomputes more of each prompt's end
+# tokens, the unit of the prefix cache; vLLM's default, 128, recomputes more of each prompt's end
 _CPU_BLOCK = 32
 _MEMORY = (
     "(out of memory is the usual cause: lower llm.kv_cache_gib; on a GPU lower "
@@ -39,12 +39,12 @@ _DEAD = f"the vLLM engine died; its own message is above {_MEMORY}"
 
 
 def engine_identity(model: str) -> dict[str, str]:
-    """The later `VLLMEngine.identity`, without starting the engine.
+    """The identity that a `VLLMEngine` will have, found without starting it.
 
-    It is enough to look answers up in a transcript.
+    It is enough to look up answers in a transcript.
 
-    A folder goes by its last component, so that moving it changes no key; the fingerprint says what
-    is in it.
+    A folder is named by its last component, so that moving it changes no key; the fingerprint
+    identifies its content.
 
     Raises:
         ModelNotFound: no such model, or a Hugging Face id that has not been downloaded yet.
@@ -60,8 +60,8 @@ class VLLMEngine:
 
     Args:
         model: a name that `jaxecon models list` shows, a folder, or a Hugging Face id.
-        dtype: "auto" is what is fast: on a CPU bfloat16 with AMX or AVX512-bf16, else float32; on a
-            GPU the model's own.
+        dtype: "auto" is the fast type: on a CPU bfloat16 with AMX or AVX512-bf16, else float32; on
+            a GPU the model's own.
         max_model_len: tokens of prompt and answer together.
         kv_cache_gib: GiB for the KV cache on a CPU; not used on a GPU.
         memory_share: fraction of the device's memory in (0, 1]; None is 0.6 on a GPU, which leaves
@@ -136,7 +136,7 @@ class VLLMEngine:
         }
 
     def _watch_processes(self, core: list[BaseProcess]) -> None:
-        """Note what `close` has to end, and notice where the engine's own process dies."""
+        """Note the processes that `close` must end, and watch for the death of the engine's own."""
         self._core, self._processes = core, _tree(core)
         threading.Thread(target=self._watch, name="jaxecon-engine-watch", daemon=True).start()
 
@@ -157,7 +157,7 @@ class VLLMEngine:
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
         """Answer one batch.
 
-        Whatever ends it early (an interrupt, an error in on_completion) leaves nothing queued.
+        If it ends early (by an interrupt, or an error in on_completion), nothing stays queued.
 
         Raises:
             EngineError: the engine is closed or its process is gone.
@@ -197,8 +197,8 @@ class VLLMEngine:
         core.ctx.destroy(linger=0)
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
-        # Models that can think aloud must not: the answer is a few tokens of JSON. Other templates
-        # ignore the switch.
+        # Models with a thinking mode must not use it: the answer is a few tokens of JSON. Other
+        # templates ignore the switch.
         chat = [{"role": message.role, "content": message.content} for message in messages]
         tokens: list[int] = self._llm.get_tokenizer().apply_chat_template(
             chat,
@@ -210,7 +210,7 @@ class VLLMEngine:
         return tokens
 
     def _submit(self, name: str, request: Request) -> str | None:
-        """Queue one request; a line that says why where this one cannot be."""
+        """Queue one request; return a line that says why if it cannot be queued."""
         from jinja2 import TemplateError
         from vllm import SamplingParams
         from vllm.exceptions import VLLMClientError
@@ -252,7 +252,7 @@ class VLLMEngine:
     def _watch(self) -> None:
         """Wake `step` when the engine's process is killed.
 
-        vLLM notices, but leaves its caller waiting for ever.
+        vLLM notices, but leaves its caller waiting forever.
         """
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -272,7 +272,7 @@ def _check_installed() -> None:
 
 def _start_failure(error: Exception) -> str:
     line = f"the vLLM engine did not start: {_one_line(error)}"
-    # What the engine's own process meets is said on the terminal alone.
+    # Errors in the engine's own process appear only on the terminal.
     return f"{line} {_MEMORY}" if re.search("(?i)engine core|memory", line) else line
 
 
@@ -301,18 +301,18 @@ def _completion(output: "RequestOutput", seconds: float) -> Completion:
 
 @contextmanager
 def _start_environment(*, offline: bool) -> Iterator[None]:
-    """What vLLM reads while it starts.
+    """Set the environment that vLLM reads while it starts.
 
-    A user's own VLLM_* settings win; what only the start needs is put back.
+    A user's own VLLM_* settings take precedence; what only the start needs is restored afterwards.
     """
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
-    # In a process of its own, not a fork: JAX has threads, which a fork would break.
+    # In a spawned process, not a fork: JAX has threads, which a fork would break.
     os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if 0 < len(cores) <= 4:
-        # vLLM's own choice keeps one core for its front end, which is half of a machine with two.
+        # By default vLLM keeps one core for its front end, which is half of a machine with two.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))
     before = {name: os.environ.get(name) for name in ("HF_HUB_OFFLINE", "LD_PRELOAD")}
     if offline:
@@ -342,7 +342,7 @@ def _quieten() -> None:
 
 
 def _tree(roots: list[BaseProcess]) -> "list[psutil.Process]":
-    """These processes and all below them."""
+    """These processes and all their descendants."""
     import psutil
 
     tree = []
@@ -371,7 +371,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _die_with(parent: int) -> None:
-    # vLLM's engine process outlives a killed parent, and keeps its memory.
+    # Otherwise vLLM's engine process would outlive a killed parent, and keep its memory.
     while os.getppid() == parent:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGKILL)

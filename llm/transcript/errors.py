@@ -1,4 +1,4 @@
-"""What SQLite, the disk and damaged values raise, as one line for the user."""
+"""Errors of SQLite, of the disk and of damaged values, as one line for the user."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from jaxecon.core.errors import DiskError
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """The disk's and SQLite's errors as a DiskError that names the transcript."""
+    """Turn errors of the disk and of SQLite into a DiskError that names the transcript."""
     try:
         yield
     except OSError as error:
@@ -27,7 +27,7 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def decoded(path: Path) -> Iterator[None]:
-    """The errors of decoding damaged values, as a DiskError that names the transcript."""
+    """Turn errors of decoding damaged values into a DiskError that names the transcript."""
     try:
         yield
     except (ValueError, TypeError, LookupError) as error:

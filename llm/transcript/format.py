@@ -1,7 +1,7 @@
 """The transcript's file: format 2, and the conversion of format 1.
 
-A text is stored as its lines, each distinct line once: a prompt that repeats yesterday's history
-adds its new lines alone. What a request keeps of its messages is a few bytes per line
+A text is stored as its lines, each distinct line once, so that a prompt that repeats yesterday's
+history adds only its new lines. A request stores its messages in a few bytes per line
 (`PieceWriter.pack`).
 """
 
@@ -18,16 +18,14 @@ from llm.transcript.pieces import PieceWriter
 
 FORMAT = 2
 
-APPLICATION = (
-    0x6A784563  # "jxEc", SQLite's own field for telling one program's files from another's
-)
+APPLICATION = 0x6A784563  # "jxEc", in SQLite's field that tells one program's files from another's
 
 
 _SETTINGS = (
     "CREATE TABLE settings(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, json TEXT NOT NULL)"
 )
 
-# Sums are kept as rows come, so that nobody ever waits for a million of them to be added up.
+# Sums are updated with each row, so that nobody waits for a million rows to be added up.
 _SINCE_2 = (
     "CREATE TABLE pieces(id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, text TEXT NOT NULL)",
     "CREATE INDEX pieces_by_hash ON pieces(hash)",
@@ -84,8 +82,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that begins no transaction by itself. Raises sqlite3.Error."""
     uri = path.absolute().as_uri()
     if read_only:
-        # SQLite reads a WAL file with the help of another beside it. On read-only media there is
-        # none, and no writer.
+        # SQLite reads a database in WAL mode with the help of files beside it. On read-only media
+        # there are none, and no writer.
         wal = path.with_name(path.name + "-wal")
         alone = not os.access(path.parent, os.W_OK) and not wal.exists()
         uri += "?immutable=1" if alone else "?mode=ro"
@@ -98,7 +96,7 @@ def stored_format(db: sqlite3.Connection, path: Path) -> int:
     """The format of an open file, 0 where it is still empty.
 
     Raises:
-        UserError: another program's file, or one from a newer jaxecon.
+        UserError: the file is another program's, or from a newer jaxecon.
     """
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -114,7 +112,7 @@ def stored_format(db: sqlite3.Connection, path: Path) -> int:
 
 
 def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
-    """Make the tables, or convert an older format, in one transaction.
+    """Create the tables, or convert an older format, in one transaction.
 
     A crash leaves the file as it was.
     """
@@ -137,7 +135,7 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
 
 
 def _convert_1(db: sqlite3.Connection) -> None:
-    """Format 1 kept each message's text whole, and its messages as JSON: [[role, text id], ..]."""
+    """Convert format 1, with whole texts, and with chats as JSON: [[role, text id], ..]."""
     db.execute("DROP INDEX requests_by_day")
     db.execute("ALTER TABLE requests RENAME TO requests_1")
     db.execute("ALTER TABLE decisions RENAME TO decisions_1")

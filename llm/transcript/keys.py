@@ -1,4 +1,4 @@
-"""What a request is stored under: a hash of its content and of its draw."""
+"""The key under which a request is stored: a hash of its content and its draw."""
 
 import hashlib
 import json
@@ -9,11 +9,11 @@ from llm.messages import Request, Sampling
 
 
 def request_key(identity: dict[str, str], request: Request) -> str:
-    """SHA-256 over content and draw, the key of a stored response.
+    """The key of a stored response: SHA-256 over the request's content and draw.
 
-    Content: engine identity, sampling, messages, schema. Timings, cached tokens and transport
-    retries stay outside. The text is that of one JSON object with sorted keys; put together from
-    parts, because most are the same for thousands of requests.
+    The content is engine identity, sampling, messages and schema. Timings, cached tokens and
+    transport retries do not count. The hashed text is one JSON object with sorted keys, put
+    together from parts, since most of them are the same for thousands of requests.
     """
     d = request.draw
     draw = (
@@ -29,11 +29,11 @@ def request_key(identity: dict[str, str], request: Request) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_quoted = json.encoder.encode_basestring  # a JSON string, without escapes for what is not ASCII
+_quoted = json.encoder.encode_basestring  # a JSON string that keeps non-ASCII text
 
 
 def compact_json(value: object) -> str:
-    """JSON with sorted keys and nothing to spare: the same text for the same value."""
+    """JSON with sorted keys and no white space: equal values have equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -47,12 +47,12 @@ def _sampling_text(sampling: Sampling) -> str:
     return compact_json(vars(sampling))
 
 
-# by id, with the schema itself, so that no other object can get its id
+# by id; the schema itself is kept too, so that no other object can get its id
 _SCHEMAS: dict[int, tuple[object, str]] = {}
 
 
 def _schema_text(schema: dict[str, Any] | None) -> str:
-    """Schemas are shared objects that nobody changes."""
+    """The JSON of a schema, cached by id: schemas are shared objects that nobody changes."""
     known = _SCHEMAS.get(id(schema))
     if known is None:
         if len(_SCHEMAS) >= 256:

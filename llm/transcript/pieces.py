@@ -1,4 +1,4 @@
-"""Texts as lines that are stored once."""
+"""Texts as lines, each of which is stored once."""
 
 import hashlib
 import json
@@ -8,16 +8,16 @@ from typing import get_args
 
 from llm.messages import Message, Role
 
-_ROLES: tuple[Role, ...] = get_args(Role)  # stored by place: new ones go at the end
+_ROLES: tuple[Role, ...] = get_args(Role)  # stored by their index: new ones go at the end
 
 
 class PieceWriter:
     """Adds lines to a file and packs messages into numbers of stored lines.
 
-    `forget` after a transaction that came to nothing.
+    Call `forget` after a transaction that was rolled back.
     """
 
-    _MOST = 100_000  # numbers remembered: what some thousand agents' histories hold
+    _MOST = 100_000  # line numbers kept: enough for the histories of some thousand agents
     _MAX_RULES = 64
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -27,11 +27,11 @@ class PieceWriter:
         self._packed_rules: dict[str, tuple[bytes, int]] = {}
 
     def pack(self, chats: Sequence[Sequence[Message]]) -> list[bytes]:
-        """Each chat's messages as `unpack` reads them; part of the caller's transaction.
+        """Pack each chat's messages for `unpack`, as a part of the caller's transaction.
 
-        Per message its role, how many lines, and each line's distance from the line before:
-        neighbours in a prompt were mostly stored within a day of each other, so that two bytes will
-        do.
+        A message is its role, its number of lines, and each line's distance from the line before:
+        neighbours in a prompt were mostly stored within a day of each other, so that two bytes are
+        enough.
         """
         if len(self._numbers) >= self._MOST:
             self.forget()
@@ -77,16 +77,16 @@ class PieceWriter:
         return bytes(packed)
 
     def forget(self) -> None:
-        """Numbers of lines that may not be there."""
+        """Forget line numbers, which may not be in the file."""
         self._numbers.clear()
         self._rules.clear()
         self._packed_rules.clear()
 
     def _store(self, lines: Collection[str]) -> None:
-        """Number these lines, and add those that the file lacks: a few statements for all."""
+        """Find the numbers of lines and add lines that the file lacks, in a few statements."""
         if not lines:
             return
-        # A short hash, because it is stored twice (here and in the index); the text decides.
+        # A short hash, because it is stored twice (here and in the index); texts are compared too.
         hashes = {
             line: int.from_bytes(
                 hashlib.blake2b(line.encode(), digest_size=4).digest(), signed=True
@@ -110,7 +110,7 @@ class PieceWriter:
 def insert_rows(
     db: sqlite3.Connection, insert: str, rows: Sequence[tuple[object, ...]], then: str = ""
 ) -> None:
-    """Insert many rows a statement: while SQLite runs one, other threads have the interpreter.
+    """Insert many rows per statement: while SQLite runs one, other Python threads can work.
 
     insert: the statement up to the rows (INSERT INTO .. VALUES). then: what follows them (ON
     CONFLICT ..).
@@ -130,7 +130,7 @@ def insert_rows(
 def unpack(db: sqlite3.Connection, packed: bytes) -> list[Message]:
     """The inverse of `PieceWriter.pack`.
 
-    Raises ValueError or LookupError where the bytes are not a pack of this file's.
+    Raises ValueError or LookupError where the bytes were not packed for this file.
     """
     numbers, last = _numbers(packed), 0
     chat: list[tuple[Role, list[int]]] = []
@@ -151,7 +151,7 @@ def unpack(db: sqlite3.Connection, packed: bytes) -> list[Message]:
 
 
 def _append_number(packed: bytearray, number: int) -> None:
-    """Seven bits a byte, lowest first; the eighth says that more follow."""
+    """Append a number, seven bits a byte, lowest first; the eighth bit says that more follow."""
     while number >= 0x80:
         packed.append(number & 0x7F | 0x80)
         number >>= 7

@@ -1,4 +1,4 @@
-"""Reading a transcript: answers by key, decisions, totals, conversations."""
+"""Reads a transcript: answers by key, decisions, totals, conversations."""
 
 import json
 import sqlite3
@@ -39,11 +39,11 @@ _CHUNK = 10_000  # keys in one query: SQLite takes 32,766 parameters
 class TranscriptReader:
     """A transcript file, for reading; another process may be writing it.
 
-    A file of format 1 is read by way of a converted copy. Methods may be called from any thread.
+    A file of format 1 is read from a converted copy. Methods may be called from any thread.
 
     Raises:
-        UserError: the file is not there, is no transcript, or is from a newer jaxecon. All methods
-            raise it where the file cannot be used or is damaged.
+        UserError: the file is not there, is not a transcript, or is from a newer jaxecon. All
+            methods raise it where the file cannot be used or is damaged.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -75,7 +75,7 @@ class TranscriptReader:
             self._resources.close()
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """The stored completions among these keys."""
+        """The stored completions for these keys, by key."""
         completions = {}
         for start in range(0, len(keys), _CHUNK):
             chunk = [stored_key(key) for key in keys[start : start + _CHUNK]]
@@ -103,7 +103,7 @@ class TranscriptReader:
         }
 
     def decisions(self) -> Iterator[tuple[Draw, StoredDecision]]:
-        """All decisions, by time and agent; one state of the file."""
+        """All decisions in order of time and agent, from one snapshot of the file."""
         query = (
             "SELECT seed, kind, year, day, cohort, agent, status, decision, attempts FROM decisions"
             " ORDER BY year, day, kind, cohort, agent, seed"
@@ -122,9 +122,9 @@ class TranscriptReader:
         agent: int | None = None,
         status: str | None = None,
     ) -> Iterator[Conversation]:
-        """Requests with their responses, by time and agent.
+        """Requests with their responses, in order of time and agent.
 
-        One state of the file, also while a run adds to it. Years and days count from 0.
+        They are one snapshot of the file, even while a run adds to it. Years and days count from 0.
         """
         where, wanted = where_clause(
             kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
@@ -138,7 +138,7 @@ class TranscriptReader:
                 yield conversation
 
     def identities(self, cohorts: Sequence[str] | None = None) -> list[dict[str, str]]:
-        """What answered the requests of these cohorts (None: of all), each once."""
+        """The distinct identities of what answered the requests of these cohorts (None: of all)."""
         query = (
             "SELECT DISTINCT json FROM settings WHERE id IN (SELECT settings FROM sums WHERE TRUE"
         )
@@ -176,9 +176,9 @@ class TranscriptReader:
         agent: int | None = None,
         status: str | None = None,
     ) -> list[Total]:
-        """Totals per cohort and kind, by name.
+        """Totals per cohort and kind, sorted by name.
 
-        Those of part of the file (year, day, agent, status) are summed over its rows.
+        If year, day, agent or status select a part of the file, its rows are summed.
         """
         where, wanted = where_clause(
             kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
@@ -222,7 +222,7 @@ class TranscriptReader:
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
-        """One state of the file over several queries."""
+        """Keep one snapshot of the file over several queries."""
         with self._lock, explained(self.path), decoded(self.path):
             self._db.execute("BEGIN")
             try:

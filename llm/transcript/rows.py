@@ -1,4 +1,4 @@
-"""What is read from a transcript."""
+"""The records that are read from a transcript."""
 
 import json
 import sqlite3
@@ -21,7 +21,7 @@ ANSWER = "response, finish_reason, prompt_tokens, cached_tokens, completion_toke
 
 @dataclass(frozen=True)
 class StoredDecision:
-    """What one agent did in the end. `decision` is JSON; `attempts` counts the replies it took."""
+    """An agent's final decision. `decision` is JSON; `attempts` counts the replies it took."""
 
     status: Status
     decision: str
@@ -48,7 +48,7 @@ class Counts:
 class Total:
     """What one cohort's decisions of one kind cost.
 
-    seconds: summed over requests, which overlap. statuses: of decisions.
+    seconds: summed over requests, which overlap. statuses: numbers of decisions by status.
     """
 
     cohort: str
@@ -63,9 +63,9 @@ class Total:
 
 
 class Conversation(TypedDict):
-    """One request and its response, as a person reads it.
+    """One request and its response, in readable form.
 
-    Status and decision (None before it is made) are of all its attempts.
+    Status and decision (None before it is made) are those of all its attempts together.
     """
 
     key: str
@@ -114,7 +114,7 @@ def completion_of(answer: Sequence[Any]) -> Completion:
 def conversation_of(
     db: sqlite3.Connection, row: Sequence[Any], settings: dict[int, dict[str, Any]]
 ) -> Conversation:
-    """settings: those seen so far, by id."""
+    """The conversation in a row of a query. settings: those read so far, by id."""
     (
         key,
         seed,

@@ -1,4 +1,4 @@
-"""Writing a transcript: every request and response of a run, in one SQLite file."""
+"""Writes a transcript: every request and response of a run, in one SQLite file."""
 
 import hashlib
 import sqlite3
@@ -21,23 +21,23 @@ from llm.transcript.rows import REQUEST, StoredDecision
 # key, the engine's identity, what was asked and answered
 _Entry = tuple[str, dict[str, str], Request, Completion]
 
-_GATHERED = 0.005  # seconds in which the writer waits for more answers, to commit them together
+_GATHERED = 0.005  # seconds that the writer waits for more answers, to commit them together
 
 
 class Transcript(TranscriptReader):
-    """A transcript file; made where there is none, unless read_only.
+    """A transcript file; created where there is none, unless read_only.
 
-    One process writes, others may read meanwhile.
+    One process writes; others may read at the same time.
 
     Every `put` is one commit to the write-ahead log, so what was put survives the death of this
-    process at any moment; after a power cut the last commits may be missing, and the file is sound.
+    process at any moment; after a power cut the last commits may be missing, but the file is sound.
     Methods may be called from any thread. A file of format 1 is converted when it is opened for
-    writing, and read by way of a converted copy.
+    writing, and otherwise read from a converted copy.
 
     Raises:
         UserError: the file is not a transcript, is from a newer jaxecon, is not there (read_only),
-            cannot be written, is being written by another process. All methods raise it where the
-            file cannot be used or is damaged.
+            cannot be written, or is being written by another process. All methods raise it where
+            the file cannot be used or is damaged.
     """
 
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
@@ -45,7 +45,7 @@ class Transcript(TranscriptReader):
         super().__init__(path)
         self._pieces = PieceWriter(self._db)
         self._setting_ids: dict[tuple[object, ...], tuple[int, object]] = {}
-        self._turn = threading.Lock()  # of those who write what is pending
+        self._turn = threading.Lock()  # held while pending entries are written
         self._pending: list[_Entry] = []
         self._arrived = threading.Event()
         self._closing = threading.Event()
@@ -63,7 +63,7 @@ class Transcript(TranscriptReader):
     ) -> None:
         """Store a response and commit.
 
-        A key that is there keeps its first response, which the run has acted on.
+        A key that is already stored keeps its first response, on which the run has acted.
         """
         with self._commit():
             self._insert([(key, identity, request, completion)])
@@ -71,26 +71,26 @@ class Transcript(TranscriptReader):
     def put_soon(
         self, key: str, identity: dict[str, str], request: Request, completion: Completion
     ) -> None:
-        """`put` by a thread that commits what comes within a few milliseconds in one go.
+        """Store a response soon: a thread commits together what comes within a few milliseconds.
 
-        `flush` does not wait for it.
+        `flush` commits it at once.
         """
         self._pending.append((key, identity, request, completion))
         self._arrived.set()
 
     def flush(self) -> None:
-        """Commit what `put_soon` took. Raises what kept it, or the thread, from that."""
+        """Commit what `put_soon` took. Raises the error that kept it or the thread from that."""
         self._write_pending()
         if self._failure is not None:
             self._failure_raised = True
             raise self._failure
 
     def put_decision(self, draw: Draw, status: Status, decision: str, attempts: int) -> None:
-        """`put_decisions` for one."""
+        """Store one decision, as `put_decisions` does."""
         self.put_decisions([(draw, StoredDecision(status, decision, attempts))])
 
     def put_decisions(self, decisions: Sequence[tuple[Draw, StoredDecision]]) -> None:
-        """Store what agents did (JSON), in one commit; draw.attempt plays no part.
+        """Store agents' decisions (JSON) in one commit; draw.attempt is ignored.
 
         A fallback is stored like any other.
         """
@@ -116,7 +116,7 @@ class Transcript(TranscriptReader):
             return cast(int, requests)
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file and let others write. Safe to call twice."""
+        """Merge the write-ahead log into the file and let others write. Safe to call twice."""
         if self._writer is not None:
             self._closing.set()
             self._arrived.set()
@@ -130,8 +130,8 @@ class Transcript(TranscriptReader):
     def _open(self, opened: ExitStack) -> sqlite3.Connection:
         if self._read_only:
             return super()._open(opened)
-        # Beside the transcript: closing any handle of the transcript itself would drop SQLite's own
-        # locks.
+        # The lock is a file beside the transcript: closing any handle of the transcript itself
+        # would drop SQLite's own locks.
         beside = Path(f"{self.path.resolve()}-lock")
         opened.callback(lock_for_writing(beside, f"transcript: {self.path}"))
         db = opened.enter_context(closing(connect(self.path)))
@@ -150,10 +150,10 @@ class Transcript(TranscriptReader):
             self._write_pending()
 
     def _write_pending(self) -> None:
-        """Commit what is pending; an interruption at any moment leaves it pending.
+        """Commit pending entries; if that is interrupted at any moment, they stay pending.
 
-        Entries go once they are committed, and to commit one twice is no harm. After a failure
-        nothing is written, and every flush says so.
+        Entries are removed once they are committed; to commit one twice does no harm. After a
+        failure nothing more is written, and every flush raises it.
         """
         with self._turn:
             try:
@@ -196,10 +196,10 @@ class Transcript(TranscriptReader):
                 raise
 
     def _setting_id(self, identity: dict[str, str], request: Request) -> int:
-        """The id of what the request was asked with, which is stored once.
+        """The id of a request's identity, sampling and schema, which are stored once.
 
-        Schemas are shared objects, known by their id; keeping the schema beside it keeps the id
-        from being used for another.
+        Schemas are shared objects, known by their id; the schema is kept, so that no other object
+        can get its id.
         """
         known = (tuple(identity.items()), request.sampling, id(request.schema))
         if known not in self._setting_ids:

@@ -1,1 +1,1 @@
-"""The commands, one file each. They import what takes long when they are called."""
+"""The commands, one file each. They import slow packages only when they are called."""

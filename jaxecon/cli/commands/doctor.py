@@ -23,7 +23,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 def _examine_machine() -> dict[str, Any]:
     """Versions, devices, engines and models of this machine, and what is missing.
 
-    `missing` maps a purpose to what to do for it.
+    `missing` says for each purpose what to do for it.
     """
     from jaxecon.simulation.language import model_store
     from jaxecon.storage.provenance import environment

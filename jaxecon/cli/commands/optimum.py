@@ -32,7 +32,7 @@ def optimum(
     figure: _FigureOption = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Search the schedule with the most welfare where everybody responds exactly.
+    """Search for the schedule with the highest welfare where everybody responds exactly.
 
     US federal and Saez schedules are printed beside it.
     """

@@ -22,7 +22,7 @@ def replay(
         bool, typer.Option("--json", help="Print both digests and the differences as JSON.")
     ] = False,
 ) -> None:
-    """Compute a run again, with its transcript in the place of a model, and compare.
+    """Compute a run again, with its transcript in place of a model, and compare.
 
     Exit status 1 where the results differ.
     """

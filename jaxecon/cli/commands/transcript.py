@@ -79,7 +79,7 @@ def transcript(
             print(json.dumps({"run": str(run), "models": models, "totals": totals}))
         else:
             print_totals(opened.totals(**wanted), opened.identities(None))
-        sys.stdout.flush()  # here, where a reader that has gone away is no error
+        sys.stdout.flush()  # flush here, where a reader that has closed the pipe is not an error
 
 
 def _check_names(opened: "Transcript", run: Path, **names: str | None) -> None:
@@ -93,7 +93,7 @@ def _check_names(opened: "Transcript", run: Path, **names: str | None) -> None:
 
 
 def _open_transcript(run: Path) -> "Transcript":
-    """The transcript of a run, to read. Raises UserError where there is none."""
+    """Open the transcript of a run. Raises UserError where there is none."""
     from jaxecon.simulation.language import open_transcript
     from jaxecon.storage.paths import MANIFEST, TRANSCRIPT
 

@@ -1,4 +1,4 @@
-"""What `jaxecon branch` prints of several futures."""
+"""What `jaxecon branch` prints about several new runs."""
 
 import math
 from collections.abc import Sequence

@@ -34,7 +34,7 @@ def print_experiment(report: "Report", seconds: float) -> None:
 
 
 def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """Print a table. A row with nothing beside its first cell is the title of those below it."""
+    """Print a table. A row with only its first cell filled is the title of the rows below it."""
     sections: list[tuple[str, list[Sequence[str]]]] = [("", [])]
     for row in cells:
         if len(row) > 1 and not any(row[1:]):
@@ -55,7 +55,7 @@ def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequ
             continue
         table = new_table(*map(escape, heads))
         table.show_header, headed = not headed, True
-        table.padding = 0  # a space between columns is the box's
+        table.padding = 0  # the box already puts a space between columns
         table.columns[0].width = labels
         for column, width in zip(table.columns[1:], widths, strict=True):
             column.min_width, column.overflow = width, "fold"

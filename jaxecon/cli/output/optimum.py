@@ -80,9 +80,9 @@ def _print_optimality(console: Console, optimum: Mapping[str, Any], config: Conf
 
 
 def _print_unpaid(console: Console, rows: Sequence[Mapping[str, Any]], spending: float) -> None:
-    """Name policies whose taxes do not pay for the floor of the rebate.
+    """Name policies whose taxes do not cover the floor of the rebate.
 
-    The pool pays the rest, so their welfare cannot be compared.
+    The pool pays the rest, so their welfare is not comparable.
     """
     for row in rows:
         short = row["rebate"] - (row["tax"] - spending)

@@ -9,7 +9,7 @@ from jaxecon.cli.output.tables import new_table, percent_text
 from jaxecon.config.names import policy_name
 from jaxecon.core.text import amount_text
 
-_RATES_WIDTH = 22  # characters of a line of rates
+_RATES_WIDTH = 22  # characters in a line of rates
 
 
 def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -30,9 +30,10 @@ def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def rates_text(rates: Sequence[float]) -> str:
-    """Rates (k,) in percent, or one where all are the same.
+    """Rates (k,) in percent, or a single one where all are equal.
 
-    In lines that fit into a table of 80 characters, so that no rate is cut in two.
+    They are broken into lines that fit into a table of 80 characters, so that no rate is cut in
+    two.
     """
     *all_but_last, last = (f"{100 * r:.3g}" for r in (rates if len(set(rates)) > 1 else rates[:1]))
     lines = [""]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _progress_bar(*columns: TextColumn) -> Progress:
-    """A line with a bar, which disappears at the end. columns: to the right of it."""
+    """A progress line that disappears at the end. columns: shown to the right of the bar."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -142,7 +142,7 @@ class SweepProgress:
         self._console.print(escape(line), soft_wrap=True)
 
     def on_plan(self, examined: int, total: int) -> None:
-        self._bar.start()  # not before there is a sweep to go through
+        self._bar.start()  # only once there is a sweep to plan
         self._bar.update(self._task, completed=examined, total=total)
 
     def on_begin(self, total: int, done: int) -> None:

@@ -9,11 +9,11 @@ from jaxecon.cli.output.tables import new_table
 if TYPE_CHECKING:
     from jaxecon.simulation.replay import Replay
 
-MAX_DIFFERENCES = 20  # that the table lists
+MAX_DIFFERENCES = 20  # differences that the table lists
 
 
 def replay_record(replay: "Replay") -> dict[str, Any]:
-    """A replay, for JSON."""
+    """A replay as data for JSON."""
     return {
         "equal": replay.equal,
         "recorded": replay.recorded.combined,

@@ -1,4 +1,4 @@
-"""What is printed of a run that has ended."""
+"""What commands print about a run that has ended."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
 from jaxecon.storage.run import Run
 
-MAX_TERMS = 12  # that the line of leaders lists
+MAX_TERMS = 12  # terms that the line of leaders lists
 
 
 def print_summary(run: Run) -> None:
@@ -40,7 +40,7 @@ def print_summary(run: Run) -> None:
 
 
 def _last_year_line(summary: dict[str, Any], config: Config) -> str:
-    """How the last year ended as it was simulated, people still learning."""
+    """The last year as it was simulated, in which people were still learning."""
     last = summary["realised"]
     welfare = f"{amount_text(last['swf_window'])} ({percent_text(last['gain_realised'])})"
     return (

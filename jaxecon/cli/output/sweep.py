@@ -1,4 +1,4 @@
-"""What is printed of a sweep."""
+"""What `jaxecon sweep` prints."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from jaxecon.cli.output.tables import new_table
 if TYPE_CHECKING:
     from jaxecon.sweeps.results import Sweep
 
-MAX_ROWS = 40  # of the summary
-MAX_ERRORS = 5  # different ones that are listed
+MAX_ROWS = 40  # rows of the summary
+MAX_ERRORS = 5  # distinct errors that are listed
 
 
 def print_sweep(swept: "Sweep", seconds: float) -> None:
@@ -66,7 +66,7 @@ def print_sweep_summary(swept: "Sweep", statistics: Sequence[str], level: float)
 
 
 def _mean_cell(name: str, mean: float | None, width: float | None) -> str:
-    """A mean with as many digits as its interval leaves certain; gains in percent."""
+    """A mean with as many digits as its interval supports; gains in percent."""
     if mean is None:
         return ""
     scale = 100 if name.startswith("gain_") else 1

@@ -1,4 +1,4 @@
-"""What all tables on a terminal share: columns, percentages, lines below them."""
+"""What all printed tables share: columns, percentages, and lines below them."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SIMULATED = "simulated"  # the engine that follows rules, without a language mod
 
 
 def diagnostic_line(diagnostic: "Diagnostic") -> str:
-    """A sign of failure and its years, which count from 1 on a terminal."""
+    """One line on a sign of failure and its years, which are counted from 1 on a terminal."""
     spans = ", ".join(
         f"{first + 1}" if first == last else f"{first + 1} to {last + 1}"
         for first, last in diagnostic.years
@@ -33,9 +33,9 @@ def percent_error(error: float) -> str:
 
 
 def new_table(*columns: str) -> Table:
-    """An empty table: the first column and rates to the left, numbers to the right."""
+    """An empty table; the first column and rates are aligned left, numbers right."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for i, name in enumerate(columns):  # fits 80 columns
+    for i, name in enumerate(columns):  # so that the table fits 80 characters
         table.add_column(
             name, justify="left" if i == 0 or name == "rates, %" else "right", overflow="fold"
         )
@@ -73,5 +73,5 @@ def percent_text(fraction: float) -> str:
 
 
 def share_text(part: float, whole: float) -> str:
-    """A part of a whole, in whole percent."""
+    """A part of a whole as a percentage without decimals."""
     return f"{100 * part / whole:.0f} %" if whole else "0 %"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]]) -> None:
-    """Print totals per cohort and kind. models: identities of the models that answered."""
+    """Print totals per cohort and kind of decision. models: identities of those that answered."""
     console = Console()
     if not totals:
         console.print("No requests.")
@@ -76,7 +76,7 @@ def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]])
 
 
 def print_conversations(conversations: "Iterable[Conversation]") -> None:
-    """Conversations as a person reads them: plain text, whatever a model said."""
+    """Print conversations as plain text, whatever characters a model wrote."""
     some = False
     for c in conversations:
         some = True
@@ -132,7 +132,7 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
 
 
 def _printable(text: str) -> str:
-    """Text without characters that would control a terminal, or that its encoding lacks."""
+    """The text with escapes in place of control characters and of those its encoding lacks."""
     shown = "".join(
         c if c in "\n\t" or not unicodedata.category(c).startswith("C") else ascii(c)[1:-1]
         for c in text

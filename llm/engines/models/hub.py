@@ -29,7 +29,7 @@ def cached_snapshot(model: str) -> Path:
 def check_on_hub(model: str) -> None:
     """Raise ModelNotFound unless the hub can be reached and has the model.
 
-    To be called before an engine is started for it.
+    Call it before an engine is started for the model.
     """
     if _hub_is_offline():
         raise ModelNotFound(
@@ -44,7 +44,7 @@ def check_on_hub(model: str) -> None:
 
     try:
         HfApi().model_info(model, timeout=10)
-    # of the hub's client, of its HTTP library, of the network: all mean the same here
+    # errors of the hub's client, of its HTTP library or of the network all mean the same here
     except Exception as error:
         raise ModelNotFound(
             f"llm.model: {model!r} is neither in the Hugging Face cache nor available from the "

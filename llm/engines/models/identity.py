@@ -1,4 +1,4 @@
-"""Which weights and which chat template answer, as hashes."""
+"""Hashes that say which weights and which chat template answer."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 
 
 def fingerprint(model: Path | str) -> str:
-    """Which weights answer, as a hash or a cached id's revision.
+    """A hash of a model's weights, or the revision of a Hugging Face id in the cache.
 
-    The hash is SHA-256 over weights, configuration and tokenizer of a folder.
+    The hash is SHA-256 over the weights, configuration and tokenizer of a folder.
 
-    model is what `resolve` returned. Hashes of a pulled model are taken from its card while sizes
-    and times agree.
+    model: what `resolve` returned. The file hashes of a pulled model are taken from its card while
+    sizes and times agree.
 
     Raises:
-        ModelNotFound: a Hugging Face id that has not been downloaded, a folder without weights.
+        ModelNotFound: a Hugging Face id that has not been downloaded, or a folder without weights.
     """
     if isinstance(model, str):
         return cached_snapshot(model).name
@@ -63,7 +63,7 @@ def template_fingerprint(model: Path | str) -> str:
 
 
 def _canonical_config(path: Path) -> bytes:
-    # The version of the library that wrote the file says nothing about what answers.
+    # The version of the library that wrote the file does not matter for the answers.
     config = {
         key: value
         for key, value in json.loads(path.read_text(encoding="utf-8")).items()

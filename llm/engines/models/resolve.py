@@ -1,4 +1,4 @@
-"""From the model that a configuration names to what an engine loads."""
+"""Finds what an engine loads for the model that a configuration names."""
 
 import difflib
 import re
@@ -14,10 +14,11 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def resolve(model: str) -> Path | str:
     """The folder or Hugging Face id that the engine should load.
 
-    An id is cached or may be downloaded.
+    An id is in the cache or can be downloaded.
 
     Raises:
-        ModelNotFound: with the command that helps, or the nearest known name.
+        ModelNotFound: there is no such model; the message names a command that helps, or the
+            nearest known name.
     """
     if model in KNOWN:
         folder = store() / model

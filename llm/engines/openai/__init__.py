@@ -1,7 +1,8 @@
 """Any server with OpenAI's interface (vllm serve, Ollama, a cloud API).
 
-`engine` is the Engine protocol and its thread, `batch` sends and retries, `transport` is the HTTP;
-`probing` takes a first look; `server` is what has been learned of it, `request_format` how it wants
-to be asked, `failure` what its errors mean, `rate_limit` how fast it may be asked, `address` where
-it is and the key, `redaction` what keeps the key out of every text, `completion` its replies.
+`engine` implements the Engine protocol with a thread of its own; `batch` sends and retries requests
+by the HTTP of `transport`; `probing` makes the first contact. `server` holds what has been learned
+about the server, `request_format` which requests it accepts, `failure` what its errors mean,
+`rate_limit` how fast it may be asked, and `address` its address and key. `redaction` keeps the key
+out of every text, and `completion` reads replies.
 """

@@ -1,4 +1,4 @@
-"""Where a server is, and the key for it."""
+"""The address of a server, and the key for it."""
 
 import importlib.util
 import os
@@ -12,9 +12,9 @@ OPENAI_KEY = "OPENAI_API_KEY"  # the environment variable that holds OpenAI's ow
 
 
 def engine_identity(model: str, base_url: str | None = None) -> dict[str, str]:
-    """What `OpenAIEngine.identity` will be, without a server.
+    """The identity that an `OpenAIEngine` will have, found without its server.
 
-    Enough to look answers up in a transcript.
+    It is enough to look up answers in a transcript.
 
     Raises:
         UserError: base_url is not a plain http(s) address.
@@ -30,12 +30,13 @@ def check_openai(base_url: str | None, api_key_env: str) -> None:
 
 
 def api_key(name: str, url: str) -> str:
-    """The key in the environment variable `name`; "" where a server may do without.
+    """The key in the environment variable `name`; "" where a server may do without one.
 
     Raises:
-        UserError: there is no such variable, OpenAI's own server lacks its key, or it is no key.
+        UserError: there is no such variable, OpenAI's own server lacks its key, or the value cannot
+            be a key.
     """
-    if name != OPENAI_KEY and name not in os.environ:  # without the name: it may be a key
+    if name != OPENAI_KEY and name not in os.environ:  # do not show the name: it may be a key
         raise UserError(
             "llm.api_key_env: no environment variable of that name; give the NAME of the one "
             f"that holds the key for {url}"
@@ -56,7 +57,7 @@ def _plain_address(base_url: str) -> str:
         plain = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         plain = False
-    # No password or query: a run's files hold its configuration.
+    # No password or query, since a run's files hold its configuration.
     if (
         not plain
         or parts.query

@@ -21,23 +21,23 @@ _LONGEST_BACKOFF_SECONDS = 20.0
 
 @dataclass
 class _Batch:
-    """open: how many of its requests are unanswered."""
+    """The progress of a batch. open: how many of its requests are unanswered."""
 
     size: int
     open: int
 
     @property
     def at_its_last(self) -> bool:
-        """Whether all but one request of several are answered.
+        """Whether only one of several requests is unanswered.
 
-        Nobody else could then show that the server is there.
+        No other request can then show that the server is there.
         """
         return self.open == 1 < self.size
 
 
 @dataclass(frozen=True)
 class BatchSender:
-    """Sends batches to one server, within its limits. retries: of one request, after failures."""
+    """Sends batches to one server, within its limits. retries: further attempts per request."""
 
     server: Server
     transport: Transport
@@ -76,10 +76,10 @@ class BatchSender:
             report((index, completion))
 
     async def _answer(self, request: Request, batch: _Batch) -> Completion:
-        """One request, until it is answered or asking again is of no use."""
+        """Send one request until it is answered or asking again would not help."""
         server = self.server
         failures = outages = tries = 0
-        # how many requests had been answered when this one last met a gateway without a server
+        # how many requests had been answered when this one last got a gateway error
         seen: int | None = None
         while True:
             used = server.format
@@ -96,8 +96,8 @@ class BatchSender:
                     outages += 1
                     wait = server.patience_left(failure)
                 else:
-                    # Others get through, so it was this request; unless it met the gateway so often
-                    # that it was an outage.
+                    # Others get through, so this request failed. Its gateway errors count too,
+                    # unless there were so many that it was an outage.
                     failures += 1 + (outages if outages <= self.retries else 0)
                     outages, wait = 0, math.inf
                     if failures > self.retries or not failure.transient:
@@ -112,8 +112,8 @@ class BatchSender:
     async def _attempt(self, request: Request, used: RequestFormat) -> Completion:
         """Send a request once, when its turn comes. Raises RequestFailure."""
         server = self.server
-        # A server that asks to be left alone asks it of every request; the jitter keeps them from
-        # coming back together.
+        # A server that asks for a pause asks it of every request; the jitter keeps them from coming
+        # back together.
         while (pause := server.resume_at - time.monotonic()) > 0:
             await asyncio.sleep(pause + self.jitter.uniform(0, _BACKOFF_SECONDS))
         estimate = (

@@ -1,4 +1,4 @@
-"""From a server's reply to a completion."""
+"""Reads a completion from a server's reply."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ def completion_of(reply: Any, request: Request, seconds: float, redaction: Redac
         raise RequestFailure(words, status=502) from None
     if not isinstance(text, str) or not isinstance(reason, str):
         raise RequestFailure("the server's reply is not text", status=502)
-    if usage is None:  # the server counts nothing: budgets then go by estimates
+    if usage is None:  # the server reports no tokens: budgets then use estimates
         usage = Usage(
             estimated_tokens(request.messages), 0, -(-len(text.encode(errors="replace")) // 3)
         )

@@ -26,21 +26,21 @@ class OpenAIEngine:
     Args:
         model: the server's name for the model.
         base_url: up to and including /v1; None is OpenAI's own, whatever OPENAI_BASE_URL says.
-        api_key_env: the environment variable that holds the key. A server other than OpenAI's may
-            do without one, where the variable is not named.
+        api_key_env: the environment variable that holds the key. With the default, a server other
+            than OpenAI's may do without a key.
         max_connections: requests in flight at most.
-        requests_per_minute: what the account allows, spread evenly; None is no limit.
-        tokens_per_minute: the same of tokens.
+        requests_per_minute: what the account allows, spread evenly; None for no limit.
+        tokens_per_minute: the same for tokens.
         timeout_seconds: for one answer, from sending to its last byte.
         transport_retries: further attempts after a timeout, a cut connection, a passing HTTP error
             or a broken answer.
-        patience_seconds: how long the server may be gone, or ask to be left alone, before the
-            engine gives up. It is gone where nothing answers, or HTTP 502, 503 or 504 and no
+        patience_seconds: how long the server may be gone, or ask for a pause, before the engine
+            gives up. It is gone if nothing answers, or if it answers HTTP 502, 503 or 504 and no
             request gets through.
 
     Raises:
-        UserError: the openai package is missing, base_url is no plain address, no key where one is
-            needed.
+        UserError: the openai package is missing, base_url is not a plain address, or a needed key
+            is missing.
         EngineError: nothing answers at base_url, or it refuses the key.
     """
 
@@ -85,7 +85,7 @@ class OpenAIEngine:
         self._start()
 
     def _start(self) -> None:
-        """Start the thread that talks to the server, and look whether the server is there."""
+        """Start the thread that talks to the server, and check that the server is there."""
         self._batches: set[asyncio.Task[None]] = set()
         self._closing, self._closed = asyncio.Event(), False
         self._loop = asyncio.new_event_loop()
@@ -107,7 +107,7 @@ class OpenAIEngine:
     def description(self) -> dict[str, str | int | float]:
         """What the manifest records beside the identity.
 
-        The client's version, the limits, and how the server is asked.
+        These are the client's version, the limits, and the format of requests.
         """
         used = self._server.format
         return self._description | {
@@ -120,14 +120,14 @@ class OpenAIEngine:
         return estimated_tokens(request.messages)
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
-        """Answer one batch, in whatever order.
+        """Answer one batch, in any order.
 
-        Whatever ends it early leaves nothing in flight.
+        If it ends early, no request stays in flight.
 
         Raises:
-            EngineError: closed; or unreachable for longer than patience_seconds; or the key, the
-                model, the sampling settings or the account are refused, which every request would
-                meet. What was answered has been reported.
+            EngineError: the engine is closed; the server is unreachable for longer than
+                patience_seconds; or it refuses the key, the model, the sampling settings or the
+                account, as it would for every request. What was answered before has been reported.
         """
         if self._closed:
             raise EngineError(f"the engine for {self._server.url} is closed")

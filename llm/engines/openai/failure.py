@@ -2,9 +2,9 @@
 
 _TRANSIENT = frozenset({408, 409, 429})  # and all 5xx
 
-GATEWAY_STATUSES = frozenset({502, 503, 504})  # what a proxy says of a server that is gone
+GATEWAY_STATUSES = frozenset({502, 503, 504})  # what a proxy answers for a server that is gone
 
-# What every further request would meet too, by HTTP status.
+# Errors that every further request would meet too, by HTTP status.
 FATAL = {
     401: "llm.api_key_env: {url} does not accept the key in {key} ({words})",
     402: "llm.api_key_env: {url} wants to be paid first ({words})",
@@ -16,10 +16,10 @@ FATAL = {
 class RequestFailure(Exception):
     """A request without an answer.
 
-    status: HTTP's, or what comes closest; 0 where the server said nothing. unreachable: nothing
-    listens there. gateway: a proxy said that the server behind it is gone. complaint: all that the
-    server said, in lower case; parameter: what it complained of. retry_after: seconds that it asks
-    to be left alone.
+    status: the HTTP status or the nearest equivalent; 0 where the server sent nothing. unreachable:
+    nothing listens at the address. gateway: a proxy said that the server behind it is gone.
+    complaint: everything that the server said, in lower case. parameter: the parameter that it
+    rejects. retry_after: seconds for which it asks for a pause.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RequestFailure(Exception):
 
 
 def system_error(error: BaseException) -> OSError | None:
-    """What the operating system said beneath httpx's words, such as: connection refused."""
+    """The operating system's error beneath httpx's, such as connection refused; None if none."""
     beneath: BaseException | None = error
     while beneath is not None:
         if isinstance(beneath, OSError) and beneath.errno is not None:

@@ -1,4 +1,4 @@
-"""The first look at a server, before anything is asked of it."""
+"""The first contact with a server, before anything is asked of it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ _PAUSE_SECONDS = 0.5  # between them
 
 
 async def probe(server: Server, transport: Transport) -> None:
-    """Find out whether the server is there and takes the key, and which models it names.
+    """Find out whether the server is there and accepts the key, and which models it lists.
 
-    Not every server lists them. Raises EngineError where nothing answers or the key is refused.
+    Not every server lists models. Raises EngineError where nothing answers or the key is refused.
     """
     for last in (False, True):
         try:
@@ -46,5 +46,5 @@ def _note_models(listing: object, server: Server, transport: Transport) -> None:
     )
     server.models = [transport.redaction.line(model["id"]) for model in models if "id" in model]
     if any(model.get("owned_by") == "vllm" for model in models):
-        # On a CPU a request's own seed kills vLLM as soon as a batch needs chunked prefill.
+        # On a CPU a per-request seed crashes vLLM as soon as a batch needs chunked prefill.
         server.format = replace(server.format, seed=False)

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 class RateLimit:
     """Lets a number of units (requests or tokens) through per minute, spread evenly.
 
-    One that is larger than a minute's share goes, and the next waits for it.
+    A request for more than a minute's share gets through, and the next one waits longer for it.
     """
 
     def __init__(self, per_minute: float) -> None:
@@ -20,7 +20,7 @@ class RateLimit:
         self._turn, self._corrected = asyncio.Lock(), asyncio.Event()
 
     async def take(self, amount: float) -> None:
-        """Wait for one's turn to use `amount` units."""
+        """Wait until `amount` units may be used."""
         async with self._turn:
             while (wait := self._free - time.monotonic()) > 0:
                 self._corrected.clear()
@@ -30,13 +30,13 @@ class RateLimit:
             self._free = time.monotonic() + amount * self._seconds_each
 
     def correct(self, amount: float) -> None:
-        """Add what an estimate fell short of, or take back what it was over."""
+        """Correct an estimate that was `amount` units too low (or, if negative, too high)."""
         self._free += amount * self._seconds_each
         self._corrected.set()
 
 
 def retry_after_seconds(header: str | None) -> float | None:
-    """The header Retry-After in seconds, from seconds or a date; None for what is neither."""
+    """The header Retry-After in seconds, from seconds or a date; None where it is neither."""
     if header is None:
         return None
     try:

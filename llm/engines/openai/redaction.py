@@ -1,4 +1,4 @@
-"""What keeps the key out of transcripts, messages and logs."""
+"""Keeps the key out of transcripts, messages and logs."""
 
 import re
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ class Redaction:
     key: str
 
     def reply(self, text: str) -> str:
-        """A reply as the transcript can hold it.
+        """The reply as the transcript can store it.
 
-        Without half of a surrogate pair, and without the key, should a server echo it.
+        Unpaired surrogates are replaced, and so is the key, should a server echo it.
         """
         text = text.encode(errors="replace").decode()
         return text.replace(self.key, "[key]") if len(self.key) >= _MIN_KEY else text
 
     def line(self, words: object) -> str:
-        """One short line without the key or anything like one."""
+        """One short line without the key or anything that looks like one."""
         text = str(words).encode(errors="replace").decode()
         if self.key:
             text = text.replace(self.key, "[key]")

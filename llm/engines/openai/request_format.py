@@ -1,4 +1,4 @@
-"""How servers with OpenAI's interface want to be asked, in which they differ."""
+"""The formats of requests, in which servers with OpenAI's interface differ."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from llm.messages import Draw, Request
 
 @dataclass(frozen=True)
 class RequestFormat:
-    """How one server is asked.
+    """The format of requests to one server.
 
-    It begins with everything, and loses for good what the server does not take.
+    It begins with all fields, and permanently loses those that the server does not accept.
     """
 
     structured_output: Literal["json_schema", "json_object", "plain"] = "json_schema"
@@ -75,6 +75,6 @@ class RequestFormat:
 
 
 def _seed(draw: Draw) -> int:
-    """31 bits, the same on every machine."""
+    """A seed of 31 bits, the same on every machine."""
     digest = hashlib.sha256(json.dumps(vars(draw), sort_keys=True).encode()).digest()
     return int.from_bytes(digest[:4]) & 0x7FFF_FFFF

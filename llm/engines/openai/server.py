@@ -1,4 +1,4 @@
-"""What has been learned of a server: what it offers, whether it is there, how it is asked."""
+"""What has been learned about a server: its models, whether it is there, the format of requests."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -15,8 +15,8 @@ class Server:
 
     key_name: the environment variable with the key. patience: seconds that the server may be gone.
     models: the names that it lists. answered: requests that it has answered so far. lost_since:
-    time since when it has been gone; resume_at: until when it asks to be left alone
-    (time.monotonic).
+    since when it has been gone, if it is; resume_at: until when it asks for a pause (both
+    time.monotonic).
     """
 
     url: str
@@ -30,9 +30,9 @@ class Server:
     resume_at: float = 0.0
 
     def adapt_format(self, used: RequestFormat, failure: RequestFailure) -> bool:
-        """Whether to ask again because the server wants to be asked otherwise.
+        """Adapt the format to a failure. Returns whether to ask again in another format.
 
-        used: the format of the request that failed; another request may have noticed it first.
+        used: the format of the failed request; another request may have adapted it already.
         """
         changes = used.changes_after(failure)
         for name, value in changes.items():
@@ -41,7 +41,7 @@ class Server:
         return bool(changes)
 
     def raise_if_fatal(self, failure: RequestFailure) -> None:
-        """EngineError for what every further request would meet too."""
+        """Raise EngineError for a failure that every further request would meet too."""
         if failure.status in FATAL:
             known = f" (it has {', '.join(self.models[:5])})" if self.models else ""
             line = FATAL[failure.status]
@@ -70,7 +70,7 @@ class Server:
             )
 
     def patience_left(self, failure: RequestFailure) -> float:
-        """Seconds for which an outage is still waited for; EngineError once they are over."""
+        """Seconds left to wait for the end of an outage. Raises EngineError once there are none."""
         now = time.monotonic()
         self.lost_since = self.lost_since or now
         left = self.lost_since + self.patience - now

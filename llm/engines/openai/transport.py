@@ -1,4 +1,4 @@
-"""HTTP: one request to the server, and its failures in one type."""
+"""HTTP requests to the server; all their failures are RequestFailure."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from llm.engines.openai.server import Server
 
 
 class Transport:
-    """The connections to one server. key: "" where it needs none; timeout: s, of one answer."""
+    """The connections to one server. key: "" where it needs none; timeout: seconds per answer."""
 
     def __init__(self, server: Server, key: str, max_connections: int, timeout: float) -> None:
         import openai  # an extra, and slow to import
@@ -50,7 +50,7 @@ class Transport:
     async def _call(self, sent: Awaitable[Any], timeout: float) -> Any:
         """The JSON of the reply.
 
-        Raises RequestFailure for whatever the server or the way to it can do.
+        Raises RequestFailure for any failure of the server or of the way to it.
         """
         import openai
 
@@ -63,7 +63,7 @@ class Transport:
             raise self._refusal(error.status_code, error.body, error.response.headers) from None
         except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
             cause = error.__cause__ or error
-            # By name: openai 2 stands on httpx, openai 3 on httpx2.
+            # Compared by name, since openai 2 uses httpx and openai 3 httpx2.
             unreachable = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
             if isinstance(error, TimeoutError | openai.APITimeoutError):
                 words = (
