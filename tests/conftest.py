@@ -26,8 +26,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 # The reference runs (tests/reference_runs) are compiled as users' programs are, and so is
 # everything with JAXECON_TESTS_OPTIMISED=1 (needed where a jaxlib does not know one of the flags).
-if not os.environ.get("JAXECON_TESTS_OPTIMISED"):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILATION}".strip()
+flags = os.environ.get("XLA_FLAGS", "")  # other workers inherit those of the first process
+if not os.environ.get("JAXECON_TESTS_OPTIMISED") and QUICK_COMPILATION not in flags:
+    os.environ["XLA_FLAGS"] = f"{flags} {QUICK_COMPILATION}".strip()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -47,7 +48,9 @@ def _few_programs() -> Iterator[None]:
     """Each compiled program takes some of a process's memory maps, of which Linux gives 65,530: all
     tests together take more, and XLA dies of it.
     """
+    gc.freeze()  # so that neither runs nor tests scan what is imported, again and again
     yield
+    gc.unfreeze()
     if "jax" in sys.modules:
         import jax
 

@@ -1,6 +1,7 @@
 """Construction of the economy that a configuration describes, once per run."""
 
 import dataclasses
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxecon.core.draws import draw, named_key, uniform
 from jaxecon.core.errors import UserError
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.devices import Layout, compiled
-from jaxecon.economy.gb2 import gb2_nodes, gb2_skill, sample_gb2
+from jaxecon.economy.gb2 import Nodes, gb2_nodes, gb2_skill, sample_gb2
 from jaxecon.economy.population import (
     UNIFORM_WAGE,
     WEEKS_PER_YEAR,
@@ -39,11 +40,7 @@ def build_economy(config: Config, layout: Layout | None = None) -> Economy:
 
     Raises UserError for rules, microdata or public spending that do not work.
     """
-    nodes = skill_nodes(config)
-    # nodes that all devices use must not be on one of them
-    economy, poorest = _assemble(
-        layout, Blueprint.from_config(config), nodes if layout is None else jax.device_get(nodes)
-    )
+    economy, poorest = _assemble(layout, Blueprint.from_config(config), skill_nodes(config))
     if config.preferences.consumption_curvature > 0 and not poorest > 0:
         raise UserError(too_poor(config.budget.public_spending, float(poorest)))
     return economy
@@ -58,15 +55,30 @@ def too_poor(public_spending: float, poorest: float) -> str:
     )
 
 
-def skill_nodes(config: Config) -> tuple[Array, Array] | None:
+def skill_nodes(config: Config) -> Nodes | None:
     """Return the nodes between which `assemble` interpolates skills; all economies share them.
 
-    None if skills do not follow the generalised beta distribution.
+    They are NumPy arrays, bound to no device. None if skills do not follow the generalised beta
+    distribution.
     """
-    return gb2_nodes(dtype_of(config)) if config.population.skills == "gb2" else None
+    if config.population.skills != "gb2":
+        return None
+    return _computed_nodes(dtype_of(config), config.device)
 
 
-def assemble(blueprint: Blueprint, nodes: tuple[Array, Array] | None) -> tuple[Economy, Array]:
+@lru_cache
+def _computed_nodes(dtype: type, device: str) -> Nodes:
+    """Compute `gb2_nodes` once in a process for each dtype and setting `device`.
+
+    Processors of different kinds may round differently.
+    """
+    del device  # only part of the cache's key: the caller's context chooses the device
+    with jax.enable_x64(dtype is np.float64):
+        nodes: Nodes = jax.device_get(gb2_nodes(dtype))
+    return nodes
+
+
+def assemble(blueprint: Blueprint, nodes: Nodes | None) -> tuple[Economy, Array]:
     """Build the economy; return it and the smallest reference consumption, $/year.
 
     Works under jit and vmap.
@@ -185,9 +197,7 @@ def _marginal_weights(
     return dataclasses.replace(problem, endowment=endowments).marginal_weights(reference)
 
 
-def _skill(
-    blueprint: Blueprint, nodes: tuple[Array, Array] | None, cohort: str, size: int
-) -> Array:
+def _skill(blueprint: Blueprint, nodes: Nodes | None, cohort: str, size: int) -> Array:
     dtype = blueprint.penalty.dtype
     skills, sampling = blueprint.skill_source
     random = sampling == "random"

@@ -1,7 +1,7 @@
 """Skills from the generalised beta distribution of the second kind, fitted to US incomes."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,9 @@ ACS_2023 = GB2(
     mu=72402.78177917618, sigma=2.0721070746154746, nu=0.48651871959386955, tau=1.1410398548220329
 )
 
+
+# Values and slopes of `gb2_nodes`, (nodes,) each.
+Nodes: TypeAlias = tuple[Array, Array] | tuple[np.ndarray, np.ndarray]
 
 _NEWTON_STEPS = 10  # convergence is quadratic; the slowest start needs seven
 
@@ -125,9 +128,7 @@ def gb2_nodes(dtype: np.dtype | type, distribution: GB2 = ACS_2023) -> tuple[Arr
 
 
 @partial(jax.jit, static_argnames="distribution")
-def _interpolated_skill(
-    nodes: tuple[Array, Array], below: Array, above: Array, distribution: GB2
-) -> Array:
+def _interpolated_skill(nodes: Nodes, below: Array, above: Array, distribution: GB2) -> Array:
     """Return skills at quantiles between `gb2_nodes`, by cubic Hermite interpolation.
 
     Each depends on its own quantile only.
@@ -163,7 +164,7 @@ def gb2_skill(
     n: int,
     distribution: GB2 = ACS_2023,
     dtype: jnp.dtype | type | None = None,
-    nodes: tuple[Array, Array] | None = None,
+    nodes: Nodes | None = None,
 ) -> Array:
     """Skills of a deterministic population: the n quantile midpoints of income, over 40 hours.
 
@@ -191,7 +192,7 @@ def sample_gb2(
     n: int,
     distribution: GB2 = ACS_2023,
     dtype: jnp.dtype | type | None = None,
-    nodes: tuple[Array, Array] | None = None,
+    nodes: Nodes | None = None,
 ) -> Array:
     """Skills of n independent draws, by inversion: draw i depends on the key and i only.
 

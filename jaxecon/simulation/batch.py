@@ -20,6 +20,7 @@ from jaxecon.core.pytree import pytree, static
 from jaxecon.economy.blueprint import Blueprint, Leaf
 from jaxecon.economy.build import assemble, build_economy
 from jaxecon.economy.first_schedule import first_brackets
+from jaxecon.economy.gb2 import Nodes
 from jaxecon.economy.precision import dtype_of
 from jaxecon.economy.satisfaction import judged_after
 from jaxecon.economy.state import Day, EconomyState
@@ -150,13 +151,13 @@ def form(of: Case) -> Hashable:
     return structure, tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
 
 
-def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
+def bytes_of(of: Case, nodes: Nodes | None) -> int:
     """Bytes of memory that one case takes while it is simulated.
 
     Includes its economy, state, tables and sums, a year's days, elections, and its results.
     """
 
-    def arrays_of(one: Case, nodes: tuple[Array, Array] | None) -> Any:
+    def arrays_of(one: Case, nodes: Nodes | None) -> Any:
         economy, _ = assemble(one.economy, nodes)
         schedule = TaxSchedule(jnp.asarray(one.thresholds), jnp.asarray(one.rates))
         return economy, start_year(economy, initial_state(economy, schedule), schedule, one.days)
@@ -175,9 +176,7 @@ def bytes_of(of: Case, nodes: tuple[Array, Array] | None) -> int:
 
 
 @partial(jax.jit, static_argnames="mesh", compiler_options=WIDE_VECTORS)
-def simulate_batch(
-    cases: Case, nodes: tuple[Array, Array] | None, mesh: Mesh | None = None
-) -> Outcomes:
+def simulate_batch(cases: Case, nodes: Nodes | None, mesh: Mesh | None = None) -> Outcomes:
     """Simulate cases stacked along a first axis, each from its first year to its last.
 
     nodes: `build.skill_nodes`, the same for all cases. mesh: devices along one axis, "runs", whose
@@ -192,7 +191,7 @@ def simulate_batch(
     return every(cases, nodes)
 
 
-def _simulate_one(one: Case, nodes: tuple[Array, Array] | None) -> Outcomes:
+def _simulate_one(one: Case, nodes: Nodes | None) -> Outcomes:
     economy, poorest = assemble(one.economy, nodes)
     schedule = TaxSchedule(jnp.asarray(one.thresholds), jnp.asarray(one.rates))
     planner = make_traced_planner(

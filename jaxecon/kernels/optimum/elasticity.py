@@ -83,13 +83,7 @@ def estimate_elasticity(
     kept = _usable_years(z, schedules, usable, kink_window)
     pairs = _pairs_of_years(z, schedules, kept)
     _check_identified(pairs, kink_window)
-    controls = (
-        [(pairs.pair == t).astype(float) for t in np.unique(pairs.pair)]
-        if year_effects
-        else [np.ones_like(pairs.change)]
-    )
-    if base_income_control:
-        controls.append(pairs.log_base)
+    controls = _controls(pairs, base_income_control, year_effects)
     regressors = np.column_stack([pairs.rate_change, *controls])
     instruments = np.column_stack([pairs.instrument, *controls])
     w = w[pairs.agent]
@@ -103,6 +97,16 @@ def estimate_elasticity(
         len(np.unique(pairs.agent)),
         float(f),
     )
+
+
+def _controls(pairs: "_Pairs", base_income: bool, year_effects: bool) -> list[np.ndarray]:
+    """Return the regression's controls, one array over all pairs of years each."""
+    controls = (
+        [(pairs.pair == t).astype(float) for t in np.unique(pairs.pair)]
+        if year_effects
+        else [np.ones_like(pairs.change)]
+    )
+    return [*controls, pairs.log_base] if base_income else controls
 
 
 def _checked_weights(

@@ -54,31 +54,7 @@ def own_optima(
     crowd = thinned(problem, MAX_FOLLOWERS) if n > MAX_FOLLOWERS else problem
 
     def optimum(agent: Array) -> tuple[Array, Array]:
-        own = _own_problem(problem, crowd, agent)
-        dtype = own.skill.dtype
-        low, high = (jnp.asarray(x, dtype) for x in bounds)
-        limits = Limits(
-            low, high, thresholds.astype(dtype), jnp.ones((), dtype), jnp.ones((), dtype)
-        )
-        space = Space(k, monotone=False, free_thresholds=False)
-        table = ResponseTable.of(limits.thresholds, own.skill, own.preferences)
-        objective = Objective(own, space, limits, table)
-        judge = objective.feasible_welfare
-        members, value, _ = evolve(
-            objective,
-            starting_points(objective, _EFFORT.population),
-            judge,
-            _EFFORT.generations,
-            seed=jnp.zeros((), jnp.uint32),
-            starts=_EFFORT.starts,
-        )
-        # the polish moves by whole multiples of this precision
-        rounded = jnp.round(members[jnp.argmax(value)], _DIGITS)
-        at_rounded = objective.evaluate(rounded[None], judge)[0]
-        best = polish(objective, rounded, at_rounded, judge)
-        income = own.outcome(schedule_at(space, limits, best.x), table=table).income
-        rates, _ = fill_idle_brackets(objective, best.x, income)
-        return jnp.round(rates, 6), best.value
+        return _own_optimum(_own_problem(problem, crowd, agent), thresholds, bounds)
 
     rates, reached = jax.lax.map(
         optimum, agents, batch_size=_evaluated_at_once(agents.shape[0], k, n)
@@ -88,6 +64,37 @@ def own_optima(
         lambda own: valuation_of(problem, thresholds, own[1])[own[0]], (agents, rates)
     )
     return rates, jnp.where(reached > -jnp.inf, worth, -jnp.inf)
+
+
+def _own_optimum(
+    own: LeaderProblem, thresholds: Array, bounds: tuple[float, float]
+) -> tuple[Array, Array]:
+    """Return the rates (k,) that maximise welfare in a worker's own problem, and their value.
+
+    -inf if no schedule that was tried is feasible.
+    """
+    dtype = own.skill.dtype
+    low, high = (jnp.asarray(x, dtype) for x in bounds)
+    limits = Limits(low, high, thresholds.astype(dtype), jnp.ones((), dtype), jnp.ones((), dtype))
+    space = Space(thresholds.shape[0], monotone=False, free_thresholds=False)
+    table = ResponseTable.of(limits.thresholds, own.skill, own.preferences)
+    objective = Objective(own, space, limits, table)
+    judge = objective.feasible_welfare
+    members, value, _ = evolve(
+        objective,
+        starting_points(objective, _EFFORT.population),
+        judge,
+        _EFFORT.generations,
+        seed=jnp.zeros((), jnp.uint32),
+        starts=_EFFORT.starts,
+    )
+    # the polish moves by whole multiples of this precision
+    rounded = jnp.round(members[jnp.argmax(value)], _DIGITS)
+    at_rounded = objective.evaluate(rounded[None], judge)[0]
+    best = polish(objective, rounded, at_rounded, judge)
+    income = own.outcome(schedule_at(space, limits, best.x), table=table).income
+    rates, _ = fill_idle_brackets(objective, best.x, income)
+    return jnp.round(rates, 6), best.value
 
 
 def _evaluated_at_once(agents: int, brackets: int, followers: int) -> int:
