@@ -24,11 +24,11 @@ _COMPILED = Path(platformdirs.user_cache_dir("jaxecon")) / "xla-tests" / cpu_fea
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
-# The reference runs (tests/reference_runs) are compiled as users' programs are, and so is
-# everything with JAXECON_TESTS_OPTIMISED=1 (needed where a jaxlib does not know one of the flags).
-flags = os.environ.get("XLA_FLAGS", "")  # other workers inherit those of the first process
-if not os.environ.get("JAXECON_TESTS_OPTIMISED") and QUICK_COMPILATION not in flags:
-    os.environ["XLA_FLAGS"] = f"{flags} {QUICK_COMPILATION}".strip()
+# The reference runs (tests/reference_runs) are compiled as users' programs are. Workers inherit the
+# flags of the process that starts them.
+_FLAGS = os.environ.get("XLA_FLAGS", "")
+if QUICK_COMPILATION not in _FLAGS:
+    os.environ["XLA_FLAGS"] = f"{_FLAGS} {QUICK_COMPILATION}".strip()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -48,14 +48,20 @@ def _few_programs() -> Iterator[None]:
     """Each compiled program takes some of a process's memory maps, of which Linux gives 65,530: all
     tests together take more, and XLA dies of it.
     """
-    gc.freeze()  # so that neither runs nor tests scan what is imported, again and again
     yield
-    gc.unfreeze()
     if "jax" in sys.modules:
         import jax
 
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports_are_not_scanned(_few_programs: None) -> Iterator[None]:
+    """Keep the garbage collector off the million objects of imported modules."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

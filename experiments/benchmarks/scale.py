@@ -38,8 +38,8 @@ import numpy as np
 
 from experiments.benchmarks import sweeps
 from experiments.benchmarks.timing import (
+    compiled_days,
     describe_machine,
-    live_days,
     report,
     start_year,
     timed,
@@ -208,17 +208,17 @@ def compile_and_weigh(
     """Seconds of compiling a year, and the bytes that it holds and takes."""
     begun = time.perf_counter()
     state, plan, sums = jax.block_until_ready(start_year(economy, first, schedule, YEAR))
-    compiled = live_days.lower(economy, plan, state, sums, days).compile()
+    compiled = compiled_days.lower(economy, plan, state, sums, days).compile()
     compile_s = time.perf_counter() - begun
-    held = state_bytes(economy, plan, state, sums)
-    numbers: dict[str, Any] = {"compile_s": compile_s, "state_bytes": held}
+    in_use = state_bytes(economy, plan, state, sums)
+    numbers: dict[str, Any] = {"compile_s": compile_s, "state_bytes": in_use}
     needs = compiled.memory_analysis()
     if needs is not None:
         # arrays of the economy that the days do not touch
-        unused = held - needs.argument_size_in_bytes
+        unused = in_use - needs.argument_size_in_bytes
         taken = needs.argument_size_in_bytes + needs.temp_size_in_bytes
         taken += needs.output_size_in_bytes - needs.alias_size_in_bytes
-        numbers["days_peak_over_state"] = (max(unused, 0) + taken) / held
+        numbers["days_peak_over_state"] = (max(unused, 0) + taken) / in_use
     return numbers
 
 
@@ -272,10 +272,10 @@ def numba_year(economy: Economy, schedule: TaxSchedule, rule: str, days: int) ->
     )
 
 
-def state_bytes(*held: Any) -> int:
+def state_bytes(*arrays: Any) -> int:
     """Bytes of all arrays, each once."""
     return sum(
-        {id(x): x.nbytes for x in jax.tree.leaves(held) if isinstance(x, jax.Array)}.values()
+        {id(x): x.nbytes for x in jax.tree.leaves(arrays) if isinstance(x, jax.Array)}.values()
     )
 
 
@@ -361,23 +361,23 @@ def peak(rule: str, agents: int) -> dict[str, Any]:
             state = jax.jit(initial_state)(economy, schedule)
             state, plan, sums = start_year(economy, state, schedule, YEAR)
             for _ in range(2):
-                state, sums, record = live_days(economy, plan, state, sums, MIN_DAYS)
+                state, sums, record = compiled_days(economy, plan, state, sums, MIN_DAYS)
             jax.block_until_ready(record)
-            before_close, held = most_memory(), state_bytes(economy, plan, state, sums)
+            before_close, in_use = most_memory(), state_bytes(economy, plan, state, sums)
             del plan  # as a run does
             close = jax.jit(summarise_year).lower(economy, schedule, state, sums, record).compile()
             jax.block_until_ready(close(economy, schedule, state, sums, record))
             needs = close.memory_analysis()
             taken = None if needs is None else needs.temp_size_in_bytes + needs.output_size_in_bytes
-            return held, before_close, taken
+            return in_use, before_close, taken
 
     year(1_000)
     before = most_memory()
-    held, before_close, taken = year(agents)
+    in_use, before_close, taken = year(agents)
     return {
         "peak_bytes": most_memory() - before,
-        "peak_over_state": (most_memory() - before) / held,
-        "lived_over_state": (before_close - before) / held,
+        "peak_over_state": (most_memory() - before) / in_use,
+        "lived_over_state": (before_close - before) / in_use,
         **({} if taken is None else {"close_bytes_per_agent": taken / agents}),
     }
 

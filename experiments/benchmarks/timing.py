@@ -18,7 +18,7 @@ from jaxecon.storage.provenance import environment
 
 # As a run compiles them.
 start_year = jax.jit(economy_year.start_year, compiler_options=WIDE_VECTORS)
-live_days = jax.jit(
+compiled_days = jax.jit(
     simulate_days, static_argnames="days", donate_argnums=(2, 3), compiler_options=WIDE_VECTORS
 )
 
@@ -57,7 +57,7 @@ def year_seconds(
     # own
     state = jax.block_until_ready(jax.tree.map(jnp.copy, state))
     days_s, (_, _, record) = timed(
-        lambda: jax.block_until_ready(live_days(economy, plan, state, sums, days))
+        lambda: jax.block_until_ready(compiled_days(economy, plan, state, sums, days))
     )
     return start_s, days_s, record
 
@@ -69,10 +69,10 @@ def compile_seconds(lower: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def report(**figures: Any) -> None:
+def report(**measured: Any) -> None:
     """Print one JSON line; lists of seconds become their median, with the spread beside it."""
     line: dict[str, Any] = {}
-    for name, value in figures.items():
+    for name, value in measured.items():
         if isinstance(value, list):
             line[name] = round(statistics.median(value), 6)
             line[f"{name}_range"] = [round(min(value), 6), round(max(value), 6)]

@@ -98,7 +98,8 @@ def settling() -> Judgement:
         f"In a year of {days} days, mean hours of adaptive workers stay within 1 h/week of where "
         f"they end after {mean_text(row)} days. In years of other lengths: "
         f"{'; '.join(f'{d} days: {text}' for d, text in shorter.items())}. (Adaptive workers "
-        "explore less and less during a year, however long the year is.)",
+        "explore less and less during a year, at a pace set by its length, so that they take more "
+        "days to settle in a longer year.)",
     )
 
 
@@ -275,8 +276,8 @@ def satisfaction() -> Judgement:
     )
     return Judgement(
         UNTESTED,
-        "The paper reports no comparison. Here, a planner whose welfare counts half of the "
-        "utility of dissatisfied workers, less one whose welfare counts all of it: "
+        "The paper reports no comparison. Here, a planner whose welfare counts the penalty on "
+        "dissatisfied workers (they keep half of their utility), less one whose welfare does not: "
         f"{listed}. {len(moved)} of {len(half)} differ.",
     )
 

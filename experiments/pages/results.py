@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from experiments.suite.tables import Table, table_from
+from experiments.suite.tables import Table, renamed_keys, table_from
 from experiments.suite.wording import STATISTICS, interval_text, p_text
 from jaxecon.core.errors import UserError
 
@@ -55,7 +55,7 @@ def stored_table(name: str, table: str) -> dict[str, Any]:
     return stored | {
         "rows": [
             row | {end: math.nan for end in _ENDS if end in row and row[end] is None}
-            for row in stored["rows"]
+            for row in renamed_keys(stored)["rows"]
         ]
     }
 

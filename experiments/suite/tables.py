@@ -262,6 +262,15 @@ _FORMER_WORDS = {
     "gain realised, %": "gain as simulated, %",
     "gain once learnt, %": "gain at equilibrium, %",
 }
+_FORMER_KEYS = {"figure": "statistic"}
+
+
+def renamed_keys(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A table that was stored as JSON, with today's keys of its rows."""
+    rows = [
+        {_FORMER_KEYS.get(key, key): value for key, value in row.items()} for row in stored["rows"]
+    ]
+    return {**stored, "rows": rows}
 
 
 def table_from(stored: Mapping[str, Any]) -> Table:

@@ -59,8 +59,9 @@ def one_line_errors() -> Iterator[None]:
 def _usage_line(error: Any) -> str:
     """A mistake in the options of a command as one line."""
     option = getattr(error, "option_name", None)
-    if option in _RENAMED_OPTIONS:
-        return f"{option}: is now called {_RENAMED_OPTIONS[option]}"
+    renamed = _RENAMED_OPTIONS.get(option or "")
+    if renamed and any(renamed in parameter.opts for parameter in error.ctx.command.params):
+        return f"{option}: is now called {renamed}"
     message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     return message if error.ctx is None else f"{message} (see {error.ctx.command_path} --help)"
 

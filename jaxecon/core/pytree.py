@@ -20,7 +20,8 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
 def stored_as(name: str, **options: Any) -> Any:
     """A field that has an older name in checkpoints.
 
-    A run's digest, which people write down, depends on the names of its state's arrays.
+    A run's digest, which people write down, depends on the names of its state's arrays. Messages
+    and differences between runs show the stored name too.
     """
     return dataclasses.field(metadata={"stored_as": name}, **options)
 
@@ -46,6 +47,7 @@ def pytree(cls: type[T]) -> type[T]:
         for f in fields
         if not f.metadata.get("static")
     )
+    assert len(set(keys)) == len(keys), f"{cls.__name__}: two fields are stored under one name"
     statics = tuple(f.name for f in fields if f.metadata.get("static"))
 
     def flatten(obj: T) -> tuple[tuple[object, ...], tuple[object, ...]]:

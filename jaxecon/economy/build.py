@@ -22,7 +22,7 @@ from jaxecon.economy.population import (
     uniform_skill,
     with_curvature,
 )
-from jaxecon.economy.precision import dtype_of
+from jaxecon.economy.precision import compute_context, dtype_of
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.optimum.problem import LeaderProblem, with_endowment
@@ -63,18 +63,19 @@ def skill_nodes(config: Config) -> Nodes | None:
     """
     if config.population.skills != "gb2":
         return None
-    return _computed_nodes(dtype_of(config), config.device)
+    with compute_context(config):
+        return _computed_nodes(dtype_of(config), config.device)
 
 
 @lru_cache
 def _computed_nodes(dtype: type, device: str) -> Nodes:
     """Compute `gb2_nodes` once in a process for each dtype and setting `device`.
 
-    Processors of different kinds may round differently.
+    Both stand for the caller's `compute_context`: processors of different kinds may round
+    differently.
     """
-    del device  # only part of the cache's key: the caller's context chooses the device
-    with jax.enable_x64(dtype is np.float64):
-        nodes: Nodes = jax.device_get(gb2_nodes(dtype))
+    del device  # part of the cache's key alone
+    nodes: Nodes = jax.device_get(gb2_nodes(dtype))
     return nodes
 
 

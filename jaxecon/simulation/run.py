@@ -166,7 +166,7 @@ def _account_for(
     """Record the cost of language models in the manifest when the run ends, however it ends."""
     stack.callback(lambda: journal.note(llm=llm_summary(bridge, served), models=models(served)))
     # Otherwise each day's thousands of new objects would make the garbage collector scan everything
-    # that JAX and the engine hold. A caller who has frozen that already must not find it unfrozen.
+    # that JAX and the engine hold. Where a caller has frozen objects, they stay frozen.
     if gc.get_freeze_count() == 0:
         gc.collect()
         gc.freeze()

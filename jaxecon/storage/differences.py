@@ -36,8 +36,8 @@ def differences(
 ) -> list[Difference]:
     """The differences between two runs of the same length.
 
-    Lists every column and every leaf of the state that is not exactly equal, with its largest
-    difference.
+    Lists every column that counts in the digest, and every leaf of the state, that is not exactly
+    equal, with its largest difference.
     """
     result = []
     decisions = {

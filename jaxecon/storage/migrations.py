@@ -12,6 +12,7 @@ from jaxecon.storage.paths import FORMAT
 
 # By format: entries of the manifest that are renamed in the next format.
 _RENAMED_ENTRIES: dict[int, dict[str, str]] = {1: {"signatures": "diagnostics"}}
+_RENAMED_IN_RESUMED = {"given": "harmless"}
 
 
 def migrated_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,6 +21,12 @@ def migrated_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
     for step in range(entries["format"], FORMAT):
         names = _RENAMED_ENTRIES[step]
         entries = {names.get(name, name): value for name, value in entries.items()}
+    if "resumed" in entries:
+        # renamed without a new format, so older entries of any format may have the earlier name
+        entries["resumed"] = [
+            {_RENAMED_IN_RESUMED.get(name, name): value for name, value in entry.items()}
+            for entry in entries["resumed"]
+        ]
     if "configuration" in entries:
         entries["configuration"] = migrate(entries["configuration"])
     return entries | {"format": FORMAT}

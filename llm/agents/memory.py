@@ -148,7 +148,7 @@ class WorkerMemory:
             "count": self._count,
             "best": dict(self._best),
             "best_when": self._best_when,
-            "lived": self._total_days,
+            "lived": self._total_days,  # an older name, which digests depend on
             "counted": self._counted,
             "mean_hours": self._mean_hours,
             "mean": self._mean,

@@ -50,10 +50,10 @@ def only_field(text: str, name: str) -> tuple[Any, bool]:
 def only_object(text: str, name: str) -> tuple[dict[str, Any], bool]:
     """The one JSON object with that field, and whether there was anything around it."""
     text = text.strip()
-    found = [(obj, extent) for obj, extent in _objects(text) if name in obj]
-    if not found:
+    candidates = [(obj, extent) for obj, extent in _objects(text) if name in obj]
+    if not candidates:
         raise Unusable(f'answer with a JSON object such as {{"{name}": ...}}')
-    (first, extent), *others = found
+    (first, extent), *others = candidates
     if any(other[name] != first[name] for other, _ in others):
         raise Unusable("answer with one JSON object, not several")
     return first, extent != (0, len(text))

@@ -354,6 +354,12 @@ def test_an_option_that_was_renamed_names_the_new_one(tmp_path, command, old, ne
     assert_users_mistake(done, f"jaxecon: {old}: is now called {new}")
 
 
+def test_an_option_that_another_command_renamed_is_unknown(tmp_path):
+    done = jaxecon("optimum", "--figures", cwd=tmp_path)
+    assert_users_mistake(done, "No such option: --figures")
+    assert "--statistics" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["models"], ["--help"], ["run", "--help"], ["models", "pull", "--help"]]
 )

@@ -1,4 +1,4 @@
-"""A day and a year: accounts that must balance, and the year against days lived one by one."""
+"""A day and a year: accounts that must balance, and the year against days simulated one by one."""
 
 import chex
 import jax

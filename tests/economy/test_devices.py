@@ -47,10 +47,10 @@ def python(*arguments, devices, out=subprocess.PIPE, **environment):
         if not name.startswith(("JAX_", "SLURM_", "OMPI_"))
     }
     flags = f"--xla_force_host_platform_device_count={devices} {QUICK_COMPILATION}"
-    given = {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    ours = {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "error", *map(str, arguments)]
     return subprocess.Popen(
-        command, env=kept | given | environment, cwd=ROOT, stdout=out, stderr=out, text=True
+        command, env=kept | ours | environment, cwd=ROOT, stdout=out, stderr=out, text=True
     )
 
 
@@ -225,7 +225,7 @@ def test_no_device_sees_all_agents(eight, program):
     assert ("all-reduce" in text) == (program == "days")
 
 
-def lived(processes, folder, years):
+def wait_for_years(processes, folder, years):
     """Wait until so many years are recorded."""
     until = time.monotonic() + 120
     while last_year(folder) + 1 < years:
@@ -254,7 +254,7 @@ def test_two_processes_are_one(eight, tmp_path, cache):
         yaml.safe_dump(CONFIG | more | {"planner": CONFIG["planner"] | {"kind": "fixed"}})
     )
     pair = in_two("-m", "jaxecon", "run", written, "--out", out, "--join-processes", **cache)
-    lived(pair, out, 2)
+    wait_for_years(pair, out, 2)
     pair[1].send_signal(signal.SIGTERM)
     results = ended(*pair)
     assert [status for _, _, status in results] == [143, 143], results
@@ -285,7 +285,7 @@ def test_two_processes_are_one(eight, tmp_path, cache):
     assert damaged == []
     assert checkpoint.position.year >= 2
     pair = in_two("-m", "jaxecon", "resume", out, "--join-processes", **cache)
-    lived(pair, out, checkpoint.position.year + 2)
+    wait_for_years(pair, out, checkpoint.position.year + 2)
     pair[1].kill()
     killed = time.monotonic()
     (_, err, status), _ = ended(*pair)

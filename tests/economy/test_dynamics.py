@@ -200,7 +200,7 @@ def test_satisfaction_looks_back_on_the_income_of_the_year():
 
 def test_inertia_keeps_some_of_yesterdays_hours():
     """Rules draw what they draw without inertia; who is stuck lives yesterday's hours, and rules
-    learn from hours lived.
+    learn from hours worked.
     """
     config = config_of({"hours_inertia": 0.4}, seed=2)
     economy, schedule = build_economy(config), first_schedule(config)
@@ -225,8 +225,8 @@ def test_inertia_keeps_some_of_yesterdays_hours():
             if name in ("quantal", "rational"):
                 np.testing.assert_array_equal(chosen[name], alone[name])
         learnt = np.asarray(state.rules["adaptive"]) != values
-        lived = yesterday["adaptive"][:, None] == np.arange(0, 101, 10)
-        assert not np.any(learnt & ~lived)
+        worked = yesterday["adaptive"][:, None] == np.arange(0, 101, 10)
+        assert not np.any(learnt & ~worked)
         np.testing.assert_array_equal(state.rules["habit"], yesterday["habit"])
         total += (
             sum(float((np.asarray(w) * yesterday[n]).sum()) for n, w in economy.weights.items())

@@ -107,6 +107,16 @@ def test_a_claim_whose_table_is_absent_is_not_measured(
     assert not [path for path in committed.iterdir() if path.name.startswith(".")]
 
 
+def test_tables_with_the_earlier_key_of_a_statistic_are_taken_over(committed, tmp_path):
+    out = finished(committed, "voting", tmp_path / "out")
+    before = reproduction.page()
+    for path in (out / "tables").glob("*.json"):
+        path.write_text(path.read_text().replace('"statistic":', '"figure":'))
+    assert '"figure":' in (out / "tables" / "conflict.json").read_text()
+    assert results.take_over(out) == "voting"
+    assert reproduction.page() == before
+
+
 def test_one_population_with_a_turnover_has_no_interval(committed):
     alone = {"n": 1, "mean": 0.0, "low": None, "high": None}
     change(

@@ -6,6 +6,7 @@ In one file, because a file's tests share a process: one engine serves all of th
 import json
 import os
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from support.real_model import HOURS, ask, workers
 
 import jaxecon as je
+from jaxecon.core.errors import EngineError
 from llm.engines.base import Engine
 from llm.messages import Completion, Draw, Message, Request, Sampling
 from llm.transcript.store import Transcript
@@ -358,3 +360,34 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     assert kept in (32, 16, 8)
     assert Labor().messages(observation)[1].content.endswith(asked["messages"][1]["content"][-200:])
     assert asked["usage"]["prompt_tokens"] * 2 > room  # halving once more would have been too much
+
+
+# --- another engine beside it --------------------------------------------------------------------
+
+
+@pytest.fixture
+def second_engine() -> "VLLMEngine":
+    from llm.engines.vllm import VLLMEngine
+
+    return VLLMEngine(model="smollm2", kv_cache_gib=0.5)
+
+
+def test_a_killed_engine_is_an_engine_error_and_harms_no_other(
+    engine: "VLLMEngine", second_engine: "VLLMEngine"
+) -> None:
+    processes = second_engine._processes
+    assert len(processes) >= 1
+    timer = threading.Timer(1.0, processes[0].kill)
+    story = [ask("Write a long story.", agent=i, schema=None, max_tokens=1000) for i in range(8)]
+    timer.start()
+    with pytest.raises(EngineError, match="the vLLM engine died") as died:
+        second_engine.complete(story, on_completion=lambda index, completion: None)
+    assert "\n" not in str(died.value)
+    with pytest.raises(EngineError):
+        second_engine.complete(workers(1), on_completion=lambda index, completion: None)
+    second_engine.close()
+    second_engine.close()
+    assert not any(process.is_running() for process in processes)
+    with pytest.raises(EngineError, match="closed"):
+        second_engine.complete(workers(1), on_completion=lambda index, completion: None)
+    assert collect(engine, workers(2))[1].error is None

@@ -68,7 +68,7 @@ def test_workers_may_decide_every_few_days_and_hold(tmp_path):
     first = transcript.get_decisions(seed=0, kind="labor", year=0, day=0, cohort="llm")
     fourth = transcript.get_decisions(seed=0, kind="labor", year=0, day=3, cohort="llm")
     transcript.close()
-    lived = [
+    worked = [
         row["hours"]
         for row in finished.agents.to_pylist()
         if row["year"] == 0 and row["cohort"] == "llm"
@@ -76,7 +76,7 @@ def test_workers_may_decide_every_few_days_and_hold(tmp_path):
     said = [
         (3 * json.loads(first[i].decision) + json.loads(fourth[i].decision)) / 4 for i in range(6)
     ]
-    np.testing.assert_allclose(lived, said)
+    np.testing.assert_allclose(worked, said)
 
 
 def test_cues_have_their_times(tmp_path):

@@ -19,7 +19,7 @@ THREE = je.TaxSchedule.three_bracket([0.5, 0.5, 0.5])
 appended = jax.jit(PlannerMemory.appended)
 
 
-def lived(years, window, best):
+def memory_of(years, window, best):
     """years: [(rates, welfare)]."""
     memory = PlannerMemory.empty(2, window, best)
     for year, (rates, welfare) in enumerate(years):
@@ -40,7 +40,7 @@ def lived(years, window, best):
     st.integers(0, 3),
 )
 def test_memory_is_what_a_list_would_hold(years, window, best):
-    memory = lived(years, window, best)
+    memory = memory_of(years, window, best)
     recent = []
     for year in range(len(years)):
         if len(recent) == max(2 * window, 2):
@@ -71,7 +71,7 @@ def test_memory_is_what_a_list_would_hold(years, window, best):
 
 
 def test_a_schedule_keeps_its_best_year():
-    memory = lived(
+    memory = memory_of(
         [((0.1, 0.2), 5.0), ((0.3, 0.2), 9.0), ((0.1, 0.2), 7.0), ((0.1, 0.2), 6.0)], 2, 5
     )
     assert memory.best_years.tolist() == [1, 2, -1, -1, -1]

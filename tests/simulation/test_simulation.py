@@ -102,7 +102,7 @@ class Rows(SilentListener):
         self.rows.append(row)
 
 
-def lived(simulation):
+def rows_of(simulation):
     simulation.listener = listener = Rows()
     simulation.run()
     return listener.rows
@@ -167,7 +167,7 @@ def test_the_planner_is_shown_the_year_and_obeyed(tmp_path):
     planner = Raise()
     with compute_context(config):
         economy = build_economy(config)
-    rows = lived(Simulation(config, economy, first_schedule(config), planner))
+    rows = rows_of(Simulation(config, economy, first_schedule(config), planner))
     assert [row["rate_0"] for row in rows] == pytest.approx([0.5, 0.6, 0.7])
     assert [o.year for o in planner.seen] == [0, 1]
     first = planner.seen[0]
@@ -194,7 +194,7 @@ def test_workers_learn_over_years():
     )
     with compute_context(config):
         economy = build_economy(config)
-    rows = lived(Simulation(config, economy, first_schedule(config), Raise2()))
+    rows = rows_of(Simulation(config, economy, first_schedule(config), Raise2()))
     after = [row["swf_window"] - row["swf_equilibrium"] for row in rows[1:]]
     assert after[0] > 2 * after[1] > 4 * after[2] > 0
 

@@ -13,6 +13,7 @@ from support.earlier_runs import outcome
 import jaxecon as je
 from jaxecon.core.errors import UserError
 from jaxecon.simulation.language import open_transcript
+from jaxecon.storage.migrations import migrated_manifest
 from jaxecon.storage.paths import CONFIG, FORMAT, MANIFEST, TRANSCRIPT
 
 RUNS = {
@@ -65,6 +66,14 @@ def test_it_loads(earlier):
     assert "signatures" not in run.manifest["configuration"]
     assert run.manifest["format"] == FORMAT
     assert snapshot(path) == before  # reading changes nothing
+
+
+def test_an_entry_that_was_renamed_without_a_new_format():
+    entries = [{"from": [1, 0], "given": ["device: gpu -> cpu"]}, {"harmless": ["threads: 1 -> 2"]}]
+    for form in (1, FORMAT):
+        manifest = migrated_manifest({"format": form, "resumed": entries})
+        assert [entry["harmless"][0][:7] for entry in manifest["resumed"]] == ["device:", "threads"]
+        assert "given" not in manifest["resumed"][0]
 
 
 def test_its_digest_is_what_it_was(earlier):

@@ -118,8 +118,8 @@ LEARNERS = {
 )
 def test_hours_are_alike_by_the_definition(spreads, years):
     rows = [
-        {"spread_a": lived, "exact_spread_a": exact, "spread_q": 0.0, "exact_spread_q": 9.0}
-        for lived, exact in spreads
+        {"spread_a": observed, "exact_spread_a": exact, "spread_q": 0.0, "exact_spread_q": 9.0}
+        for observed, exact in spreads
     ]
     assert seen(rows, config=LEARNERS).get("homogeneous_labor", []) == years
 

@@ -105,7 +105,7 @@ def test_points_with_a_language_model_are_runs_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("values", [[1, 2**63], [1, 10**20], [1, 1.5, 2**60]])
 def test_a_number_beyond_a_column_is_a_row_with_its_error(values, tmp_path):
-    """The others are lived, and the folder is finished."""
+    """The others are simulated, and the folder is finished."""
     run = DESIGN["run"] | {"years": 1, "planner": {"kind": "fixed"}}
     found = sweep({"run": run, "list": [{"seed": value} for value in values]}, out=tmp_path / "out")
     assert found.points["status"].to_pylist() == ["ok"] + ["failed"] * (len(values) - 1)

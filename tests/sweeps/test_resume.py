@@ -112,22 +112,22 @@ def test_killed_and_started_again(whole, tmp_path):
     assert_same(Sweep(out), whole)
 
 
-@pytest.mark.parametrize("given", [False, True])
-def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys, given):
+@pytest.mark.parametrize("named", [False, True])
+def test_an_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys, named):
     """Without --out the folder's name is the time, which the same command would not find again."""
     from jaxecon.cli.app import app
 
     def interrupted(config, out, **more):
-        raise Interrupted(signal.SIGTERM) if given else KeyboardInterrupt
+        raise Interrupted(signal.SIGTERM) if named else KeyboardInterrupt
 
-    arguments = ["sweep", "my sweep.yaml", *(["--out", "runs/a"] if given else [])]
+    arguments = ["sweep", "my sweep.yaml", *(["--out", "runs/a"] if named else [])]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweep_module, "sweep", interrupted)
     monkeypatch.setattr(sys, "argv", ["jaxecon", *arguments])
     with pytest.raises(SystemExit) as ended:
         app(arguments)
-    assert ended.value.code == (143 if given else 130)
-    folder = "runs/a" if given else r"runs/\d{8}-\d{6}"
+    assert ended.value.code == (143 if named else 130)
+    folder = "runs/a" if named else r"runs/\d{8}-\d{6}"
     assert re.fullmatch(
         f"jaxecon: interrupted; continue with: jaxecon sweep 'my sweep.yaml' --out {folder}\n",
         capsys.readouterr().err,

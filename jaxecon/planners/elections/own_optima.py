@@ -103,7 +103,7 @@ def _evaluated_at_once(agents: int, brackets: int, followers: int) -> int:
 
 
 def _evaluated(brackets: int, followers: int) -> int:
-    """Return how many (schedules, brackets, followers) one agent's search takes side by side."""
+    """Return schedules x brackets x followers that one agent's search evaluates at once."""
     return _EFFORT.population * brackets * min(followers, MAX_FOLLOWERS)
 
 

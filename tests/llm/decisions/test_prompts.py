@@ -50,14 +50,14 @@ def test_history_only_grows_at_its_end():
 def test_a_history_that_is_cut_to_fit_begins_where_it_did(days, fitting):
     """With a window of 100 days, of which `fitting` fit into a prompt; years of so many days."""
     memory, firsts = WorkerMemory(1, 100), []
-    for lived in range(300):
+    for number in range(300):
         observation = labor(history=memory.recall()[0].history)
         while len(observation.history) > fitting:
             before, observation = observation, Labor().shorter(observation)
             assert observation.history == before.history[-len(observation.history) :]
             assert len(before.history) // 2 <= len(observation.history) < len(before.history)
         firsts += [(day.year, day.day) for day in observation.history[:1]]
-        memory.append(lived // days, lived % days, **dict.fromkeys(WorkerMemory.COLUMNS, 1.0))
+        memory.append(number // days, number % days, **dict.fromkeys(WorkerMemory.COLUMNS, 1.0))
     changes = sum(one != other for one, other in itertools.pairwise(firsts))
     assert 300 / fitting < changes < 300 / (0.3 * fitting)
 

@@ -3,19 +3,17 @@
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.real_model import ask, workers
 
 from jaxecon.core.errors import EngineError, UserError
 
 if TYPE_CHECKING:
-    from llm.engines.vllm import VLLMEngine
+    pass
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("local_model")]
 
@@ -37,31 +35,6 @@ def test_what_cannot_start_says_so_in_one_line(
     with pytest.raises(error, match=words) as refused:
         VLLMEngine(**options)
     assert "\n" not in str(refused.value)
-
-
-@pytest.fixture
-def second_engine() -> "VLLMEngine":
-    from llm.engines.vllm import VLLMEngine
-
-    return VLLMEngine(model="smollm2", kv_cache_gib=0.5)
-
-
-def test_a_killed_engine_is_an_engine_error(second_engine: "VLLMEngine") -> None:
-    processes = second_engine._processes
-    assert len(processes) >= 1
-    timer = threading.Timer(1.0, processes[0].kill)
-    story = [ask("Write a long story.", agent=i, schema=None, max_tokens=1000) for i in range(8)]
-    timer.start()
-    with pytest.raises(EngineError, match="the vLLM engine died") as died:
-        second_engine.complete(story, on_completion=lambda index, completion: None)
-    assert "\n" not in str(died.value)
-    with pytest.raises(EngineError):
-        second_engine.complete(workers(1), on_completion=lambda index, completion: None)
-    second_engine.close()
-    second_engine.close()
-    assert not any(process.is_running() for process in processes)
-    with pytest.raises(EngineError, match="closed"):
-        second_engine.complete(workers(1), on_completion=lambda index, completion: None)
 
 
 SCRIPT = """
