@@ -68,10 +68,10 @@ def _usage_line(error: Any) -> str:
 
 def fail(message: str, status: int) -> NoReturn:
     """End the process with one line on standard error and an exit status."""
-    print(f"jaxecon: {message}", file=sys.stderr)
-    processes = _joined_processes()
+    line, processes = f"jaxecon: {message}", _joined_processes()
     if processes is not None:
-        processes.leave(status)
+        processes.leave(status, line)
+    print(line, file=sys.stderr)
     sys.exit(status)
 
 

@@ -30,6 +30,7 @@ GONE, _LOST_STATUS = (
 _LONGEST = 2000  # bytes of a message, at most
 _PATIENCE = 10.0  # seconds that the other processes have to end too
 _leaving = threading.Event()
+_ending = threading.RLock()  # the thread that has it says why this process ends, and no other
 _LOST = re.compile(
     r"gloo|nccl|coordination service|connection (closed|reset)|heartbeat", re.IGNORECASE
 )
@@ -186,13 +187,15 @@ def is_lost_process(error: BaseException) -> bool:
     return has_several_processes() and _LOST.search(str(error)) is not None
 
 
-def leave(status: int) -> NoReturn:
-    """End this process, which may be one of several.
+def leave(status: int, line: str) -> NoReturn:
+    """End this process, which may be one of several, with a line on standard error.
 
     It waits some seconds for the others to end too, and then ends without them.
     """
-    if has_several_processes():
+    with _ending:
         _leaving.set()
+        print(line, file=sys.stderr)
+    if has_several_processes():
         gone = threading.Timer(_PATIENCE, lambda: os._exit(status))
         gone.daemon = True
         gone.start()
@@ -209,8 +212,8 @@ def _tell_of_failures() -> None:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if is_lost_process(error) and not _leaving.is_set():  # a collective noticed before `_watch`
-            _end(GONE, _LOST_STATUS)
+        if is_lost_process(error):  # a collective noticed before `_watch`
+            _end_as_lost()
         show(kind, error, trace)
         if not _leaving.is_set():
             _end("", 1)
@@ -237,8 +240,7 @@ def _watch(host: str | None) -> None:
             with suppress(OSError):
                 connection.settimeout(None)
                 connection.recv(1)
-            if not _leaving.is_set():
-                _end(GONE, _LOST_STATUS)
+            _end_as_lost()
 
     def accept(server: socket.socket) -> None:
         while True:
@@ -292,9 +294,18 @@ def _unpacked(data: Any) -> str:
     return bytes(data).rstrip(b"\0").decode(errors="replace")
 
 
+def _end_as_lost() -> None:
+    """End the process at once because another has gone, unless this one is leaving anyway."""
+    with _ending:
+        if not _leaving.is_set():
+            _end(GONE, _LOST_STATUS)
+
+
 def _end(line: str, status: int) -> None:
-    if line:
-        print(line, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    """End the process at once. Of several threads that call this, the first one's line is said."""
+    with _ending:
+        if line:
+            print(line, file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
