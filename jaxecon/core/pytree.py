@@ -41,12 +41,9 @@ def pytree(cls: type[T]) -> type[T]:
     # eq=False: arrays have no truth value to compare by
     cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    leaves = tuple(f.name for f in fields if not f.metadata.get("static"))
-    keys = tuple(
-        jax.tree_util.GetAttrKey(f.metadata.get("stored_as", f.name))
-        for f in fields
-        if not f.metadata.get("static")
-    )
+    dynamic = [f for f in fields if not f.metadata.get("static")]
+    leaves = tuple(f.name for f in dynamic)
+    keys = tuple(jax.tree_util.GetAttrKey(f.metadata.get("stored_as", f.name)) for f in dynamic)
     assert len(set(keys)) == len(keys), f"{cls.__name__}: two fields are stored under one name"
     statics = tuple(f.name for f in fields if f.metadata.get("static"))
 

@@ -19,14 +19,14 @@ def migrated_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest in today's format. Its `format` must be one that this jaxecon reads."""
     entries = dict(manifest)
     for step in range(entries["format"], FORMAT):
-        names = _RENAMED_ENTRIES[step]
-        entries = {names.get(name, name): value for name, value in entries.items()}
+        entries = _renamed(entries, _RENAMED_ENTRIES[step])
     if "resumed" in entries:
         # renamed without a new format, so older entries of any format may have the earlier name
-        entries["resumed"] = [
-            {_RENAMED_IN_RESUMED.get(name, name): value for name, value in entry.items()}
-            for entry in entries["resumed"]
-        ]
+        entries["resumed"] = [_renamed(entry, _RENAMED_IN_RESUMED) for entry in entries["resumed"]]
     if "configuration" in entries:
         entries["configuration"] = migrate(entries["configuration"])
     return entries | {"format": FORMAT}
+
+
+def _renamed(entries: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in entries.items()}

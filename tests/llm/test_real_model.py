@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support.completions import collect
 from support.real_model import HOURS, ask, workers
 
 import jaxecon as je
@@ -31,19 +32,6 @@ CONFIG = {
     "llm": {"memory": {"window": 2}},
     "satisfaction": {"judged": True},
 }
-
-
-def collect(engine: "VLLMEngine", requests: list[Request]) -> list[Completion]:
-    """The completions by index; each index must be reported once."""
-    got: dict[int, Completion] = {}
-
-    def keep(index: int, completion: Completion) -> None:
-        assert index not in got
-        got[index] = completion
-
-    engine.complete(requests, on_completion=keep)
-    assert sorted(got) == list(range(len(requests)))
-    return [got[index] for index in range(len(requests))]
 
 
 def test_it_is_an_engine_and_says_what_answers(engine: "VLLMEngine") -> None:

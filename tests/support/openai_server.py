@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from llm.decisions.labor import labor_schema
-from llm.engines.openai.engine import OpenAIEngine
 from llm.messages import Completion, Draw, Message, Request, Sampling
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
@@ -211,21 +210,6 @@ def ask(
 
 def asks(count: int, schema: dict[str, Any] | None = None) -> list[Request]:
     return [ask(f"worker {i}", agent=i, schema=schema) for i in range(count)]
-
-
-def collect(engine: OpenAIEngine, requests: list[Request]) -> list[Completion]:
-    """The completions by index; each index must be reported once, in the thread that asked."""
-    got: dict[int, Completion] = {}
-    thread = threading.get_ident()
-
-    def keep(index: int, completion: Completion) -> None:
-        assert threading.get_ident() == thread
-        assert index not in got
-        got[index] = completion
-
-    engine.complete(requests, on_completion=keep)
-    assert sorted(got) == list(range(len(requests)))
-    return [got[index] for index in range(len(requests))]
 
 
 def assert_echoed(completions: list[Completion]) -> None:

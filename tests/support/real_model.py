@@ -2,14 +2,10 @@
 
 from typing import Any
 
+from llm.decisions.labor import labor_schema
 from llm.messages import Draw, Message, Request, Sampling
 
-HOURS = {
-    "type": "object",
-    "properties": {"hours": {"type": "integer", "enum": list(range(0, 101, 10))}},
-    "required": ["hours"],
-    "additionalProperties": False,
-}
+HOURS = labor_schema(tuple(range(0, 101, 10)))
 RULES = (
     "You are a worker who earns wages. "
     + "Income is skill times hours. Taxes are taken by bracket. Work costs effort. " * 12

@@ -11,6 +11,7 @@ from oracles import economy as oracle
 
 # its fixtures make every test of this file strict about numbers
 from oracles.strictness import DOUBLE, PROPERTY, SINGLE, precision, strict_numerics  # noqa: F401
+from support import labor_cases
 
 import jaxecon as je
 from jaxecon.workers.base import Cohort
@@ -20,11 +21,10 @@ N = 8
 # four brackets, so that one compilation serves
 SCHEDULES = {
     "rising": ([0.0, 9_000.0, 60_000.0, 300_000.0], [0.1, 0.25, 0.4, 0.5]),
-    "falling": ([0.0, 9_000.0, 60_000.0, 300_000.0], [0.9, 0.6, 0.3, 0.05]),
-    "seesaw": ([0.0, 500.0, 20_000.0, 80_000.0], [0.1, 0.8, 0.2, 0.7]),
-    "nothing": ([0.0, 9_000.0, 60_000.0, 300_000.0], [0.0, 0.0, 0.0, 0.0]),
-    "everything": ([0.0, 9_000.0, 60_000.0, 300_000.0], [1.0, 1.0, 1.0, 1.0]),
-    "confiscated_middle": ([0.0, 15_000.0, 70_000.0, 120_000.0], [0.2, 1.0, 0.3, 1.0]),
+    **{
+        name: labor_cases.SCHEDULES[name]
+        for name in ("falling", "seesaw", "nothing", "everything", "confiscated_middle")
+    },
     "free_middle": ([0.0, 15_000.0, 70_000.0, 1e9], [0.5, 0.0, 0.5, 0.0]),
 }
 

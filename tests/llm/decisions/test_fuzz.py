@@ -46,6 +46,7 @@ def test_damaged_replies() -> None:
     "damage", [*dict.fromkeys(DAMAGES), *GROSS], ids=lambda damage: damage.__name__
 )
 def test_every_damage_to_a_plain_answer(damage: Damage) -> None:
+    """`read` asserts: in time, within the range or one short line."""
     answers = {
         "labor": '{"hours": 40}',
         "plan_3": '{"changes": [10, 0, -20]}',
@@ -116,6 +117,7 @@ JSON = st.recursive(
     | st.tuples(st.text(), JSON.map(json.dumps), st.text()).map("".join),
 )
 def test_anything_at_all(name: str, text: str) -> None:
+    """`read` asserts: in time, within the range or one short line."""
     read(name, text)
 
 

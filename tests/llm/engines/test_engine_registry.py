@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.completions import collect
 from support.decisions import observations
 from support.openai_server import Call, Reply, Server, said
 
@@ -14,7 +15,7 @@ from llm.decisions.labor import Labor
 from llm.engines.base import Engine
 from llm.engines.registry import ENGINES
 from llm.engines.simulated import SimulatedEngine
-from llm.messages import Completion, Draw, Message, Request, Sampling
+from llm.messages import Draw, Message, Request, Sampling
 from llm.transcript.keys import request_key
 from llm.transcript.store import Transcript
 
@@ -22,18 +23,6 @@ REQUESTS = [
     Request(Labor().messages(o), Labor().schema(o), Sampling(), Draw(0, "labor", 0, 0, "llm", i), o)
     for i, o in enumerate(observations(3))
 ]
-
-
-def answers(engine: Engine, requests: list[Request]) -> list[Completion]:
-    """The completions by index, each reported once."""
-    got: dict[int, Completion] = {}
-
-    def keep(index: int, completion: Completion) -> None:
-        assert index not in got
-        got[index] = completion
-
-    engine.complete(requests, on_completion=keep)
-    return [got[index] for index in range(len(requests))]
 
 
 @pytest.fixture
@@ -54,7 +43,7 @@ def replay_settings(tmp_path: Path) -> Serving:
     """Settings that replay what the simulated engine answered."""
     simulated = SimulatedEngine()
     transcript = Transcript(tmp_path / "transcript.sqlite")
-    for request, completion in zip(REQUESTS, answers(simulated, REQUESTS), strict=True):
+    for request, completion in zip(REQUESTS, collect(simulated, REQUESTS), strict=True):
         key = request_key(simulated.identity, request)
         transcript.put(key, simulated.identity, request, completion)
     transcript.close()
@@ -93,13 +82,13 @@ def test_every_engine_keeps_the_protocol(settings: Serving, start: Callable[[], 
     assert {"engine", "model"} <= engine.identity.keys()
     assert all(isinstance(value, str) for value in engine.identity.values())
     json.dumps(engine.description)
-    replies = answers(engine, REQUESTS)
+    replies = collect(engine, REQUESTS)
     assert [reply.error for reply in replies] == [None] * 3
     for reply, request in zip(replies, REQUESTS, strict=True):
         assert not Labor().parse(reply.text, request.observation).repaired
         assert reply.usage.prompt_tokens > 0
         assert engine.prompt_tokens(request) >= 0
-    assert answers(engine, []) == []
+    assert collect(engine, []) == []
 
 
 def test_every_engine_is_the_same_when_it_is_started_again(start: Callable[[], Engine]) -> None:

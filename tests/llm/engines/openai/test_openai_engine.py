@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.completions import collect
 from support.openai_server import (
     CHOICES,
     KEY,
@@ -22,7 +23,6 @@ from support.openai_server import (
     ask,
     asks,
     assert_echoed,
-    collect,
     echo,
     refused,
     said,

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from support.openai_server import KEY, Call, Reply, Server, ask, asks, collect, echo, refused, said
+from support.completions import collect
+from support.openai_server import KEY, Call, Reply, Server, ask, asks, echo, refused, said
 
 from jaxecon.core.errors import EngineError, UserError
 from llm.engines.openai.address import check_openai

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 
 import pytest
+from support.completions import collect
 from support.openai_server import (
     Reply,
     Server,
     ask,
     asks,
     assert_echoed,
-    collect,
     echo,
     refused,
     said,

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from support.completions import collect
 from support.openai_server import (
     Call,
     Reply,
     Server,
     asks,
     assert_echoed,
-    collect,
     echo,
     refused,
     said,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from support.completions import collect
 from support.openai_server import (
     SCHEMA,
     Call,
@@ -14,7 +15,6 @@ from support.openai_server import (
     Server,
     asks,
     assert_echoed,
-    collect,
     echo,
     refused,
 )
