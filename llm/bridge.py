@@ -20,7 +20,7 @@ from jaxecon.config.names import Status
 from jaxecon.core.errors import BudgetSpent, EngineError
 from jaxecon.storage.usage import LLMUsage
 from llm.decisions.base import DecisionKind, Observation, Unusable, Value
-from llm.decisions.wording import try_again
+from llm.decisions.prompts import try_again
 from llm.engines.base import Engine
 from llm.messages import Completion, Draw, Message, Request, Sampling
 from llm.transcript.keys import request_key

@@ -64,7 +64,7 @@ def main() -> None:
 def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Request]]:
     """What a cohort asks, day by day; pay, hours and what follows from them are random."""
     rng = np.random.default_rng(0)
-    memory = WorkerMemory(agents, window)
+    memory = WorkerMemory(agents, window, HOURS)
     skill = rng.lognormal(7.0, 0.7, agents)
     for total in range(days):
         year, day = divmod(total, DAYS_A_YEAR)
@@ -79,16 +79,18 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
             Request(
                 Labor().messages(
                     LaborObservation(
-                        year,
-                        day,
-                        "llm",
-                        agent,
-                        brackets,
-                        skill[agent],
-                        rebate,
-                        recalled[agent].history,
-                        40,
-                        HOURS,
+                        year=year,
+                        day=day,
+                        cohort="llm",
+                        agent=agent,
+                        years=1000,
+                        days=DAYS_A_YEAR,
+                        brackets=brackets,
+                        skill=skill[agent],
+                        rebate=rebate,
+                        history=recalled[agent].days,
+                        last_hours=40,
+                        choices=HOURS,
                     )
                 ),
                 labor_schema(HOURS),
@@ -106,7 +108,8 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
             income=income,
             tax=0.3 * income,
             rebate=np.full(agents, rebate),
-            metric=0.6 * income,
+            effort=0.1 * income,
+            welfare=np.float64(0.6),
         )
 
 

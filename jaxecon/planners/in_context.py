@@ -25,7 +25,6 @@ class Ingredients:
 
     Attributes:
         window: years of history kept, at least.
-        best: distinct schedules kept.
         direction_hint: whether the last change is repeated while it raised welfare.
         exploration: whether random schedules are tried, in a share `exploration_rate` of the years,
             until the last tenth of the run.
@@ -35,7 +34,6 @@ class Ingredients:
     """
 
     window: int = static(default=8)
-    best: int = static(default=5)
     direction_hint: Switch = True
     exploration: Switch = True
     exploitation: Switch = True
@@ -48,7 +46,6 @@ class Ingredients:
         planner, memory = config.planner, config.planner.memory
         return cls(
             window=memory.window,
-            best=memory.best,
             direction_hint=memory.direction_hint,
             exploration=memory.exploration,
             exploitation=memory.exploitation,
@@ -74,16 +71,14 @@ class InContext(Planner):
 
     def init(self, context: PlannerContext, key: Array) -> InContextState:
         kept, initial = self.ingredients, context.initial
-        memory = PlannerMemory.empty(
-            initial.brackets, kept.window, kept.best, initial.rates.dtype.type
-        )
+        memory = PlannerMemory.empty(initial.brackets, kept.window, initial.rates.dtype.type)
         return InContextState(memory)
 
     def propose(
         self, state: InContextState, observation: YearObservation, key: Array
     ) -> tuple[TaxSchedule, InContextState]:
         year, years = (jnp.asarray(x, jnp.int32) for x in (observation.year, observation.years))
-        welfare = jnp.asarray(observation.welfare, state.memory.mean.dtype)
+        welfare = jnp.asarray(observation.welfare, state.memory.welfare.dtype)
         rates, memory = _propose(
             self.ingredients, state.memory, year, years, observation.schedule.rates, welfare, key
         )
@@ -114,8 +109,8 @@ def _propose(
     climbing = jnp.where(improved & ingredients.direction_hint, change, single)
 
     final = in_last_tenth(year + 1, years)
-    known = memory.best_years[0] >= 0  # False if no welfare was above minus infinity
-    base = jnp.where(ingredients.exploitation & known, memory.best_rates[0], rates)
+    known = memory.schedules.value[0] > -jnp.inf
+    base = jnp.where(ingredients.exploitation & known, memory.schedules.rates[0], rates)
     at_base = jnp.all(jnp.abs(rates - base) < STEP / 200)
     # the last change is informative only where it was made; elsewhere, try a single step
     target = base + jnp.where(at_base, climbing, single)

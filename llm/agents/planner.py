@@ -1,7 +1,9 @@
 """A planner that is a language model."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxecon.config.settings import Config
 from jaxecon.core.pytree import pytree
@@ -13,11 +15,19 @@ from jaxecon.planners.base import (
     changed_schedule,
     in_last_tenth,
 )
-from jaxecon.planners.memory import PlannerMemory
-from llm.agents.workers import brackets_of
+from jaxecon.planners.memory import PlannerMemory, TriedSchedules
+from llm.agents.exploration import untried_rates
+from llm.agents.workers import brackets_of, welfare_of
 from llm.bridge import Bridge
-from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
-from llm.decisions.wording import Cues, Statistics
+from llm.decisions.plan import (
+    BracketGroup,
+    Noise,
+    Plan,
+    PlannerYear,
+    PlanObservation,
+    TriedSchedule,
+)
+from llm.decisions.shared import Cues
 
 _appended = jax.jit(PlannerMemory.appended)
 PLANNER = "planner"  # the cohort under which its decisions are recorded
@@ -25,9 +35,13 @@ PLANNER = "planner"  # the cohort under which its decisions are recorded
 
 @pytree
 class LLMPlannerState:
-    """The planner's state: its memory of past years."""
+    """The planner's state: its memory of past years.
+
+    revenue: (k,) last year's by bracket, $/year per person; NaN before the first year.
+    """
 
     memory: PlannerMemory
+    revenue: jax.Array
 
 
 class LLMPlanner(Planner):
@@ -40,13 +54,13 @@ class LLMPlanner(Planner):
 
     def __init__(self, bridge: Bridge, config: Config) -> None:
         self._bridge, self._settings, self._style = bridge, config.planner, config.llm.style
+        self._curvature = config.preferences.consumption_curvature
+        self._welfare = welfare_of(config)
 
     def init(self, context: PlannerContext, key: jax.Array) -> LLMPlannerState:
-        kept, initial = self._settings.memory, context.initial
-        memory = PlannerMemory.empty(
-            initial.brackets, kept.window, kept.best, initial.rates.dtype.type
-        )
-        return LLMPlannerState(memory)
+        initial, dtype = context.initial, context.initial.rates.dtype
+        memory = PlannerMemory.empty(initial.brackets, self._settings.memory.window, dtype.type)
+        return LLMPlannerState(memory, jnp.full(initial.brackets, jnp.nan, dtype))
 
     def propose(
         self, state: LLMPlannerState, observation: YearObservation, key: jax.Array
@@ -54,54 +68,125 @@ class LLMPlanner(Planner):
         memory = _appended(
             state.memory, observation.year, observation.schedule.rates, observation.welfare
         )
-        (decision,) = self._bridge.decide(
-            Plan(), [self._seen(jax.tree.map(np.asarray, memory), observation)]
+        revenue = revenue_by_bracket(observation)
+        seen = self._seen(
+            jax.tree.map(np.asarray, memory), observation, revenue, np.asarray(state.revenue)
         )
+        (decision,) = self._bridge.decide(Plan(), [seen])
         schedule = changed_schedule(observation.schedule, decision.value, self._settings.max_change)
-        return schedule, LLMPlannerState(memory)
+        return schedule, LLMPlannerState(memory, jnp.asarray(revenue, state.revenue.dtype))
 
-    def _seen(self, memory: PlannerMemory, observation: YearObservation) -> PlanObservation:
+    def _seen(
+        self,
+        memory: PlannerMemory,
+        observation: YearObservation,
+        revenue: np.ndarray,
+        revenue_before: np.ndarray,
+    ) -> PlanObservation:
         settings, planned = self._settings.memory, observation.year + 1
-        recent = [
-            _year(*entry)
-            # only the filled places
-            for entry in zip(
-                memory.years[: memory.count], memory.rates, memory.welfare, strict=False
-            )
-        ]
-        kept = max(settings.best, 1 if settings.exploitation else 0)
-        best = [
-            _year(*entry)
-            for entry in zip(memory.best_years, memory.best_rates, memory.best_welfare, strict=True)
-        ]
+        recent = _recent_years(memory)
+        tried = _tried_schedules(memory.schedules)
+        best = tried[0] if tried and np.isfinite(tried[0].mean) else None
         final = bool(in_last_tenth(planned, observation.years))
+        cues = Cues(settings.exploration and not final, settings.exploitation, final)
+        brackets = brackets_of(observation.schedule)
+        now = tuple(bracket.rate for bracket in brackets)
+        centre = best.rates if best is not None and cues.exploit else now
+        known = [t.rates for t in tried] + [y.rates for y in recent]
         return PlanObservation(
             year=planned,
+            years=observation.years,
             cohort=PLANNER,
             agent=0,
-            brackets=brackets_of(observation.schedule),
-            history=tuple(recent) if settings.window else (),
-            best=tuple(y for y in best if y.year >= 0)[:kept],
-            groups=tuple(
-                BracketGroup(float(p), float(z), float(u))
-                for p, z, u in zip(
-                    observation.people, observation.income, observation.utility, strict=True
-                )
-            ),
+            brackets=brackets,
+            history=recent if settings.window else (),
+            groups=_groups(observation, revenue, revenue_before),
             mean_hours=observation.mean_hours,
             mean_income=observation.mean_income,
             rebate=observation.rebate,
-            statistics=Statistics(
-                int(memory.finite_years), float(memory.mean), float(memory.deviation)
-            )
-            if settings.statistics
-            else None,
-            trend=(recent[-2], recent[-1]) if settings.direction_hint and len(recent) > 1 else None,
-            cues=Cues(settings.exploration and not final, settings.exploitation, final),
+            curvature=self._curvature,
+            welfare=self._welfare,
+            tried=tried[: settings.best],
+            best=best,
+            untried=untried_rates(centre, known),
+            last_change=_last_change(recent) if settings.direction_hint else None,
+            noise=Noise(float(memory.noise), int(memory.repeats)) if memory.repeats else None,
+            counts=settings.statistics,
+            cues=cues,
             max_change=self._settings.max_change,
             style=self._style,
         )
 
 
-def _year(year: np.ndarray, rates: np.ndarray, welfare: np.ndarray) -> PlannerYear:
-    return PlannerYear(int(year), tuple(round(float(r), 6) for r in rates), float(welfare))
+def revenue_by_bracket(observation: YearObservation) -> np.ndarray:
+    """The revenue of the tax on the parts of incomes within each bracket, $/year per person, (k,).
+
+    It is that of the mean incomes of the year, by the bracket in which these lie.
+    """
+    thresholds = np.asarray(observation.schedule.thresholds, float)
+    rates = np.asarray(observation.schedule.rates, float)
+    people, income = np.asarray(observation.people), np.asarray(observation.income)
+    above = people.sum() - np.cumsum(people)  # who earns beyond the bracket
+    width = np.append(np.diff(thresholds), 0.0)
+    return rates * (people * (income - thresholds) * (people > 0) + above * width)
+
+
+def _groups(
+    observation: YearObservation, revenue: np.ndarray, revenue_before: np.ndarray
+) -> tuple[BracketGroup, ...]:
+    """Who earned in each bracket, and what the tax raised there. revenue: (k,), NaN if unknown."""
+    rows = zip(
+        observation.people,
+        observation.income,
+        observation.utility,
+        revenue,
+        revenue_before,
+        strict=True,
+    )
+    return tuple(
+        BracketGroup(
+            float(people),
+            float(income),
+            float(utility),
+            float(raised),
+            float(before) if np.isfinite(before) else None,
+        )
+        for people, income, utility, raised, before in rows
+    )
+
+
+def _recent_years(memory: PlannerMemory) -> tuple[PlannerYear, ...]:
+    """The recent years, oldest first."""
+    columns = (memory.years, memory.rates, memory.welfare, memory.settling)
+    return tuple(
+        PlannerYear(int(year), _rounded(rates), float(welfare), bool(settling))
+        for year, rates, welfare, settling in zip(
+            *(column[: int(memory.count)] for column in columns), strict=True
+        )
+    )
+
+
+def _tried_schedules(schedules: TriedSchedules) -> tuple[TriedSchedule, ...]:
+    """What each schedule brought, the best first."""
+    found = []
+    for place in range(int(np.sum(schedules.last_year >= 0))):
+        row = int(schedules.years[1, place] > 0)
+        mean, lowest, highest = (
+            float(values[row, place])
+            for values in (schedules.mean, schedules.lowest, schedules.highest)
+        )
+        years = int(schedules.years[row, place])
+        rates = _rounded(schedules.rates[place])
+        found.append(TriedSchedule(rates, years, mean, lowest, highest, settling=not row))
+    return tuple(found)
+
+
+def _last_change(recent: tuple[PlannerYear, ...]) -> tuple[PlannerYear, PlannerYear] | None:
+    """The last two years; None without two of finite welfare."""
+    if len(recent) < 2 or not all(np.isfinite(year.welfare) for year in recent[-2:]):
+        return None
+    return recent[-2], recent[-1]
+
+
+def _rounded(rates: ArrayLike) -> tuple[float, ...]:
+    return tuple(round(float(rate), 6) for rate in np.asarray(rates))

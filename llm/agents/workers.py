@@ -9,18 +9,20 @@ import numpy as np
 from jaxecon.config.settings import Config
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.labor import HOURS
-from jaxecon.kernels.preferences import REFERENCE_HOURS
+from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, disutility
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import in_last_tenth
 from jaxecon.workers.base import Cohort
 from llm.agents.memory import MemoryExcerpt, WorkerMemory
 from llm.agents.personas import sample_personas
+from llm.agents.recollection import remembered
+from llm.agents.worth import Worth, worth_of
 from llm.bridge import Bridge
 from llm.decisions.base import DecisionKind, Observation, Value
 from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.persona import DescribePersona, PersonaObservation
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.wording import Bracket, Cues, Objective
+from llm.decisions.shared import Bracket, Cues, Objective, Welfare
 
 
 @dataclass
@@ -28,8 +30,8 @@ class _LLMCohort:
     """An LLM cohort and what it remembers. Arrays are (n,)."""
 
     skill: np.ndarray
+    preferences: Preferences
     choices: tuple[int, ...]
-    curvature: float
     objective: Objective
     personas: Sequence[str]
     memory: WorkerMemory
@@ -48,33 +50,32 @@ class LLMWorkers:
 
     def __init__(self, bridge: Bridge, cohorts: Mapping[str, Cohort], config: Config) -> None:
         self._bridge, self._config, self._settings = bridge, config, config.llm
+        self._welfare = welfare_of(config)
         objectives = {c.name: c.objective for c in config.cohorts}
-        memory = self._settings.memory
         self._cohorts = {
-            name: _LLMCohort(
-                skill=np.asarray(cohort.skill, float),
-                choices=(
-                    choices := tuple(
-                        int(h) for h in HOURS if h <= np.asarray(cohort.preferences.max_hours).max()
-                    )
-                ),
-                curvature=cohort.preferences.consumption_curvature,
-                objective=objectives[name],
-                personas=personas,
-                memory=WorkerMemory(
-                    cohort.size,
-                    memory.window,
-                    memory.best,
-                    -1 if objectives[name] == "adversarial" else 1,
-                    renewed=config.dynamics.skills.enabled,
-                ),
-                hours=np.full(cohort.size, _first_hours(choices)),
-                satisfied=np.ones(cohort.size, bool),
-            )
+            name: self._cohort(cohort, objectives[name], personas)
             for (name, cohort), personas in zip(
                 cohorts.items(), self._personas(cohorts), strict=True
             )
         }
+
+    def _cohort(self, cohort: Cohort, objective: Objective, personas: Sequence[str]) -> _LLMCohort:
+        """A cohort before the first day."""
+        longest = np.asarray(cohort.preferences.max_hours).max()
+        choices = tuple(int(h) for h in HOURS if h <= longest)
+        renewed = self._config.dynamics.skills.enabled
+        return _LLMCohort(
+            skill=np.asarray(cohort.skill, float),
+            preferences=cohort.preferences,
+            choices=choices,
+            objective=objective,
+            personas=personas,
+            memory=WorkerMemory(
+                cohort.size, self._settings.memory.window, choices, renewed=renewed
+            ),
+            hours=np.full(cohort.size, _first_hours(choices)),
+            satisfied=np.ones(cohort.size, bool),
+        )
 
     def _personas(self, cohorts: Mapping[str, Cohort]) -> list[Sequence[str]]:
         settings = self._config.population.personas
@@ -147,21 +148,53 @@ class LLMWorkers:
         """
         if (year * self._config.year.days + day) % self._settings.decide_every == 0:
             brackets, cues = brackets_of(schedule), self._cues(year, day)
-
-            memory = self._settings.memory
-            recalled = {
-                name: c.memory.recall(statistics=memory.statistics, trend=memory.direction_hint)
-                for name, c in self._cohorts.items()
+            known = {
+                name: self._what_they_know(cohort, schedule, rebate)
+                for name, cohort in self._cohorts.items()
             }
 
             def observed(name: str, cohort: _LLMCohort, agent: int) -> LaborObservation:
-                return self._labor_observation(
-                    name, cohort, agent, year, day, brackets, rebate, cues, recalled[name][agent]
+                recalled, worth = known[name]
+                return LaborObservation(
+                    year=year,
+                    day=day,
+                    cohort=name,
+                    agent=agent,
+                    years=self._config.years,
+                    days=self._config.year.days,
+                    brackets=brackets,
+                    skill=float(cohort.skill[agent]),
+                    rebate=rebate,
+                    last_hours=int(cohort.hours[agent]),
+                    choices=cohort.choices,
+                    curvature=cohort.preferences.consumption_curvature,
+                    persona=cohort.personas[agent],
+                    objective=cohort.objective,
+                    welfare=self._welfare,
+                    cues=cues,
+                    style=self._settings.style,
+                    **remembered(
+                        recalled[agent],
+                        worth.of(agent),
+                        cohort.choices,
+                        int(cohort.hours[agent]),
+                        cohort.objective,
+                        cues,
+                        self._settings.memory,
+                    ),
                 )
 
             for cohort, hours in self._ask_all(Labor(), observed):
                 cohort.hours = np.array(hours, float)
         return {name: cohort.hours for name, cohort in self._cohorts.items()}
+
+    @staticmethod
+    def _what_they_know(
+        cohort: _LLMCohort, schedule: TaxSchedule, rebate: float
+    ) -> tuple[list[MemoryExcerpt], Worth]:
+        """What a cohort remembers, and what each choice brings its agents at this schedule."""
+        worth = worth_of(cohort.choices, schedule, cohort.skill, cohort.preferences, rebate)
+        return cohort.memory.recall(), worth
 
     def _cues(self, year: int, day: int) -> Cues:
         """The cues of a decision, which holds for llm.decide_every days.
@@ -175,57 +208,16 @@ class LLMWorkers:
         final = bool(is_last_of_year or in_last_tenth(year * days + day, self._config.years * days))
         return Cues(memory.exploration and not final, memory.exploitation, final)
 
-    def _labor_observation(
-        self,
-        name: str,
-        cohort: _LLMCohort,
-        agent: int,
-        year: int,
-        day: int,
-        brackets: tuple[Bracket, ...],
-        rebate: float,
-        cues: Cues,
-        recalled: MemoryExcerpt,
-    ) -> LaborObservation:
-        return LaborObservation(
-            year=year,
-            day=day,
-            cohort=name,
-            agent=agent,
-            brackets=brackets,
-            skill=float(cohort.skill[agent]),
-            rebate=rebate,
-            history=recalled.history,
-            last_hours=int(cohort.hours[agent]),
-            choices=cohort.choices,
-            curvature=cohort.curvature,
-            persona=cohort.personas[agent],
-            objective=cohort.objective,
-            best=recalled.best if self._settings.memory.best else (),
-            top=next(iter(recalled.best), None),
-            statistics=recalled.statistics,
-            trend=recalled.trend,
-            cues=cues,
-            style=self._settings.style,
-        )
-
     def observe(self, year: int, day: int, outcomes: dict[str, Outcome], welfare: float) -> None:
-        """Remember the day's outcomes.
-
-        Altruists and adversaries remember social welfare in place of their own utility.
-        """
+        """Remember the day's outcomes."""
         for name, outcome in outcomes.items():
             cohort = self._cohorts[name]
             columns = {
                 column: np.asarray(getattr(outcome, column), float)
                 for column in ("hours", "income", "tax", "rebate")
             }
-            metric = (
-                np.asarray(outcome.utility, float)
-                if cohort.objective == "egotistical"
-                else np.asarray(welfare)
-            )
-            cohort.memory.append(year, day, **columns, metric=metric)
+            effort = np.asarray(disutility(cohort.preferences, outcome.hours), float)
+            cohort.memory.append(year, day, **columns, effort=effort, welfare=np.asarray(welfare))
 
     def judge(
         self,
@@ -246,6 +238,7 @@ class LLMWorkers:
                 day=day,
                 cohort=name,
                 agent=agent,
+                days=self._config.year.days,
                 brackets=brackets,
                 skill=float(cohort.skill[agent]),
                 persona=cohort.personas[agent],
@@ -293,4 +286,12 @@ def brackets_of(schedule: TaxSchedule) -> tuple[Bracket, ...]:
     return tuple(
         Bracket(float(t), round(float(r), 6))
         for t, r in zip(np.asarray(schedule.thresholds), np.asarray(schedule.rates), strict=True)
+    )
+
+
+def welfare_of(config: Config) -> Welfare:
+    """Social welfare as prompts describe it."""
+    welfare = config.welfare
+    return Welfare(
+        welfare.function, welfare.floor, welfare.epsilon, welfare.satisfaction == "counted"
     )

@@ -1,48 +1,78 @@
 """A planner's changes of the rates."""
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from jaxecon.core.text import amount_text
+from jaxecon.core.text import decimals_apart
+from jaxecon.planners.base import possible_changes
+from llm.decisions import prompts
 from llm.decisions.base import Style
-from llm.decisions.history import without_older_or_worse
+from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import RateChanges, allowed_changes
-from llm.decisions.wording import (
-    Bracket,
-    Cues,
-    Statistics,
-    bracket_lines,
-    form_text,
-    percents,
-    set_year_line,
-    statistics_line,
-    trend_text,
-)
+from llm.decisions.shared import Bracket, Cues, Welfare
 from llm.messages import Message
 
 
-@dataclass(frozen=True)
-class BracketGroup:
-    """The people whose income of the year lies in one bracket.
+class BracketGroup(NamedTuple):
+    """The people whose income of the year lies in one bracket, and the tax raised in it.
 
-    people: their share. income: mean, $/year. utility: mean.
+    people: their share. income: mean, $/year. utility: mean. revenue: of the tax on all incomes'
+    part within the bracket, $/year per person of the economy; revenue_before: the same a year
+    earlier, None before the second year.
     """
 
     people: float
     income: float
     utility: float
+    revenue: float
+    revenue_before: float | None = None
 
 
-@dataclass(frozen=True)
-class PlannerYear:
+class PlannerYear(NamedTuple):
     """One year a planner remembers.
 
-    rates: (k,) fractions; welfare: mean of the year's last days.
+    rates: (k,) fractions; welfare: mean of the year's last days. settling: whether the workers were
+    still adjusting to the rates.
     """
 
     year: int
     rates: tuple[float, ...]
     welfare: float
+    settling: bool = False
+
+
+class TriedSchedule(NamedTuple):
+    """What a schedule brought.
+
+    rates: (k,) fractions. years: number of years of which the next three are, the settled ones or,
+    without any, those in which workers were still adjusting (settling). mean, lowest, highest:
+    welfare.
+    """
+
+    rates: tuple[float, ...]
+    years: int
+    mean: float
+    lowest: float
+    highest: float
+    settling: bool = False
+
+
+class Noise(NamedTuple):
+    """How the welfare of one settled schedule varies: standard deviation, number of repeats."""
+
+    deviation: float
+    repeats: int
+
+
+class UntriedRates(NamedTuple):
+    """Rates of one bracket, fractions, that were not tried beside the best schedule.
+
+    bracket: counted from 0.
+    """
+
+    bracket: int
+    rates: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -50,90 +80,56 @@ class PlanObservation:
     """What a planner knows when it sets next year's schedule."""
 
     year: int  # the year to plan
+    years: int  # of the run
     cohort: str
     agent: int
     brackets: tuple[Bracket, ...]  # in force until now
     history: tuple[PlannerYear, ...]
-    best: tuple[PlannerYear, ...]  # distinct schedules, the best first
     groups: tuple[BracketGroup, ...]
     mean_hours: float  # of last year, h/week
     mean_income: float  # $/year, as is the rebate
     rebate: float
-    statistics: Statistics | None = None
-    trend: tuple[PlannerYear, PlannerYear] | None = None  # the last two years, to judge the change
+    curvature: float = 0.0  # of the utility of consumption
+    welfare: Welfare = Welfare()
+    tried: tuple[TriedSchedule, ...] = ()  # distinct schedules, the best first
+    best: TriedSchedule | None = None  # the best of all
+    untried: tuple[UntriedRates, ...] = ()  # beside the best, or beside the rates in force
+    last_change: tuple[PlannerYear, PlannerYear] | None = None  # the last two years
+    noise: Noise | None = None
+    counts: bool = True  # whether numbers of years, ranges and the noise are told
     cues: Cues = Cues()
     max_change: int = 20  # percentage points
     style: Style = "io"
     day: int = 0
 
 
-def _rules(o: PlanObservation) -> str:
-    form = form_text(o.style, '"changes": [C1, C2, ...]')
-    return (
-        "You are the tax planner of an economy. Once a year you set the marginal tax rate of each "
-        "bracket to make social "
-        "welfare as high as you can. All taxes are paid back to everyone as the same rebate. "
-        "Welfare counts the utility of the "
-        "poor more than that of the rich. High rates make people work less.\n"
-        f"You may change each rate by one of {allowed_changes(o.max_change)} percentage points; "
-        "rates stay between 0 and 100 %.\n"
-        f"Answer with JSON only: {form}, one number per bracket, lowest bracket first."
-    )
-
-
-def _memory_lines(o: PlanObservation) -> list[str]:
-    """The lines on what the planner remembers, and what it is advised."""
-    lines = []
-    if o.history:
-        lines.append(
-            "Schedules so far, rates from the lowest bracket up, with the welfare they reached:"
-        )
-    lines += [f"Year {y.year + 1}: {_outcome(y)}" for y in o.history]
-    if o.statistics is not None and o.statistics.count:
-        lines.append(statistics_line(o.statistics, "years", "welfare"))
-    if o.best and not (o.cues.exploit and len(o.best) == 1):  # the cue already names the only one
-        lines.append("Best schedules tried:")
-        lines += [f"{_outcome(y)} (year {y.year + 1})" for y in o.best]
-    if o.trend is not None:
-        before, after = o.trend
-        change = after.welfare - before.welfare
-        if math.isfinite(change):
-            moved = f"the rates went from {percents(before.rates)} to {percents(after.rates)}"
-            lines.append(trend_text(moved, "welfare", change))
-    if o.cues.exploit and o.best:
-        action = "Exploration is over: now go to the best so far" if o.cues.final else "Best so far"
-        lines.append(f"{action}: year {o.best[0].year + 1}: {_outcome(o.best[0])}")
-    if o.cues.explore:
-        lines.append("Schedules that have not been tried may be better: explore.")
-    return lines
-
-
-def _outcome(y: PlannerYear) -> str:
-    return f"{percents(y.rates)}: welfare {amount_text(y.welfare)}"
-
-
-def _present_lines(o: PlanObservation) -> list[str]:
-    """The lines on last year's economy and the schedule that is to be changed."""
-    groups = [
-        f"{line}: {100 * g.people:.1f} % of the people, mean income {g.income:,.0f}, mean utility "
-        f"{amount_text(g.utility)}"
-        for line, g in zip(bracket_lines(o.brackets), o.groups, strict=True)
-    ]
+def next_rates(rate: float, max_change: int) -> list[tuple[int, float]]:
+    """Each allowed change of a rate, in percentage points, with the rate that it leads to."""
     return [
-        f"Last year: {o.mean_hours:.1f} hours a week, mean income {o.mean_income:,.0f}, rebate "
-        f"{o.rebate:,.0f}.",
-        "The rates now, and who earns in each bracket:",
-        *groups,
-        set_year_line(o.year, len(o.brackets)),
+        (change, min(max(rate + change / 100, 0.0), 1.0)) for change in possible_changes(max_change)
     ]
+
+
+def _values(o: PlanObservation) -> Sequence[float]:
+    """The welfares that the prompt compares."""
+    return [t.mean for t in o.tried] + [y.welfare for y in o.history]
 
 
 class Plan(RateChanges):
     """A planner's changes of the rates. Falls back on no change."""
 
     def messages(self, observation: PlanObservation) -> tuple[Message, ...]:
-        lines = [*_memory_lines(observation), *_present_lines(observation)]
-        return Message("system", _rules(observation)), Message("user", "\n".join(lines))
+        o = observation
+        values = vars(o) | {
+            "allowed": allowed_changes(o.max_change),
+            "outcomes": [next_rates(b.rate, o.max_change) for b in o.brackets],
+            "decimals": decimals_apart(_values(o)),
+        }
+        return prompts.messages("plan", **values)
 
     def shorter(self, observation: PlanObservation) -> PlanObservation | None:
-        return without_older_or_worse(observation)
+        if observation.history:
+            return without_older_history(observation)
+        if observation.tried:
+            return replace(observation, tried=observation.tried[: len(observation.tried) // 2])
+        return None

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from jaxecon.planners.base import MAX_CHANGE, possible_changes
 from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.replies import answer_schema, number_in, only_object, reasoning_tokens
-from llm.decisions.wording import Bracket
+from llm.decisions.shared import Bracket
 
 
 class WithRates(Protocol):

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from llm.decisions import prompts
 from llm.decisions.base import Parsed
 from llm.decisions.replies import object_schema, only_field, yes_no
-from llm.decisions.wording import Bracket, bracket_lines, person_lines
+from llm.decisions.shared import Bracket, merged
 from llm.messages import Message
 
 
@@ -18,9 +19,10 @@ class SatisfactionObservation:
     """
 
     year: int
-    day: int
+    day: int  # the last one that is over
     cohort: str
     agent: int
+    days: int  # of a year
     brackets: tuple[Bracket, ...]
     skill: float  # $/year per weekly hour
     persona: str
@@ -29,13 +31,6 @@ class SatisfactionObservation:
     tax: float
     rebate: float
     satisfied: bool  # until now: what it stays if no answer can be used
-
-
-_RULES = """\
-You live in an economy with an income tax. Tax is taken bracket by bracket. All taxes are paid \
-back to everyone as the same rebate. Say, as the person you are, whether you are satisfied with \
-the tax you pay and the rebate you get.
-Answer with JSON only: {"satisfied": true} or {"satisfied": false}"""
 
 
 @lru_cache
@@ -57,16 +52,8 @@ class Satisfaction:
     name = "satisfaction"
 
     def messages(self, observation: SatisfactionObservation) -> tuple[Message, ...]:
-        o = observation
-        system = "\n".join([_RULES, "This year's tax:", *bracket_lines(o.brackets)])
-        share = f" ({100 * o.tax / o.income:.0f} % of it)" if o.income > 0 else ""
-        lines = person_lines(o.persona, o.skill)
-        lines.append(
-            f"In year {o.year + 1} you worked {o.hours:.0f} hours a week, earned {o.income:,.0f}, "
-            f"paid {o.tax:,.0f} in tax{share} "
-            f"and got a rebate of {o.rebate:,.0f}. Are you satisfied?"
-        )
-        return Message("system", system), Message("user", "\n".join(lines))
+        values = vars(observation) | {"brackets": merged(observation.brackets)}
+        return prompts.messages("satisfaction", **values)
 
     def schema(self, observation: SatisfactionObservation) -> dict[str, Any]:
         return satisfaction_schema()

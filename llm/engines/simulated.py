@@ -41,7 +41,7 @@ class SimulatedEngine:
 
     @property
     def identity(self) -> dict[str, str]:
-        return {"engine": "simulated", "model": "none (boundedly rational rules, version 1)"}
+        return {"engine": "simulated", "model": "none (boundedly rational rules, version 2)"}
 
     @property
     def description(self) -> dict[str, Any]:
@@ -101,11 +101,8 @@ def _answer(observation: Any, random: np.random.Generator) -> dict[str, Any]:
 
 
 def _hours(o: LaborObservation, random: np.random.Generator) -> int:
-    sign = -1 if o.objective == "adversarial" else 1
-    known = (*o.best, *o.history)
-    best = max(known, key=lambda d: (sign * d.metric, -d.hours), default=None)
-    explores = best is None or (o.cues.explore and random.random() < _EXPLORES)
-    start = o.last_hours if best is None else round(best.hours)
+    explores = o.best is None or (o.cues.explore and random.random() < _EXPLORES)
+    start = o.last_hours if o.best is None else o.best.hours
     place = min(range(len(o.choices)), key=lambda i: abs(o.choices[i] - start))
     if explores:
         place += int(random.integers(-1, 2))
@@ -114,9 +111,7 @@ def _hours(o: LaborObservation, random: np.random.Generator) -> int:
 
 def _changes(o: PlanObservation, random: np.random.Generator) -> list[int]:
     rates = [100 * b.rate for b in o.brackets]
-    known = (*o.best, *o.history)
-    best = max(known, key=lambda y: y.welfare, default=None)
-    target = rates if best is None else [100 * r for r in best.rates]
+    target = rates if o.best is None else [100 * r for r in o.best.rates]
     if o.cues.explore:
         target = list(target)
         target[int(random.integers(len(target)))] += 10 * int(random.choice([-1, 1]))

@@ -1,0 +1,71 @@
+"""The choices that a prompt names as not tried yet: those beside the best."""
+
+from collections.abc import Iterable, Sequence
+
+from llm.decisions.plan import UntriedRates
+
+STEP = 10  # h/week: how far beyond all that was tried the next suggestion is
+RATE_STEP = 0.1
+
+
+def untried_hours(centre: int, tried: Iterable[int], choices: Sequence[int]) -> tuple[int, ...]:
+    """Choices on either side of `centre` that were not tried, at most one each.
+
+    Between `centre` and the next hours that were tried it is the choice nearest to the middle; on a
+    side where nothing was tried, the choice nearest to a step of 10 hours on. So a fine grid is
+    searched by halving, and a grid of tens one neighbour after the other.
+
+    Args:
+        centre: h/week, one of the choices.
+        tried: h/week.
+        choices: h/week, rising.
+
+    Returns:
+        Hours in rising order; none where both neighbours were tried.
+    """
+    known = set(tried)
+    found = []
+    for side in (-1, 1):
+        beside = [hours for hours in choices if side * (hours - centre) > 0]
+        worked = [hours for hours in beside if hours in known]
+        if worked:
+            edge = min(worked, key=lambda hours: abs(hours - centre))
+            between = [hours for hours in beside if side * (edge - hours) > 0]
+            target = (centre + edge) / 2
+        else:
+            between, target = beside, centre + side * STEP
+        if between:
+            found.append(min(between, key=lambda hours: (abs(hours - target), hours)))
+    return tuple(found)
+
+
+def untried_rates(
+    centre: Sequence[float], tried: Iterable[Sequence[float]]
+) -> tuple[UntriedRates, ...]:
+    """Rates one step of 10 points up or down in one bracket that were not tried.
+
+    Args:
+        centre: (k,) fractions.
+        tried: (k,) fractions each.
+
+    Returns:
+        The brackets that have any, with one or two rates each.
+    """
+    known = {_in_points(rates) for rates in tried}
+    found = []
+    for bracket, rate in enumerate(centre):
+        beside = [round(rate + step, 6) for step in (-RATE_STEP, RATE_STEP)]
+        rates = tuple(
+            r
+            for r in beside
+            if 0 <= r <= 1
+            and _in_points([*centre[:bracket], r, *centre[bracket + 1 :]]) not in known
+        )
+        if rates:
+            found.append(UntriedRates(bracket, rates))
+    return tuple(found)
+
+
+def _in_points(rates: Sequence[float]) -> tuple[int, ...]:
+    """Rates in thousandths of a percentage point, to compare them by."""
+    return tuple(round(100_000 * rate) for rate in rates)

@@ -1,0 +1,86 @@
+"""What each choice of hours brings each worker: all that a worker can know about its own hours."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxecon.kernels.preferences import Preferences, consumption_utility, disutility
+from jaxecon.kernels.taxation import TaxSchedule, tax_due
+
+
+class Worth(NamedTuple):
+    """What each of c choices of hours brings each of n workers, (n, c).
+
+    income, tax: $/year. effort: the disutility of the hours; $/year at curvature 0, else in the
+    unit of utility. utility: income - tax - effort at curvature 0, without the rebate, which does
+    not depend on one's own hours; with curvature, utility at the rebate given, -inf where nothing
+    is left to consume.
+    """
+
+    income: np.ndarray
+    tax: np.ndarray
+    effort: np.ndarray
+    utility: np.ndarray
+
+    def of(self, agent: int) -> "OwnWorth":
+        """The row of one worker."""
+        return OwnWorth(*(values[agent].tolist() for values in self))
+
+
+class OwnWorth(NamedTuple):
+    """One worker's row of a Worth: (c,) each."""
+
+    income: list[float]
+    tax: list[float]
+    effort: list[float]
+    utility: list[float]
+
+
+def worth_of(
+    choices: Sequence[float] | np.ndarray,
+    schedule: TaxSchedule,
+    skill: np.ndarray,
+    preferences: Preferences,
+    rebate: float,
+) -> Worth:
+    """What choices of hours bring.
+
+    It is computed in double precision: utilities with curvature differ in late digits only.
+
+    Args:
+        choices: (c,) or (n, c) h/week.
+        schedule: the tax.
+        skill: (n,) $/year per weekly hour.
+        preferences: scalar or (n,) fields.
+        rebate: $/year; matters only with curvature > 0.
+
+    Returns:
+        Arrays of shape (n, c).
+    """
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda x: np.asarray(x, np.float64), (schedule, preferences))
+        skill = np.asarray(skill, np.float64)
+        hours = np.broadcast_to(
+            np.asarray(choices, np.float64), (len(skill), np.shape(choices)[-1])
+        )
+        found = _worth(*exact, hours.T, skill, np.float64(rebate))
+        return Worth(*(np.asarray(x).T for x in found))
+
+
+@jax.jit
+def _worth(
+    schedule: TaxSchedule, preferences: Preferences, hours: Array, skill: Array, rebate: Array
+) -> tuple[Array, Array, Array, Array]:
+    """hours: (c, n); so are the results."""
+    curvature = preferences.consumption_curvature
+
+    def at(hours: Array) -> tuple[Array, Array, Array, Array]:
+        income = skill * hours
+        tax, effort = tax_due(schedule, income), disutility(preferences, hours)
+        consumption = income - tax + (rebate if curvature > 0 else 0.0)
+        return income, tax, effort, consumption_utility(consumption, curvature) - effort
+
+    return jax.vmap(at)(hours)
