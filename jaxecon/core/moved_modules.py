@@ -77,8 +77,7 @@ MOVED = {
     "jaxecon.welfare": "jaxecon.kernels.welfare",
     "jaxecon.words": "jaxecon.core.text",
     "llm.election_prompts": (
-        "llm.decisions.election_wording, llm.decisions.candidacy, llm.decisions.policy, "
-        "llm.decisions.vote"
+        "llm.decisions.election, llm.decisions.candidacy, llm.decisions.policy, llm.decisions.vote"
     ),
     "llm.electorate": "llm.agents.electorate",
     "llm.engine": "llm.messages, llm.engines.base, jaxecon.core.errors, llm.transcript.keys",

@@ -9,7 +9,7 @@ import pytest
 from jaxecon.config.names import DECISIONS
 from llm.decisions.base import DecisionKind, Unusable
 from llm.decisions.candidacy import Candidacy, CandidacyObservation
-from llm.decisions.election_wording import PastYear
+from llm.decisions.election import PastYear
 from llm.decisions.labor import Labor, LaborObservation, WorkerDay
 from llm.decisions.persona import DescribePersona, PersonaObservation
 from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
