@@ -26,7 +26,7 @@ import numpy as np
 from experiments.benchmarks.timing import describe_machine, report, seconds
 from llm.agents.memory import WorkerMemory
 from llm.decisions.labor import Labor, LaborObservation, labor_schema
-from llm.decisions.wording import Bracket
+from llm.decisions.shared import Bracket
 from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
 from llm.transcript.format import connect
 from llm.transcript.keys import request_key

@@ -77,8 +77,7 @@ MOVED = {
     "jaxecon.welfare": "jaxecon.kernels.welfare",
     "jaxecon.words": "jaxecon.core.text",
     "llm.election_prompts": (
-        "llm.decisions.election_wording, llm.decisions.candidacy, llm.decisions.policy, "
-        "llm.decisions.vote"
+        "llm.decisions.election, llm.decisions.candidacy, llm.decisions.policy, llm.decisions.vote"
     ),
     "llm.electorate": "llm.agents.electorate",
     "llm.engine": "llm.messages, llm.engines.base, jaxecon.core.errors, llm.transcript.keys",
@@ -94,7 +93,7 @@ MOVED = {
     "llm.personas": "llm.agents.personas",
     "llm.planner": "llm.agents.planner",
     "llm.prompts": (
-        "llm.decisions.wording, llm.decisions.labor, llm.decisions.plan, "
+        "llm.decisions.shared, llm.decisions.labor, llm.decisions.plan, "
         "llm.decisions.satisfaction, llm.decisions.persona"
     ),
     "llm.replay": "llm.transcript.store, llm.engines.replayed, llm.transcript.rows",

@@ -15,7 +15,7 @@ from jaxecon.planners.elections.voting import NOBODY, VotingMethod
 from llm.agents.workers import LLMWorkers, brackets_of
 from llm.bridge import Bridge
 from llm.decisions.candidacy import Candidacy, CandidacyObservation
-from llm.decisions.election_wording import PastYear
+from llm.decisions.election import PastYear
 from llm.decisions.policy import Policy, PolicyObservation
 from llm.decisions.vote import CandidateView, Vote, VoteObservation
 

@@ -5,12 +5,13 @@ from functools import lru_cache
 from typing import Any
 
 from jaxecon.planners.base import MAX_CHANGE
+from llm.decisions import prompts
 from llm.decisions.base import Parsed, Style, Unusable
-from llm.decisions.election_wording import ENDS, PastYear, about_lines, changes_line, election_chat
+from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
-from llm.decisions.rate_changes import parse_changes, plan_schema
+from llm.decisions.rate_changes import allowed_changes, parse_changes, plan_schema
 from llm.decisions.replies import answer_schema, only_object, reasoning_tokens, yes_no
-from llm.decisions.wording import Bracket, Objective, form_text
+from llm.decisions.shared import Bracket, Objective
 from llm.messages import Message
 
 
@@ -78,18 +79,8 @@ class Candidacy:
     name = "candidacy"
 
     def messages(self, observation: CandidacyObservation) -> tuple[Message, ...]:
-        o = observation
-        form = form_text(o.style, '"stand": true or false, "changes": [C1, C2, ...]')
-        rules = (
-            "Decide whether you stand for election, and which changes of the rates you would make, "
-            f"so that {ENDS[o.objective]}."
-        )
-        answer = f"Answer with JSON only: {form}, one number per bracket, lowest bracket first."
-        lines = [
-            *about_lines(o),
-            "You lead now. Do you stand again?" if o.leads else "Do you stand for election?",
-        ]
-        return election_chat(o.brackets, [rules, changes_line(o.max_change), answer], lines)
+        allowed = allowed_changes(observation.max_change)
+        return prompts.messages("candidacy", **vars(observation), allowed_changes=allowed)
 
     def schema(self, observation: CandidacyObservation) -> dict[str, Any]:
         return candidacy_schema(

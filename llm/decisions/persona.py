@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from llm.decisions import prompts
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.replies import object_schema, only_field
 from llm.messages import Message
@@ -20,12 +21,6 @@ class PersonaObservation:
     facts: str
     year: int = 0
     day: int = 0
-
-
-_RULES = """\
-Describe a person to themselves, in the second person ("You are ..."), in two or three plain \
-sentences: their work, their daily life and what they think of taxes. Keep every fact you are given.
-Answer with JSON only: {"persona": "..."}"""
 
 
 @lru_cache
@@ -54,7 +49,7 @@ class DescribePersona:
     name = "persona"
 
     def messages(self, observation: PersonaObservation) -> tuple[Message, ...]:
-        return Message("system", _RULES), Message("user", observation.facts)
+        return prompts.messages("persona", **vars(observation))
 
     def schema(self, observation: PersonaObservation) -> dict[str, Any]:
         return persona_schema()

@@ -5,11 +5,12 @@ from functools import lru_cache
 from typing import Any
 
 from jaxecon.planners.elections.voting import VotingMethod
+from llm.decisions import prompts
 from llm.decisions.base import Parsed, Style, Unusable
-from llm.decisions.election_wording import ELECTION, ENDS, PastYear, about_lines, election_chat
+from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
 from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
-from llm.decisions.wording import Bracket, Objective, form_text, percents
+from llm.decisions.shared import Bracket, Objective
 from llm.messages import Message
 
 
@@ -49,48 +50,12 @@ class VoteObservation:
     day: int = 0
 
 
-_RETENTION = (
-    "A planner sets the tax rates. Each year the workers vote on whether it stays or a new planner "
-    "takes its place.\n"
-)
-
 _FIELDS: dict[VotingMethod, str] = {
     "plurality": "vote",
     "approval": "approve",
     "instant_runoff": "ranking",
     "borda": "ranking",
 }
-
-_FORMS: dict[VotingMethod, str] = {
-    "plurality": '"vote": N',
-    "approval": '"approve": [N, ...]',
-    "instant_runoff": '"ranking": [N, ...]',
-    "borda": '"ranking": [N, ...]',
-}
-
-_RANKING = (
-    "the numbers of the candidates, the one you like best first; leave out whom you do not want."
-)
-
-_MEANINGS: dict[VotingMethod, str] = {
-    "plurality": "N the number of the candidate you vote for, or 0 for nobody.",
-    "approval": "the numbers of all candidates you would be content with, or [] for none.",
-    "instant_runoff": _RANKING,
-    "borda": _RANKING,
-}
-
-
-def candidate_line(c: CandidateView) -> str:
-    """One candidate on the ballot, in words."""
-    if c.pay is None:
-        return (
-            "the present planner stays"
-            if c.leads
-            else f"a new planner, who begins with the rates {percents(c.rates or ())}"
-        )
-    said = f"would set {percents(c.rates)}" if c.rates is not None else "has announced no rates"
-    who = "you" if c.you else "a worker"
-    return f"{who}, earning {c.pay:,.0f} at 40 hours, {'leads now, ' if c.leads else ''}{said}"
 
 
 @lru_cache
@@ -142,15 +107,8 @@ class Vote:
     name = "vote"
 
     def messages(self, observation: VoteObservation) -> tuple[Message, ...]:
-        o = observation
-        rules = [
-            f"Vote as the person you are, so that {ENDS[o.objective]}.",
-            f"Answer with JSON only: {form_text(o.style, _FORMS[o.method])}, {_MEANINGS[o.method]}",
-        ]
-        lines = [*about_lines(o), "The candidates:"]
-        lines += [f"{number}: {candidate_line(c)}" for number, c in enumerate(o.candidates, 1)]
-        setting = _RETENTION if any(c.pay is None for c in o.candidates) else ELECTION
-        return election_chat(o.brackets, rules, [*lines, "How do you vote?"], setting)
+        planners = any(candidate.pay is None for candidate in observation.candidates)
+        return prompts.messages("vote", **vars(observation), planners=planners)
 
     def schema(self, observation: VoteObservation) -> dict[str, Any]:
         return vote_schema(observation.method, len(observation.candidates), observation.style)

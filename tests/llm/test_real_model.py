@@ -289,7 +289,7 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
     """The real engine with too few tokens for any answer: every decision falls back."""
     from llm.bridge import Bridge, ServedModel
     from llm.decisions.labor import Labor, LaborObservation
-    from llm.decisions.wording import Bracket
+    from llm.decisions.shared import Bracket
     from llm.messages import Sampling
 
     class Terse(Labor):
@@ -328,7 +328,7 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     """
     from llm.bridge import Bridge, ServedModel
     from llm.decisions.labor import Labor, LaborObservation, WorkerDay
-    from llm.decisions.wording import Bracket
+    from llm.decisions.shared import Bracket
     from llm.messages import Sampling
 
     days = tuple(WorkerDay(0, d, 40, 40_000, 4_000, 9_000, 30_000 + d) for d in range(64))

@@ -17,7 +17,7 @@ from jaxecon.cli.errors import BUDGET_SPENT, USER_ERROR
 from jaxecon.core.errors import EngineError
 from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, WorkerDay
-from llm.decisions.wording import Cues
+from llm.decisions.shared import Cues
 from llm.engines.scripted import ScriptedEngine
 from llm.engines.simulated import SimulatedEngine
 from llm.messages import Completion, Draw, Request, Sampling

@@ -16,7 +16,7 @@ from llm.decisions.labor import Labor
 from llm.decisions.persona import MAX_PERSONA, DescribePersona, PersonaObservation
 from llm.decisions.plan import BracketGroup, Plan, PlanObservation
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.wording import Bracket
+from llm.decisions.shared import Bracket
 
 _FILE = Path(__file__).parents[1] / "llm" / "decisions" / "real_replies.json"
 REPLIES = json.loads(_FILE.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from llm.agents.memory import WorkerMemory
 from llm.decisions.labor import LaborObservation
-from llm.decisions.wording import Bracket
+from llm.decisions.shared import Bracket
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Usage
 

@@ -21,7 +21,7 @@ from llm.decisions.labor import Labor, LaborObservation, WorkerDay
 from llm.decisions.persona import DescribePersona, PersonaObservation
 from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.wording import Bracket, Cues
+from llm.decisions.shared import Bracket, Cues
 from llm.engines.vllm import VLLMEngine
 from llm.messages import Completion, Draw, Request, Sampling
 

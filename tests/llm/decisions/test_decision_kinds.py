@@ -9,7 +9,7 @@ import pytest
 from jaxecon.config.names import DECISIONS
 from llm.decisions.base import DecisionKind, Unusable
 from llm.decisions.candidacy import Candidacy, CandidacyObservation
-from llm.decisions.election_wording import PastYear
+from llm.decisions.election import PastYear
 from llm.decisions.labor import Labor, LaborObservation, WorkerDay
 from llm.decisions.persona import DescribePersona, PersonaObservation
 from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
@@ -17,7 +17,7 @@ from llm.decisions.policy import Policy, PolicyObservation
 from llm.decisions.registry import KINDS
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.vote import CandidateView, Vote, VoteObservation
-from llm.decisions.wording import Bracket
+from llm.decisions.shared import Bracket
 from llm.engines.simulated import SimulatedEngine
 from llm.messages import Completion, Draw, Request, Sampling
 

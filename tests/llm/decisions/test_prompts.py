@@ -20,7 +20,7 @@ from llm.decisions.satisfaction import (
     SatisfactionObservation,
     parse_satisfaction,
 )
-from llm.decisions.wording import Cues, Statistics, try_again
+from llm.decisions.shared import Cues, Statistics, try_again
 
 
 def test_rules_are_byte_identical_across_agents_and_days():

@@ -10,7 +10,7 @@ from support.transcripts import ANSWER, IDENTITY, ask, put
 from jaxecon.core.errors import EngineError, UserError
 from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
-from llm.decisions.wording import Bracket
+from llm.decisions.shared import Bracket
 from llm.engines.base import Engine
 from llm.engines.replayed import ReplayEngine
 from llm.engines.scripted import ScriptedEngine

@@ -31,7 +31,7 @@ from support.openai_server import (
 from jaxecon.core.errors import EngineError
 from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
-from llm.decisions.wording import Bracket
+from llm.decisions.shared import Bracket
 from llm.engines.base import Engine, estimated_tokens
 from llm.engines.openai.address import engine_identity
 from llm.engines.openai.engine import OpenAIEngine
