@@ -17,13 +17,14 @@ import gc
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.benchmarks.prefix_cache import cachable_share
 from experiments.benchmarks.timing import describe_machine, report
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
@@ -103,7 +104,7 @@ def real_engine(config: Config, compared_days: int) -> None:
             requests_per_s=used.calls / watched.seconds,
             prompt_tokens_each=used.prompt_tokens / used.calls,
             cached_share=used.cached_tokens / used.prompt_tokens,
-            cachable_share=cachable_share(engine, watched.batches),
+            cachable_share=cachable(engine, watched.batches),
             own_share_of_engine_time=(seconds - watched.seconds) / watched.seconds,
             decisions=decisions,
         )
@@ -220,23 +221,12 @@ def agent_first(request: Request) -> Request:
     return replace(request, messages=(Message("user", f"{own.content}\n{rules.content}"),))
 
 
-def cachable_share(engine: "VLLMEngine", batches: Sequence[list[Request]]) -> float:
-    """The share of prompt tokens in whole blocks with which an earlier prompt began too."""
+def cachable(engine: "VLLMEngine", batches: Sequence[list[Request]]) -> float:
+    """The share of prompt tokens that the engine's prefix cache can serve."""
     size = engine._llm.llm_engine.vllm_config.cache_config.block_size
-    seen: set[tuple[int, ...]] = set()
-    total = allowed = 0
-    for request in (r for batch in batches for r in batch):
-        tokens = engine._tokens(request.messages)
-        total += len(tokens)
-        prefixes = list(_prefixes(tokens, size))
-        allowed += size * sum(prefix in seen for prefix in prefixes)
-        seen.update(prefixes)
-    return allowed / total
-
-
-def _prefixes(tokens: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
-    for end in range(size, len(tokens), size):  # the last token is always computed
-        yield tuple(tokens[:end])
+    return cachable_share(
+        (engine._tokens(request.messages) for batch in batches for request in batch), size
+    )
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import numpy as np
 from experiments.benchmarks.timing import describe_machine, report
 from jaxecon.config.read import load_config
 from jaxecon.config.recording import CheckpointPolicy
+from jaxecon.core.pytree import named_leaves
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.days import simulate_days
 from jaxecon.economy.first_schedule import first_schedule
@@ -35,7 +36,7 @@ from jaxecon.economy.state import EconomyState
 from jaxecon.economy.year import initial_state, start_year
 from jaxecon.storage import checkpoint_files as storage_checkpoint_files
 from jaxecon.storage.checkpoint import Checkpoints
-from jaxecon.storage.checkpoint_files import Position, named_leaves, newest
+from jaxecon.storage.checkpoint_files import Position, newest
 
 REPETITIONS = 3
 

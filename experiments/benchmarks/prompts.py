@@ -4,8 +4,8 @@
 
 1. Workers: 24 obedient workers (`llm.engines.obedient`) beside 200 adaptive ones, in every economy
    of a grid: the share whose last decision is the best of its choices, and the share that gives up
-   at most 2 % of what its best choice brings (before the rebate at curvature 0; of the consumption
-   that utility is worth at curvature > 0).
+   at most 2 % of what its best choice brings (before the rebate at curvature 0; at curvature 1, of
+   the consumption that utility is worth).
 2. Planners: an obedient planner beside the mechanical in-context planner, on the same populations
    of 200 adaptive workers: the gain of the last schedule at equilibrium over US federal, and as a
    share of the gain of the exact optimum.
@@ -22,54 +22,67 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 import jaxecon as je
+from experiments.benchmarks.prefix_cache import cachable_share
 from experiments.benchmarks.timing import describe_machine, report
 from jaxecon.config.read import load_config
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.first_schedule import first_brackets
-from jaxecon.kernels.preferences import consumption_equivalent, isoelastic_utility
-from jaxecon.kernels.taxation import TaxSchedule, tax_due
 from jaxecon.simulation.language import open_transcript
+from llm.engines.models import resolve
 from llm.engines.obedient import ObedientReader
+from llm.messages import Message
 
 BRACKETS = ("flat", "three", "us_federal")
-PREFERENCES = ("calibrated", "annualised")
-CURVATURES = (0.0, 1.0)
-DAYS = (8, 16, 32)
+GRID = tuple(
+    (brackets, preferences, curvature, days)
+    for brackets in BRACKETS
+    for preferences in ("calibrated", "annualised")
+    for curvature in (0.0, 1.0)
+    for days in (8, 16, 32)
+)
 GIVEN_UP = 0.02  # the share of what the best choice brings
-OVERLAID = ("experiments/benchmarks/prompts.py", "llm/engines/obedient.py")
+BLOCK = 32  # tokens of a block of vLLM's prefix cache, as the local engine sets it
+OVERLAID = (
+    "experiments/benchmarks/prompts.py",
+    "experiments/benchmarks/prefix_cache.py",
+    "llm/engines/obedient.py",
+)
+Cell = tuple[str, str, float, int]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one economy of each kind")
+    parser.add_argument("--quick", action="store_true", help="a sixth of the grid, two seeds")
     parser.add_argument("--before", metavar="COMMIT", help="an earlier commit to compare with")
-    parser.add_argument("--label", default="these prompts", help=argparse.SUPPRESS)
+    parser.add_argument("--label", default="now", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.label == "these prompts":
+    if arguments.label == "now":
         describe_machine()
     if arguments.before is not None:
         measure_commit(arguments.before, quick=arguments.quick)
-    measure(arguments.label, quick=arguments.quick)
+    measure_workers(arguments.label, GRID[::6] if arguments.quick else GRID)
+    measure_planners(arguments.label, range(2 if arguments.quick else 6))
+    measure_prompts(arguments.label)
 
 
-def measure(label: str, *, quick: bool) -> None:
-    """Report both parts. label: whose prompts."""
-    curvatures, days = (CURVATURES[:1], DAYS[:1]) if quick else (CURVATURES, DAYS)
-    grid = list(product(BRACKETS, PREFERENCES, curvatures, days))
-    found = [workers_end(economy(*cell[:3], cell[3])) for cell in grid]
-    for cell, (best, close) in zip(grid, found, strict=True):
+def measure_workers(label: str, grid: Sequence[Cell]) -> None:
+    """Report how obedient workers end, in each economy and in all. label: whose prompts."""
+    ends = []
+    for cell in grid:
+        best, close = workers_end(economy(*cell))
+        ends.append((best, close))
         report(
             benchmark="prompts",
             part="workers",
@@ -78,7 +91,7 @@ def measure(label: str, *, quick: bool) -> None:
             at_best=float(np.mean(best)),
             close_to_best=float(np.mean(close)),
         )
-    best, close = (np.concatenate([cell[i] for cell in found]) for i in (0, 1))
+    best, close = (np.concatenate(columns) for columns in zip(*ends, strict=True))
     report(
         benchmark="prompts",
         part="all workers",
@@ -88,16 +101,67 @@ def measure(label: str, *, quick: bool) -> None:
         at_best=float(np.mean(best)),
         close_to_best=float(np.mean(close)),
     )
+
+
+def measure_planners(label: str, seeds: Sequence[int]) -> None:
+    """Report how obedient planners end beside in-context planners, by brackets."""
     for brackets in BRACKETS:
-        rows = [planners_end(brackets, seed) for seed in range(2 if quick else 6)]
+        rows = [planners_end(brackets, seed) for seed in seeds]
         report(
             benchmark="prompts",
-            part="planner",
+            part="planners",
             prompts=label,
             brackets=brackets,
             seeds=len(rows),
             **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
         )
+
+
+def measure_prompts(label: str) -> None:
+    """Report the length of prompts, and how much of them the cache can serve.
+
+    By the tokenizer of the local model; skipped, with a line that says so, where there is none.
+    """
+    try:
+        tokenizer = local_tokenizer()
+    except (ImportError, UserError) as error:
+        report(benchmark="prompts", part="tokens", prompts=label, skipped=str(error))
+        return
+    settings = economy("us_federal", "calibrated", 0.0, 16)
+    settings["population"]["cohorts"][1]["size"] = 100
+    settings["planner"] = {"kind": "llm", "compared_with": []}
+    for objective in ("egotistical", "altruistic"):
+        reader = ObedientReader()
+        settings["population"]["cohorts"][1]["objective"] = objective
+        with tempfile.TemporaryDirectory() as folder:
+            je.run(settings, out=Path(folder) / "run", engine=reader)
+        prompts = [tokenizer(request.messages) for request in reader.asked]
+        report(
+            benchmark="prompts",
+            part="tokens",
+            prompts=label,
+            objective=objective,
+            requests=len(prompts),
+            tokens_a_request=sum(map(len, prompts)) / len(prompts),
+            longest=max(map(len, prompts)),
+            cachable_share=cachable_share(prompts, BLOCK),
+        )
+
+
+def local_tokenizer() -> Callable[[Sequence[Message]], list[int]]:
+    """What the local model makes of a chat. Raises UserError and ImportError without one."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve("smollm2"))
+
+    def tokens(messages: Sequence[Message]) -> list[int]:
+        chat = [{"role": message.role, "content": message.content} for message in messages]
+        found: list[int] = tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        return found
+
+    return tokens
 
 
 def economy(brackets: str, preferences: str, curvature: float, days: int) -> dict[str, Any]:
@@ -132,30 +196,38 @@ def workers_end(settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
                 if (draw.year, draw.day, draw.kind) == last
             ]
         year = {name: column[-1] for name, column in run.years.to_pydict().items()}
-    worker = build_economy(config).cohorts["workers"]
-    with jax.enable_x64(True):
-        thresholds = np.asarray(first_brackets(config)[0], float)
-        rates = np.array([year[f"rate_{k}"] for k in range(len(thresholds))])
-        schedule = TaxSchedule(thresholds, rates)
-        choices = np.arange(0.0, 101.0, 10.0)
-        eta = config.preferences.consumption_curvature
-        skill = np.asarray(worker.skill, float)
-
-        def worth_of(hours: jax.Array) -> jax.Array:
-            income = skill * hours
-            consumption = income - tax_due(schedule, income) + (eta > 0) * year["rebate"]
-            utility = isoelastic_utility(worker.preferences, consumption, hours)
-            return consumption_equivalent(utility, eta)
-
-        worth = np.asarray(jax.vmap(worth_of, out_axes=1)(choices))
+    worth = worth_of_choices(config, year)
     most = worth.max(axis=1)
     own = worth[np.arange(len(hours)), np.asarray(hours, int) // 10]
     return own >= most, own >= most - GIVEN_UP * np.abs(most)
 
 
+def worth_of_choices(config: Config, year: Mapping[str, Any]) -> np.ndarray:
+    """What each choice brings each worker, (n, 11) $/year. year: the row of the last year.
+
+    Written apart from the product's own function, which prompts are made from.
+    """
+    worker = build_economy(config).cohorts["workers"]
+    thresholds = np.asarray(first_brackets(config)[0], float)
+    rates = np.array([year[f"rate_{k}"] for k in range(len(thresholds))])
+    curvature = config.preferences.consumption_curvature
+    skill, choices = np.asarray(worker.skill, float)[:, None], np.arange(0.0, 101.0, 10.0)
+    income = skill * choices
+    width = np.append(np.diff(thresholds), np.inf)
+    tax = (np.clip(income[..., None] - thresholds, 0, width) * rates).sum(axis=-1)
+    weight = np.broadcast_to(np.asarray(worker.preferences.disutility_weight, float), len(skill))
+    effort = weight[:, None] * choices ** float(np.mean(worker.preferences.disutility_exponent))
+    if curvature == 0:
+        return income - tax - effort
+    if curvature != 1:
+        raise ValueError(f"curvature: {curvature}; 0 or 1")
+    consumption: np.ndarray = (income - tax + year["rebate"]) * np.exp(-effort)
+    return consumption
+
+
 def planners_end(brackets: str, seed: int) -> dict[str, float]:
     """Gains over US federal at equilibrium: of each planner's last schedule, and of the optimum."""
-    settings = {
+    settings: dict[str, Any] = {
         "seed": seed,
         "years": 40,
         "year": {"days": 32},

@@ -109,7 +109,7 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
             tax=0.3 * income,
             rebate=np.full(agents, rebate),
             effort=0.1 * income,
-            welfare=np.float64(0.6),
+            welfare=np.asarray(0.6),
         )
 
 

@@ -9,7 +9,7 @@ _WINDOW = (
     "Days (a worker) or years (a planner) of recent history, between this number and twice as "
     "many. 0: none."
 )
-_BEST = "Best distinct choices so far, each with its result. 0: none."
+_BEST = "Best distinct choices so far, each with what it brings. 0: none."
 
 
 class Memory(Section):
@@ -17,14 +17,18 @@ class Memory(Section):
 
     window: int = Field(4, ge=0, le=1000, description=_WINDOW)
     best: int = Field(5, ge=0, le=50, description=_BEST)
-    statistics: bool = Field(True, description="Mean and spread of all results so far.")
+    statistics: bool = Field(
+        True,
+        description="On how many days or years each of these is based; for a planner also their "
+        "range, and how much welfare varies by chance.",
+    )
     direction_hint: bool = Field(
         True, description="Whether the last change raised or lowered the result."
     )
     exploration: bool = Field(
         True,
-        description="The cue to try something new; not in the last tenth of the run, nor, for "
-        "workers, on a year's last day.",
+        description="The cue to try something new, with the choices beside the best that were "
+        "not tried; not in the last tenth of the run, nor, for workers, on a year's last day.",
     )
     exploitation: bool = Field(
         True, description="The cue of the best so far, and to take it where exploration ends."
@@ -38,7 +42,6 @@ class PlannerMemory(Memory):
 
 
 class WorkerMemory(Memory):
-    """Workers' memories are part of a run's state, whose size these two decide."""
+    """Workers' memories are part of a run's state, whose size the window decides."""
 
     window: DecidesPeople[int] = Field(4, ge=0, le=1000, description=_WINDOW)
-    best: DecidesPeople[int] = Field(5, ge=0, le=50, description=_BEST)

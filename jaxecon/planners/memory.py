@@ -134,8 +134,8 @@ class PlannerMemory:
     the oldest one stays, so that prompts which show the memory begin with the same text from year
     to year.
 
-    A year's welfare is what a schedule brings only once workers have adjusted to it: the first year,
-    and SETTLING_YEARS after each change of the rates, are kept apart.
+    A year's welfare is what a schedule brings only once workers have adjusted to it: the first year
+    and SETTLING_YEARS after each change of the rates are kept apart.
 
     Attributes:
         years, rates, welfare: (m,), (m, k), (m,), the recent years, oldest first.
@@ -145,6 +145,7 @@ class PlannerMemory:
         schedules: what each schedule brought, the best first.
         repeats, repeat_squares: how often a schedule's settled welfare was seen again, and the sum
             of squared deviations from that schedule's mean (Welford 1962).
+        revenue: (k,) last year's tax revenue by bracket, $/year per person; NaN where not told.
     """
 
     years: Array
@@ -156,6 +157,7 @@ class PlannerMemory:
     schedules: TriedSchedules
     repeats: Array
     repeat_squares: Array
+    revenue: Array
 
     @classmethod
     def empty(cls, brackets: int, window: int, dtype: type = np.float32) -> "PlannerMemory":
@@ -176,12 +178,20 @@ class PlannerMemory:
             TriedSchedules.empty(brackets, dtype),
             zero,
             jnp.zeros((), dtype),
+            jnp.full(brackets, jnp.nan, dtype),
         )
 
-    def appended(self, year: ArrayLike, rates: Array, welfare: ArrayLike) -> "PlannerMemory":
+    def appended(
+        self,
+        year: ArrayLike,
+        rates: Array,
+        welfare: ArrayLike,
+        revenue: ArrayLike = np.nan,
+    ) -> "PlannerMemory":
         """Return the memory with one more year.
 
         rates: (k,) fractions. welfare: in the unit of utility; NaN counts as minus infinity.
+        revenue: (k,) by bracket, $/year per person.
         """
         welfare = jnp.asarray(welfare, self.welfare.dtype)
         welfare = jnp.where(jnp.isnan(welfare), -jnp.inf, welfare)
@@ -210,6 +220,7 @@ class PlannerMemory:
             self.schedules.with_year(year, rates, welfare, settled),
             repeats,
             squares,
+            jnp.broadcast_to(jnp.asarray(revenue, rates.dtype), rates.shape),
         )
 
     def _repeats(self, rates: Array, welfare: Array, settled: Array) -> tuple[Array, Array]:

@@ -102,6 +102,17 @@ def changed_models(before: Mapping[str, Any] | None, now: Mapping[str, Any] | No
     return changed
 
 
+def changed_prompts(manifest: Mapping[str, Any], now: str | None) -> list[str]:
+    """One line where language models were asked in other words. now: the hash of today's prompts.
+
+    Manifests of earlier versions have no such hash.
+    """
+    before = manifest.get("prompts")
+    if before == now or not manifest["identities"]:
+        return []
+    return [f"the prompts: {before[:12] if before else 'an earlier form'} -> {(now or '')[:12]}"]
+
+
 def inexact(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Versions and hardware that differ, one line each: results may not be bit-identical."""
     differences = []

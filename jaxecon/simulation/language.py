@@ -98,6 +98,15 @@ def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {cohort: one.engine.identity for cohort, one in served.items()}
 
 
+def prompts_digest(served: Mapping[str, Any]) -> str | None:
+    """The hash of the prompts' words, for the manifest; None without a model."""
+    if not served:
+        return None
+    from llm.decisions.prompts import digest
+
+    return digest()
+
+
 def make_bridge(
     config: Config, out: Path, served: Mapping[str, Any], inherited: Path | None, stack: ExitStack
 ) -> tuple[Any, "Callable[[], int] | None"]:

@@ -17,7 +17,7 @@ from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
 from jaxecon.planners.announced import Announced
 from jaxecon.planners.registry import NEEDS_ENGINES, PlannerInputs, make_planner
-from jaxecon.simulation.language import check_engines, identities, models
+from jaxecon.simulation.language import check_engines, identities, models, prompts_digest
 from jaxecon.simulation.state import Prepared
 from jaxecon.storage.paths import refuse_existing
 from jaxecon.storage.provenance import environment, utc_now
@@ -88,6 +88,7 @@ def new_recorder(
         **environment(prepared.config),
         "models": models(served),
         "identities": identities(served),
+        "prompts": prompts_digest(served),
         **more,
     }
     recorder = run_together(

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
-from jaxecon.simulation.changes import changed_code, continuable, first_position, inexact
-from jaxecon.simulation.language import open_transcript, replay_engines
+from jaxecon.simulation.changes import (
+    changed_code,
+    changed_prompts,
+    continuable,
+    first_position,
+    inexact,
+)
+from jaxecon.simulation.language import open_transcript, prompts_digest, replay_engines
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.prepare import assemble_run, new_recorder
 from jaxecon.simulation.run import simulate
@@ -93,6 +99,12 @@ def replay(
         )
         prepared = assemble_run(config, folder)
         served = stack.enter_context(replay_engines_of(run))
+        reworded = changed_prompts(run.manifest, prompts_digest(served))
+        if reworded:
+            raise UserError(
+                f"{path}: its language models were asked in other words ({reworded[0]}); only the "
+                "jaxecon that wrote it can replay it"
+            )
         recorder = stack.enter_context(
             new_recorder(prepared, served, run.past, replay_of=str(run.path.resolve()))
         )

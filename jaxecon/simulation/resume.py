@@ -13,6 +13,7 @@ from jaxecon.core.processes import is_main_process, run_together
 from jaxecon.simulation.changes import (
     changed_code,
     changed_models,
+    changed_prompts,
     changed_settings,
     continuable,
     first_position,
@@ -21,7 +22,7 @@ from jaxecon.simulation.changes import (
     lost_requests,
     refuse_changes,
 )
-from jaxecon.simulation.language import identities, models, start_engines
+from jaxecon.simulation.language import identities, models, prompts_digest, start_engines
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.prepare import check_and_assemble
 from jaxecon.simulation.run import simulate
@@ -94,6 +95,7 @@ def resume(
         prepared = check_and_assemble(config, run.path)
         served = stack.enter_context(start_engines(config, engine))
         changed += changed_models(manifest["identities"], identities(served))
+        changed += changed_prompts(manifest, prompts_digest(served))
         refuse_changes(run.path, changed, force)
         inherited, lost = inherited_transcript(manifest)
         apart = (*inexact(manifest, now), *lost)
@@ -202,7 +204,9 @@ def _record_resumption(
     if resumption.changed or harmless:
         recorder.configure(config)
     if resumption.changed:
-        recorder.update(models=models(served), identities=identities(served))
+        recorder.update(
+            models=models(served), identities=identities(served), prompts=prompts_digest(served)
+        )
     entry = {
         "at": utc_now(),
         "from": [resumption.position.year, resumption.position.day],

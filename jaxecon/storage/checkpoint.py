@@ -17,6 +17,7 @@ import numpy as np
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.core import processes
 from jaxecon.core.errors import DiskError, UserError, first_line
+from jaxecon.core.pytree import named_leaves
 from jaxecon.storage.checkpoint_files import (
     ARRAYS,
     FILE_BYTES,
@@ -28,7 +29,6 @@ from jaxecon.storage.checkpoint_files import (
     Position,
     arrays_handler,
     files_below,
-    named_leaves,
     orbax_checkpoint,
     positions,
     sha256_of_file,

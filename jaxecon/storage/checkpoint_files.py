@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxecon.core.errors import UserError
+from jaxecon.core.pytree import named_leaves
+from jaxecon.storage.earlier_memories import with_schedule_means
 
-FORMAT = 1
+FORMAT = 2
 
 META, SUMS, ARRAYS = "checkpoint.json", "SHA256SUMS", "arrays"
 
@@ -33,7 +35,9 @@ Leaves = dict[str, Any]
 
 # By format: the function that converts leaves and checkpoint.json to the next format. Earlier
 # formats are read through these.
-MIGRATIONS: dict[int, Callable[[Leaves, dict[str, Any]], tuple[Leaves, dict[str, Any]]]] = {}
+MIGRATIONS: dict[int, Callable[[Leaves, dict[str, Any]], tuple[Leaves, dict[str, Any]]]] = {
+    1: with_schedule_means
+}
 
 
 @total_ordering
@@ -185,14 +189,6 @@ def state_digest(checkpoint: Checkpoint) -> str:
         digest.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
         digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()
-
-
-def named_leaves(tree: Any) -> Leaves:
-    """The leaves of a tree by dotted path; Python numbers stay as they are."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in jax.tree.leaves_with_path(tree)
-    }
 
 
 def _described(dtype: str, shape: list[int]) -> jax.ShapeDtypeStruct:

@@ -1,7 +1,6 @@
 """A planner that is a language model."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -35,13 +34,9 @@ PLANNER = "planner"  # the cohort under which its decisions are recorded
 
 @pytree
 class LLMPlannerState:
-    """The planner's state: its memory of past years.
-
-    revenue: (k,) last year's by bracket, $/year per person; NaN before the first year.
-    """
+    """The planner's state: its memory of past years."""
 
     memory: PlannerMemory
-    revenue: jax.Array
 
 
 class LLMPlanner(Planner):
@@ -60,21 +55,25 @@ class LLMPlanner(Planner):
     def init(self, context: PlannerContext, key: jax.Array) -> LLMPlannerState:
         initial, dtype = context.initial, context.initial.rates.dtype
         memory = PlannerMemory.empty(initial.brackets, self._settings.memory.window, dtype.type)
-        return LLMPlannerState(memory, jnp.full(initial.brackets, jnp.nan, dtype))
+        return LLMPlannerState(memory)
 
     def propose(
         self, state: LLMPlannerState, observation: YearObservation, key: jax.Array
     ) -> tuple[TaxSchedule, LLMPlannerState]:
-        memory = _appended(
-            state.memory, observation.year, observation.schedule.rates, observation.welfare
-        )
         revenue = revenue_by_bracket(observation)
+        memory = _appended(
+            state.memory,
+            observation.year,
+            observation.schedule.rates,
+            observation.welfare,
+            revenue,
+        )
         seen = self._seen(
-            jax.tree.map(np.asarray, memory), observation, revenue, np.asarray(state.revenue)
+            jax.tree.map(np.asarray, memory), observation, revenue, np.asarray(state.memory.revenue)
         )
         (decision,) = self._bridge.decide(Plan(), [seen])
         schedule = changed_schedule(observation.schedule, decision.value, self._settings.max_change)
-        return schedule, LLMPlannerState(memory, jnp.asarray(revenue, state.revenue.dtype))
+        return schedule, LLMPlannerState(memory)
 
     def _seen(
         self,

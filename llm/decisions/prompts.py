@@ -11,6 +11,7 @@ year's schedule (the same for all agents of a kind) | what is constant for one a
 which grows at its end | what is new on this day.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -51,6 +52,15 @@ def try_again(chat: Sequence[Message], reply: str, problem: str) -> tuple[Messag
         Message("assistant", " ".join(reply.split())[:300]),
         Message("user", _text("again", "user", {"problem": problem})),
     )
+
+
+@cache
+def digest() -> str:
+    """SHA-256 of all templates: equal ones put the same observations into the same words."""
+    found = hashlib.sha256()
+    for path in sorted(FOLDER.glob("*.jinja")):
+        found.update(f"{path.name}\n{path.read_text(encoding='utf-8')}\n".encode())
+    return found.hexdigest()
 
 
 def _text(template: str, block: str, values: Mapping[str, Any]) -> str:

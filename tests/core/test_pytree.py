@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxecon.core.pytree import pytree, stored_as
-from jaxecon.storage.checkpoint_files import named_leaves
+from jaxecon.core.pytree import named_leaves, pytree, stored_as
 
 
 def test_an_older_name_in_checkpoints_is_not_the_fields():

@@ -15,13 +15,13 @@ import pytest
 
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.core.errors import UserError
+from jaxecon.core.pytree import named_leaves
 from jaxecon.storage import checkpoint, checkpoint_files
 from jaxecon.storage.checkpoint import Checkpoints, _copied, remove_unfinished, write
 from jaxecon.storage.checkpoint_files import (
     DamagedCheckpoint,
     Position,
     files_below,
-    named_leaves,
     positions,
     read_leaves,
     restore,
@@ -232,7 +232,8 @@ def test_sharded_arrays(tmp_path):
         import jax, jax.numpy as jnp, numpy as np
         from jax.sharding import Mesh, NamedSharding, PartitionSpec
         from jaxecon.storage.checkpoint import _copied, write
-        from jaxecon.storage.checkpoint_files import Position, named_leaves, newest, restore
+        from jaxecon.core.pytree import named_leaves
+        from jaxecon.storage.checkpoint_files import Position, newest, restore
         folder = Path(sys.argv[1])
         value = np.arange(64.0, dtype=np.float32).reshape(16, 4)
         def spread(n):

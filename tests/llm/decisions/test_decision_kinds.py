@@ -16,8 +16,8 @@ from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
 from llm.decisions.policy import Policy, PolicyObservation
 from llm.decisions.registry import KINDS
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.vote import CandidateView, Vote, VoteObservation
 from llm.decisions.shared import Bracket
+from llm.decisions.vote import CandidateView, Vote, VoteObservation
 from llm.engines.simulated import SimulatedEngine
 from llm.messages import Completion, Draw, Request, Sampling
 
