@@ -1,6 +1,6 @@
 """What a reader who obeys every word of the prompts comes to.
 
-    python -m experiments.benchmarks.prompts [--quick] [--before COMMIT]
+    python -m experiments.benchmarks.prompts [--quick] [--model] [--before COMMIT]
 
 1. Workers: 24 obedient workers (`llm.engines.obedient`) beside 200 adaptive ones, in every economy
    of a grid: the share whose last decision is the best of its choices, and the share that gives up
@@ -11,6 +11,8 @@
    share of the gain of the exact optimum.
 3. Prompts: tokens a request, and the share of them that the prefix cache can serve, by the
    tokenizer of the local model.
+
+4. With --model: where the local model itself ends, in the economies of 8 days at curvature 0.
 
 --before COMMIT runs the same in a worktree of an earlier commit of this repository, for comparison.
 """
@@ -29,7 +31,6 @@ from typing import Any
 
 import numpy as np
 
-import jaxecon as je
 from experiments.benchmarks.prefix_cache import cachable_share
 from experiments.benchmarks.timing import describe_machine, report
 from jaxecon.config.read import load_config
@@ -38,6 +39,8 @@ from jaxecon.core.errors import UserError
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.simulation.language import open_transcript
+from jaxecon.simulation.run import run as simulate
+from llm.engines.base import Engine
 from llm.engines.models import resolve
 from llm.engines.obedient import ObedientReader
 from llm.messages import Message
@@ -65,23 +68,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a sixth of the grid, two seeds")
+    parser.add_argument("--model", action="store_true", help="the local model, too")
     parser.add_argument("--before", metavar="COMMIT", help="an earlier commit to compare with")
     parser.add_argument("--label", default="now", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.label == "now":
         describe_machine()
     if arguments.before is not None:
-        measure_commit(arguments.before, quick=arguments.quick)
+        measure_commit(arguments.before, quick=arguments.quick, model=arguments.model)
     measure_workers(arguments.label, GRID[::6] if arguments.quick else GRID)
     measure_planners(arguments.label, range(2 if arguments.quick else 6))
     measure_prompts(arguments.label)
+    if arguments.model:
+        measure_model(arguments.label)
 
 
 def measure_workers(label: str, grid: Sequence[Cell]) -> None:
     """Report how obedient workers end, in each economy and in all. label: whose prompts."""
     ends = []
     for cell in grid:
-        best, close = workers_end(economy(*cell))
+        best, close = workers_end(economy(*cell), ObedientReader())
         ends.append((best, close))
         report(
             benchmark="prompts",
@@ -134,7 +140,7 @@ def measure_prompts(label: str) -> None:
         reader = ObedientReader()
         settings["population"]["cohorts"][1]["objective"] = objective
         with tempfile.TemporaryDirectory() as folder:
-            je.run(settings, out=Path(folder) / "run", engine=reader)
+            simulate(settings, out=Path(folder) / "run", engine=reader)
         prompts = [tokenizer(request.messages) for request in reader.asked]
         report(
             benchmark="prompts",
@@ -164,6 +170,27 @@ def local_tokenizer() -> Callable[[Sequence[Message]], list[int]]:
     return tokens
 
 
+def measure_model(label: str) -> None:
+    """Report how workers end that the local model decides for."""
+    ends = []
+    for cell in GRID:
+        if cell[2:] == (0.0, 8):
+            settings = economy(*cell)
+            settings["llm"]["engine"] = "vllm"
+            ends.append(workers_end(settings, None))
+    best, close = (np.concatenate(columns) for columns in zip(*ends, strict=True))
+    report(
+        benchmark="prompts",
+        part="local model",
+        prompts=label,
+        model="smollm2",
+        economies=len(ends),
+        workers=len(best),
+        at_best=float(np.mean(best)),
+        close_to_best=float(np.mean(close)),
+    )
+
+
 def economy(brackets: str, preferences: str, curvature: float, days: int) -> dict[str, Any]:
     """Two years of an economy of the grid. The planner moves the rates after the first."""
     return {
@@ -183,11 +210,14 @@ def economy(brackets: str, preferences: str, curvature: float, days: int) -> dic
     }
 
 
-def workers_end(settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each worker's last hours are its best, and nearly so, (n,) bool each."""
+def workers_end(settings: dict[str, Any], engine: Engine | None) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each worker's last hours are its best, and nearly so, (n,) bool each.
+
+    engine: what decides; None for the one that the settings name.
+    """
     config = load_config(settings)
     with tempfile.TemporaryDirectory() as folder:
-        run = je.run(settings, out=Path(folder) / "run", engine=ObedientReader())
+        run = simulate(settings, out=Path(folder) / "run", engine=engine)
         with closing(open_transcript(run.path / "transcript.sqlite")) as transcript:
             last = (config.years - 1, config.year.days - 1, "labor")
             hours = [
@@ -243,7 +273,7 @@ def planners_end(brackets: str, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         for kind, reader in (("in_context", None), ("llm", ObedientReader())):
             planner = {"kind": kind, "compared_with": [] if reader else ["optimum"]}
-            run = je.run(settings | {"planner": planner}, out=Path(folder) / kind, engine=reader)
+            run = simulate(settings | {"planner": planner}, out=Path(folder) / kind, engine=reader)
             gains[kind] = run.years["gain_equilibrium"].to_pylist()[-1]
             for row in run.summary["policies"]:
                 if row["policy"] == "optimum":
@@ -273,14 +303,13 @@ def worktree(commit: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
-def measure_commit(commit: str, *, quick: bool) -> None:
+def measure_commit(commit: str, *, quick: bool, model: bool) -> None:
     """Report the same of an earlier commit's prompts."""
     with worktree(commit) as tree:
         command = [sys.executable, "-m", "experiments.benchmarks.prompts", "--label", commit]
         environment = {**os.environ, "PYTHONPATH": str(tree)}
-        subprocess.run(
-            [*command, *(["--quick"] if quick else [])], cwd=tree, env=environment, check=True
-        )
+        options = ["--quick"] * quick + ["--model"] * model
+        subprocess.run([*command, *options], cwd=tree, env=environment, check=True)
 
 
 if __name__ == "__main__":

@@ -98,9 +98,9 @@ def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {cohort: one.engine.identity for cohort, one in served.items()}
 
 
-def prompts_digest(served: Mapping[str, Any]) -> str | None:
-    """The hash of the prompts' words, for the manifest; None without a model."""
-    if not served:
+def prompts_digest(config: Config) -> str | None:
+    """The hash of the prompts' words, for the manifest; None in a run that asks no model."""
+    if not config.needs_engine:
         return None
     from llm.decisions.prompts import digest
 

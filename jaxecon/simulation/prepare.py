@@ -88,7 +88,7 @@ def new_recorder(
         **environment(prepared.config),
         "models": models(served),
         "identities": identities(served),
-        "prompts": prompts_digest(served),
+        "prompts": prompts_digest(prepared.config),
         **more,
     }
     recorder = run_together(

@@ -72,7 +72,8 @@ def replay(
         Both digests and every difference, none where the runs are equal.
 
     Raises:
-        UserError: there is nothing to compare with, or the run is being written.
+        UserError: there is nothing to compare with, the run is being written or was changed on its
+            way, or its language models were asked in other words than today's.
         EngineError: the transcript lacks an answer that the run must have had.
     """
     refuse_several("replay")
@@ -81,11 +82,7 @@ def replay(
     recorded, damaged = newest(run.path / CHECKPOINTS)
     if recorded is None:
         raise UserError(f"{path}: has no sound checkpoint to compare with")
-    forced = [change for entry in run.manifest.get("resumed", []) for change in entry["changed"]]
-    if forced:
-        raise UserError(
-            f"{path}: was changed on its way ({'; '.join(forced)}), which a replay cannot repeat"
-        )
+    _refuse_what_cannot_be_repeated(run)
     notes = [*damaged, *_possible_reasons(run)]
     with ExitStack() as stack:
         folder = Path(
@@ -99,12 +96,6 @@ def replay(
         )
         prepared = assemble_run(config, folder)
         served = stack.enter_context(replay_engines_of(run))
-        reworded = changed_prompts(run.manifest, prompts_digest(served))
-        if reworded:
-            raise UserError(
-                f"{path}: its language models were asked in other words ({reworded[0]}); only the "
-                "jaxecon that wrote it can replay it"
-            )
         recorder = stack.enter_context(
             new_recorder(prepared, served, run.past, replay_of=str(run.path.resolve()))
         )
@@ -120,6 +111,22 @@ def replay(
         if served:
             apart += _different_decisions(run.path, folder, recorded.position)
     return Replay(*digests, tuple(apart), tuple(notes))
+
+
+def _refuse_what_cannot_be_repeated(run: Run) -> None:
+    """Raise UserError where settings were changed by force, or models asked in other words."""
+    forced = [change for entry in run.manifest.get("resumed", []) for change in entry["changed"]]
+    if forced:
+        raise UserError(
+            f"{run.path}: was changed on its way ({'; '.join(forced)}), which a replay cannot "
+            "repeat"
+        )
+    reworded = changed_prompts(run.manifest, prompts_digest(run.config))
+    if reworded:
+        raise UserError(
+            f"{run.path}: its language models were asked in other words ({reworded[0]}); only the "
+            "jaxecon that wrote it can replay it"
+        )
 
 
 def _possible_reasons(run: Run) -> list[str]:

@@ -95,7 +95,7 @@ def resume(
         prepared = check_and_assemble(config, run.path)
         served = stack.enter_context(start_engines(config, engine))
         changed += changed_models(manifest["identities"], identities(served))
-        changed += changed_prompts(manifest, prompts_digest(served))
+        changed += changed_prompts(manifest, prompts_digest(config))
         refuse_changes(run.path, changed, force)
         inherited, lost = inherited_transcript(manifest)
         apart = (*inexact(manifest, now), *lost)
@@ -205,7 +205,7 @@ def _record_resumption(
         recorder.configure(config)
     if resumption.changed:
         recorder.update(
-            models=models(served), identities=identities(served), prompts=prompts_digest(served)
+            models=models(served), identities=identities(served), prompts=prompts_digest(config)
         )
     entry = {
         "at": utc_now(),

@@ -12,8 +12,9 @@ def untried_hours(centre: int, tried: Iterable[int], choices: Sequence[int]) -> 
     """Choices on either side of `centre` that were not tried, at most one each.
 
     Between `centre` and the next hours that were tried it is the choice nearest to the middle; on a
-    side where nothing was tried, the choice nearest to a step of 10 hours on. So a fine grid is
-    searched by halving, and a grid of tens one neighbour after the other.
+    side where nothing was tried, the choice nearest to a step of 10 hours on. Where one of the two
+    is less than half as many choices away as the other, the other comes first. So a fine grid is
+    searched in large steps and then by halving, and a grid of tens one neighbour after the other.
 
     Args:
         centre: h/week, one of the choices.
@@ -23,20 +24,17 @@ def untried_hours(centre: int, tried: Iterable[int], choices: Sequence[int]) -> 
     Returns:
         Hours in rising order; none where both neighbours were tried.
     """
-    known = set(tried)
-    found = []
+    known = {choices.index(hours) for hours in tried}
+    place, found = choices.index(centre), []
     for side in (-1, 1):
-        beside = [hours for hours in choices if side * (hours - centre) > 0]
-        worked = [hours for hours in beside if hours in known]
-        if worked:
-            edge = min(worked, key=lambda hours: abs(hours - centre))
-            between = [hours for hours in beside if side * (edge - hours) > 0]
-            target = (centre + edge) / 2
-        else:
-            between, target = beside, centre + side * STEP
+        beside = range(place + side, len(choices) if side > 0 else -1, side)
+        edge = next((i for i in beside if i in known), None)
+        target = centre + side * STEP if edge is None else (centre + choices[edge]) / 2
+        between = [i for i in beside if edge is None or side * (edge - i) > 0]
         if between:
-            found.append(min(between, key=lambda hours: (abs(hours - target), hours)))
-    return tuple(found)
+            found.append(min(between, key=lambda i: (abs(choices[i] - target), i)))
+    farthest = max((abs(i - place) for i in found), default=0)
+    return tuple(choices[i] for i in found if 2 * abs(i - place) > farthest)
 
 
 def untried_rates(

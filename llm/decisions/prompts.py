@@ -27,7 +27,7 @@ from llm.messages import Message, Role
 
 FOLDER = Path(__file__).parent / "templates"
 BLOCKS: tuple[Role, ...] = ("system", "user")
-_CONTINUED = re.compile(r"\n +")
+_CONTINUED = re.compile(r" *\n +")
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _TAG_LINE = re.compile(r"^[ \t]*((?:\{%(?:(?!%\})[^\n])*%\}[ \t]*)+|[ \t]*)\n", re.MULTILINE)
 

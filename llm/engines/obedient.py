@@ -24,10 +24,14 @@ _STEP = 10  # percentage points, or hours a week: how far the next untried choic
 
 
 class ObedientReader:
-    """Implements the Engine protocol without a model. `asked` keeps every request, in order."""
+    """Implements the Engine protocol without a model.
+
+    `asked` keeps every request and `answers` every text, in order.
+    """
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
+        self.answers: list[str] = []
 
     @property
     def identity(self) -> dict[str, str]:
@@ -47,8 +51,9 @@ class ObedientReader:
         satisfaction.
         """
         for i, request in enumerate(requests):
-            self.asked.append(request)
             answer = json.dumps(_answer(request))
+            self.asked.append(request)
+            self.answers.append(answer)
             usage = Usage(estimated_tokens(request.messages), 0, -(-len(answer) // 3))
             on_completion(i, Completion(answer, usage=usage))
 

@@ -81,7 +81,7 @@ def test_another_model_is_refused_or_recorded(tmp_path):
 
     killed = run_killed(HYBRID, tmp_path / "run", year=1)
     with pytest.raises(
-        UserError, match=r"llm's model: none \(boundedly rational rules, version 1\) -> another"
+        UserError, match=r"llm's model: none \(boundedly rational rules, version 2\) -> another"
     ):
         je.resume(killed, engine=Other())
     run = je.resume(killed, engine=Other(), force=True)

@@ -66,7 +66,7 @@ def test_what_is_written_comes_back(tmp_path):
     assert (found.position, damaged) == (Position(1, 2), [])
     back, meta = restore(found, state(scale=0.0))
     same(back, state())
-    assert (meta["format"], meta["year"], meta["day"], meta["extra"]) == (1, 1, 2, [1])
+    assert (meta["format"], meta["year"], meta["day"], meta["extra"]) == (2, 1, 2, [1])
     assert sorted(p.name for p in found.path.iterdir()) == [
         "SHA256SUMS",
         "arrays",
@@ -184,14 +184,14 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
     path = written(tmp_path)
     monkeypatch.undo()
     with pytest.raises(
-        UserError, match="format 99; this jaxecon reads up to 1; install a newer jaxecon"
+        UserError, match="format 99; this jaxecon reads up to 2; install a newer jaxecon"
     ):
         verified(path)
 
 
 def test_an_older_format_is_migrated(tmp_path, monkeypatch):
     written(tmp_path)
-    monkeypatch.setattr(checkpoint_files, "FORMAT", 3)
+    monkeypatch.setattr(checkpoint_files, "FORMAT", 4)
 
     def renamed(leaves, meta):
         leaves["pool.rebate"] = leaves.pop("rebate")
@@ -201,7 +201,7 @@ def test_an_older_format_is_migrated(tmp_path, monkeypatch):
         leaves["rules.adaptive"] = 2 * leaves["rules.adaptive"]
         return leaves, {**meta, "doubled": True}
 
-    monkeypatch.setattr(checkpoint_files, "MIGRATIONS", {1: renamed, 2: doubled})
+    monkeypatch.setattr(checkpoint_files, "MIGRATIONS", {2: renamed, 3: doubled})
     like = state()
     like["pool"] = {"rebate": like.pop("rebate")}
     back, meta = restore(checkpoint_files.newest(tmp_path)[0], like)
@@ -209,7 +209,7 @@ def test_an_older_format_is_migrated(tmp_path, monkeypatch):
     expected["pool"] = {"rebate": expected.pop("rebate")}
     same(back, expected)
     assert meta["doubled"]
-    assert meta["format"] == 3
+    assert meta["format"] == 4
 
 
 def test_the_frozen_checkpoint_of_format_1():

@@ -3,18 +3,21 @@ still load, and what is done with runs can be done with them.
 """
 
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
-from support.earlier_runs import outcome
 
 import jaxecon as je
 from jaxecon.core.errors import UserError
 from jaxecon.simulation.language import open_transcript
 from jaxecon.storage.migrations import migrated_manifest
 from jaxecon.storage.paths import CONFIG, FORMAT, MANIFEST, TRANSCRIPT
+from llm.decisions.prompts import digest
+from llm.engines.scripted import ScriptedEngine
+from llm.messages import Completion
 
 RUNS = {
     "strong-planner": {
@@ -89,11 +92,14 @@ def test_its_transcript_can_be_read(earlier):
     assert {(t.cohort, t.kind): t.requests for t in totals} == expected["requests"]
 
 
-def test_its_replay_is_equal(earlier):
-    path, expected = earlier
-    replayed = outcome("replay", path, expected["digest"])
-    assert (replayed["equal"], replayed["differences"]) == (True, [])
-    assert any(note.startswith("jaxecon's code: bd720190606e -> ") for note in replayed["notes"])
+def test_its_replay_is_refused(earlier):
+    """Its models were asked in words that this jaxecon no longer has."""
+    path, _ = earlier
+    before = snapshot(path)
+    message = r"asked in other words \(the prompts: an earlier form -> \w+\); only the jaxecon that"
+    with pytest.raises(UserError, match=message):
+        je.replay(path)
+    assert snapshot(path) == before
 
 
 def test_resuming_it_says_what_differs(earlier):
@@ -105,19 +111,60 @@ def test_resuming_it_says_what_differs(earlier):
     assert snapshot(path) == before
 
 
-def test_it_is_resumed_by_force(folder, tmp_path):
-    """From the checkpoint before the last, with its transcript's answers; then it is of today's
-    format.
+class SamePlanner(ScriptedEngine):
+    """An engine with the identity of the model that planned, and an answer of its own."""
+
+    def __init__(self, identity):
+        super().__init__(lambda request: Completion('{"changes": [0, 0, 0]}'))
+        self._identity = identity
+
+    @property
+    def identity(self):
+        return self._identity
+
+
+def test_its_planner_goes_on_by_force(folder, tmp_path):
+    """From the checkpoint before the last, with a memory of what the earlier one held; then the run
+    is of today's format.
     """
     path = shutil.copytree(folder / "strong-planner", tmp_path / "run")
     shutil.rmtree(path / "checkpoints" / "00000020-000000")
     run = je.load(path)
-    resumed = outcome("resume", path, RUNS["strong-planner"]["digest"])
-    assert resumed["equal"], resumed
-    entry = resumed["entry"]
+    engine = SamePlanner(run.manifest["identities"]["planner"])
+    resumed = je.resume(path, force=True, engine=engine)
+    (entry,) = resumed.manifest["resumed"]
     assert entry["from"] == [17, 0]
-    assert [change.split(":")[0] for change in entry["changed"]] == ["jaxecon's code"]
+    assert [change.split(":")[0] for change in entry["changed"]] == [
+        "jaxecon's code",
+        "the prompts",
+    ]
+    # the schedules that it remembers, with the welfare that the tables hold
+    welfare = {
+        tuple(round(100 * row[f"rate_{k}"]) for k in range(3)): row["swf_window"]
+        for row in run.years.to_pylist()[:17]
+    }
+    told = engine.asked[0].messages[1].content
+    rows = re.findall(r"^([\d/]+) %: (?:mean )?welfare ([\d,]+) in", told, re.MULTILINE)
+    assert len(rows) == 5
+    for rates, value in rows:
+        assert float(value.replace(",", "")) == pytest.approx(
+            welfare[tuple(map(int, rates.split("/")))], rel=0.05
+        )
     stored = json.loads((path / MANIFEST).read_text())
     assert (stored["format"], "signatures" in stored) == (FORMAT, False)
+    assert stored["prompts"] == digest()
     assert "signatures" not in (path / CONFIG).read_text()
     assert je.load(path).config == run.config
+
+
+def test_its_workers_cannot_go_on(folder, tmp_path):
+    path = shutil.copytree(folder / "strong-workers", tmp_path / "run")
+    (last, *_) = sorted((path / "checkpoints").iterdir(), reverse=True)
+    shutil.rmtree(last)
+    before = snapshot(path)
+    engine = SamePlanner(je.load(path).manifest["identities"]["llm"])
+    with pytest.raises(UserError, match="workers remember what an earlier jaxecon told them"):
+        je.resume(path, force=True, engine=engine)
+    assert {p: c for p, c in snapshot(path).items() if "checkpoints" in p.parts} == {
+        p: c for p, c in before.items() if "checkpoints" in p.parts
+    }

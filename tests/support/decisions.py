@@ -19,6 +19,8 @@ def labor(**changes):
         day=2,
         cohort="llm",
         agent=0,
+        years=3,
+        days=8,
         brackets=BRACKETS,
         skill=1000.0,
         rebate=9000.0,

@@ -1,37 +1,42 @@
 """What workers remember."""
 
 import copy
-import re
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.decisions import filled, labor
 
-from llm.agents.memory import WorkerMemory
-from llm.decisions.labor import Labor, Trend, WorkerDay
+from llm.agents.memory import HoursRecord, WorkerMemory
+from llm.decisions.labor import WorkerDay
+
+CHOICES = (0, 10, 20, 30, 40)
 
 
-def test_worker_memory_grows_from_an_anchor():
-    assert [len(filled(days, 3).recall()[0].history) for days in range(10)] == [
-        0,
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        4,
-        5,
-        6,
-    ]
-    assert [d.day for d in filled(7, 3).recall()[1].history] == [3, 4, 5, 6]
-    assert filled(5, 0).recall()[0].history == ()
+def remember(memory, year, day, hours, welfare=0.0):
+    """A day on which everything but hours and welfare is a number of its own."""
+    columns = {"income": 1.0, "tax": 2.0, "rebate": 3.0, "effort": 4.0}
+    memory.append(
+        year, day, hours=np.asarray(hours, float), welfare=np.asarray(welfare, float), **columns
+    )
+
+
+def filled(days, window, agents=2):
+    memory = WorkerMemory(agents, window, CHOICES)
+    for day in range(days):
+        remember(memory, 0, day, np.full(agents, 10.0 * (day % 5)))
+    return memory
+
+
+def test_it_grows_from_an_anchor():
+    lengths = [len(filled(days, 3).recall()[0].days) for days in range(10)]
+    assert lengths == [0, 1, 2, 3, 4, 5, 6, 4, 5, 6]
+    assert [d.day for d in filled(7, 3).recall()[1].days] == [3, 4, 5, 6]
+    assert filled(5, 0).recall()[0].days == ()
 
 
 def test_memories_are_the_agents_own():
-    memory = WorkerMemory(3, 2)
+    memory = WorkerMemory(3, 2, CHOICES)
     memory.append(
         4,
         5,
@@ -39,9 +44,19 @@ def test_memories_are_the_agents_own():
         income=np.arange(3),
         tax=np.zeros(3),
         rebate=np.float64(7),
-        metric=np.arange(3) * 2,
+        effort=np.full(3, 8.0),
+        welfare=np.arange(3) * 2,
     )
-    assert memory.recall()[2].history == (WorkerDay(4, 5, 30.0, 2.0, 0.0, 7.0, 4.0),)
+    third = memory.recall()[2]
+    assert third.days == (WorkerDay(4, 5, 30.0, 2.0, 0.0, 7.0, 8.0, 4.0),)
+    assert third.worked == (HoursRecord(30, 1, 4.0, 1),)
+
+
+def test_hours_between_the_choices_count_as_the_nearest():
+    """As they are where hours adjust slowly."""
+    memory = WorkerMemory(2, 1, CHOICES)
+    remember(memory, 0, 0, [38.0, 12.5])
+    assert [recalled.worked[0].hours for recalled in memory.recall()] == [40, 10]
 
 
 @pytest.mark.parametrize("left", [1, 3, 4, 7, 9])
@@ -51,17 +66,17 @@ def test_who_forgets_remembers_what_a_new_memory_would(left):
     """
     rng = np.random.default_rng(0)
     days = [
-        {name: rng.integers(0, 10, 3) * 10.0 for name in WorkerMemory.COLUMNS}
+        {name: rng.integers(0, 5, 3) * 10.0 for name in WorkerMemory.COLUMNS}
         for _ in range(8 + left)
     ]
     memory, kept, fresh = (
-        WorkerMemory(3, 2, 3, renewed=renewed) for renewed in (True, False, False)
+        WorkerMemory(3, 2, CHOICES, renewed=renewed) for renewed in (True, False, False)
     )
     for day, columns in enumerate(days):
         if day in (7, 8):
             memory.forget(np.array([False, True, False]))
         if day == 8:
-            again = WorkerMemory(3, 2, 3, renewed=True)
+            again = WorkerMemory(3, 2, CHOICES, renewed=True)
             again.restore(copy.deepcopy(memory.state))
         memory.append(0, day, **columns)
         kept.append(0, day, **columns)
@@ -71,148 +86,91 @@ def test_who_forgets_remembers_what_a_new_memory_would(left):
     found = memory.recall()
     assert found == again.recall()
     assert (found[0], found[2]) == (kept.recall()[0], kept.recall()[2])
-    assert (found[1].best, found[1].statistics) == (
-        fresh.recall()[1].best,
-        fresh.recall()[1].statistics,
-    )
-    own = found[1].history
-    assert [d.day for d in own] == list(range(max(8, 8 + left - len(found[0].history)), 8 + left))
-    recent = WorkerMemory(3, 20)
+    assert found[1].worked == fresh.recall()[1].worked
+    own = found[1].days
+    assert [d.day for d in own] == list(range(max(8, 8 + left - len(found[0].days)), 8 + left))
+    recent = WorkerMemory(3, 20, CHOICES)
     for d in range(8 + left - len(own), 8 + left):
         recent.append(0, d, **days[d])
-    assert (own, found[1].trend) == (recent.recall()[1].history, recent.recall()[1].trend)
+    expected = recent.recall()[1]
+    assert (own, found[1].before_change, found[1].after_change) == (
+        expected.days,
+        expected.before_change,
+        expected.after_change,
+    )
     assert "since" not in kept.state
 
 
 def test_nothing_is_remembered_right_after_forgetting():
-    memory = WorkerMemory(2, 2, 3, renewed=True)
-    memory.append(0, 0, **{name: np.array([10.0, 20.0]) for name in WorkerMemory.COLUMNS})
+    memory = WorkerMemory(2, 2, CHOICES, renewed=True)
+    remember(memory, 0, 0, [10.0, 20.0])
     memory.forget(np.array([True, False]))
     first, second = memory.recall()
-    assert (first.history, first.best, first.statistics, first.trend) == ((), (), None, None)
-    assert second.statistics.count == 1
+    assert (first.days, first.worked, first.after_change) == ((), (), None)
+    assert second.worked == (HoursRecord(20, 1, 0.0, 1),)
+
+
+def test_welfare_is_of_this_years_days():
+    """Another schedule's welfare says nothing about this one; how often hours were worked does."""
+    memory = WorkerMemory(1, 0, CHOICES)
+    for year, hours, welfare in ((0, 40, 9.0), (0, 20, 5.0), (1, 40, 3.0), (1, 40, 2.0)):
+        remember(memory, year, 0, [hours], welfare)
+    assert memory.recall()[0].worked == (
+        HoursRecord(20, 1, 0.0, 0),
+        HoursRecord(40, 3, 2.5, 2),
+    )
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("strange", [-np.inf, np.inf, np.nan])
-def test_days_of_infinite_utility_are_left_out_of_statistics_and_trends(strange):
-    """Three agents: with such days, with none, and with such alone; a checkpoint in between changes
-    nothing.
-    """
-    days = [
-        (0.0, strange),
-        (40.0, 10.0),
-        (20.0, 20.0),
-        (0.0, strange),
-        (0.0, strange),
-        (60.0, 60.0),
-    ]
-    memory, again = WorkerMemory(3, 4), WorkerMemory(3, 4)
-    form = {
-        name: np.shape(value)
-        for name, value in memory.state.items()
-        if name not in ("recent", "best")
-    }
-    for day, (hours, metric) in enumerate(days):
-        columns = dict.fromkeys(("income", "tax", "rebate"), 0.0)
-        for one in (memory, again):
-            one.append(
-                0,
-                day,
-                hours=np.full(3, hours),
-                metric=np.array([metric, 10.0 * day, strange]),
-                **columns,
-            )
-        state = copy.deepcopy(again.state)
-        again = WorkerMemory(3, 4)
-        again.restore(state)
-        assert {
-            name: np.shape(value) for name, value in state.items() if name not in ("recent", "best")
-        } == form
-        some, whole, none = memory.recall()
-        counted = [(h, m) for h, m in days[: day + 1] if np.isfinite(m)]
-        if counted:
-            assert (
-                some.statistics.count,
-                some.statistics.hours,
-                some.statistics.mean,
-            ) == pytest.approx(
-                (len(counted), np.mean([h for h, _ in counted]), np.mean([m for _, m in counted]))
-            )
-        if len(counted) > 1:
-            assert some.statistics.deviation == pytest.approx(
-                np.std([m for _, m in counted], ddof=1)
-            )
-        assert (some.statistics is None) == (not counted)
-        assert (some.trend is not None) == (day == 2)
-        assert whole.statistics.count == day + 1
-        assert (whole.trend is not None) == (day > 0)
-        assert (none.statistics, none.trend) == (None, None)
-        for one, other in zip(memory.recall(), again.recall(), strict=True):
-            assert (one.statistics, one.trend) == (other.statistics, other.trend)
-        told = Labor().messages(labor(statistics=some.statistics, trend=some.trend))[1].content
-        assert not re.search(r"\b(inf|nan)\b", told)
-    assert not re.search("Last time", Labor().messages(labor(trend=Trend(10.0, np.inf)))[1].content)
+def test_days_of_infinite_welfare_are_left_out_of_means(strange):
+    memory = WorkerMemory(1, 0, CHOICES)
+    for day, welfare in enumerate((strange, 4.0, strange, 6.0)):
+        remember(memory, 0, day, [40], welfare)
+    assert memory.recall()[0].worked == (HoursRecord(40, 4, 5.0, 2),)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from([0, 10, 20, 30]), st.integers(-9, 9)), min_size=1, max_size=30
+        st.tuples(st.integers(0, 2), st.sampled_from(CHOICES), st.integers(-9, 9)),
+        min_size=1,
+        max_size=30,
     ),
-    st.integers(0, 5),
-    st.sampled_from([1, -1]),
+    st.integers(0, 3),
+    st.integers(0, 29),
 )
-def test_worker_memory_is_what_a_list_would_hold(days, kept, worth):
-    """Two agents, the second with its metric negated."""
-    memory = WorkerMemory(2, 2, kept, worth)
-    for day, (hours, metric) in enumerate(days):
-        columns = dict.fromkeys(("income", "tax", "rebate"), 0.0)
-        memory.append(
-            0, day, hours=np.full(2, float(hours)), metric=np.array([metric, -metric]), **columns
-        )
-    for agent, sign in ((0, 1), (1, -1)):
-        recalled = memory.recall()[agent]
-        top = {}
-        for hours, metric in days:
-            value = worth * sign * metric
-            top[hours] = max(value, top.get(hours, -np.inf))
-        expected = sorted(top.values(), reverse=True)[: max(kept, 1)]
-        got = [worth * d.metric for d in recalled.best]
-        if max(kept, 1) >= len(top):  # nothing was ever displaced
-            assert got == expected
-            assert {d.hours for d in recalled.best} == set(top)
-        assert got == sorted(got, reverse=True)
-        assert len({d.hours for d in recalled.best}) == len(recalled.best)
-        if kept:
-            assert got[0] == max(top.values())
-        values = [sign * metric for _, metric in days]
-        assert recalled.statistics.mean == pytest.approx(np.mean(values))
-        assert recalled.statistics.deviation == pytest.approx(
-            np.std(values, ddof=1) if len(days) > 1 else 0
-        )
-        assert recalled.statistics.hours == pytest.approx(np.mean([h for h, _ in days]))
-        recent = [d.hours for d in recalled.history]
-        if len(recent) < 2:
-            assert recalled.trend is None
-            continue
-        last = len(days) - 1  # the last change among the days remembered, or the last day
-        changed = [
-            i for i in range(len(days) - len(recent) + 1, len(days)) if days[i][0] != days[i - 1][0]
-        ]
-        i = changed[-1] if changed else last
-        assert (recalled.trend.hours, recalled.trend.metric) == (
-            days[i][0] - days[i - 1][0],
-            values[i] - values[i - 1],
-        )
-
-
-def test_a_new_schedule_outdates_what_hours_brought():
-    memory = WorkerMemory(1, 0, 3)
-    zero = dict.fromkeys(("income", "tax", "rebate"), 0.0)
-    for year, hours, metric in ((0, 40.0, 9.0), (0, 20.0, 5.0), (1, 40.0, 3.0), (1, 40.0, 2.0)):
-        memory.append(year, 0, hours=np.array([hours]), metric=np.array([metric]), **zero)
-    assert [(d.hours, d.metric, d.year) for d in memory.recall()[0].best] == [
-        (20.0, 5.0, 0),
-        (40.0, 3.0, 1),
-    ]
+def test_it_is_what_a_list_would_hold(drawn, window, stored_at):
+    """Days in order of their years; a checkpoint on one of them changes nothing."""
+    days = sorted(drawn, key=lambda day: day[0])
+    memory = WorkerMemory(1, window, CHOICES)
+    for number, (year, hours, welfare) in enumerate(days):
+        remember(memory, year, number, [hours], welfare)
+        if number == stored_at:
+            state = copy.deepcopy(memory.state)
+            memory = WorkerMemory(1, window, CHOICES)
+            memory.restore(state)
+    (recalled,) = memory.recall()
+    last_year = days[-1][0]
+    expected = []
+    for choice in CHOICES:
+        worked = [day for day in days if day[1] == choice]
+        this_year = [welfare for year, _, welfare in worked if year == last_year]
+        if worked:
+            mean = float(np.mean(this_year)) if this_year else 0.0
+            expected.append((choice, len(worked), mean, len(this_year)))
+    assert len(recalled.worked) == len(expected)
+    for found, record in zip(recalled.worked, expected, strict=True):
+        assert found == pytest.approx(record)
+    recent = []
+    for number, (_, hours, _) in enumerate(days):
+        if len(recent) == max(2 * window, 2):
+            recent = recent[len(recent) // 2 :]
+        recent.append((number, hours))
+    assert [d.day for d in recalled.days] == ([n for n, _ in recent] if window else [])
+    changes = [i for i in range(1, len(recent)) if recent[i][1] != recent[i - 1][1]]
+    if changes:
+        assert recalled.before_change.day == recent[changes[-1] - 1][0]
+        assert recalled.after_change.day == recent[changes[-1]][0]
+    else:
+        assert (recalled.before_change, recalled.after_change) == (None, None)
