@@ -74,7 +74,7 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
                 for t in (0.0, 11_600.0, 47_150.0, 100_525.0, 191_950.0, 243_725.0, 609_350.0)
             )
         rebate = rng.uniform(9_000, 11_000)
-        recalled = memory.recall()
+        recalled = memory.recall(year)
         yield [
             Request(
                 Labor().messages(

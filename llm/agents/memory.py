@@ -160,9 +160,10 @@ class WorkerMemory:
         for own in zip(*columns, strict=True):
             yield tuple(WorkerDay(*w, *day) for w, *day in zip(when, *own, strict=True))
 
-    def recall(self) -> list[MemoryExcerpt]:
-        """What each agent remembers; nothing before the first day."""
-        means = self._welfare / np.maximum(self._welfare_days, 1)
+    def recall(self, year: int) -> list[MemoryExcerpt]:
+        """What each agent remembers in a year; nothing before the first day."""
+        welfare_days = self._welfare_days * (year == self._year)
+        means = np.where(welfare_days > 0, self._welfare / np.maximum(self._welfare_days, 1), 0)
         choices = self._choices.astype(int).tolist()
         return [
             MemoryExcerpt(
@@ -176,7 +177,7 @@ class WorkerMemory:
                 self._days,
                 self._worked.tolist(),
                 means.tolist(),
-                self._welfare_days.tolist(),
+                welfare_days.tolist(),
                 strict=True,
             )
         ]

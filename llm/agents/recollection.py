@@ -82,6 +82,8 @@ def _last_change(
         was, now = (worth.utility[_nearest(choices, day.hours)] for day in (before, after))
     else:
         was, now = before.welfare, after.welfare
+        # under another schedule, welfare is another
+        now = now if before.year == after.year else math.nan
     known = math.isfinite(was) and math.isfinite(now)
     return HoursChange(before.hours, after.hours, now - was if known else None)
 

@@ -149,7 +149,7 @@ class LLMWorkers:
         if (year * self._config.year.days + day) % self._settings.decide_every == 0:
             brackets, cues = brackets_of(schedule), self._cues(year, day)
             known = {
-                name: self._what_they_know(cohort, schedule, rebate)
+                name: self._what_they_know(cohort, year, schedule, rebate)
                 for name, cohort in self._cohorts.items()
             }
 
@@ -190,11 +190,11 @@ class LLMWorkers:
 
     @staticmethod
     def _what_they_know(
-        cohort: _LLMCohort, schedule: TaxSchedule, rebate: float
+        cohort: _LLMCohort, year: int, schedule: TaxSchedule, rebate: float
     ) -> tuple[list[MemoryExcerpt], Worth]:
         """What a cohort remembers, and what each choice brings its agents at this schedule."""
         worth = worth_of(cohort.choices, schedule, cohort.skill, cohort.preferences, rebate)
-        return cohort.memory.recall(), worth
+        return cohort.memory.recall(year), worth
 
     def _cues(self, year: int, day: int) -> Cues:
         """The cues of a decision, which holds for llm.decide_every days.

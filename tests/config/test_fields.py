@@ -37,13 +37,7 @@ FREE = [
 
 def test_marks():
     assert marked(Mark.FREE) == FREE
-    assert marked(Mark.PEOPLE) == [
-        "seed",
-        "precision",
-        "population",
-        "llm.memory.window",
-        "llm.memory.best",
-    ]
+    assert marked(Mark.PEOPLE) == ["seed", "precision", "population", "llm.memory.window"]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +65,7 @@ def test_free_settings(name):
         "schedule.rates",
         "planner.llm",
         "planner.memory.best",
+        "llm.memory.best",
         "population.cohorts.0.size",
         "llm.model",
         "llm.others.price.model",

@@ -193,10 +193,13 @@ def test_llm_workers_decide_remember_and_fall_back(transcript):
         0, 0, {"llm": DayOutcome(np.array([50.0, 40.0]), skill * 50, skill, 5.0, skill)}, 0.0
     )
     workers.decide(0, 1, schedule, 5.0)
+    told = engine.asked[-2].messages[1].content
+    # what the day brought, with an effort of 0.026 x 50^3.5; and what the hours bring at this tax
     assert (
-        "Year 1 day 1: 50 hours, income 5,000, tax 100, rebate 5, utility 100"
-        in engine.asked[-2].messages[1].content
+        "Year 1 day 1: 50 hours: income 5,000 - tax 100 - effort 22,981 = -18,081; rebate 5\n"
+        in told
     )
+    assert "\n50 hours: -19,481 (1 day)\n" in told
     assert engine.asked[-2].schema["properties"]["hours"]["enum"] == [0, 10, 20, 30, 40, 50, 60]
 
 
@@ -215,7 +218,10 @@ def test_llm_planner_moves_rates_and_keeps_them_on_failure(transcript):
     np.testing.assert_allclose(moved.rates, [0.0, 0.6, 1.0])
     kept, state = planner.propose(state, replace(seen, year=1, schedule=moved, welfare=5.0), None)
     np.testing.assert_array_equal(kept.rates, moved.rates)
-    assert state.memory.best_years[0] == 0
+    schedules = state.memory.schedules
+    assert schedules.last_year[:3].tolist() == [0, 1, -1]  # the better one first
+    np.testing.assert_allclose(schedules.rates[0], schedule.rates)
+    assert schedules.value[:2].tolist() == [10.0, 5.0]
     assert state.memory.welfare[:2].tolist() == [10.0, 5.0]
 
 

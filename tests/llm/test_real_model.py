@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from support.completions import collect
+from support.decisions import day_of_work
 from support.real_model import HOURS, ask, workers
 
 import jaxecon as je
@@ -298,14 +299,16 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
 
     observations = [
         LaborObservation(
-            0,
-            0,
-            "llm",
-            i,
-            (Bracket(0, 0.3),),
-            100.0 * i + 1,
-            0.0,
-            (),
+            year=0,
+            day=0,
+            cohort="llm",
+            agent=i,
+            years=1,
+            days=1,
+            brackets=(Bracket(0, 0.3),),
+            skill=100.0 * i + 1,
+            rebate=0.0,
+            history=(),
             last_hours=30,
             choices=(0, 10, 30),
         )
@@ -327,13 +330,24 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     would have fitted.
     """
     from llm.bridge import Bridge, ServedModel
-    from llm.decisions.labor import Labor, LaborObservation, WorkerDay
+    from llm.decisions.labor import Labor, LaborObservation
     from llm.decisions.shared import Bracket
     from llm.messages import Sampling
 
-    days = tuple(WorkerDay(0, d, 40, 40_000, 4_000, 9_000, 30_000 + d) for d in range(64))
+    days = tuple(day_of_work(d) for d in range(64))
     observation = LaborObservation(
-        1, 0, "llm", 0, (Bracket(0, 0.3),), 1000.0, 0.0, days, last_hours=30, choices=(0, 10, 40)
+        year=1,
+        day=0,
+        cohort="llm",
+        agent=0,
+        years=2,
+        days=64,
+        brackets=(Bracket(0, 0.3),),
+        skill=1000.0,
+        rebate=0.0,
+        history=days,
+        last_hours=30,
+        choices=(0, 10, 40),
     )
     transcript = Transcript(tmp_path / "transcript.sqlite")
     served = {"llm": ServedModel(engine, max_model_len=1024)}
@@ -344,7 +358,7 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     assert decision.value in (0, 10, 40)
     room = 1024 - 32 - 150
     assert asked["usage"]["prompt_tokens"] <= room
-    kept = asked["messages"][1]["content"].count(" hours, income")
+    kept = asked["messages"][1]["content"].count(" hours: income")
     assert kept in (32, 16, 8)
     assert Labor().messages(observation)[1].content.endswith(asked["messages"][1]["content"][-200:])
     assert asked["usage"]["prompt_tokens"] * 2 > room  # halving once more would have been too much

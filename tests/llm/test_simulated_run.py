@@ -8,15 +8,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.decisions import observations
+from support.decisions import day_of_work, observations
 from typer.testing import CliRunner
 
 import jaxecon as je
 from jaxecon.cli.app import app
 from jaxecon.cli.errors import BUDGET_SPENT, USER_ERROR
+from jaxecon.config.memory import WorkerMemory as MemorySettings
 from jaxecon.core.errors import EngineError
+from llm.agents.memory import WorkerMemory
+from llm.agents.recollection import remembered
+from llm.agents.worth import OwnWorth
 from llm.bridge import Bridge, ServedModel
-from llm.decisions.labor import Labor, WorkerDay
+from llm.decisions.labor import Labor
 from llm.decisions.shared import Cues
 from llm.engines.scripted import ScriptedEngine
 from llm.engines.simulated import SimulatedEngine
@@ -81,33 +85,46 @@ def test_workers_may_decide_every_few_days_and_hold(tmp_path):
 
 def test_cues_have_their_times(tmp_path):
     """Workers explore but on a year's last day and in the run's last tenth; the planner but in its
-    last tenth.
+    last tenth. Then both are to take the best. On the first day there is nothing beside which
+    anything could be tried.
     """
     told = conversations(run(tmp_path, "years=10", "year.days=2"))
     for c in told:
-        explores = "explore." in c["messages"][1]["content"]
+        text = c["messages"][1]["content"]
+        explores = sum(cue in text for cue in ("Not tried yet, ", "you need not change "))
+        takes_best = "\nNow take " in text
         if c["kind"] == "labor":
-            assert explores == (c["day"] == 0 and c["year"] < 9)
+            final = c["day"] == 1 or c["year"] == 9
+            assert explores == (not final and (c["year"], c["day"]) != (0, 0))
+            assert takes_best == final
         if c["kind"] == "plan":
             assert explores == (c["year"] < 9)
+            assert takes_best == (c["year"] == 9)
+    assert {c["kind"] for c in told if "Not tried yet, " in c["messages"][1]["content"]} == {
+        "labor",
+        "plan",
+    }
 
 
 @pytest.mark.parametrize(
     ("setting", "kind", "gone"),
     [
-        ("llm.memory.exploration=false", "labor", "explore."),
+        ("llm.memory.exploration=false", "labor", "Not tried yet"),
         ("llm.memory.exploitation=false", "labor", "Best so far"),
-        ("llm.memory.statistics=false", "labor", "spread"),
-        ("llm.memory.direction_hint=false", "labor", "Last time"),
-        ("llm.memory.best=0", "labor", "The best utility"),
+        ("llm.memory.exploitation=false", "labor", "Now take your best hours"),
+        ("llm.memory.statistics=false", "labor", "(1 day)"),
+        ("llm.memory.statistics=false", "labor", " days)"),
+        ("llm.memory.direction_hint=false", "labor", "The last time you changed your hours"),
+        ("llm.memory.best=0", "labor", "What hours bring you"),
         ("llm.memory.window=0", "labor", "Your days so far"),
         ("population.personas.source=none", "labor", "You are a"),
-        ("planner.memory.exploration=false", "plan", "explore."),
+        ("planner.memory.exploration=false", "plan", "Not tried yet"),
         ("planner.memory.exploitation=false", "plan", "Best so far"),
-        ("planner.memory.statistics=false", "plan", "Over"),
-        ("planner.memory.direction_hint=false", "plan", "Last time"),
-        ("planner.memory.best=0", "plan", "Best schedules"),
-        ("planner.memory.window=0", "plan", "Schedules so far"),
+        ("planner.memory.statistics=false", "plan", "varies by chance"),
+        ("planner.memory.statistics=false", "plan", "settling year"),
+        ("planner.memory.direction_hint=false", "plan", "Last time the rates"),
+        ("planner.memory.best=0", "plan", "What each schedule brought"),
+        ("planner.memory.window=0", "plan", "Years so far"),
     ],
 )
 def test_each_ingredient_has_a_switch(tmp_path, setting, kind, gone):
@@ -321,7 +338,7 @@ class SimulatedTwin(ScriptedEngine):
 
 def test_histories_are_cut_to_what_fits(tmp_path):
     """Oldest first, and only as far as needed; an agent whose prompt fits keeps its own."""
-    days = tuple(WorkerDay(0, d, 40, 40_000, 4_000, 9_000, 30_000 + d) for d in range(40))
+    days = tuple(map(day_of_work, range(40)))
     long, short = (
         replace(o, history=h) for o, h in zip(observations(2), (days, days[:3]), strict=True)
     )
@@ -337,8 +354,8 @@ def test_histories_are_cut_to_what_fits(tmp_path):
     assert "day 40: 40 hours" in cut
     assert "day 1: 40 hours" not in cut
     # of 40, from days 17, 25 and 33 on: prompts of later days can begin there too
-    assert cut.count(" hours, income") == 8
-    assert whole.count(" hours, income") == 3
+    assert cut.count(" hours: income") == 8
+    assert whole.count(" hours: income") == 3
 
 
 def test_cohorts_on_two_engines_keep_their_own_answers(tmp_path):
@@ -384,14 +401,39 @@ def ask(observation, agent=0, day=0):
     return json.loads(got[0].text)["hours"]
 
 
-def test_simulated_workers_take_the_best_they_know():
-    days = tuple(
-        WorkerDay(0, i, hours, 0, 0, 0, metric)
-        for i, (hours, metric) in enumerate([(30, 5.0), (60, 9.0), (40, 7.0)])
+def remembering(days, objective):
+    """An observation after days of some hours, each with what they bring in the worker's eyes; what
+    it does not look at is best at 40 hours.
+    """
+    asked = observations(1)[0]
+    memory = WorkerMemory(1, 4, asked.choices)
+    other = [float(hours == 40) for hours in asked.choices]
+    wanted = dict.fromkeys(asked.choices, 0.0) | dict(days)
+    selfish = objective == "egotistical"
+    for day, (hours, value) in enumerate(days):
+        columns = dict.fromkeys(WorkerMemory.COLUMNS, 0.0)
+        columns |= {"hours": float(hours), "welfare": float(hours == 40) if selfish else value}
+        memory.append(0, day, **{name: np.array([value]) for name, value in columns.items()})
+    none = [0.0] * len(asked.choices)
+    worth = OwnWorth(none, none, none, list(wanted.values()) if selfish else other)
+    known = remembered(
+        memory.recall(0)[0],
+        worth,
+        asked.choices,
+        asked.last_hours,
+        objective,
+        asked.cues,
+        MemorySettings(),
     )
-    plain = replace(observations(1)[0], history=days)
+    return replace(asked, objective=objective, **known)
+
+
+def test_simulated_workers_take_the_best_they_know():
+    plain = remembering([(30, 5.0), (60, 9.0), (40, 7.0)], "egotistical")
     assert {ask(plain, agent) for agent in range(50)} == {60}
-    assert {ask(replace(plain, objective="adversarial"), agent) for agent in range(50)} == {30}
+    for objective, best in (("altruistic", 60), ("adversarial", 30)):
+        judging = remembering([(30, 5.0), (60, 9.0), (40, 7.0)], objective)
+        assert {ask(judging, agent) for agent in range(50)} == {best}
     explored = Counter(ask(replace(plain, cues=Cues(explore=True)), agent) for agent in range(400))
     assert set(explored) == {50, 60, 70}
     # a quarter explore, a third of them stay

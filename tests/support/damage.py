@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.decisions import observations
+from support.decisions import HOURS, observations
 
 from jaxecon.planners import possible_changes
 from llm.decisions.base import DecisionKind, Parsed, Unusable
@@ -22,16 +22,24 @@ _FILE = Path(__file__).parents[1] / "llm" / "decisions" / "real_replies.json"
 REPLIES = json.loads(_FILE.read_text(encoding="utf-8"))
 
 
-HOURS = tuple(range(0, 101, 10))
-
-
 MAX_SECONDS = 0.5  # for one reply, on a busy machine
 
 
 def plan(brackets: int) -> PlanObservation:
     schedule = tuple(Bracket(20_000.0 * k, 0.3) for k in range(brackets))
-    groups = tuple(BracketGroup(1 / brackets, 2e4, 100.0) for _ in range(brackets))
-    return PlanObservation(1, "llm", 0, schedule, (), (), groups, 40.0, 4e4, 9e3)
+    groups = tuple(BracketGroup(1 / brackets, 2e4, 100.0, 6e3) for _ in range(brackets))
+    return PlanObservation(
+        year=1,
+        years=3,
+        cohort="llm",
+        agent=0,
+        brackets=schedule,
+        history=(),
+        groups=groups,
+        mean_hours=40.0,
+        mean_income=4e4,
+        rebate=9e3,
+    )
 
 
 # By the names of real_replies.json: the kind and an observation of it.
@@ -42,7 +50,19 @@ ASKED: dict[str, tuple[DecisionKind[Any, Any], Any]] = {
     "satisfaction": (
         Satisfaction(),
         SatisfactionObservation(
-            0, 2, "llm", 0, (Bracket(0, 0.3),), 100.0, "", 40, 4e4, 1e4, 5e3, satisfied=False
+            year=0,
+            day=2,
+            cohort="llm",
+            agent=0,
+            days=4,
+            brackets=(Bracket(0, 0.3),),
+            skill=100.0,
+            persona="",
+            hours=40,
+            income=4e4,
+            tax=1e4,
+            rebate=5e3,
+            satisfied=False,
         ),
     ),
     "persona": (DescribePersona(), PersonaObservation("llm", 0, "You are a welder.")),

@@ -29,10 +29,10 @@ def filled(days, window, agents=2):
 
 
 def test_it_grows_from_an_anchor():
-    lengths = [len(filled(days, 3).recall()[0].days) for days in range(10)]
+    lengths = [len(filled(days, 3).recall(0)[0].days) for days in range(10)]
     assert lengths == [0, 1, 2, 3, 4, 5, 6, 4, 5, 6]
-    assert [d.day for d in filled(7, 3).recall()[1].days] == [3, 4, 5, 6]
-    assert filled(5, 0).recall()[0].days == ()
+    assert [d.day for d in filled(7, 3).recall(0)[1].days] == [3, 4, 5, 6]
+    assert filled(5, 0).recall(0)[0].days == ()
 
 
 def test_memories_are_the_agents_own():
@@ -47,7 +47,7 @@ def test_memories_are_the_agents_own():
         effort=np.full(3, 8.0),
         welfare=np.arange(3) * 2,
     )
-    third = memory.recall()[2]
+    third = memory.recall(4)[2]
     assert third.days == (WorkerDay(4, 5, 30.0, 2.0, 0.0, 7.0, 8.0, 4.0),)
     assert third.worked == (HoursRecord(30, 1, 4.0, 1),)
 
@@ -56,7 +56,7 @@ def test_hours_between_the_choices_count_as_the_nearest():
     """As they are where hours adjust slowly."""
     memory = WorkerMemory(2, 1, CHOICES)
     remember(memory, 0, 0, [38.0, 12.5])
-    assert [recalled.worked[0].hours for recalled in memory.recall()] == [40, 10]
+    assert [recalled.worked[0].hours for recalled in memory.recall(0)] == [40, 10]
 
 
 @pytest.mark.parametrize("left", [1, 3, 4, 7, 9])
@@ -83,16 +83,16 @@ def test_who_forgets_remembers_what_a_new_memory_would(left):
         if day >= 8:
             again.append(0, day, **columns)
             fresh.append(0, day, **columns)
-    found = memory.recall()
-    assert found == again.recall()
-    assert (found[0], found[2]) == (kept.recall()[0], kept.recall()[2])
-    assert found[1].worked == fresh.recall()[1].worked
+    found = memory.recall(0)
+    assert found == again.recall(0)
+    assert (found[0], found[2]) == (kept.recall(0)[0], kept.recall(0)[2])
+    assert found[1].worked == fresh.recall(0)[1].worked
     own = found[1].days
     assert [d.day for d in own] == list(range(max(8, 8 + left - len(found[0].days)), 8 + left))
     recent = WorkerMemory(3, 20, CHOICES)
     for d in range(8 + left - len(own), 8 + left):
         recent.append(0, d, **days[d])
-    expected = recent.recall()[1]
+    expected = recent.recall(0)[1]
     assert (own, found[1].before_change, found[1].after_change) == (
         expected.days,
         expected.before_change,
@@ -105,7 +105,7 @@ def test_nothing_is_remembered_right_after_forgetting():
     memory = WorkerMemory(2, 2, CHOICES, renewed=True)
     remember(memory, 0, 0, [10.0, 20.0])
     memory.forget(np.array([True, False]))
-    first, second = memory.recall()
+    first, second = memory.recall(0)
     assert (first.days, first.worked, first.after_change) == ((), (), None)
     assert second.worked == (HoursRecord(20, 1, 0.0, 1),)
 
@@ -115,9 +115,14 @@ def test_welfare_is_of_this_years_days():
     memory = WorkerMemory(1, 0, CHOICES)
     for year, hours, welfare in ((0, 40, 9.0), (0, 20, 5.0), (1, 40, 3.0), (1, 40, 2.0)):
         remember(memory, year, 0, [hours], welfare)
-    assert memory.recall()[0].worked == (
+    assert memory.recall(1)[0].worked == (
         HoursRecord(20, 1, 0.0, 0),
         HoursRecord(40, 3, 2.5, 2),
+    )
+    # on a year's first day there is none of this year yet
+    assert memory.recall(2)[0].worked == (
+        HoursRecord(20, 1, 0.0, 0),
+        HoursRecord(40, 3, 0.0, 0),
     )
 
 
@@ -127,7 +132,7 @@ def test_days_of_infinite_welfare_are_left_out_of_means(strange):
     memory = WorkerMemory(1, 0, CHOICES)
     for day, welfare in enumerate((strange, 4.0, strange, 6.0)):
         remember(memory, 0, day, [40], welfare)
-    assert memory.recall()[0].worked == (HoursRecord(40, 4, 5.0, 2),)
+    assert memory.recall(0)[0].worked == (HoursRecord(40, 4, 5.0, 2),)
 
 
 @settings(max_examples=40, deadline=None)
@@ -150,7 +155,7 @@ def test_it_is_what_a_list_would_hold(drawn, window, stored_at):
             state = copy.deepcopy(memory.state)
             memory = WorkerMemory(1, window, CHOICES)
             memory.restore(state)
-    (recalled,) = memory.recall()
+    (recalled,) = memory.recall(days[-1][0])
     last_year = days[-1][0]
     expected = []
     for choice in CHOICES:

@@ -1,7 +1,7 @@
 """Writes real_replies.json: what the local model says to the prompts of a run, with and without its
 schema, long and cut short.
 
-    python tests/llm/make_real_replies.py     (a minute or two on a CPU)
+    python tests/llm/decisions/make_real_replies.py     (a minute or two on a CPU)
 
 Sampling is not repeatable across machines: the file is kept, and made again only where prompts
 change much.
@@ -17,9 +17,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from llm.decisions.base import DecisionKind
-from llm.decisions.labor import Labor, LaborObservation, WorkerDay
+from llm.decisions.labor import HoursChange, Labor, LaborObservation, TriedHours, WorkerDay
 from llm.decisions.persona import DescribePersona, PersonaObservation
-from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
+from llm.decisions.plan import (
+    BracketGroup,
+    Plan,
+    PlannerYear,
+    PlanObservation,
+    TriedSchedule,
+    UntriedRates,
+)
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.shared import Bracket, Cues
 from llm.engines.vllm import VLLMEngine
@@ -34,43 +41,86 @@ FACTS = (
 
 
 def labor(agent: int) -> LaborObservation:
+    """After as many days as the agent's number: of 30 hours, then of 40."""
     days = tuple(
-        WorkerDay(0, d, 30 + 10 * d, 9e3 + d, 1e3, 2e3, 7e3 + 50 * d) for d in range(agent)
+        WorkerDay(0, d, 30 + 10 * d, 9e3 + d, 1e3, rebate=2e3, effort=2e3 + 900 * d, welfare=7e3)
+        for d in range(agent)
     )
-    brackets = (Bracket(0, 0.1), Bracket(40_000, 0.3))
-    seen = LaborObservation(
-        0,
-        agent,
-        "llm",
-        agent,
-        brackets,
-        300.0 + 90 * agent,
-        2e3,
-        days,
-        40,
-        tuple(range(0, 101, 10)),
-    )
-    return replace(
-        seen, persona=FACTS.format(20 + agent), cues=Cues(explore=agent != 1, exploit=True)
+    tried = tuple(TriedHours(30 + 10 * d, 1, 1e3, 6e3 - 900.0 * d) for d in range(agent))
+    return LaborObservation(
+        year=0,
+        day=agent,
+        cohort="llm",
+        agent=agent,
+        years=10,
+        days=5,
+        brackets=(Bracket(0, 0.1), Bracket(40_000, 0.3)),
+        skill=300.0 + 90 * agent,
+        rebate=2e3,
+        history=days,
+        last_hours=40,
+        choices=tuple(range(0, 101, 10)),
+        persona=FACTS.format(20 + agent),
+        tried=tried,
+        best=tried[0] if tried else None,
+        untried=((), (20, 40), (20,))[agent],
+        last_change=HoursChange(30, 40, -900.0) if agent > 1 else None,
+        cues=Cues(explore=agent != 1, exploit=True),
     )
 
 
 def plan(agent: int, brackets: int) -> PlanObservation:
     rates = tuple(round(0.1 + 0.8 * k / brackets, 2) for k in range(brackets))
-    years = tuple(PlannerYear(y, rates, 100.0 + 3 * y) for y in range(agent))
+    years = tuple(PlannerYear(y, rates, 100.0 + 3 * y, settling=y == 0) for y in range(agent))
+    tried = tuple(
+        TriedSchedule(rates, 1, y.welfare, y.welfare, y.welfare, y.settling) for y in years[-1:]
+    )
     schedule = tuple(Bracket(20_000.0 * k, rate) for k, rate in enumerate(rates))
     groups = tuple(
-        BracketGroup(1 / brackets, 2e4 * k + 1e4, 2e4 - 1e3 * k) for k in range(brackets)
+        BracketGroup(
+            people=1 / brackets,
+            income=2e4 * k + 1e4,
+            utility=2e4 - 1e3 * k,
+            revenue=2e3 + 100 * k,
+            revenue_before=2e3 if agent > 1 else None,
+        )
+        for k in range(brackets)
     )
     return PlanObservation(
-        agent + 1, "planner", agent, schedule, years, years[-1:], groups, 38.5, 41_000.0, 9_000.0
+        year=agent + 1,
+        years=10,
+        cohort="planner",
+        agent=agent,
+        brackets=schedule,
+        history=years,
+        groups=groups,
+        mean_hours=38.5,
+        mean_income=41_000.0,
+        rebate=9_000.0,
+        tried=tried,
+        best=tried[0] if tried else None,
+        untried=(UntriedRates(0, (0.0, 0.2)),) if tried else (),
+        last_change=(years[0], years[1]) if agent > 1 else None,
+        cues=Cues(explore=agent > 0, exploit=True),
     )
 
 
 def satisfaction(agent: int) -> SatisfactionObservation:
     brackets = (Bracket(0, 0.1), Bracket(40_000, 0.3))
     return SatisfactionObservation(
-        0, 2, "llm", agent, brackets, 500.0, FACTS.format(25), 40, 2e4, 3e3 * agent, 2e3, True
+        year=0,
+        day=2,
+        cohort="llm",
+        agent=agent,
+        days=5,
+        brackets=brackets,
+        skill=500.0,
+        persona=FACTS.format(25),
+        hours=40,
+        income=2e4,
+        tax=3e3 * agent,
+        rebate=2e3,
+        satisfied=True,
     )
 
 

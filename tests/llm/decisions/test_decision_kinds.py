@@ -10,35 +10,70 @@ from jaxecon.config.names import DECISIONS
 from llm.decisions.base import DecisionKind, Unusable
 from llm.decisions.candidacy import Candidacy, CandidacyObservation
 from llm.decisions.election import PastYear
-from llm.decisions.labor import Labor, LaborObservation, WorkerDay
+from llm.decisions.labor import HoursChange, Labor, LaborObservation, TriedHours, WorkerDay
 from llm.decisions.persona import DescribePersona, PersonaObservation
-from llm.decisions.plan import BracketGroup, Plan, PlannerYear, PlanObservation
+from llm.decisions.plan import (
+    BracketGroup,
+    Noise,
+    Plan,
+    PlannerYear,
+    PlanObservation,
+    TriedSchedule,
+    UntriedRates,
+)
 from llm.decisions.policy import Policy, PolicyObservation
 from llm.decisions.registry import KINDS
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.shared import Bracket
+from llm.decisions.shared import Bracket, Cues
 from llm.decisions.vote import CandidateView, Vote, VoteObservation
 from llm.engines.simulated import SimulatedEngine
 from llm.messages import Completion, Draw, Request, Sampling
 
 BRACKETS = (Bracket(0, 0.1), Bracket(90_000, 0.5))
 WHO: dict[str, Any] = {"year": 3, "cohort": "llm", "agent": 0}
-DAYS = tuple(WorkerDay(2, day, 40, 40_000, 4_000, 9_000, 17_900) for day in range(5))
+DAYS = tuple(
+    WorkerDay(2, day, 40, 40_000, tax=4_000, rebate=9_000, effort=10_524 - day, welfare=17_900)
+    for day in range(5)
+)
+TRIED = (TriedHours(20, 3, 2_000, 17_070.0), TriedHours(40, 2, 4_000, 25_476.0))
+PAST = (PlannerYear(1, (0.1, 0.4), 1.0, settling=True), PlannerYear(2, (0.1, 0.5), 2.0))
+SCHEDULES = (
+    TriedSchedule((0.1, 0.5), 2, 2.0, 1.5, 2.5),
+    TriedSchedule((0.1, 0.4), 1, 1.0, 1.0, 1.0, settling=True),
+)
 YEARS = tuple(PastYear(year, "worker llm 1", (0.1, 0.5), 20_000) for year in range(3))
 SELF: dict[str, Any] = {"brackets": BRACKETS, "persona": "You are 30.", "skill": 1_000.0} | WHO
 OUTCOME = {"hours": 40.0, "income": 40_000.0, "tax": 4_000.0, "rebate": 9_000.0}
 
 OBSERVED: dict[type, Any] = {
     Labor: LaborObservation(
-        **SELF, day=1, rebate=9e3, history=DAYS, last_hours=40, choices=(0, 20, 40), best=DAYS[:2]
+        **SELF,
+        day=1,
+        years=9,
+        days=5,
+        rebate=9e3,
+        history=DAYS,
+        last_hours=40,
+        choices=(0, 20, 40),
+        tried=TRIED,
+        best=TRIED[1],
+        untried=(0,),
+        last_change=HoursChange(20, 40, 8_406.0),
+        cues=Cues(explore=True, exploit=True),
     ),
-    Satisfaction: SatisfactionObservation(**SELF, **OUTCOME, day=1, satisfied=True),
+    Satisfaction: SatisfactionObservation(**SELF, **OUTCOME, day=1, days=5, satisfied=True),
     Plan: PlanObservation(
         **WHO,
         brackets=BRACKETS,
-        history=(PlannerYear(1, (0.1, 0.4), 1.0), PlannerYear(2, (0.1, 0.5), 2.0)),
-        best=(PlannerYear(2, (0.1, 0.5), 2.0),),
-        groups=(BracketGroup(0.8, 3e4, 2e4), BracketGroup(0.2, 2e5, 9e4)),
+        years=9,
+        history=PAST,
+        tried=SCHEDULES,
+        best=SCHEDULES[0],
+        untried=(UntriedRates(0, (0.0, 0.2)), UntriedRates(1, (0.6,))),
+        last_change=PAST,
+        noise=Noise(0.5, 1),
+        cues=Cues(explore=True, exploit=True),
+        groups=(BracketGroup(0.8, 3e4, 2e4, 4e3), BracketGroup(0.2, 2e5, 9e4, 1.1e4, 8.8e3)),
         mean_hours=38.0,
         mean_income=6e4,
         rebate=9e3,

@@ -49,7 +49,7 @@ def test_a_history_that_is_cut_to_fit_begins_where_it_did(days, fitting):
     """With a window of 100 days, of which `fitting` fit into a prompt; years of so many days."""
     memory, firsts = WorkerMemory(1, 100, CHOICES), []
     for number in range(300):
-        observation = labor(history=memory.recall()[0].days)
+        observation = labor(history=memory.recall(0)[0].days)
         while len(observation.history) > fitting:
             before, observation = observation, Labor().shorter(observation)
             assert observation.history == before.history[-len(observation.history) :]
@@ -129,8 +129,12 @@ def test_with_curvature_it_compares_utility_at_yesterdays_rebate():
             "Not tried yet, beside yesterday's hours: 20. Try one of them, or keep your hours.",
         ),
         (
+            {"cues": Cues(explore=True, exploit=True), "untried": (20,)},
+            "Not tried yet, beside yesterday's hours: 20. Try one of them, or keep your hours.",
+        ),
+        (
             BOTH | {"cues": Cues(explore=True, exploit=True)},
-            "You have tried the hours on both sides of your best: you need not change them.",
+            "You have tried all hours beside your best: you need not change them.",
         ),
         (BOTH | {"cues": Cues(exploit=True)}, "Best so far: 10 hours with 6,500."),
         (
@@ -196,9 +200,9 @@ def recollection(records, worth, objective="egotistical", cues=None, **settings)
         )
     own = OwnWorth([0.0] * 3, [0.0, 1.0, 2.0], [0.0] * 3, worth)
     cues = cues or Cues(explore=True, exploit=True)
-    last = records[-1][1] if records else 10
+    year, last = records[-1][:2] if records else (0, 10)
     found = remembered(
-        memory.recall()[0], own, CHOICES, last, objective, cues, MemorySettings(**settings)
+        memory.recall(year)[0], own, CHOICES, last, objective, cues, MemorySettings(**settings)
     )
     return replace(labor(choices=CHOICES), objective=objective, cues=cues, **found)
 
@@ -244,3 +248,6 @@ def test_who_cares_for_all_compares_this_years_welfare():
     assert (kind.best.hours, cruel.best.hours) == (20, 10)
     assert (kind.untried, cruel.untried) == ((), (0,))
     assert kind.last_change == HoursChange(10.0, 20.0, 4.0)
+    # a change from one year to the next is of two schedules
+    across = recollection([(0, 10, 1.0), (1, 20, 5.0)], [9.0] * 3, "altruistic")
+    assert across.last_change == HoursChange(10.0, 20.0, None)

@@ -70,14 +70,16 @@ def test_a_replayed_cohort_decides_as_it_did(tmp_path: Path) -> None:
     replies = iter(['{"hours":10}', "no", '{"hours":30}', "{'hours': 40}", "no", "no"])
     observations = [
         LaborObservation(
-            0,
-            0,
-            "llm",
-            agent,
-            (Bracket(0, 0.3),),
-            100.0,
-            0.0,
-            (),
+            year=0,
+            day=0,
+            cohort="llm",
+            agent=agent,
+            years=1,
+            days=1,
+            brackets=(Bracket(0, 0.3),),
+            skill=100.0,
+            rebate=0.0,
+            history=(),
             last_hours=50,
             choices=(10, 30, 40, 50),
         )

@@ -251,6 +251,8 @@ def observation(agent: int) -> LaborObservation:
         day=0,
         cohort="llm",
         agent=agent,
+        years=1,
+        days=1,
         brackets=(Bracket(0, 0.3),),
         skill=float(100 + agent),
         rebate=0.0,
