@@ -26,7 +26,7 @@ import numpy as np
 from experiments.benchmarks.timing import describe_machine, report, seconds
 from llm.agents.memory import WorkerMemory
 from llm.decisions.labor import Labor, LaborObservation, labor_schema
-from llm.decisions.shared import Bracket
+from llm.decisions.shared import Bracket, EconomyFacts
 from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
 from llm.transcript.format import connect
 from llm.transcript.keys import request_key
@@ -83,8 +83,7 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
                         day=day,
                         cohort="llm",
                         agent=agent,
-                        years=1000,
-                        days=DAYS_A_YEAR,
+                        economy=EconomyFacts(years=1000, days=DAYS_A_YEAR),
                         brackets=brackets,
                         skill=skill[agent],
                         rebate=rebate,

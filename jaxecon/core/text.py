@@ -13,16 +13,17 @@ def amount_text(x: float) -> str:
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.5g}"
 
 
-def decimals_apart(values: Sequence[float]) -> int:
+def decimals_apart(values: Sequence[float], resolution: float = 0.0) -> int:
     """How many decimals show the differences of amounts: two digits of the smallest one.
 
     At most 12. Of fewer than two different finite amounts, the decimals of `amount_text`.
+    resolution: amounts closer than this share of the largest one count as equal.
     """
     finite = sorted({value for value in values if math.isfinite(value)})
-    if len(finite) < 2:
-        largest = abs(finite[0]) if finite else 0.0
-        digits = 4 - math.floor(math.log10(largest)) if 0 < largest < 1000 else 0
+    largest = max(map(abs, finite), default=0.0)
+    gaps = [b - a for a, b in itertools.pairwise(finite) if b - a > resolution * largest]
+    if gaps:
+        digits = 1 - math.floor(math.log10(min(gaps)))
     else:
-        gap = min(b - a for a, b in itertools.pairwise(finite))
-        digits = 1 - math.floor(math.log10(gap))
+        digits = 4 - math.floor(math.log10(largest)) if 0 < largest < 1000 else 0
     return min(max(digits, 0), 12)

@@ -197,8 +197,10 @@ class PlannerMemory:
         welfare = jnp.where(jnp.isnan(welfare), -jnp.inf, welfare)
         rates = jnp.asarray(rates, self.rates.dtype)
         year = jnp.asarray(year, jnp.int32)
-        last = self.rates[jnp.maximum(self.count - 1, 0)]
-        same = (self.count > 0) & jnp.all(jnp.abs(rates - last) < _SAME)
+        last = jnp.maximum(self.count - 1, 0)
+        same = jnp.all(jnp.abs(rates - self.rates[last]) < _SAME)
+        # a branch with other rates leaves out a year
+        same = same & (self.count > 0) & (self.years[last] == year - 1)
         in_force = jnp.where(same, self.in_force + 1, 1).astype(self.in_force.dtype)
         settled = in_force > SETTLING_YEARS
         repeats, squares = self._repeats(rates, welfare, settled)

@@ -18,7 +18,12 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.economy.precision import dtype_of
-from jaxecon.simulation.changes import changed_settings, continuable, first_position
+from jaxecon.simulation.changes import (
+    changed_settings,
+    continuable,
+    first_position,
+    refuse_reworded,
+)
 from jaxecon.simulation.deciders import make_deciders
 from jaxecon.simulation.language import check_engines, make_bridge, start_engines
 from jaxecon.simulation.loop import Simulation
@@ -181,6 +186,8 @@ def _state_at(run: Run, position: Position) -> RunState:
         raise UserError(
             f"{run.path}: a branch whose first checkpoint is lost ({'; '.join(damaged)})"
         )
+    if checkpoint is None or checkpoint.position != position:
+        refuse_reworded(run)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-branch-")))
         prepared = assemble_run(run.config, folder)

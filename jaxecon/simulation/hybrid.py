@@ -87,7 +87,8 @@ class HybridCohorts:
             self._layout, self._economy, plan, state, sums, hours
         )
         theirs = {name: outcomes[name] for name in self.names}
-        self._workers.observe(year, day, theirs, float(record.swf_private))
+        welfare = record.swf_counted if self._economy.counts_satisfaction else record.swf_private
+        self._workers.observe(year, day, theirs, float(welfare))
         return state, sums, record
 
     def judge(

@@ -12,12 +12,12 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.simulation.changes import (
     changed_code,
-    changed_prompts,
     continuable,
     first_position,
     inexact,
+    refuse_reworded,
 )
-from jaxecon.simulation.language import open_transcript, prompts_digest, replay_engines
+from jaxecon.simulation.language import open_transcript, replay_engines
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.prepare import assemble_run, new_recorder
 from jaxecon.simulation.run import simulate
@@ -121,12 +121,7 @@ def _refuse_what_cannot_be_repeated(run: Run) -> None:
             f"{run.path}: was changed on its way ({'; '.join(forced)}), which a replay cannot "
             "repeat"
         )
-    reworded = changed_prompts(run.manifest, prompts_digest(run.config))
-    if reworded:
-        raise UserError(
-            f"{run.path}: its language models were asked in other words ({reworded[0]}); only the "
-            "jaxecon that wrote it can replay it"
-        )
+    refuse_reworded(run)
 
 
 def _possible_reasons(run: Run) -> list[str]:

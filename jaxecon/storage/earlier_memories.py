@@ -8,6 +8,7 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.pytree import named_leaves
 from jaxecon.planners.memory import PlannerMemory
 
+_RECENT = ("years", "rates", "welfare", "count")
 _EARLIER = ("best_years", "best_rates", "best_welfare", "lived", "mean", "squares")
 
 
@@ -34,9 +35,6 @@ def with_schedule_means(
             del leaves[prefix + name]
         leaves |= {prefix + name: leaf for name, leaf in memory.items()}
     return leaves, meta
-
-
-_RECENT = ("years", "rates", "welfare", "count")
 
 
 def _memory_of(stored: dict[str, Any]) -> dict[str, Any]:

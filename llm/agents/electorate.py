@@ -12,7 +12,8 @@ from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import YearObservation, changed_schedule
 from jaxecon.planners.elections.electorate import Candidate, History, worker_name
 from jaxecon.planners.elections.voting import NOBODY, VotingMethod
-from llm.agents.workers import LLMWorkers, brackets_of
+from llm.agents.facts import brackets_of, facts_of
+from llm.agents.workers import LLMWorkers
 from llm.bridge import Bridge
 from llm.decisions.candidacy import Candidacy, CandidacyObservation
 from llm.decisions.election import PastYear
@@ -33,6 +34,7 @@ class LLMElectorate:
         self, bridge: Bridge, workers: LLMWorkers, skills: Mapping[str, np.ndarray], config: Config
     ) -> None:
         self._bridge, self._workers, self._skills, self._config = bridge, workers, skills, config
+        self._facts = facts_of(config)
         self._sizes = {name: len(skill) for name, skill in skills.items()}
         self._objectives = {c.name: c.objective for c in config.cohorts}
         self.cohorts = tuple(workers.personas)
@@ -132,6 +134,7 @@ class LLMElectorate:
             "year": observation.year + 1,
             "cohort": cohort,
             "agent": agent,
+            "economy": self._facts,
             "brackets": brackets_of(observation.schedule),
             "persona": self._workers.personas[cohort][agent],
             "skill": float(self._skills[cohort][agent]),

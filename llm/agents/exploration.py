@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from jaxecon.planners.base import STEP as POINTS
 from llm.decisions.plan import UntriedRates
 
 STEP = 10  # h/week: how far beyond all that was tried the next suggestion is
-RATE_STEP = 0.1
+_UP = POINTS / 100  # of a rate
 
 
 def untried_hours(centre: int, tried: Iterable[int], choices: Sequence[int]) -> tuple[int, ...]:
@@ -40,7 +41,7 @@ def untried_hours(centre: int, tried: Iterable[int], choices: Sequence[int]) -> 
 def untried_rates(
     centre: Sequence[float], tried: Iterable[Sequence[float]]
 ) -> tuple[UntriedRates, ...]:
-    """Rates one step of 10 points up or down in one bracket that were not tried.
+    """Rates one step of 10 points up or down in one bracket, within 0..100 %, that were not tried.
 
     Args:
         centre: (k,) fractions.
@@ -52,12 +53,11 @@ def untried_rates(
     known = {_in_points(rates) for rates in tried}
     found = []
     for bracket, rate in enumerate(centre):
-        beside = [round(rate + step, 6) for step in (-RATE_STEP, RATE_STEP)]
+        beside = [round(min(max(rate + step, 0.0), 1.0), 6) for step in (-_UP, _UP)]
         rates = tuple(
             r
             for r in beside
-            if 0 <= r <= 1
-            and _in_points([*centre[:bracket], r, *centre[bracket + 1 :]]) not in known
+            if r != rate and _in_points([*centre[:bracket], r, *centre[bracket + 1 :]]) not in known
         )
         if rates:
             found.append(UntriedRates(bracket, rates))

@@ -16,7 +16,7 @@ from jaxecon.planners.base import (
 )
 from jaxecon.planners.memory import PlannerMemory, TriedSchedules
 from llm.agents.exploration import untried_rates
-from llm.agents.workers import brackets_of, welfare_of
+from llm.agents.facts import brackets_of, facts_of
 from llm.bridge import Bridge
 from llm.decisions.plan import (
     BracketGroup,
@@ -49,8 +49,7 @@ class LLMPlanner(Planner):
 
     def __init__(self, bridge: Bridge, config: Config) -> None:
         self._bridge, self._settings, self._style = bridge, config.planner, config.llm.style
-        self._curvature = config.preferences.consumption_curvature
-        self._welfare = welfare_of(config)
+        self._facts = facts_of(config)
 
     def init(self, context: PlannerContext, key: jax.Array) -> LLMPlannerState:
         initial, dtype = context.initial, context.initial.rates.dtype
@@ -68,9 +67,7 @@ class LLMPlanner(Planner):
             observation.welfare,
             revenue,
         )
-        seen = self._seen(
-            jax.tree.map(np.asarray, memory), observation, revenue, np.asarray(state.memory.revenue)
-        )
+        seen = self._seen(jax.tree.map(np.asarray, memory), observation, revenue, state.memory)
         (decision,) = self._bridge.decide(Plan(), [seen])
         schedule = changed_schedule(observation.schedule, decision.value, self._settings.max_change)
         return schedule, LLMPlannerState(memory)
@@ -80,8 +77,9 @@ class LLMPlanner(Planner):
         memory: PlannerMemory,
         observation: YearObservation,
         revenue: np.ndarray,
-        revenue_before: np.ndarray,
+        before: PlannerMemory,
     ) -> PlanObservation:
+        """What the model is told. before: the memory without the observed year."""
         settings, planned = self._settings.memory, observation.year + 1
         recent = _recent_years(memory)
         tried = _tried_schedules(memory.schedules)
@@ -94,17 +92,15 @@ class LLMPlanner(Planner):
         known = [t.rates for t in tried] + [y.rates for y in recent]
         return PlanObservation(
             year=planned,
-            years=observation.years,
             cohort=PLANNER,
             agent=0,
+            economy=self._facts,
             brackets=brackets,
             history=recent if settings.window else (),
-            groups=_groups(observation, revenue, revenue_before),
+            groups=_groups(observation, revenue, before),
             mean_hours=observation.mean_hours,
             mean_income=observation.mean_income,
             rebate=observation.rebate,
-            curvature=self._curvature,
-            welfare=self._welfare,
             tried=tried[: settings.best],
             best=best,
             untried=untried_rates(centre, known),
@@ -131,9 +127,12 @@ def revenue_by_bracket(observation: YearObservation) -> np.ndarray:
 
 
 def _groups(
-    observation: YearObservation, revenue: np.ndarray, revenue_before: np.ndarray
+    observation: YearObservation, revenue: np.ndarray, before: PlannerMemory
 ) -> tuple[BracketGroup, ...]:
-    """Who earned in each bracket, and what the tax raised there. revenue: (k,), NaN if unknown."""
+    """Who earned in each bracket, and what the tax raised there. revenue: (k,)."""
+    count = int(before.count)
+    follows = count > 0 and int(before.years[count - 1]) == observation.year - 1
+    revenue_before = np.asarray(before.revenue) if follows else np.full(len(revenue), np.nan)
     rows = zip(
         observation.people,
         observation.income,
@@ -148,9 +147,9 @@ def _groups(
             float(income),
             float(utility),
             float(raised),
-            float(before) if np.isfinite(before) else None,
+            float(earlier) if np.isfinite(earlier) else None,
         )
-        for people, income, utility, raised, before in rows
+        for people, income, utility, raised, earlier in rows
     )
 
 
@@ -181,10 +180,12 @@ def _tried_schedules(schedules: TriedSchedules) -> tuple[TriedSchedule, ...]:
 
 
 def _last_change(recent: tuple[PlannerYear, ...]) -> tuple[PlannerYear, PlannerYear] | None:
-    """The last two years; None without two of finite welfare."""
-    if len(recent) < 2 or not all(np.isfinite(year.welfare) for year in recent[-2:]):
+    """The last two years; None without two of finite welfare, one after the other."""
+    if len(recent) < 2:
         return None
-    return recent[-2], recent[-1]
+    before, after = recent[-2:]
+    known = np.isfinite(before.welfare) and np.isfinite(after.welfare)
+    return (before, after) if known and after.year == before.year + 1 else None
 
 
 def _rounded(rates: ArrayLike) -> tuple[float, ...]:

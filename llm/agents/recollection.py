@@ -28,7 +28,11 @@ def remembered(
 
     worth: of each of the choices, for this worker. settings: which of the ingredients are shown.
     """
-    tried = {record.hours: _tried(record, worth, choices, objective) for record in memory.worked}
+    tried = {
+        record.hours: _tried(record, worth, choices, objective)
+        for record in memory.worked
+        if record.hours in choices
+    }
     values = {
         hours: value for hours, t in tried.items() if (value := _value(t, objective)) is not None
     }
@@ -40,7 +44,7 @@ def remembered(
         "history": memory.days,
         "tried": tuple(t for hours, t in tried.items() if hours in shown),
         "best": best,
-        "untried": untried_hours(centre, ranked, choices) if tried else (),
+        "untried": untried_hours(centre, ranked, choices) if ranked else (),
         "last_change": _last_change(memory, worth, choices, objective)
         if settings.direction_hint
         else None,
@@ -79,7 +83,9 @@ def _last_change(
     if before is None or after is None:
         return None
     if objective == "egotistical":
-        was, now = (worth.utility[_nearest(choices, day.hours)] for day in (before, after))
+        # hours between the choices, of people who could not change theirs, count as the nearest
+        places = [_nearest(choices, day.hours) for day in (before, after)]
+        was, now = (worth.utility[place] if len(set(places)) == 2 else math.nan for place in places)
     else:
         was, now = before.welfare, after.welfare
         # under another schedule, welfare is another

@@ -13,6 +13,7 @@ from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, disutility
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import in_last_tenth
 from jaxecon.workers.base import Cohort
+from llm.agents.facts import brackets_of, facts_of
 from llm.agents.memory import MemoryExcerpt, WorkerMemory
 from llm.agents.personas import sample_personas
 from llm.agents.recollection import remembered
@@ -22,7 +23,7 @@ from llm.decisions.base import DecisionKind, Observation, Value
 from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.persona import DescribePersona, PersonaObservation
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.shared import Bracket, Cues, Objective, Welfare
+from llm.decisions.shared import Cues, Objective
 
 
 @dataclass
@@ -50,7 +51,7 @@ class LLMWorkers:
 
     def __init__(self, bridge: Bridge, cohorts: Mapping[str, Cohort], config: Config) -> None:
         self._bridge, self._config, self._settings = bridge, config, config.llm
-        self._welfare = welfare_of(config)
+        self._facts = facts_of(config)
         objectives = {c.name: c.objective for c in config.cohorts}
         self._cohorts = {
             name: self._cohort(cohort, objectives[name], personas)
@@ -71,7 +72,11 @@ class LLMWorkers:
             objective=objective,
             personas=personas,
             memory=WorkerMemory(
-                cohort.size, self._settings.memory.window, choices, renewed=renewed
+                cohort.size,
+                self._settings.memory.window,
+                # all hours, not the cohort's alone: a branch may change preferences.max_hours
+                [int(hours) for hours in HOURS],
+                renewed=renewed,
             ),
             hours=np.full(cohort.size, _first_hours(choices)),
             satisfied=np.ones(cohort.size, bool),
@@ -160,17 +165,14 @@ class LLMWorkers:
                     day=day,
                     cohort=name,
                     agent=agent,
-                    years=self._config.years,
-                    days=self._config.year.days,
+                    economy=self._facts,
                     brackets=brackets,
                     skill=float(cohort.skill[agent]),
                     rebate=rebate,
                     last_hours=int(cohort.hours[agent]),
                     choices=cohort.choices,
-                    curvature=cohort.preferences.consumption_curvature,
                     persona=cohort.personas[agent],
                     objective=cohort.objective,
-                    welfare=self._welfare,
                     cues=cues,
                     style=self._settings.style,
                     **remembered(
@@ -238,7 +240,7 @@ class LLMWorkers:
                 day=day,
                 cohort=name,
                 agent=agent,
-                days=self._config.year.days,
+                economy=self._facts,
                 brackets=brackets,
                 skill=float(cohort.skill[agent]),
                 persona=cohort.personas[agent],
@@ -279,19 +281,3 @@ def _first_hours(choices: Sequence[int]) -> float:
 
 
 _LOOKED_BACK_ON = ("hours", "income", "tax", "rebate")
-
-
-def brackets_of(schedule: TaxSchedule) -> tuple[Bracket, ...]:
-    """The schedule as prompts show it."""
-    return tuple(
-        Bracket(float(t), round(float(r), 6))
-        for t, r in zip(np.asarray(schedule.thresholds), np.asarray(schedule.rates), strict=True)
-    )
-
-
-def welfare_of(config: Config) -> Welfare:
-    """Social welfare as prompts describe it."""
-    welfare = config.welfare
-    return Welfare(
-        welfare.function, welfare.floor, welfare.epsilon, welfare.satisfaction == "counted"
-    )

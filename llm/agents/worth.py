@@ -7,22 +7,19 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxecon.kernels.preferences import Preferences, consumption_utility, disutility
+from jaxecon.kernels.preferences import Preferences, isoelastic_utility
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
 
 
 class Worth(NamedTuple):
     """What each of c choices of hours brings each of n workers, (n, c).
 
-    income, tax: $/year. effort: the disutility of the hours; $/year at curvature 0, else in the
-    unit of utility. utility: income - tax - effort at curvature 0, without the rebate, which does
-    not depend on one's own hours; with curvature, utility at the rebate given, -inf where nothing
-    is left to consume.
+    tax: $/year. utility: income - tax - effort at curvature 0, without the rebate, which does not
+    depend on one's own hours; with curvature, utility at the rebate given, -inf where nothing is
+    left to consume.
     """
 
-    income: np.ndarray
     tax: np.ndarray
-    effort: np.ndarray
     utility: np.ndarray
 
     def of(self, agent: int) -> "OwnWorth":
@@ -33,9 +30,7 @@ class Worth(NamedTuple):
 class OwnWorth(NamedTuple):
     """One worker's row of a Worth: (c,) each."""
 
-    income: list[float]
     tax: list[float]
-    effort: list[float]
     utility: list[float]
 
 
@@ -73,14 +68,14 @@ def worth_of(
 @jax.jit
 def _worth(
     schedule: TaxSchedule, preferences: Preferences, hours: Array, skill: Array, rebate: Array
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array]:
     """hours: (c, n); so are the results."""
     curvature = preferences.consumption_curvature
 
-    def at(hours: Array) -> tuple[Array, Array, Array, Array]:
+    def at(hours: Array) -> tuple[Array, Array]:
         income = skill * hours
-        tax, effort = tax_due(schedule, income), disutility(preferences, hours)
+        tax = tax_due(schedule, income)
         consumption = income - tax + (rebate if curvature > 0 else 0.0)
-        return income, tax, effort, consumption_utility(consumption, curvature) - effort
+        return tax, isoelastic_utility(preferences, consumption, hours)
 
     return jax.vmap(at)(hours)

@@ -11,7 +11,7 @@ from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import allowed_changes, parse_changes, plan_schema
 from llm.decisions.replies import answer_schema, only_object, reasoning_tokens, yes_no
-from llm.decisions.shared import Bracket, Objective
+from llm.decisions.shared import Bracket, EconomyFacts, Objective
 from llm.messages import Message
 
 
@@ -25,6 +25,7 @@ class CandidacyObservation:
     year: int  # the year whose rates are at stake
     cohort: str
     agent: int
+    economy: EconomyFacts
     brackets: tuple[Bracket, ...]  # in force until now
     persona: str
     skill: float  # $/year per weekly hour

@@ -16,15 +16,7 @@ class WithHistory(Protocol):
     def history(self) -> tuple[Any, ...]: ...
 
 
-class WithBest(WithHistory, Protocol):
-    """A frozen dataclass that also has the best entries, the best first."""
-
-    @property
-    def best(self) -> tuple[Any, ...]: ...
-
-
 HistoryT = TypeVar("HistoryT", bound=WithHistory)
-BestT = TypeVar("BestT", bound=WithBest)
 
 
 def without_older_history(observation: HistoryT) -> HistoryT | None:
@@ -43,12 +35,3 @@ def without_older_history(observation: HistoryT) -> HistoryT | None:
     ) <= most and step < 2 * numbers[-1]:
         gone, step = further, 2 * step
     return replace(observation, history=observation.history[gone:])
-
-
-def without_older_or_worse(observation: BestT) -> BestT | None:
-    """The observation with less history or, without a history, with the better half of the best."""
-    if observation.history:
-        return without_older_history(observation)
-    if observation.best:
-        return replace(observation, best=observation.best[: len(observation.best) // 2])
-    return None

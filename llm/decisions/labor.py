@@ -10,7 +10,7 @@ from llm.decisions import prompts
 from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.history import without_older_history
 from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
-from llm.decisions.shared import Bracket, Cues, Objective, Welfare, merged
+from llm.decisions.shared import Bracket, Cues, EconomyFacts, Objective, merged
 from llm.messages import Message
 
 
@@ -67,18 +67,15 @@ class LaborObservation:
     day: int
     cohort: str
     agent: int
-    years: int  # of the run
-    days: int  # of a year
+    economy: EconomyFacts
     brackets: tuple[Bracket, ...]
     skill: float  # $/year per weekly hour
     rebate: float  # yesterday's, $/year
     history: tuple[WorkerDay, ...]
     last_hours: int  # what the worker does if no answer can be used
     choices: tuple[int, ...]  # h/week, rising
-    curvature: float = 0.0  # of the utility of consumption
     persona: str = ""
     objective: Objective = "egotistical"
-    welfare: Welfare = Welfare()
     tried: tuple[TriedHours, ...] = ()  # in order of hours
     best: TriedHours | None = None  # the best hours so far
     untried: tuple[int, ...] = ()  # hours beside the best, or beside those of yesterday
@@ -88,13 +85,12 @@ class LaborObservation:
     style: Style = "io"
 
     @property
-    def values(self) -> tuple[float, ...]:
-        """What the tried hours are compared by: utility, or else social welfare."""
-        return tuple(v for v in map(self.value, self.tried) if v is not None)
-
-    def value(self, tried: TriedHours) -> float | None:
-        """What this worker compares some hours by; None where it is not known."""
-        return tried.utility if self.objective == "egotistical" else tried.welfare
+    def values(self) -> list[float]:
+        """What the hours that it knows are compared by: utility, or else social welfare."""
+        known = self.tried if self.best is None else (*self.tried, self.best)
+        own = self.objective == "egotistical"
+        values = [t.utility if own else t.welfare for t in known]
+        return [value for value in values if value is not None]
 
 
 @lru_cache
@@ -131,7 +127,6 @@ class Labor:
         values = vars(o) | {
             "brackets": merged(o.brackets),
             "decimals": decimals_apart(o.values),
-            "whole": o.choices == tuple(range(o.choices[0], o.choices[-1] + 1)),
         }
         return prompts.messages("labor", **values)
 

@@ -1,6 +1,5 @@
 """A planner's changes of the rates."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from llm.decisions import prompts
 from llm.decisions.base import Style
 from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import RateChanges, allowed_changes
-from llm.decisions.shared import Bracket, Cues, Welfare
+from llm.decisions.shared import Bracket, Cues, EconomyFacts
 from llm.messages import Message
 
 
@@ -32,8 +31,8 @@ class BracketGroup(NamedTuple):
 class PlannerYear(NamedTuple):
     """One year a planner remembers.
 
-    rates: (k,) fractions; welfare: mean of the year's last days. settling: whether the workers were
-    still adjusting to the rates.
+    rates: (k,) fractions; welfare: mean of the year's last days. settling: whether workers may not
+    have adjusted to the rates yet: the first year at these.
     """
 
     year: int
@@ -45,8 +44,8 @@ class PlannerYear(NamedTuple):
 class TriedSchedule(NamedTuple):
     """What a schedule brought.
 
-    rates: (k,) fractions. years: number of years of which the next three are, the settled ones or,
-    without any, those in which workers were still adjusting (settling). mean, lowest, highest:
+    rates: (k,) fractions. years: number of years of which the next three are: the settled ones or,
+    without any, those in which workers may not have adjusted yet (settling). mean, lowest, highest:
     welfare.
     """
 
@@ -80,17 +79,15 @@ class PlanObservation:
     """What a planner knows when it sets next year's schedule."""
 
     year: int  # the year to plan
-    years: int  # of the run
     cohort: str
     agent: int
+    economy: EconomyFacts
     brackets: tuple[Bracket, ...]  # in force until now
     history: tuple[PlannerYear, ...]
     groups: tuple[BracketGroup, ...]
     mean_hours: float  # of last year, h/week
     mean_income: float  # $/year, as is the rebate
     rebate: float
-    curvature: float = 0.0  # of the utility of consumption
-    welfare: Welfare = Welfare()
     tried: tuple[TriedSchedule, ...] = ()  # distinct schedules, the best first
     best: TriedSchedule | None = None  # the best of all
     untried: tuple[UntriedRates, ...] = ()  # beside the best, or beside the rates in force
@@ -110,9 +107,12 @@ def next_rates(rate: float, max_change: int) -> list[tuple[int, float]]:
     ]
 
 
-def _values(o: PlanObservation) -> Sequence[float]:
-    """The welfares that the prompt compares."""
-    return [t.mean for t in o.tried] + [y.welfare for y in o.history]
+def _decimals(o: PlanObservation) -> int:
+    """The decimals of welfare: no more than its noise and its precision (float32) bear."""
+    values = [t.mean for t in o.tried] + [y.welfare for y in o.history]
+    decimals = decimals_apart(values, resolution=1e-6)
+    noise = [] if o.noise is None or o.noise.deviation == 0 else [0.0, o.noise.deviation]
+    return min(decimals, decimals_apart(noise)) if noise else decimals
 
 
 class Plan(RateChanges):
@@ -123,7 +123,7 @@ class Plan(RateChanges):
         values = vars(o) | {
             "allowed": allowed_changes(o.max_change),
             "outcomes": [next_rates(b.rate, o.max_change) for b in o.brackets],
-            "decimals": decimals_apart(_values(o)),
+            "decimals": _decimals(o),
         }
         return prompts.messages("plan", **values)
 

@@ -12,6 +12,7 @@ which grows at its end | what is new on this day.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -56,10 +57,11 @@ def try_again(chat: Sequence[Message], reply: str, problem: str) -> tuple[Messag
 
 @cache
 def digest() -> str:
-    """SHA-256 of all templates: equal ones put the same observations into the same words."""
+    """SHA-256 of the words of all templates, without comments."""
     found = hashlib.sha256()
     for path in sorted(FOLDER.glob("*.jinja")):
-        found.update(f"{path.name}\n{path.read_text(encoding='utf-8')}\n".encode())
+        words = _COMMENT.sub("", path.read_text(encoding="utf-8"))
+        found.update(f"{path.name}\n{words}\n".encode())
     return found.hexdigest()
 
 
@@ -83,9 +85,10 @@ def _environment() -> ImmutableSandboxedEnvironment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
+    environment.globals.clear()
     environment.filters |= {
         "amount": amount,
-        "dollars": dollars,
+        "whole": whole,
         "percent": percent,
         "percents": percents,
     }
@@ -105,11 +108,13 @@ class _TagLines(Extension):
 
 def amount(x: float, decimals: int | None = None) -> str:
     """An amount of utility, or of anything: by its size, or with so many decimals."""
+    if not math.isfinite(x):
+        return "minus infinity" if x < 0 else "infinity" if x > 0 else "unknown"
     return amount_text(x) if decimals is None else f"{x:,.{decimals}f}"
 
 
-def dollars(x: float) -> str:
-    """Whole dollars, such as `22,080`."""
+def whole(x: float) -> str:
+    """A whole number, such as `22,080`."""
     return f"{x:,.0f}"
 
 

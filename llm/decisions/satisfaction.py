@@ -7,7 +7,7 @@ from typing import Any
 from llm.decisions import prompts
 from llm.decisions.base import Parsed
 from llm.decisions.replies import object_schema, only_field, yes_no
-from llm.decisions.shared import Bracket, merged
+from llm.decisions.shared import Bracket, EconomyFacts, merged
 from llm.messages import Message
 
 
@@ -22,7 +22,7 @@ class SatisfactionObservation:
     day: int  # the last one that is over
     cohort: str
     agent: int
-    days: int  # of a year
+    economy: EconomyFacts
     brackets: tuple[Bracket, ...]
     skill: float  # $/year per weekly hour
     persona: str

@@ -29,17 +29,38 @@ class Cues:
 
 
 @dataclass(frozen=True)
-class Welfare:
-    """What social welfare is in an economy: the settings of section `welfare` that decide it.
+class EconomyFacts:
+    """What is true of an economy as long as it runs, as far as prompts say it.
 
-    function: its name. floor: $/year. epsilon: inequality aversion of atkinson. counted: whether
-    the penalty of the dissatisfied counts.
+    Attributes:
+        years: Of the run.
+        days: Of a year.
+        decide_every: Days for which a worker's decision holds.
+        curvature: Of the utility of consumption.
+        welfare: The welfare function's name.
+        floor: $/year; its floor.
+        epsilon: Its inequality aversion (atkinson).
+        judged: Whether people are asked whether they are satisfied.
+        counted: Whether welfare counts the penalty of those who are not.
+        public_spending: $/year per person, taken from the taxes before they are paid back.
+        rebate_floor: $/year; the least that the rebate can be. None: it may be a tax.
+        saving: Whether people save, and have income from wealth.
+        inertia: Whether workers cannot change their hours on some days.
     """
 
-    function: WelfareKind = "inverse_income"
+    years: int = 1
+    days: int = 1
+    decide_every: int = 1
+    curvature: float = 0.0
+    welfare: WelfareKind = "inverse_income"
     floor: float = DEFAULT_FLOOR
     epsilon: float = 1.0
+    judged: bool = False
     counted: bool = False
+    public_spending: float = 0.0
+    rebate_floor: float | None = None
+    saving: bool = False
+    inertia: bool = False
 
 
 def merged(brackets: Sequence[Bracket]) -> tuple[Bracket, ...]:

@@ -10,7 +10,7 @@ from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
 from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
-from llm.decisions.shared import Bracket, Objective
+from llm.decisions.shared import Bracket, EconomyFacts, Objective
 from llm.messages import Message
 
 
@@ -35,6 +35,7 @@ class VoteObservation:
     year: int
     cohort: str
     agent: int
+    economy: EconomyFacts
     brackets: tuple[Bracket, ...]
     persona: str
     skill: float

@@ -290,7 +290,7 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
     """The real engine with too few tokens for any answer: every decision falls back."""
     from llm.bridge import Bridge, ServedModel
     from llm.decisions.labor import Labor, LaborObservation
-    from llm.decisions.shared import Bracket
+    from llm.decisions.shared import Bracket, EconomyFacts
     from llm.messages import Sampling
 
     class Terse(Labor):
@@ -303,8 +303,7 @@ def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
             day=0,
             cohort="llm",
             agent=i,
-            years=1,
-            days=1,
+            economy=EconomyFacts(years=1, days=1),
             brackets=(Bracket(0, 0.3),),
             skill=100.0 * i + 1,
             rebate=0.0,
@@ -331,7 +330,7 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     """
     from llm.bridge import Bridge, ServedModel
     from llm.decisions.labor import Labor, LaborObservation
-    from llm.decisions.shared import Bracket
+    from llm.decisions.shared import Bracket, EconomyFacts
     from llm.messages import Sampling
 
     days = tuple(day_of_work(d) for d in range(64))
@@ -340,8 +339,7 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
         day=0,
         cohort="llm",
         agent=0,
-        years=2,
-        days=64,
+        economy=EconomyFacts(years=2, days=64),
         brackets=(Bracket(0, 0.3),),
         skill=1000.0,
         rebate=0.0,

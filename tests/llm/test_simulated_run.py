@@ -120,8 +120,8 @@ def test_cues_have_their_times(tmp_path):
         ("population.personas.source=none", "labor", "You are a"),
         ("planner.memory.exploration=false", "plan", "Not tried yet"),
         ("planner.memory.exploitation=false", "plan", "Best so far"),
-        ("planner.memory.statistics=false", "plan", "varies by chance"),
-        ("planner.memory.statistics=false", "plan", "settling year"),
+        ("planner.memory.statistics=false", "plan", "How much welfare differs between"),
+        ("planner.memory.statistics=false", "plan", "in its first year only"),
         ("planner.memory.direction_hint=false", "plan", "Last time the rates"),
         ("planner.memory.best=0", "plan", "What each schedule brought"),
         ("planner.memory.window=0", "plan", "Years so far"),
@@ -414,8 +414,8 @@ def remembering(days, objective):
         columns = dict.fromkeys(WorkerMemory.COLUMNS, 0.0)
         columns |= {"hours": float(hours), "welfare": float(hours == 40) if selfish else value}
         memory.append(0, day, **{name: np.array([value]) for name, value in columns.items()})
-    none = [0.0] * len(asked.choices)
-    worth = OwnWorth(none, none, none, list(wanted.values()) if selfish else other)
+    tax = [0.0] * len(asked.choices)
+    worth = OwnWorth(tax, list(wanted.values()) if selfish else other)
     known = remembered(
         memory.recall(0)[0],
         worth,

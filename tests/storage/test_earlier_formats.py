@@ -168,3 +168,10 @@ def test_its_workers_cannot_go_on(folder, tmp_path):
     assert {p: c for p, c in snapshot(path).items() if "checkpoints" in p.parts} == {
         p: c for p, c in before.items() if "checkpoints" in p.parts
     }
+
+
+def test_another_future_begins_where_a_checkpoint_is(folder, tmp_path):
+    """Of a year without one, the models would have to be asked again, in other words."""
+    path = folder / "strong-workers"
+    with pytest.raises(UserError, match=r"asked in other words .* can simulate it again"):
+        je.branch(path, year=1, out=tmp_path / "branch")

@@ -16,7 +16,7 @@ from llm.decisions.labor import Labor
 from llm.decisions.persona import MAX_PERSONA, DescribePersona, PersonaObservation
 from llm.decisions.plan import BracketGroup, Plan, PlanObservation
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.shared import Bracket
+from llm.decisions.shared import Bracket, EconomyFacts
 
 _FILE = Path(__file__).parents[1] / "llm" / "decisions" / "real_replies.json"
 REPLIES = json.loads(_FILE.read_text(encoding="utf-8"))
@@ -30,7 +30,7 @@ def plan(brackets: int) -> PlanObservation:
     groups = tuple(BracketGroup(1 / brackets, 2e4, 100.0, 6e3) for _ in range(brackets))
     return PlanObservation(
         year=1,
-        years=3,
+        economy=EconomyFacts(years=3),
         cohort="llm",
         agent=0,
         brackets=schedule,
@@ -54,7 +54,7 @@ ASKED: dict[str, tuple[DecisionKind[Any, Any], Any]] = {
             day=2,
             cohort="llm",
             agent=0,
-            days=4,
+            economy=EconomyFacts(days=4),
             brackets=(Bracket(0, 0.3),),
             skill=100.0,
             persona="",

@@ -6,7 +6,7 @@ import numpy as np
 
 from llm.agents.memory import WorkerMemory
 from llm.decisions.labor import LaborObservation, WorkerDay
-from llm.decisions.shared import Bracket
+from llm.decisions.shared import Bracket, EconomyFacts
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Usage
 
@@ -20,8 +20,7 @@ def labor(**changes):
         day=2,
         cohort="llm",
         agent=0,
-        years=10,
-        days=10,
+        economy=EconomyFacts(years=10, days=10),
         brackets=BRACKETS,
         skill=1000.0,
         rebate=9000.0,
@@ -62,8 +61,7 @@ def observations(n, day=0, last_hours=40):
             day=day,
             cohort="llm",
             agent=i,
-            years=1,
-            days=10,
+            economy=EconomyFacts(years=1, days=10),
             brackets=(Bracket(0, 0.3),),
             skill=100.0,
             rebate=0.0,

@@ -54,5 +54,6 @@ def test_rates():
     )
     everything = [(a / 10, b / 10) for a in range(11) for b in range(11)]
     assert untried_rates((0.5, 0.0), everything) == ()
+    assert untried_rates((0.05,), [(0.05,), (0.15,)]) == (UntriedRates(0, (0.0,)),)
     # rates that are not whole steps, and the last digits of float32
     assert untried_rates((0.375,), [(0.37500001,), (0.47500002,)]) == (UntriedRates(0, (0.275,)),)

@@ -15,20 +15,20 @@ SCHEDULE = je.TaxSchedule(
 
 
 def plain(skill, weight, curvature, rebate, hours):
-    """Income, tax, effort and utility of one worker's hours."""
+    """Tax and utility of one worker's hours."""
     income = skill * hours
     tax = 0.1 * min(income, 20_000) + 0.5 * min(max(income - 20_000, 0), 40_000)
     tax += 0.3 * max(income - 60_000, 0)
     effort = weight * hours**3.5
     if curvature == 0:
-        return income, tax, effort, income - tax - effort
+        return tax, income - tax - effort
     consumption = income - tax + rebate
     if consumption <= 0:
-        return income, tax, effort, -math.inf
+        return tax, -math.inf
     if curvature == 1:
-        return income, tax, effort, math.log(consumption) - effort
+        return tax, math.log(consumption) - effort
     power = 1 - curvature
-    return income, tax, effort, (consumption**power - 1) / power - effort
+    return tax, (consumption**power - 1) / power - effort
 
 
 @pytest.mark.parametrize(("curvature", "rebate"), [(0.0, 9_000.0), (1.0, 9_000.0), (2.0, -3_000.0)])

@@ -28,7 +28,7 @@ from llm.decisions.plan import (
     UntriedRates,
 )
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.shared import Bracket, Cues
+from llm.decisions.shared import Bracket, Cues, EconomyFacts
 from llm.engines.vllm import VLLMEngine
 from llm.messages import Completion, Draw, Request, Sampling
 
@@ -52,8 +52,7 @@ def labor(agent: int) -> LaborObservation:
         day=agent,
         cohort="llm",
         agent=agent,
-        years=10,
-        days=5,
+        economy=EconomyFacts(years=10, days=5),
         brackets=(Bracket(0, 0.1), Bracket(40_000, 0.3)),
         skill=300.0 + 90 * agent,
         rebate=2e3,
@@ -88,7 +87,7 @@ def plan(agent: int, brackets: int) -> PlanObservation:
     )
     return PlanObservation(
         year=agent + 1,
-        years=10,
+        economy=EconomyFacts(years=10),
         cohort="planner",
         agent=agent,
         brackets=schedule,
@@ -112,7 +111,7 @@ def satisfaction(agent: int) -> SatisfactionObservation:
         day=2,
         cohort="llm",
         agent=agent,
-        days=5,
+        economy=EconomyFacts(days=5),
         brackets=brackets,
         skill=500.0,
         persona=FACTS.format(25),

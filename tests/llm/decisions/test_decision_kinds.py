@@ -24,13 +24,14 @@ from llm.decisions.plan import (
 from llm.decisions.policy import Policy, PolicyObservation
 from llm.decisions.registry import KINDS
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.shared import Bracket, Cues
+from llm.decisions.shared import Bracket, Cues, EconomyFacts
 from llm.decisions.vote import CandidateView, Vote, VoteObservation
 from llm.engines.simulated import SimulatedEngine
 from llm.messages import Completion, Draw, Request, Sampling
 
 BRACKETS = (Bracket(0, 0.1), Bracket(90_000, 0.5))
-WHO: dict[str, Any] = {"year": 3, "cohort": "llm", "agent": 0}
+FACTS = EconomyFacts(years=9, days=5)
+WHO: dict[str, Any] = {"year": 3, "cohort": "llm", "agent": 0, "economy": FACTS}
 DAYS = tuple(
     WorkerDay(2, day, 40, 40_000, tax=4_000, rebate=9_000, effort=10_524 - day, welfare=17_900)
     for day in range(5)
@@ -49,8 +50,6 @@ OBSERVED: dict[type, Any] = {
     Labor: LaborObservation(
         **SELF,
         day=1,
-        years=9,
-        days=5,
         rebate=9e3,
         history=DAYS,
         last_hours=40,
@@ -61,11 +60,10 @@ OBSERVED: dict[type, Any] = {
         last_change=HoursChange(20, 40, 8_406.0),
         cues=Cues(explore=True, exploit=True),
     ),
-    Satisfaction: SatisfactionObservation(**SELF, **OUTCOME, day=1, days=5, satisfied=True),
+    Satisfaction: SatisfactionObservation(**SELF, **OUTCOME, day=1, satisfied=True),
     Plan: PlanObservation(
         **WHO,
         brackets=BRACKETS,
-        years=9,
         history=PAST,
         tried=SCHEDULES,
         best=SCHEDULES[0],

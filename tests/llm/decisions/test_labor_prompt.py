@@ -13,7 +13,7 @@ from llm.agents.memory import WorkerMemory
 from llm.agents.recollection import remembered
 from llm.agents.worth import OwnWorth
 from llm.decisions.labor import HoursChange, Labor, TriedHours, WorkerDay
-from llm.decisions.shared import Cues, Welfare
+from llm.decisions.shared import Cues, EconomyFacts
 
 CHOICES = (0, 10, 20)
 DAY = WorkerDay(0, 0, 10, 10_000, 1_000, 9_000, 2_500, 31_000)
@@ -73,7 +73,7 @@ def test_the_last_of_a_history_goes_too_and_then_the_hours_far_from_the_best():
 
 def test_a_worker_compares_what_its_own_hours_bring():
     """The rebate is apart, effort in dollars, and every value is of this year's tax."""
-    text = user(history=(DAY,), rebate=9_876.0, years=3, days=8, **BOTH)
+    text = user(history=(DAY,), rebate=9_876.0, economy=EconomyFacts(years=3, days=8), **BOTH)
     assert "1,000 dollars a year per weekly hour" in text
     assert (
         "Year 1 day 1: 10 hours: income 10,000 - tax 1,000 - effort 2,500 = 6,500; rebate 9,000"
@@ -86,16 +86,17 @@ def test_a_worker_compares_what_its_own_hours_bring():
     assert "Today is day 3 of 8 of year 2 of 3. Yesterday's rebate: 9,876." in text
     assert "welfare" not in text
     rules = system()
-    assert "the same rebate, which does not depend on your own hours" in rules
+    assert "The rebate does not depend on your own hours." in rules
+    assert "All amounts are in dollars a year." in rules
     assert "You may change your hours or keep them." in rules
     assert "H one of 0, 10, 20." in rules
     assert "10 % on income from 0 to 90,000\n50 % on income from 90,000 up" in rules
-    assert "H a whole number from 0 to 30." in system(choices=tuple(range(31)))
 
 
 def test_with_curvature_it_compares_utility_at_yesterdays_rebate():
     tried = (TEN._replace(utility=10.123456), TWENTY._replace(utility=10.123412))
-    curved = {"curvature": 1.0, "history": (DAY._replace(effort=0.0625),), "tried": tried}
+    curvature = EconomyFacts(curvature=1.0)
+    curved = {"economy": curvature, "history": (DAY._replace(effort=0.0625),), "tried": tried}
     text = user(best=tried[0], cues=Cues(exploit=True), **curved)
     assert "income 10,000 - tax 1,000 + rebate 9,000 = 18,000 to spend; effort 0.0625" in text
     assert (
@@ -103,9 +104,9 @@ def test_with_curvature_it_compares_utility_at_yesterdays_rebate():
         "10 hours: 10.123456 (1 day)\n20 hours: 10.123412 (2 days)\n" in text
     )
     assert "Best so far: 10 hours with 10.123456." in text
-    assert "Compare hours by" not in system(curvature=1.0)
+    assert "Compare hours by" not in system(economy=curvature)
     ruined = (TEN._replace(utility=None), tried[1])
-    assert "10 hours: nothing would be left to live on" in user(curvature=1.0, tried=ruined)
+    assert "10 hours: nothing would be left to live on" in user(economy=curvature, tried=ruined)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +115,13 @@ def test_with_curvature_it_compares_utility_at_yesterdays_rebate():
         (BOTH, "20 hours: 4,000 (2 days)\n"),
         (
             {"last_change": HoursChange(20.0, 10.0, 2_500.0)},
-            "The last time you changed your hours, from 20 to 10, it brought you 2,500 more.",
+            "The last time you changed your hours, from 20 to 10: at this year's tax that "
+            "brings you 2,500 more.",
         ),
         (
             {"last_change": HoursChange(10.0, 20.0, -2_500.0)},
-            "The last time you changed your hours, from 10 to 20, it brought you 2,500 less.",
+            "The last time you changed your hours, from 10 to 20: at this year's tax that "
+            "brings you 2,500 less.",
         ),
         (
             BOTH | {"cues": Cues(explore=True, exploit=True), "untried": (0, 20)},
@@ -126,15 +129,17 @@ def test_with_curvature_it_compares_utility_at_yesterdays_rebate():
         ),
         (
             {"cues": Cues(explore=True), "untried": (20,)},
-            "Not tried yet, beside yesterday's hours: 20. Try one of them, or keep your hours.",
+            "Not tried yet, beside the hours you chose last: 20. Try one of them, or keep your "
+            "hours.",
         ),
         (
             {"cues": Cues(explore=True, exploit=True), "untried": (20,)},
-            "Not tried yet, beside yesterday's hours: 20. Try one of them, or keep your hours.",
+            "Not tried yet, beside the hours you chose last: 20. Try one of them, or keep your "
+            "hours.",
         ),
         (
             BOTH | {"cues": Cues(explore=True, exploit=True)},
-            "You have tried all hours beside your best: you need not change them.",
+            "The hours beside your best bring less: you need not change yours.",
         ),
         (BOTH | {"cues": Cues(exploit=True)}, "Best so far: 10 hours with 6,500."),
         (
@@ -170,25 +175,41 @@ def test_who_cares_for_all_is_told_that_days_are_noisy(objective, goal):
     )
     assert "Year 1 day 1: 10 hours, social welfare 31,000: income 10,000" in text
     assert "10 hours: 31,000, your own tax 1,000 (1 day)" in text
-    assert "Best so far: 20 hours with social welfare 30." in text
+    lowest = ", the lowest" if objective == "adversarial" else ""
+    assert f"Best so far: 20 hours with social welfare 30{lowest}." in text
     assert "utility" not in text
     assert "social welfare" not in system().lower()
 
 
 @pytest.mark.parametrize(
-    ("welfare", "said"),
+    ("economy", "said"),
     [
-        (Welfare(), "(below 10,000 dollars a year all count alike)"),
-        (Welfare("utilitarian"), "the mean of everyone's utility.\n"),
-        (Welfare("rawlsian"), "the utility of the worst-off person"),
-        (Welfare("atkinson", epsilon=2.0), "inequality aversion of 2:"),
-        (Welfare("inverse_consumption"), "who consumes half as much"),
-        (Welfare("paper_fixed"), "counts twice as much.\n"),
-        (Welfare(counted=True), "not satisfied"),
+        ({}, "(below 10,000 dollars a year all count alike)"),
+        ({"welfare": "utilitarian"}, "the mean of everyone's utility.\n"),
+        ({"welfare": "rawlsian"}, "the utility of the worst-off person"),
+        (
+            {"welfare": "atkinson", "epsilon": 2.0},
+            "inequality aversion of 2: low utilities count more. Utilities below 10,000 dollars",
+        ),
+        ({"welfare": "atkinson", "epsilon": 0.0}, "inequality aversion of 0. Utilities below"),
+        ({"welfare": "inverse_consumption"}, "who consumes half as much"),
+        ({"welfare": "paper_fixed"}, "counts twice as much.\n"),
+        ({"counted": True}, "not satisfied"),
+        ({"decide_every": 3}, "Every 3 days you choose how many hours a week you work until"),
+        ({"inertia": True}, "On some days people cannot change their hours"),
+        ({"saving": True}, "What your wealth brings you comes on top"),
+        ({"public_spending": 2_000.0}, "the rebate is negative: everyone pays"),
+        (
+            {"public_spending": 2_000.0, "rebate_floor": 500.0},
+            "as the same rebate. The rebate is never less than 500 dollars a year.",
+        ),
     ],
 )
-def test_welfare_has_the_words_of_its_function(welfare, said):
-    assert said in system(objective="altruistic", welfare=welfare)
+def test_rules_are_true_of_the_economy(economy, said):
+    rules = system(objective="altruistic", economy=EconomyFacts(**economy))
+    assert said in rules
+    assert said not in system(economy=EconomyFacts(curvature=1.0))
+    assert ("All taxes are paid back" in rules) == ("public_spending" not in economy)
 
 
 def recollection(records, worth, objective="egotistical", cues=None, **settings):
@@ -198,7 +219,7 @@ def recollection(records, worth, objective="egotistical", cues=None, **settings)
         memory.append(
             year, number, hours=np.array([float(hours)]), welfare=np.array(welfare), **columns
         )
-    own = OwnWorth([0.0] * 3, [0.0, 1.0, 2.0], [0.0] * 3, worth)
+    own = OwnWorth([0.0, 1.0, 2.0], worth)
     cues = cues or Cues(explore=True, exploit=True)
     year, last = records[-1][:2] if records else (0, 10)
     found = remembered(

@@ -20,7 +20,7 @@ from llm.decisions.plan import (
     TriedSchedule,
     UntriedRates,
 )
-from llm.decisions.shared import Cues, Welfare
+from llm.decisions.shared import Cues, EconomyFacts
 
 YEARS = (PlannerYear(0, (0.3, 0.5), 100.0, True), PlannerYear(1, (0.1, 0.5), 90.0))
 GOOD = TriedSchedule((0.3, 0.5), 3, 31_850.0, 31_508.0, 32_208.0)
@@ -29,7 +29,7 @@ BOTH = {"tried": (GOOD, POOR), "best": GOOD}
 
 OBSERVED = PlanObservation(
     year=2,
-    years=30,
+    economy=EconomyFacts(years=30),
     cohort="planner",
     agent=0,
     brackets=BRACKETS,
@@ -51,28 +51,28 @@ def system(**changes):
 
 def test_it_says_what_the_planner_knows():
     text = user(history=YEARS, cues=Cues(exploit=True), **BOTH)
-    assert "Year 1: 30/50 %: welfare 100, still settling\nYear 2: 10/50 %: welfare 90\n" in text
+    assert "Year 1: 30/50 %: welfare 100, first year\nYear 2: 10/50 %: welfare 90\n" in text
     assert (
         "What each schedule brought, the best first:\n"
-        "30/50 %: mean welfare 31,850 in 3 settled years (31,508 to 32,208)\n"
-        "10/50 %: welfare 30,000 in 1 settling year\n" in text
+        "30/50 %: mean welfare 31,850 in 3 later years (31,508 to 32,208)\n"
+        "10/50 %: welfare 30,000 in its first year only\n" in text
     )
     assert "Best so far: 30/50 % with welfare 31,850." in text
     assert (
         "10 % on income from 0 to 90,000: 90.0 % of the people, mean income 30,000, mean utility "
-        "25,000, tax raised here 1,200 a person - changes: -20 gives 0 %, -10 gives 0 %, 0 gives "
+        "25,000; raises 1,200; changes: -20 gives 0 %, -10 gives 0 %, 0 gives "
         "10 %, +10 gives 20 %, +20 gives 30 %\n" in text
     )
     assert text.endswith("Set year 3 of 30: give 2 changes, one per bracket.")
     group = BracketGroup(0.9, 30_000, 25_000, 1_200, 1_150)
-    assert "1,200 a person (year before: 1,150) -" in user(groups=(group, group))
+    assert "raises 1,200 (year before: 1,150); changes:" in user(groups=(group, group))
 
 
 def test_the_objective_has_the_words_of_this_economy():
-    assert "utility is its income - tax + rebate - effort, in dollars a year." in system()
+    assert "utility is its income - tax + rebate - effort.\n" in system()
     assert "(below 10,000 dollars a year all count alike)" in system()
-    assert "each further dollar counting less" in system(curvature=1.0)
-    assert "the worst-off person" in system(welfare=Welfare("rawlsian"))
+    assert "each further dollar counting less" in system(economy=EconomyFacts(curvature=1.0))
+    assert "the worst-off person" in system(economy=EconomyFacts(welfare="rawlsian"))
     assert "-20, -10, 0, +10, +20 percentage points" in system()
     assert "-10, 0, +10 percentage points" in system(max_change=10)
     assert system() == system(year=7, history=YEARS, **BOTH)
@@ -81,16 +81,19 @@ def test_the_objective_has_the_words_of_this_economy():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"noise": Noise(350.0, 5)}, "welfare varies by about 350 from year to year by chance"),
-        ({}, "How much welfare varies by chance is not known yet"),
+        (
+            {"noise": Noise(350.0, 5)},
+            "Between later years at the same rates, welfare differs by about 350 (standard",
+        ),
+        ({}, "How much welfare differs between years at the same rates is not known yet."),
         (
             {"last_change": YEARS},
-            "Last time the rates went from 30/50 % to 10/50 %, and welfare fell by 10.\n",
+            "Last time the rates went from 30/50 % to 10/50 %, and welfare fell by 10 in the first "
+            "year.\n",
         ),
         (
             {"last_change": (YEARS[0], YEARS[0]._replace(year=1, welfare=441.0))},
-            "Last time the rates were kept, and welfare rose by 341: the workers' settling, or "
-            "chance.\n",
+            "Last time the rates were kept, and welfare rose by 341.\n",
         ),
         (
             BOTH | {"cues": Cues(exploit=True, final=True)},
@@ -102,12 +105,12 @@ def test_the_objective_has_the_words_of_this_economy():
                 "cues": Cues(explore=True, exploit=True),
                 "untried": (UntriedRates(0, (0.2, 0.4)), UntriedRates(1, (0.6,))),
             },
-            "Not tried yet, one step from the best: bracket 1 at 20 or 40 %, bracket 2 at 60 %. "
-            "Try one of them, or keep the rates.\n",
+            "Not tried yet, the best with one rate changed: bracket 1 at 20 or 40 %, bracket 2 at "
+            "60 %. Try one of them, or keep the rates.\n",
         ),
         (
             {"cues": Cues(explore=True), "untried": (UntriedRates(0, (0.2,)),)},
-            "Not tried yet, one step from the rates now: bracket 1 at 20 %. Try one",
+            "Not tried yet, the rates now with one rate changed: bracket 1 at 20 %. ",
         ),
         ({"cues": Cues(explore=True)}, "All schedules one step away have been tried"),
     ],
@@ -120,12 +123,14 @@ def test_each_ingredient_has_its_words_and_a_switch(given, said):
 def test_numbers_of_years_may_be_left_out():
     text = user(counts=False, noise=Noise(350.0, 5), **BOTH)
     assert "30/50 %: mean welfare 31,850\n10/50 %: welfare 30,000\n" in text
-    assert "chance" not in text
+    assert "differs by about" not in text
 
 
 def test_welfare_with_curvature_has_the_digits_that_tell_schedules_apart():
     close = replace(OBSERVED, tried=(GOOD._replace(mean=10.47512), POOR._replace(mean=10.47509)))
     assert "welfare 10.475120 in" in Plan().messages(close)[1].content
+    noisy = replace(close, noise=Noise(0.02, 3))
+    assert "welfare 10.475 in" in Plan().messages(noisy)[1].content
 
 
 def test_a_history_that_does_not_fit_loses_its_oldest_then_the_worst():

@@ -16,7 +16,7 @@ from llm.decisions.satisfaction import (
     SatisfactionObservation,
     parse_satisfaction,
 )
-from llm.decisions.shared import Bracket, merged
+from llm.decisions.shared import Bracket, EconomyFacts, merged
 
 BRACKETS = (Bracket(0, 0.1), Bracket(20_000, 0.1), Bracket(90_000, 0.5))
 
@@ -48,7 +48,7 @@ def test_every_kind_has_a_template_that_begins_with_what_it_asks():
         ("a\n {% if x %}b{% endif %}\nc", "a b\nc"),
         ("{% if x %}{% if x %}\na\n{% endif %}{% endif %}\n", "a\n"),
         ("{{ 0.125|percent }} {{ 0.1|percent }} {{ [0, 0.5, 1]|percents }}", "12.5 10 0/50/100 %"),
-        ("{{ 1234.5|dollars }} {{ 12.3456789|amount }} {{ 2|amount(3) }}", "1,234 12.346 2.000"),
+        ("{{ 1234.5|whole }} {{ 12.3456789|amount }} {{ 2|amount(3) }}", "1,234 12.346 2.000"),
     ],
 )
 def test_how_templates_are_read(source, expected):
@@ -63,6 +63,7 @@ def test_how_templates_are_read(source, expected):
         "{% if unknown %}a{% endif %}",
         "{{ x.__class__.__mro__ }}",
         "{{ values.append(1) }}",
+        "{{ range(3) }}",
     ],
 )
 def test_a_template_sees_what_it_is_given_and_nothing_else(source):
@@ -94,6 +95,9 @@ def test_the_digest_is_of_every_word(tmp_path, monkeypatch):
         path.write_text(text + "x")
         prompts.digest.cache_clear()
         assert prompts.digest() != before
+        path.write_text(text.replace("{# ", "{# Of old: ", 1))
+        prompts.digest.cache_clear()
+        assert prompts.digest() == before  # a comment is no word
         path.write_text(text)
     prompts.digest.cache_clear()
 
@@ -116,7 +120,7 @@ def satisfaction(**changes):
     observation = SatisfactionObservation(
         year=0,
         day=6,
-        days=8,
+        economy=EconomyFacts(days=8),
         cohort="llm",
         agent=0,
         brackets=BRACKETS,
@@ -134,11 +138,16 @@ def satisfaction(**changes):
 def test_satisfaction_is_asked_of_the_days_that_are_over():
     system, user = satisfaction()
     assert user.content.startswith("You are a 30-year-old.")
-    assert "In the first 7 of the 8 days of year 1 you worked 40 hours" in user.content
-    assert "paid 4,000 in tax (10 % of it), and got a rebate of 9,000." in user.content
+    assert (
+        "In the first 7 of the 8 days of year 1, on average and at yearly rates, you worked 40 "
+        "hours a week, earned 40,000 dollars, paid 4,000 in tax (10 % of it), and got a rebate of "
+        "9,000." in user.content
+    )
     assert "In all you got 5,000 more than you paid." in user.content
     assert "10 % on income from 0 to 90,000\n50 % on income from 90,000 up" in system.content
-    assert "In year 1 you worked" in satisfaction(day=7)[1].content
+    assert "In year 1, on average and at yearly rates, you" in satisfaction(day=7)[1].content
+    owed = satisfaction(rebate=-3_069.0)[1].content
+    assert "and paid a further 3,069 that everyone pays.\nIn all you paid 7,069 more" in owed
     assert "In all you paid 1,000 more" in satisfaction(tax=10_000.0)[1].content
     assert "% of it" not in satisfaction(income=0.0, tax=0.0)[1].content
 

@@ -10,7 +10,7 @@ from support.transcripts import ANSWER, IDENTITY, ask, put
 from jaxecon.core.errors import EngineError, UserError
 from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
-from llm.decisions.shared import Bracket
+from llm.decisions.shared import Bracket, EconomyFacts
 from llm.engines.base import Engine
 from llm.engines.replayed import ReplayEngine
 from llm.engines.scripted import ScriptedEngine
@@ -74,8 +74,7 @@ def test_a_replayed_cohort_decides_as_it_did(tmp_path: Path) -> None:
             day=0,
             cohort="llm",
             agent=agent,
-            years=1,
-            days=1,
+            economy=EconomyFacts(years=1, days=1),
             brackets=(Bracket(0, 0.3),),
             skill=100.0,
             rebate=0.0,

@@ -31,7 +31,7 @@ from support.openai_server import (
 from jaxecon.core.errors import EngineError
 from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
-from llm.decisions.shared import Bracket
+from llm.decisions.shared import Bracket, EconomyFacts
 from llm.engines.base import Engine, estimated_tokens
 from llm.engines.openai.address import engine_identity
 from llm.engines.openai.engine import OpenAIEngine
@@ -251,8 +251,7 @@ def observation(agent: int) -> LaborObservation:
         day=0,
         cohort="llm",
         agent=agent,
-        years=1,
-        days=1,
+        economy=EconomyFacts(years=1, days=1),
         brackets=(Bracket(0, 0.3),),
         skill=float(100 + agent),
         rebate=0.0,
