@@ -18,7 +18,7 @@ BEGIN, END = "<!-- prompts: begin -->\n", "<!-- prompts: end -->\n"
 
 # Everybody but the readers responds exactly, so that no draw decides what is shown.
 SETTINGS: dict[str, Any] = {
-    "years": 8,
+    "years": 30,
     "year": {"days": 8},
     "population": {
         "cohorts": [
@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 # What is shown: the title, and the decision's kind, year and day, counted from 0.
 SHOWN = (
     ("A worker in its second year", "labor", 1, 4),
-    ("The planner after six years", "plan", 6, 0),
+    ("The planner after 22 years", "plan", 22, 0),
 )
 
 

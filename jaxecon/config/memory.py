@@ -20,7 +20,7 @@ class Memory(Section):
     statistics: bool = Field(
         True,
         description="On how many days or years each of these is based; for a planner also their "
-        "range, and how much welfare varies by chance.",
+        "range, and how much welfare differs between years at the same rates.",
     )
     direction_hint: bool = Field(
         True, description="Whether the last change raised or lowered the result."
