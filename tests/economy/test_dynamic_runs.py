@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,12 +144,14 @@ def test_llm_workers_see_this_years_pay_and_forget_when_they_retire(tmp_path):
             text = told["labor", year, 0, agent]
             remembers = [f"Year {y} day" in text for y in range(1, year + 1)]
             assert any(remembers) != new[year - 1, agent]
-            assert ("Over " in text) != new[year - 1, agent]
+            assert ("What hours bring you" in text) != new[year - 1, agent]
             persona = text.split("Your pay")[0]
             assert told["labor", 0, 0, agent].split("Your pay")[0] == persona
             if new[year - 1, agent]:
                 later = told["labor", year, 3, agent]
-                assert "Over 3 days" in later
+                # of the three days before, no more
+                worked = re.findall(r"^\d+ hours: .* \((\d) days?\)$", later, re.MULTILINE)
+                assert sum(map(int, worked)) == 3
                 assert f"Year {year} day" not in later
 
 

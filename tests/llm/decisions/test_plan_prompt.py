@@ -96,6 +96,10 @@ def test_the_objective_has_the_words_of_this_economy():
             "Last time the rates were kept, and welfare rose by 341.\n",
         ),
         (
+            {"last_change": (YEARS[0], YEARS[0]._replace(year=1))},
+            "Last time the rates were kept, and welfare stayed the same.\n",
+        ),
+        (
             BOTH | {"cues": Cues(exploit=True, final=True)},
             "Now take the best schedule: 30/50 % with welfare 31,850.",
         ),
