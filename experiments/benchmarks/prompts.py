@@ -58,6 +58,7 @@ BLOCK = 32  # tokens of a block of vLLM's prefix cache, as the local engine sets
 OVERLAID = (
     "experiments/benchmarks/prompts.py",
     "experiments/benchmarks/prefix_cache.py",
+    "llm/engines/drawn.py",
     "llm/engines/obedient.py",
 )
 Cell = tuple[str, str, float, int]
@@ -83,30 +84,36 @@ def main() -> None:
         measure_model(arguments.label)
 
 
+Ends = tuple[np.ndarray, np.ndarray]  # as workers_end
+
+
 def measure_workers(label: str, grid: Sequence[Cell]) -> None:
     """Report how obedient workers end, in each economy and in all. label: whose prompts."""
     ends = []
     for cell in grid:
-        best, close = workers_end(economy(*cell), ObedientReader())
-        ends.append((best, close))
-        report(
-            benchmark="prompts",
-            part="workers",
-            prompts=label,
-            economy=" ".join(map(str, cell)),
-            at_best=float(np.mean(best)),
-            close_to_best=float(np.mean(close)),
-        )
+        ends.append(workers_end(economy(*cell), ObedientReader()))
+        report_ends(label, "workers", ends[-1:], economy=" ".join(map(str, cell)))
+    report_ends(label, "all workers", ends, economies=len(grid), workers=_number_of_workers(ends))
+
+
+def report_ends(label: str, part: str, ends: Sequence[Ends], **more: Any) -> None:
+    """Report the shares of the workers of some economies that end at their best hours, or nearly.
+
+    more: further entries of the line.
+    """
     best, close = (np.concatenate(columns) for columns in zip(*ends, strict=True))
     report(
         benchmark="prompts",
-        part="all workers",
+        part=part,
         prompts=label,
-        economies=len(grid),
-        workers=len(best),
+        **more,
         at_best=float(np.mean(best)),
         close_to_best=float(np.mean(close)),
     )
+
+
+def _number_of_workers(ends: Sequence[Ends]) -> int:
+    return sum(len(best) for best, _ in ends)
 
 
 def measure_planners(label: str, seeds: Sequence[int]) -> None:
@@ -178,16 +185,13 @@ def measure_model(label: str) -> None:
             settings = economy(*cell)
             settings["llm"]["engine"] = "vllm"
             ends.append(workers_end(settings, None))
-    best, close = (np.concatenate(columns) for columns in zip(*ends, strict=True))
-    report(
-        benchmark="prompts",
-        part="local model",
-        prompts=label,
+    report_ends(
+        label,
+        "local model",
+        ends,
         model="smollm2",
         economies=len(ends),
-        workers=len(best),
-        at_best=float(np.mean(best)),
-        close_to_best=float(np.mean(close)),
+        workers=_number_of_workers(ends),
     )
 
 

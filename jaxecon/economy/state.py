@@ -64,6 +64,13 @@ class Economy:
             lambda *parts: jnp.concatenate(parts), *(_with_rows(c) for c in self.cohorts.values())
         )
 
+    def judged_welfare(self, days: "Day") -> Array:
+        """Social welfare as the planner sees it, of a day or of several, as the fields of `days`.
+
+        The settings say whether it counts the penalty of the dissatisfied.
+        """
+        return days.swf_counted if self.counts_satisfaction else days.swf_private
+
 
 def _with_rows(cohort: Cohort) -> Cohort:
     """The cohort with one value per agent in every field, without a name: ready to be joined."""

@@ -143,7 +143,7 @@ def _year_statistics(
     agents: AgentYear,
     record: Day,
 ) -> YearStatistics:
-    swf = record.swf_counted if economy.counts_satisfaction else record.swf_private
+    swf = economy.judged_welfare(record)
     window = jnp.mean(swf[-planner_window(swf.shape[0]) :])
     at_equilibrium = equilibrium_welfare(economy, schedule)
     satisfied = {name: s.astype(rebate.dtype) for name, s in state.satisfied.items()}

@@ -87,8 +87,7 @@ class HybridCohorts:
             self._layout, self._economy, plan, state, sums, hours
         )
         theirs = {name: outcomes[name] for name in self.names}
-        welfare = record.swf_counted if self._economy.counts_satisfaction else record.swf_private
-        self._workers.observe(year, day, theirs, float(welfare))
+        self._workers.observe(year, day, theirs, float(self._economy.judged_welfare(record)))
         return state, sums, record
 
     def judge(

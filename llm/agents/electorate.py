@@ -12,7 +12,7 @@ from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import YearObservation, changed_schedule
 from jaxecon.planners.elections.electorate import Candidate, History, worker_name
 from jaxecon.planners.elections.voting import NOBODY, VotingMethod
-from llm.agents.facts import brackets_of, facts_of
+from llm.agents.facts import brackets_of, facts_of, rates_of
 from llm.agents.workers import LLMWorkers
 from llm.bridge import Bridge
 from llm.decisions.candidacy import Candidacy, CandidacyObservation
@@ -113,7 +113,7 @@ class LLMElectorate:
 
     def _moved(self, schedule: TaxSchedule, points: tuple[int, ...]) -> tuple[float, ...]:
         moved = changed_schedule(schedule, points, self._config.planner.max_change)
-        return tuple(round(float(rate), 6) for rate in moved.rates)
+        return rates_of(moved.rates)
 
     def _standing(self, candidate: Candidate, voter: tuple[str, int]) -> CandidateView:
         """A candidate as a voter sees it."""

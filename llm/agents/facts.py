@@ -1,17 +1,25 @@
 """What prompts say of the economy itself: the schedule, and what the settings make true of it."""
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxecon.config.settings import Config
 from jaxecon.kernels.taxation import TaxSchedule
 from llm.decisions.shared import Bracket, EconomyFacts
 
 
+def rates_of(rates: ArrayLike) -> tuple[float, ...]:
+    """Rates as prompts show them, without the last digits of float32."""
+    return tuple(round(float(rate), 6) for rate in np.asarray(rates))
+
+
 def brackets_of(schedule: TaxSchedule) -> tuple[Bracket, ...]:
     """The schedule as prompts show it."""
     return tuple(
-        Bracket(float(t), round(float(r), 6))
-        for t, r in zip(np.asarray(schedule.thresholds), np.asarray(schedule.rates), strict=True)
+        Bracket(float(threshold), rate)
+        for threshold, rate in zip(
+            np.asarray(schedule.thresholds), rates_of(schedule.rates), strict=True
+        )
     )
 
 

@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxecon.config.settings import Config
 from jaxecon.core.pytree import pytree
@@ -16,7 +15,7 @@ from jaxecon.planners.base import (
 )
 from jaxecon.planners.memory import PlannerMemory, TriedSchedules
 from llm.agents.exploration import untried_rates
-from llm.agents.facts import brackets_of, facts_of
+from llm.agents.facts import brackets_of, facts_of, rates_of
 from llm.bridge import Bridge
 from llm.decisions.plan import (
     BracketGroup,
@@ -59,15 +58,14 @@ class LLMPlanner(Planner):
     def propose(
         self, state: LLMPlannerState, observation: YearObservation, key: jax.Array
     ) -> tuple[TaxSchedule, LLMPlannerState]:
-        revenue = revenue_by_bracket(observation)
         memory = _appended(
             state.memory,
             observation.year,
             observation.schedule.rates,
             observation.welfare,
-            revenue,
+            revenue_by_bracket(observation),
         )
-        seen = self._seen(jax.tree.map(np.asarray, memory), observation, revenue, state.memory)
+        seen = self._seen(jax.tree.map(np.asarray, memory), observation, state.memory)
         (decision,) = self._bridge.decide(Plan(), [seen])
         schedule = changed_schedule(observation.schedule, decision.value, self._settings.max_change)
         return schedule, LLMPlannerState(memory)
@@ -76,7 +74,6 @@ class LLMPlanner(Planner):
         self,
         memory: PlannerMemory,
         observation: YearObservation,
-        revenue: np.ndarray,
         before: PlannerMemory,
     ) -> PlanObservation:
         """What the model is told. before: the memory without the observed year."""
@@ -97,7 +94,7 @@ class LLMPlanner(Planner):
             economy=self._facts,
             brackets=brackets,
             history=recent if settings.window else (),
-            groups=_groups(observation, revenue, before),
+            groups=_groups(observation, memory, before),
             mean_hours=observation.mean_hours,
             mean_income=observation.mean_income,
             rebate=observation.rebate,
@@ -127,17 +124,17 @@ def revenue_by_bracket(observation: YearObservation) -> np.ndarray:
 
 
 def _groups(
-    observation: YearObservation, revenue: np.ndarray, before: PlannerMemory
+    observation: YearObservation, memory: PlannerMemory, before: PlannerMemory
 ) -> tuple[BracketGroup, ...]:
-    """Who earned in each bracket, and what the tax raised there. revenue: (k,)."""
+    """Who earned in each bracket, and what the tax raised there, by the memory and before it."""
     count = int(before.count)
     follows = count > 0 and int(before.years[count - 1]) == observation.year - 1
-    revenue_before = np.asarray(before.revenue) if follows else np.full(len(revenue), np.nan)
+    revenue_before = np.asarray(before.revenue) if follows else np.full_like(memory.revenue, np.nan)
     rows = zip(
         observation.people,
         observation.income,
         observation.utility,
-        revenue,
+        memory.revenue,
         revenue_before,
         strict=True,
     )
@@ -157,7 +154,7 @@ def _recent_years(memory: PlannerMemory) -> tuple[PlannerYear, ...]:
     """The recent years, oldest first."""
     columns = (memory.years, memory.rates, memory.welfare, memory.settling)
     return tuple(
-        PlannerYear(int(year), _rounded(rates), float(welfare), bool(settling))
+        PlannerYear(int(year), rates_of(rates), float(welfare), bool(settling))
         for year, rates, welfare, settling in zip(
             *(column[: int(memory.count)] for column in columns), strict=True
         )
@@ -174,7 +171,7 @@ def _tried_schedules(schedules: TriedSchedules) -> tuple[TriedSchedule, ...]:
             for values in (schedules.mean, schedules.lowest, schedules.highest)
         )
         years = int(schedules.years[row, place])
-        rates = _rounded(schedules.rates[place])
+        rates = rates_of(schedules.rates[place])
         found.append(TriedSchedule(rates, years, mean, lowest, highest, settling=not row))
     return tuple(found)
 
@@ -186,7 +183,3 @@ def _last_change(recent: tuple[PlannerYear, ...]) -> tuple[PlannerYear, PlannerY
     before, after = recent[-2:]
     known = np.isfinite(before.welfare) and np.isfinite(after.welfare)
     return (before, after) if known and after.year == before.year + 1 else None
-
-
-def _rounded(rates: ArrayLike) -> tuple[float, ...]:
-    return tuple(round(float(rate), 6) for rate in np.asarray(rates))

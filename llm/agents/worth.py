@@ -35,7 +35,7 @@ class OwnWorth(NamedTuple):
 
 
 def worth_of(
-    choices: Sequence[float] | np.ndarray,
+    choices: Sequence[float],
     schedule: TaxSchedule,
     skill: np.ndarray,
     preferences: Preferences,
@@ -46,7 +46,7 @@ def worth_of(
     It is computed in double precision: utilities with curvature differ in late digits only.
 
     Args:
-        choices: (c,) or (n, c) h/week.
+        choices: (c,) h/week.
         schedule: the tax.
         skill: (n,) $/year per weekly hour.
         preferences: scalar or (n,) fields.
@@ -57,19 +57,15 @@ def worth_of(
     """
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda x: np.asarray(x, np.float64), (schedule, preferences))
-        skill = np.asarray(skill, np.float64)
-        hours = np.broadcast_to(
-            np.asarray(choices, np.float64), (len(skill), np.shape(choices)[-1])
-        )
-        found = _worth(*exact, hours.T, skill, np.float64(rebate))
-        return Worth(*(np.asarray(x).T for x in found))
+        hours, skill = (np.asarray(x, np.float64) for x in (choices, skill))
+        return Worth(*map(np.asarray, _worth(*exact, hours, skill, np.float64(rebate))))
 
 
 @jax.jit
 def _worth(
     schedule: TaxSchedule, preferences: Preferences, hours: Array, skill: Array, rebate: Array
 ) -> tuple[Array, Array]:
-    """hours: (c, n); so are the results."""
+    """The fields of a Worth, (n, c). hours: (c,)."""
     curvature = preferences.consumption_curvature
 
     def at(hours: Array) -> tuple[Array, Array]:
@@ -78,4 +74,4 @@ def _worth(
         consumption = income - tax + (rebate if curvature > 0 else 0.0)
         return tax, isoelastic_utility(preferences, consumption, hours)
 
-    return jax.vmap(at)(hours)
+    return jax.vmap(at, out_axes=1)(hours)

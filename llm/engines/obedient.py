@@ -9,8 +9,6 @@ where it is told which that is, and otherwise keeps what it has. Which of severa
 takes is drawn from the request's draw alone.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from llm.engines.base import OnCompletion, estimated_tokens
-from llm.messages import Completion, Draw, Request, Usage
+from llm.engines.drawn import completion_of, random_of
+from llm.messages import Request
 
 _STEP = 10  # percentage points, or hours a week: how far the next untried choice is
 
@@ -51,11 +50,10 @@ class ObedientReader:
         satisfaction.
         """
         for i, request in enumerate(requests):
-            answer = json.dumps(_answer(request))
+            completion = completion_of(request, _answer(request))
             self.asked.append(request)
-            self.answers.append(answer)
-            usage = Usage(estimated_tokens(request.messages), 0, -(-len(answer) // 3))
-            on_completion(i, Completion(answer, usage=usage))
+            self.answers.append(completion.text)
+            on_completion(i, completion)
 
     def close(self) -> None:
         return
@@ -63,7 +61,7 @@ class ObedientReader:
 
 def _answer(request: Request) -> dict[str, Any]:
     rules, text = request.messages[0].content, request.messages[1].content
-    random = _random(request.draw)
+    random = random_of(request.draw)
     reason = {"reasoning": "I was told to."} if '"reasoning"' in rules else {}
     if '"hours": H' in rules:
         return reason | {"hours": read_hours(rules, text, random)}
@@ -72,11 +70,6 @@ def _answer(request: Request) -> dict[str, Any]:
     if '"satisfied"' in rules:
         return {"satisfied": True}
     raise ValueError(f"the obedient reader has no answer to: {rules}")
-
-
-def _random(draw: Draw) -> np.random.Generator:
-    digest = hashlib.sha256(json.dumps(vars(draw), sort_keys=True).encode()).digest()
-    return np.random.Generator(np.random.Philox(int.from_bytes(digest[:16])))
 
 
 # --- a worker's hours -----------------------------------------------------------------------------
@@ -100,12 +93,9 @@ def read_hours(rules: str, text: str, random: np.random.Generator) -> int:
 
 def _choices(rules: str) -> list[int]:
     listed = re.search(r"H one of ([\d, ]+)\.", rules)
-    if listed:
-        return [int(hours) for hours in listed[1].split(", ")]
-    whole = re.search(r"H a whole number from (\d+) to (\d+)\.", rules)
-    if not whole:
+    if not listed:
         raise ValueError(f"the prompt does not say which hours there are: {rules}")
-    return list(range(int(whole[1]), int(whole[2]) + 1))
+    return [int(hours) for hours in listed[1].split(", ")]
 
 
 def _untried_hours(text: str, choices: Sequence[int], best: int | None) -> list[int]:

@@ -14,8 +14,6 @@ bracket. It votes for the candidate who would tax its last year's income least, 
 who would tax it no more than now. Once elected, it does what it announced, if anything.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +27,8 @@ from llm.decisions.policy import PolicyObservation
 from llm.decisions.satisfaction import SatisfactionObservation
 from llm.decisions.vote import VoteObservation
 from llm.engines.base import OnCompletion, estimated_tokens
-from llm.messages import Completion, Draw, Request, Usage
+from llm.engines.drawn import completion_of, random_of
+from llm.messages import Request
 
 _EXPLORES = 0.25  # share of the decisions with a cue to explore
 _STANDS = 0.5  # share of those who are asked
@@ -56,20 +55,13 @@ class SimulatedEngine:
         Raises TypeError for a kind of observation that this engine does not know.
         """
         for i, request in enumerate(requests):
-            answer = _answer(request.observation, _random(request.draw))
+            answer = _answer(request.observation, random_of(request.draw))
             if request.schema is not None and "reasoning" in request.schema["properties"]:
                 answer = {"reasoning": "Simulated."} | answer
-            text = json.dumps(answer)
-            usage = Usage(estimated_tokens(request.messages), 0, -(-len(text) // 3))
-            on_completion(i, Completion(text, usage=usage))
+            on_completion(i, completion_of(request, answer))
 
     def close(self) -> None:
         return
-
-
-def _random(draw: Draw) -> np.random.Generator:
-    digest = hashlib.sha256(json.dumps(vars(draw), sort_keys=True).encode()).digest()
-    return np.random.Generator(np.random.Philox(int.from_bytes(digest[:16])))
 
 
 def _answer(observation: Any, random: np.random.Generator) -> dict[str, Any]:
