@@ -13,14 +13,15 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Generic
+from typing import Generic
 
 from jaxecon.config.language import Price
 from jaxecon.config.names import Status
-from jaxecon.core.errors import BudgetSpent, EngineError
+from jaxecon.core.errors import EngineError
 from jaxecon.storage.usage import LLMUsage
+from llm.accounts import Accounts
 from llm.decisions.base import DecisionKind, Observation, Unusable, Value
-from llm.decisions.prompts import try_again
+from llm.decisions.prompts import Prompts
 from llm.engines.base import Engine
 from llm.messages import Completion, Draw, Message, Request, Sampling
 from llm.transcript.keys import request_key
@@ -95,7 +96,11 @@ class Bridge:
         budget_tokens: prompt and completion tokens after which `decide` raises BudgetSpent before
             it asks.
         budget_usd: dollars, likewise.
+        prompts: the words of its questions; by default the package's.
         inherited: the transcript of the run that this one was branched from.
+
+    Attributes:
+        accounts: What the models did and cost so far.
     """
 
     def __init__(
@@ -108,48 +113,18 @@ class Bridge:
         retries: int,
         budget_tokens: int | None = None,
         budget_usd: float | None = None,
+        prompts: Prompts | None = None,
         inherited: Transcript | None = None,
     ) -> None:
         self._served, self._transcript, self._inherited = served, transcript, inherited
         self._seed, self._sampling, self._retries = seed, sampling, retries
-        self._budget_tokens, self._budget_usd = budget_tokens, budget_usd
-        self._seconds: dict[str, float] = {}
-        self.accounts: dict[tuple[str, str], LLMUsage] = {}  # by cohort and kind of decision
+        self._prompts = prompts or Prompts()
+        self.accounts = Accounts(budget_tokens, budget_usd)
 
     @property
     def usage(self) -> LLMUsage:
         """The usage of all language models so far."""
-        waited = LLMUsage(seconds=sum(self._seconds.values()))
-        return sum(self.accounts.values(), waited)
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """Seconds spent waiting for engines, by kind of decision."""
-        return dict(self._seconds)
-
-    def accounted(self) -> list[dict[str, Any]]:
-        """The accounts as JSON; they have no seconds, since engines serve all cohorts at once."""
-        return [
-            {
-                "cohort": cohort,
-                "kind": kind,
-                **{name: value for name, value in vars(account).items() if name != "seconds"},
-                "statuses": dict(account.statuses),
-            }
-            for (cohort, kind), account in self.accounts.items()
-        ]
-
-    def restore_accounts(
-        self, accounted: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]
-    ) -> None:
-        """Continue counting from earlier values of `accounted` and `seconds`."""
-        self._seconds = dict(seconds)
-        self.accounts = {
-            (account["cohort"], account["kind"]): LLMUsage(
-                **{name: value for name, value in account.items() if name not in ("cohort", "kind")}
-            )
-            for account in accounted
-        }
+        return self.accounts.usage
 
     def decide(
         self, kind: DecisionKind[Observation, Value], observations: Sequence[Observation]
@@ -162,7 +137,7 @@ class Bridge:
         """
         if not observations:
             return []
-        self._check_budget()
+        self.accounts.check_budget()
         fitting = [self._fitting(kind, o) for o in observations]
         observations, first = [o for o, _ in fitting], [messages for _, messages in fitting]
         chats = list(first)
@@ -176,25 +151,13 @@ class Bridge:
                 try:
                     decisions[i] = _decision(kind, observations[i], reply, attempt)
                 except Unusable as problem:
-                    chats[i] = try_again(first[i], reply.text, str(problem))
+                    chats[i] = self._prompts.try_again(first[i], reply.text, str(problem))
         final = [
             decisions.get(i) or Decision(kind.fallback(o), "fallback", self._retries + 1)
             for i, o in enumerate(observations)
         ]
         self._record(kind, observations, final)
         return final
-
-    def _check_budget(self) -> None:
-        used = self.usage
-        tokens = used.prompt_tokens + used.completion_tokens
-        if self._budget_tokens is not None and tokens >= self._budget_tokens:
-            raise BudgetSpent(
-                f"llm.budget_tokens: {self._budget_tokens:,} are spent ({tokens:,} used)"
-            )
-        if self._budget_usd is not None and used.dollars >= self._budget_usd:
-            raise BudgetSpent(
-                f"llm.budget_usd: {self._budget_usd:g} are spent ({used.dollars:.4f} used)"
-            )
 
     def _fitting(
         self, kind: DecisionKind[Observation, Value], observation: Observation
@@ -210,7 +173,7 @@ class Bridge:
             - _REPLY_ROOM * bool(self._retries)
         )
         while True:
-            messages = kind.messages(observation)
+            messages = self._prompts.messages(kind, observation)
             # a token has at least a byte, so that most prompts need not be counted
             if sum(len(m.content.encode()) + 16 for m in messages) <= room:
                 return observation, messages
@@ -238,7 +201,8 @@ class Bridge:
             attempt,
         )
         sampling = _with_room(self._sampling, kind.tokens(observation))
-        return Request(messages, kind.schema(observation), sampling, draw, observation)
+        template = self._prompts.digest_of(kind.template)
+        return Request(messages, kind.schema(observation), sampling, draw, observation, template)
 
     def _answers(self, requests: Sequence[Request]) -> list[Completion]:
         """Completions of requests to any number of engines, which work at the same time."""
@@ -280,8 +244,7 @@ class Bridge:
                 if failure is not None and not isinstance(failure, _Abandoned):
                     raise failure
         finally:
-            name = requests[0].draw.kind
-            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - started
+            self.accounts.add_seconds(requests[0].draw.kind, time.monotonic() - started)
         return [replies[i] for i in range(len(requests))]
 
     def _answers_of(
@@ -299,7 +262,7 @@ class Bridge:
         def take(i: int, completion: Completion) -> None:
             """Count a completion as it comes: it is paid for even if an error ends the batch."""
             draw = requests[i].draw
-            self._count(draw.cohort, draw.kind, served.usage(completion))
+            self.accounts.add(draw.cohort, draw.kind, served.usage(completion))
             completions[keys[i]] = completion
 
         def take_stored(stored: Mapping[str, Completion]) -> None:
@@ -345,13 +308,6 @@ class Bridge:
             ask_for_missing()
         return [completions[key] for key in keys]
 
-    def _count(self, cohort: str, kind: str, usage: LLMUsage) -> None:
-        """Add usage to an account.
-
-        No lock is needed: one engine, in one thread, serves a cohort.
-        """
-        self.accounts[cohort, kind] = self.accounts.get((cohort, kind), LLMUsage()) + usage
-
     def _record(
         self,
         kind: DecisionKind[Observation, Value],
@@ -362,7 +318,7 @@ class Bridge:
         for o, d in zip(observations, decisions, strict=True):
             statuses.setdefault(o.cohort, Counter())[d.status] += 1
         for cohort, counted in statuses.items():
-            self._count(cohort, kind.name, LLMUsage(statuses=counted))
+            self.accounts.add(cohort, kind.name, LLMUsage(statuses=counted))
         self._transcript.put_decisions(
             [
                 (

@@ -41,7 +41,7 @@ class Request:
     `schema` is a bounded JSON schema that the engine enforces where it can.
 
     observation: what the messages were written from. Only the simulated engine reads it; it is not
-    part of the key.
+    part of the key. template: hash of the template that they were written with.
     """
 
     messages: tuple[Message, ...]
@@ -49,6 +49,7 @@ class Request:
     sampling: Sampling
     draw: Draw
     observation: Any = field(default=None, compare=False, repr=False)
+    template: str = ""
 
 
 @dataclass(frozen=True)

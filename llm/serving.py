@@ -9,15 +9,21 @@ from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from llm.agents.planner import PLANNER
 from llm.bridge import ServedModel
+from llm.decisions.template_check import check_templates
 from llm.engines.base import Engine
 from llm.engines.registry import ENGINES
 from llm.engines.replayed import ReplayEngine
 
 
 def check(config: Config) -> None:
-    """Raise UserError where a model, a key, a package or a transcript is missing."""
+    """Raise UserError where a model, a key, a package or a transcript is missing.
+
+    Also where the templates of `llm.prompts` do not work.
+    """
     for settings in config.servings.values():
         ENGINES[settings.engine].check(settings)
+    if config.llm.prompts is not None:
+        check_templates(config.llm.prompts)
 
 
 def _cohorts_by_model(config: Config) -> dict[str | None, list[str]]:

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.benchmarks.prefix_cache import cachable_share
 from experiments.benchmarks.timing import describe_machine, report
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
@@ -37,6 +36,7 @@ from llm.bridge import Bridge, ServedModel
 from llm.engines.base import Engine, OnCompletion
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Message, Request, Sampling, Usage
+from llm.prefix_cache import cachable_share
 from llm.transcript.store import Transcript
 
 if TYPE_CHECKING:

@@ -24,14 +24,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.prefix_cache import cachable_share
 from experiments.benchmarks.timing import describe_machine, report
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
@@ -41,9 +40,9 @@ from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.simulation.language import open_transcript
 from jaxecon.simulation.run import run as simulate
 from llm.engines.base import Engine
-from llm.engines.models import resolve
+from llm.engines.models.tokenizer import chat_tokenizer
 from llm.engines.obedient import ObedientReader
-from llm.messages import Message
+from llm.prefix_cache import CPU_BLOCK, cachable_share
 
 BRACKETS = ("flat", "three", "us_federal")
 GRID = tuple(
@@ -54,10 +53,10 @@ GRID = tuple(
     for days in (8, 16, 32)
 )
 GIVEN_UP = 0.02  # the share of what the best choice brings
-BLOCK = 32  # tokens of a block of vLLM's prefix cache, as the local engine sets it
 OVERLAID = (
     "experiments/benchmarks/prompts.py",
-    "experiments/benchmarks/prefix_cache.py",
+    "llm/engines/models/tokenizer.py",
+    "llm/prefix_cache.py",
     "llm/engines/drawn.py",
     "llm/engines/obedient.py",
 )
@@ -136,8 +135,8 @@ def measure_prompts(label: str) -> None:
     By the tokenizer of the local model; skipped, with a line that says so, where there is none.
     """
     try:
-        tokenizer = local_tokenizer()
-    except (ImportError, UserError) as error:
+        tokenizer = chat_tokenizer("smollm2")
+    except UserError as error:
         report(benchmark="prompts", part="tokens", prompts=label, skipped=str(error))
         return
     settings = economy("us_federal", "calibrated", 0.0, 16)
@@ -157,24 +156,8 @@ def measure_prompts(label: str) -> None:
             requests=len(prompts),
             tokens_a_request=sum(map(len, prompts)) / len(prompts),
             longest=max(map(len, prompts)),
-            cachable_share=cachable_share(prompts, BLOCK),
+            cachable_share=cachable_share(prompts, CPU_BLOCK),
         )
-
-
-def local_tokenizer() -> Callable[[Sequence[Message]], list[int]]:
-    """What the local model makes of a chat. Raises UserError and ImportError without one."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(resolve("smollm2"))
-
-    def tokens(messages: Sequence[Message]) -> list[int]:
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        found: list[int] = tokenizer.apply_chat_template(
-            chat, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return found
-
-    return tokens
 
 
 def measure_model(label: str) -> None:

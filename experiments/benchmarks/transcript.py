@@ -26,6 +26,7 @@ import numpy as np
 from experiments.benchmarks.timing import describe_machine, report, seconds
 from llm.agents.memory import WorkerMemory
 from llm.decisions.labor import Labor, LaborObservation, labor_schema
+from llm.decisions.prompts import Prompts
 from llm.decisions.shared import Bracket, EconomyFacts
 from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
 from llm.transcript.format import connect
@@ -66,6 +67,7 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
     rng = np.random.default_rng(0)
     memory = WorkerMemory(agents, window, HOURS)
     skill = rng.lognormal(7.0, 0.7, agents)
+    words = Prompts()
     for total in range(days):
         year, day = divmod(total, DAYS_A_YEAR)
         if day == 0:
@@ -77,7 +79,8 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
         recalled = memory.recall(year)
         yield [
             Request(
-                Labor().messages(
+                words.messages(
+                    Labor(),
                     LaborObservation(
                         year=year,
                         day=day,
@@ -90,7 +93,7 @@ def days_of_requests(agents: int, days: int, window: int) -> Iterator[list[Reque
                         history=recalled[agent].days,
                         last_hours=40,
                         choices=HOURS,
-                    )
+                    ),
                 ),
                 labor_schema(HOURS),
                 Sampling(),

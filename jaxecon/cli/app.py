@@ -13,6 +13,7 @@ from jaxecon.cli.commands.doctor import doctor
 from jaxecon.cli.commands.experiment import experiment
 from jaxecon.cli.commands.models import models_app
 from jaxecon.cli.commands.optimum import optimum
+from jaxecon.cli.commands.prompts import prompts_app
 from jaxecon.cli.commands.replay import replay
 from jaxecon.cli.commands.resume import resume
 from jaxecon.cli.commands.run import run
@@ -50,6 +51,7 @@ app = typer.Typer(
 for _command in _COMMANDS:
     app.command()(_command)
 app.add_typer(models_app, name="models")
+app.add_typer(prompts_app, name="prompts")
 
 
 def main() -> None:

@@ -91,6 +91,13 @@ class LLM(Serving):
         le=4096,
         description="Tokens of one answer at most; more where its form needs them.",
     )
+    # free, since not the folder's name but its words decide: their hash is in the manifest
+    prompts: Free[str | None] = Field(
+        None,
+        min_length=1,
+        description="A folder of templates whose words take the place of the package's; "
+        "`jaxecon prompts copy` makes one. The run keeps a copy.",
+    )
     style: Literal["io", "cot"] = Field(
         "io", description="io: the answer alone. cot: a line of reasoning before it."
     )

@@ -19,13 +19,19 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.economy.precision import dtype_of
 from jaxecon.simulation.changes import (
+    changed_prompts,
     changed_settings,
     continuable,
     first_position,
     refuse_reworded,
 )
 from jaxecon.simulation.deciders import make_deciders
-from jaxecon.simulation.language import check_engines, make_bridge, start_engines
+from jaxecon.simulation.language import (
+    check_engines,
+    make_bridge,
+    prompts_digest,
+    start_engines,
+)
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.ports import SilentListener
 from jaxecon.simulation.prepare import assemble_run, new_recorder
@@ -117,6 +123,7 @@ def _futures(run: Run, year: int, out: Path, overrides: Sequence[str], seeds: in
         drawn = [f"draw_seed={draw_seed + number}"] if number else []
         config = load_config(run.config, [*overrides, *drawn])
         changed = _changed_in_branch(run.config, config)
+        changed += changed_prompts(run.manifest, prompts_digest(config))
         if config.years <= year:
             raise UserError(
                 f"years: {config.years}; a branch from year {year} needs more, such as --set "

@@ -103,14 +103,15 @@ def changed_models(before: Mapping[str, Any] | None, now: Mapping[str, Any] | No
 
 
 def changed_prompts(manifest: Mapping[str, Any], now: str | None) -> list[str]:
-    """One line where language models were asked in other words. now: the hash of today's prompts.
+    """One line where language models were asked in other words.
 
-    Manifests of earlier versions have no such hash.
+    now: the hash of today's prompts, None in a run that asks no model. Manifests of earlier
+    versions have no such hash.
     """
     before = manifest.get("prompts")
-    if before == now or not manifest["identities"]:
+    if now is None or before == now or not manifest["identities"]:
         return []
-    return [f"the prompts: {before[:12] if before else 'an earlier form'} -> {(now or '')[:12]}"]
+    return [f"the prompts: {before[:12] if before else 'an earlier form'} -> {now[:12]}"]
 
 
 def refuse_reworded(run: Run) -> None:

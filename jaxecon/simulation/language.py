@@ -6,7 +6,7 @@ transcripts use this module too: importing it loads no JAX.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxecon.planners.base import Planner
     from jaxecon.planners.elections.electorate import Electorate
     from llm.engines.base import Engine
+    from llm.messages import Message
     from llm.transcript.store import Transcript
 
 
@@ -98,13 +99,32 @@ def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {cohort: one.engine.identity for cohort, one in served.items()}
 
 
+def templates() -> tuple[Any, Any]:
+    """The modules that read and that check templates.
+
+    They are `llm.decisions.prompts` and `llm.decisions.template_check`.
+    """
+    _check_bridge()
+    from llm.decisions import prompts, template_check
+
+    return prompts, template_check
+
+
+def chat_tokenizer(model: str) -> "Callable[[Sequence[Message]], list[int]]":
+    """What a local model makes of a chat. Raises UserError where it is not here."""
+    _check_bridge()
+    from llm.engines.models.tokenizer import chat_tokenizer
+
+    return chat_tokenizer(model)
+
+
 def prompts_digest(config: Config) -> str | None:
     """The hash of the prompts' words, for the manifest; None in a run that asks no model."""
     if not config.needs_engine:
         return None
-    from llm.decisions.prompts import digest
+    from llm.decisions.prompts import Prompts
 
-    return digest()
+    return Prompts(config.llm.prompts).digest()
 
 
 def make_bridge(
@@ -117,6 +137,7 @@ def make_bridge(
     if not served:
         return None, None
     from llm.bridge import Bridge
+    from llm.decisions.prompts import Prompts
     from llm.messages import Sampling
     from llm.transcript.store import Transcript
 
@@ -135,6 +156,7 @@ def make_bridge(
         retries=llm.retries,
         budget_tokens=llm.budget_tokens,
         budget_usd=llm.budget_usd,
+        prompts=Prompts(llm.prompts),
         inherited=before,
     )
     return bridge, transcript.sync
@@ -168,16 +190,11 @@ def make_electorate(
 
 def llm_summary(bridge: Any, served: Mapping[str, Any]) -> dict[str, Any]:
     """What language models did and cost so far, for the manifest and the summary."""
-    by_kind: dict[str, dict[str, int]] = {}
-    for (_, kind), account in bridge.accounts.items():
-        counts = by_kind.setdefault(kind, {})
-        for status, count in account.statuses.items():
-            counts[status] = counts.get(status, 0) + count
     return {
         **vars(bridge.usage),
-        "by_kind": by_kind,
-        "by_cohort": bridge.accounted(),
-        "seconds_by_kind": bridge.seconds,
+        "by_kind": bridge.accounts.statuses,
+        "by_cohort": bridge.accounts.as_json(),
+        "seconds_by_kind": bridge.accounts.seconds,
         "engines": sorted({one.engine.identity["engine"] for one in served.values()}),
         "restarts": sum({id(one): one.restarts for one in served.values()}.values()),
     }

@@ -22,6 +22,7 @@ from jaxecon.simulation.state import Prepared
 from jaxecon.storage.paths import refuse_existing
 from jaxecon.storage.provenance import environment, utc_now
 from jaxecon.storage.recorder import Recorder
+from jaxecon.storage.templates import keep_templates
 
 
 def default_folder() -> Path:
@@ -102,6 +103,8 @@ def new_recorder(
         yield None
         return
     try:
+        if served:
+            keep_templates(prepared.config.llm.prompts, recorder.path)
         if past is not None:
             recorder.inherit(past)
         yield recorder

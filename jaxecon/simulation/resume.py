@@ -32,6 +32,7 @@ from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
 from jaxecon.storage.provenance import changed_files, environment, outside_files, utc_now
 from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.run import Run
+from jaxecon.storage.templates import keep_templates
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
@@ -161,7 +162,7 @@ def _keep_settings(recorder: Recorder | None, config: Config, harmless: Sequence
 def _restore(simulation: Simulation, bridge: Any, checkpoint: Checkpoint) -> None:
     """Restore the state at the checkpoint, and what language models had cost by then."""
     if bridge is not None:
-        bridge.restore_accounts(checkpoint.meta["accounts"], checkpoint.meta["waited"])
+        bridge.accounts.restore(checkpoint.meta["accounts"], checkpoint.meta["waited"])
     simulation.restore(checkpoint)
 
 
@@ -176,7 +177,9 @@ def _changes(
 
     now: the present environment.
     """
-    changed, harmless = changed_settings(manifest["configuration"], config)
+    before = manifest["configuration"]
+    before = before | {"llm": before.get("llm", {}) | {"prompts": run.config.llm.prompts}}
+    changed, harmless = changed_settings(before, config)
     changed += changed_code(manifest, now)
     changed += changed_files(manifest["files"], outside_files(config))
     if checkpoint is not None:
@@ -207,6 +210,7 @@ def _record_resumption(
         recorder.update(
             models=models(served), identities=identities(served), prompts=prompts_digest(config)
         )
+        keep_templates(config.llm.prompts if served else None, recorder.path)
     entry = {
         "at": utc_now(),
         "from": [resumption.position.year, resumption.position.day],

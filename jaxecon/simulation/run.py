@@ -209,8 +209,8 @@ def _description(
         return {
             "configuration_hash": configuration,
             **{n: manifest[n] for n in ("versions", "hardware", "code") if n in manifest},
-            "accounts": [] if bridge is None else bridge.accounted(),
-            "waited": {} if bridge is None else bridge.seconds,
+            "accounts": [] if bridge is None else bridge.accounts.as_json(),
+            "waited": {} if bridge is None else bridge.accounts.seconds,
         }
 
     return describe

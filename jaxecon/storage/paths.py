@@ -14,6 +14,8 @@ CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = (
     "checkpoints",
 )
 
+PROMPTS = "prompts"  # templates that take the place of the package's
+
 PAST = "past.parquet"  # in a branch: the years before it began
 
 YEARS, AGENTS, ELECTIONS, BALLOTS = TABLES = (

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from jaxecon.config.read import load_config, read_yaml
 from jaxecon.config.renamed_settings import migrate
+from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.storage.failure_diagnostics import Diagnostic, DiagnosticsMonitor
 from jaxecon.storage.migrations import migrated_manifest
@@ -20,6 +21,7 @@ from jaxecon.storage.paths import (
     FORMAT,
     MANIFEST,
     PAST,
+    PROMPTS,
     YEARS,
     parts,
 )
@@ -35,7 +37,7 @@ class Run:
 
     Attributes:
         path: its folder.
-        config: the resolved configuration.
+        config: the resolved configuration; `llm.prompts` is the run's own copy of the templates.
         manifest: versions, hardware, status and summary.
 
     Raises:
@@ -49,7 +51,14 @@ class Run:
         manifest = self._read_manifest()
         self.stored_format: int = manifest["format"]
         self.manifest = migrated_manifest(manifest)
-        self.config = load_config(migrate(read_yaml(self.path / CONFIG)))
+        self.config = self._read_config()
+
+    def _read_config(self) -> Config:
+        """The configuration; templates are read from the run's own copy."""
+        tree = migrate(read_yaml(self.path / CONFIG))
+        if (self.path / PROMPTS).is_dir():
+            tree.setdefault("llm", {})["prompts"] = str(self.path / PROMPTS)
+        return load_config(tree)
 
     def _read_manifest(self) -> dict[str, Any]:
         """The manifest as stored. Raises UserError unless it is a run's and has a known format."""

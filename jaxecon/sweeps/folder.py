@@ -104,10 +104,15 @@ def opened_folder(
 
 
 def _outside_files(points: Points) -> dict[str, str]:
-    """SHA-256 of other files that are read: microdata by path, modules of users' rules by rule."""
+    """SHA-256 of other files that are read.
+
+    Microdata and templates by path, modules of users' rules by rule.
+    """
     files = {
         path: Path(path) for path in _values_of(points, "population.file") if Path(path).is_file()
     }
+    for folder in _values_of(points, "llm.prompts"):
+        files |= {str(path): path for path in Path(folder).glob("*.jinja")}
     for rule in _values_of(points, "rule"):
         with suppress(ValueError):  # a point whose rule does not exist fails on its own
             source = source_of_rule(rule) if ":" in rule else None
@@ -133,7 +138,7 @@ def _values_of(points: Points, setting: str) -> set[str]:
 
     look("", points.design.run)
     for name in points.names:
-        if name.startswith("population."):
+        if name.startswith(("population.", "llm.")):
             for value in points.values(name):
                 look(name, value)
     return values

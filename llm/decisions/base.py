@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from llm.messages import Message
-
 Value = TypeVar("Value")
 Observation = TypeVar("Observation", bound="AnyObservation")
 ObservationT = TypeVar("ObservationT", bound="AnyObservation", contravariant=True)
@@ -47,19 +45,27 @@ class DecisionKind(Protocol[ObservationT, Value]):
     """One kind of decision: how it is asked for, and how the reply is read.
 
     The bridge calls these methods for many agents at once, so they depend on the observation alone
-    and keep no state. `name` is the key in `llm.decisions.registry`, and how transcripts record it.
+    and keep no state.
+
+    Attributes:
+        name: The key in `llm.decisions.registry`, and how transcripts record the decision.
+        template: The name of the template of its words.
+        rules: The names of those values that all agents of a cohort share on a day. The template's
+            system block sees no others, so that its text is shared too.
     """
 
     name: str
+    template: str
+    rules: tuple[str, ...]
 
-    def messages(self, observation: ObservationT) -> tuple[Message, ...]:
-        """The chat that asks for the decision.
+    def values(self, observation: ObservationT) -> dict[str, Any]:
+        """What the template is handed.
 
         Args:
             observation: what the agent knows.
 
         Returns:
-            A system message with the rules, the same for all agents of a cohort, and the user's.
+            Values by name; those in `rules` are hashable.
         """
         ...
 

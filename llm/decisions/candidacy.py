@@ -5,14 +5,15 @@ from functools import lru_cache
 from typing import Any
 
 from jaxecon.planners.base import MAX_CHANGE
-from llm.decisions import prompts
 from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import allowed_changes, parse_changes, plan_schema
 from llm.decisions.replies import answer_schema, only_object, reasoning_tokens, yes_no
 from llm.decisions.shared import Bracket, EconomyFacts, Objective
-from llm.messages import Message
+
+# What all workers are told, whether they stand or have been elected.
+POLICY_RULES = ("economy", "allowed", "brackets", "objective", "style")
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ class Candidacy:
     None means that it does not stand, and is the fallback.
     """
 
-    name = "candidacy"
+    name = template = "candidacy"
+    rules: tuple[str, ...] = POLICY_RULES
 
-    def messages(self, observation: CandidacyObservation) -> tuple[Message, ...]:
-        allowed = allowed_changes(observation.max_change)
-        return prompts.messages("candidacy", **vars(observation), allowed_changes=allowed)
+    def values(self, observation: CandidacyObservation) -> dict[str, Any]:
+        return vars(observation) | {"allowed": allowed_changes(observation.max_change)}
 
     def schema(self, observation: CandidacyObservation) -> dict[str, Any]:
         return candidacy_schema(

@@ -6,12 +6,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from jaxecon.core.text import decimals_apart
-from llm.decisions import prompts
 from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.history import without_older_history
 from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
 from llm.decisions.shared import Bracket, Cues, EconomyFacts, Objective, merged
-from llm.messages import Message
 
 
 class WorkerDay(NamedTuple):
@@ -120,15 +118,15 @@ _parse_labor = lru_cache(maxsize=4096)(parse_labor)  # models give the same few 
 class Labor:
     """The decision on hours a week. Falls back on the hours of the day before."""
 
-    name = "labor"
+    name = template = "labor"
+    rules: tuple[str, ...] = ("economy", "brackets", "choices", "objective", "style")
 
-    def messages(self, observation: LaborObservation) -> tuple[Message, ...]:
+    def values(self, observation: LaborObservation) -> dict[str, Any]:
         o = observation
-        values = vars(o) | {
+        return vars(o) | {
             "brackets": merged(o.brackets),
             "decimals": decimals_apart(o.values),
         }
-        return prompts.messages("labor", **values)
 
     def schema(self, observation: LaborObservation) -> dict[str, Any]:
         return labor_schema(observation.choices, observation.style)

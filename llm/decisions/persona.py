@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from llm.decisions import prompts
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.replies import object_schema, only_field
-from llm.messages import Message
 
 MAX_PERSONA = 600  # characters
 
@@ -46,10 +44,11 @@ def parse_persona(text: str) -> Parsed[str]:
 class DescribePersona:
     """A persona in the model's own words. Falls back on the template's."""
 
-    name = "persona"
+    name = template = "persona"
+    rules: tuple[str, ...] = ()
 
-    def messages(self, observation: PersonaObservation) -> tuple[Message, ...]:
-        return prompts.messages("persona", **vars(observation))
+    def values(self, observation: PersonaObservation) -> dict[str, Any]:
+        return vars(observation)
 
     def schema(self, observation: PersonaObservation) -> dict[str, Any]:
         return persona_schema()

@@ -1,16 +1,14 @@
 """A planner's changes of the rates."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxecon.core.text import decimals_apart
 from jaxecon.planners.base import possible_changes
-from llm.decisions import prompts
 from llm.decisions.base import Style
 from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import RateChanges, allowed_changes
 from llm.decisions.shared import Bracket, Cues, EconomyFacts
-from llm.messages import Message
 
 
 class BracketGroup(NamedTuple):
@@ -118,14 +116,16 @@ def _decimals(o: PlanObservation) -> int:
 class Plan(RateChanges):
     """A planner's changes of the rates. Falls back on no change."""
 
-    def messages(self, observation: PlanObservation) -> tuple[Message, ...]:
+    template = "plan"
+    rules: tuple[str, ...] = ("economy", "allowed", "style")
+
+    def values(self, observation: PlanObservation) -> dict[str, Any]:
         o = observation
-        values = vars(o) | {
+        return vars(o) | {
             "allowed": allowed_changes(o.max_change),
             "outcomes": [next_rates(b.rate, o.max_change) for b in o.brackets],
             "decimals": _decimals(o),
         }
-        return prompts.messages("plan", **values)
 
     def shorter(self, observation: PlanObservation) -> PlanObservation | None:
         if observation.history:

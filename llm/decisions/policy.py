@@ -1,12 +1,11 @@
 """An elected worker's changes of the rates."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from llm.decisions import prompts
-from llm.decisions.candidacy import CandidacyObservation
+from llm.decisions.candidacy import POLICY_RULES, CandidacyObservation
 from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import RateChanges, allowed_changes
-from llm.messages import Message
 
 
 @dataclass(frozen=True)
@@ -19,9 +18,11 @@ class PolicyObservation(CandidacyObservation):
 class Policy(RateChanges):
     """An elected worker's changes of the rates. Falls back on no change."""
 
-    def messages(self, observation: PolicyObservation) -> tuple[Message, ...]:
-        allowed = allowed_changes(observation.max_change)
-        return prompts.messages("policy", **vars(observation), allowed_changes=allowed)
+    template = "policy"
+    rules: tuple[str, ...] = POLICY_RULES
+
+    def values(self, observation: PolicyObservation) -> dict[str, Any]:
+        return vars(observation) | {"allowed": allowed_changes(observation.max_change)}
 
     def shorter(self, observation: PolicyObservation) -> PolicyObservation | None:
         return without_older_history(observation)

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from llm.decisions import prompts
 from llm.decisions.base import Parsed
 from llm.decisions.replies import object_schema, only_field, yes_no
 from llm.decisions.shared import Bracket, EconomyFacts, merged
-from llm.messages import Message
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,11 @@ def parse_satisfaction(text: str) -> Parsed[bool]:
 class Satisfaction:
     """Whether a worker is satisfied with its tax and rebate. Falls back on its last answer."""
 
-    name = "satisfaction"
+    name = template = "satisfaction"
+    rules: tuple[str, ...] = ("economy", "brackets")
 
-    def messages(self, observation: SatisfactionObservation) -> tuple[Message, ...]:
-        values = vars(observation) | {"brackets": merged(observation.brackets)}
-        return prompts.messages("satisfaction", **values)
+    def values(self, observation: SatisfactionObservation) -> dict[str, Any]:
+        return vars(observation) | {"brackets": merged(observation.brackets)}
 
     def schema(self, observation: SatisfactionObservation) -> dict[str, Any]:
         return satisfaction_schema()

@@ -5,13 +5,11 @@ from functools import lru_cache
 from typing import Any
 
 from jaxecon.planners.elections.voting import VotingMethod
-from llm.decisions import prompts
 from llm.decisions.base import Parsed, Style, Unusable
 from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
 from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
 from llm.decisions.shared import Bracket, EconomyFacts, Objective
-from llm.messages import Message
 
 
 @dataclass(frozen=True)
@@ -105,11 +103,12 @@ def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple
 class Vote:
     """A vote: candidates' numbers as `parse_vote` reads them. Falls back on a vote for nobody."""
 
-    name = "vote"
+    name = template = "vote"
+    rules: tuple[str, ...] = ("economy", "brackets", "method", "objective", "planners", "style")
 
-    def messages(self, observation: VoteObservation) -> tuple[Message, ...]:
+    def values(self, observation: VoteObservation) -> dict[str, Any]:
         planners = any(candidate.pay is None for candidate in observation.candidates)
-        return prompts.messages("vote", **vars(observation), planners=planners)
+        return vars(observation) | {"planners": planners}
 
     def schema(self, observation: VoteObservation) -> dict[str, Any]:
         return vote_schema(observation.method, len(observation.candidates), observation.style)

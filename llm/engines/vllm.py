@@ -23,14 +23,13 @@ from llm.engines import models
 from llm.engines.base import OnCompletion
 from llm.engines.cpu import GIB, cpu_dtype, free_memory_share
 from llm.messages import Completion, Message, Request, Usage
+from llm.prefix_cache import CPU_BLOCK
 
 if TYPE_CHECKING:
     import psutil
     from vllm import RequestOutput
 
 _SHUTDOWN_SECONDS = 15.0
-# tokens, the unit of the prefix cache; vLLM's default, 128, recomputes more of each prompt's end
-_CPU_BLOCK = 32
 _MEMORY = (
     "(out of memory is the usual cause: lower llm.kv_cache_gib; on a GPU lower "
     "llm.gpu_memory_share, or set device=cpu)"
@@ -111,7 +110,7 @@ class VLLMEngine:
                     gpu_memory_utilization=share,
                     kv_cache_memory_bytes=int(kv_cache_gib * GIB) if on_cpu else None,
                     enable_prefix_caching=True,
-                    block_size=_CPU_BLOCK if on_cpu else None,
+                    block_size=CPU_BLOCK if on_cpu else None,
                     structured_outputs_config={
                         "backend": "xgrammar",
                         "disable_any_whitespace": True,

@@ -11,9 +11,10 @@ from llm.messages import Request, Sampling
 def request_key(identity: dict[str, str], request: Request) -> str:
     """The key of a stored response: SHA-256 over the request's content and draw.
 
-    The content is engine identity, sampling, messages and schema. Timings, cached tokens and
-    transport retries do not count. The hashed text is one JSON object with sorted keys, put
-    together from parts, since most of them are the same for thousands of requests.
+    The content is engine identity, sampling, messages, schema and the hash of the template.
+    Timings, cached tokens and transport retries do not count. The hashed text is one JSON object
+    with sorted keys, put together from parts, since most of them are the same for thousands of
+    requests.
     """
     d = request.draw
     draw = (
@@ -24,7 +25,7 @@ def request_key(identity: dict[str, str], request: Request) -> str:
     text = (
         f'{{"draw":{draw},"identity":{_identity_text(tuple(identity.items()))},'
         f'"messages":[{messages}],"sampling":{_sampling_text(request.sampling)},'
-        f'"schema":{_schema_text(request.schema)}}}'
+        f'"schema":{_schema_text(request.schema)},"template":"{request.template}"}}'
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

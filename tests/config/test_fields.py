@@ -28,6 +28,7 @@ FREE = [
     "llm.patience_seconds",
     "llm.transcript",
     "llm.price",
+    "llm.prompts",
     "llm.budget_tokens",
     "llm.budget_usd",
     "diagnostics",

@@ -81,7 +81,7 @@ def test_one_agents_failure_never_touches_another(transcript):
         (70, "repaired", 1),
         (50, "ok", 1),
     ]
-    assert b.accounts["llm", "labor"].statuses == {
+    assert b.accounts.of("llm", "labor").statuses == {
         "ok": 2,
         "fallback": 2,
         "retried": 1,
@@ -236,7 +236,11 @@ def test_keys_are_of_one_json_object(text, number, temperature, schema):
     text = text.encode(errors="ignore").decode()
     draw = Draw(number, "labor", number, 3, text, number)
     request = Request(
-        (Message("system", text), Message("user", text * 2)), schema, Sampling(temperature), draw
+        (Message("system", text), Message("user", text * 2)),
+        schema,
+        Sampling(temperature),
+        draw,
+        template="a1",
     )
     identity = {"model": text, "engine": "x"}
     content = {
@@ -245,6 +249,7 @@ def test_keys_are_of_one_json_object(text, number, temperature, schema):
         "messages": [[m.role, m.content] for m in request.messages],
         "schema": schema,
         "draw": vars(draw),
+        "template": "a1",
     }
     whole = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert request_key(identity, request) == hashlib.sha256(whole.encode()).hexdigest()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from support.completions import collect
-from support.decisions import day_of_work
+from support.decisions import chat, day_of_work
 from support.real_model import HOURS, ask, workers
 
 import jaxecon as je
@@ -358,7 +358,7 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     assert asked["usage"]["prompt_tokens"] <= room
     kept = asked["messages"][1]["content"].count(" hours: income")
     assert kept in (32, 16, 8)
-    assert Labor().messages(observation)[1].content.endswith(asked["messages"][1]["content"][-200:])
+    assert chat(Labor(), observation)[1].content.endswith(asked["messages"][1]["content"][-200:])
     assert asked["usage"]["prompt_tokens"] * 2 > room  # halving once more would have been too much
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.decisions import day_of_work, observations
+from support.decisions import chat, day_of_work, observations
 from typer.testing import CliRunner
 
 import jaxecon as je
@@ -382,7 +382,7 @@ def test_cohorts_on_two_engines_keep_their_own_answers(tmp_path):
     assert [d.value for d in decisions] == [
         10 * o.agent + (50 if o.cohort == "b" else 0) for o in asked
     ]
-    assert bridge.accounts["a", "labor"].calls == bridge.accounts["b", "labor"].calls == 5
+    assert bridge.accounts.of("a", "labor").calls == bridge.accounts.of("b", "labor").calls == 5
 
 
 # --- the engine's own rules
@@ -391,7 +391,7 @@ def test_cohorts_on_two_engines_keep_their_own_answers(tmp_path):
 def ask(observation, agent=0, day=0):
     got = {}
     request = Request(
-        Labor().messages(observation),
+        chat(Labor(), observation),
         Labor().schema(observation),
         Sampling(),
         Draw(0, "labor", 0, day, "llm", agent),

@@ -15,7 +15,7 @@ from jaxecon.core.errors import UserError
 from jaxecon.simulation.language import open_transcript
 from jaxecon.storage.migrations import migrated_manifest
 from jaxecon.storage.paths import CONFIG, FORMAT, MANIFEST, TRANSCRIPT
-from llm.decisions.prompts import digest
+from llm.decisions.prompts import Prompts
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion
 
@@ -152,7 +152,7 @@ def test_its_planner_goes_on_by_force(folder, tmp_path):
         )
     stored = json.loads((path / MANIFEST).read_text())
     assert (stored["format"], "signatures" in stored) == (FORMAT, False)
-    assert stored["prompts"] == digest()
+    assert stored["prompts"] == Prompts().digest()
     assert "signatures" not in (path / CONFIG).read_text()
     assert je.load(path).config == run.config
 

@@ -6,12 +6,20 @@ import numpy as np
 
 from llm.agents.memory import WorkerMemory
 from llm.decisions.labor import LaborObservation, WorkerDay
+from llm.decisions.prompts import Prompts
 from llm.decisions.shared import Bracket, EconomyFacts
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Usage
 
 BRACKETS = (Bracket(0, 0.1), Bracket(90_000, 0.5))
 HOURS = tuple(range(0, 101, 10))
+
+_PROMPTS = Prompts()
+
+
+def chat(kind, observation):
+    """The chat that asks for the decision, in the package's words."""
+    return _PROMPTS.messages(kind, observation)
 
 
 def labor(**changes):

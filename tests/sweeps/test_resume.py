@@ -214,6 +214,28 @@ def test_another_rule_of_the_same_name_is_refused_unless_forced(tmp_path, monkey
         assert list(_outside_files(Points(read(other)))) == ["swept_rule:Mine"]
 
 
+def test_two_framings_are_swept_and_their_words_may_not_change(tmp_path):
+    words = tmp_path / "words"
+    words.mkdir()
+    person = words / "person.jinja"
+    person.write_text("You are proud of earning {{ skill|whole }}.\n")
+    run = {
+        "years": 1,
+        "year": {"days": 2},
+        "population": {"mechanical": 4, "llm": 2},
+        "llm": {"engine": "simulated"},
+    }
+    design = {"run": run, "grid": {"llm.prompts": [None, str(words)]}}
+    first = swept(tmp_path / "a", design)
+    assert first.points["status"].to_pylist() == ["ok", "ok"]
+    assert list(first.manifest["files"]) == [str(person)]
+    proud = [je.load(path).manifest["prompts"] for path in sorted((tmp_path / "a/runs").iterdir())]
+    assert len(set(proud)) == 2
+    person.write_text("You earn {{ skill|whole }}.\n")
+    with pytest.raises(UserError, match=f"the content of {person}; --force"):
+        swept(tmp_path / "a", design)
+
+
 def test_too_many_points_are_refused_with_their_number(tmp_path):
     design = {
         "grid": {"years": list(range(1, 1001)), "year.days": list(range(1, 1001))},

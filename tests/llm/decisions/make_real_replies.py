@@ -27,6 +27,7 @@ from llm.decisions.plan import (
     TriedSchedule,
     UntriedRates,
 )
+from llm.decisions.prompts import Prompts
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.shared import Bracket, Cues, EconomyFacts
 from llm.engines.vllm import VLLMEngine
@@ -144,7 +145,7 @@ def asked() -> list[tuple[str, DecisionKind[Any, Any], list[Any]]]:
 
 
 def main() -> None:
-    names, requests = [], []
+    names, requests, prompts = [], [], Prompts()
     ways = itertools.product((True, False), (0.2, 1.2), (24, 120))
     for way, (enforced, temperature, max_tokens) in enumerate(ways):
         sampling = Sampling(temperature, 1.0, max_tokens)
@@ -154,7 +155,7 @@ def main() -> None:
                 schema = kind.schema(o) if enforced else None
                 requests.append(
                     Request(
-                        kind.messages(o),
+                        prompts.messages(kind, o),
                         schema,
                         sampling,
                         Draw(way, kind.name, 0, 0, o.cohort, o.agent),

@@ -5,6 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from support.decisions import chat
 
 from jaxecon.config.names import DECISIONS
 from llm.decisions.base import DecisionKind, Unusable
@@ -96,7 +97,7 @@ def simulated(kind: DecisionKind[Any, Any], observation: Any) -> str:
     """What the simulated engine answers."""
     replies: list[Completion] = []
     request = Request(
-        kind.messages(observation),
+        chat(kind, observation),
         kind.schema(observation),
         Sampling(),
         Draw(0, kind.name, observation.year, observation.day, observation.cohort, 0),
@@ -115,11 +116,11 @@ def test_the_registry_has_the_names_of_the_settings() -> None:
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: type(kind).__name__)
 def test_every_kind_keeps_the_protocol(kind: DecisionKind[Any, Any]) -> None:
     o = OBSERVED[type(kind)]
-    system, user = kind.messages(o)
+    system, user = chat(kind, o)
     assert (system.role, user.role) == ("system", "user")
     assert system.content
     assert user.content
-    assert kind.messages(o) == (system, user)  # the same observation, the same words
+    assert chat(kind, o) == (system, user)  # the same observation, the same words
     assert kind.schema(o) is kind.schema(o)  # shared, so that engines compile it once
     assert kind.tokens(o) > 0
     reply = simulated(kind, o)
@@ -135,6 +136,6 @@ def test_every_kind_keeps_the_protocol(kind: DecisionKind[Any, Any]) -> None:
 def test_every_observation_can_be_shortened_to_an_end(kind: DecisionKind[Any, Any]) -> None:
     o, length = OBSERVED[type(kind)], float("inf")
     while o is not None:
-        now = len(kind.messages(o)[1].content)
+        now = len(chat(kind, o)[1].content)
         assert now < length
         o, length = kind.shorter(o), now

@@ -78,7 +78,7 @@ def test_every_agent_gets_what_its_own_reply_said(name: str, seed: int, tmp_path
         expected(name, own) for own in replies_of
     ]
     assert [d.attempts for d in decisions] == list(map(len, replies_of))
-    account = bridge.accounts["llm", kind.name]
+    account = bridge.accounts.of("llm", kind.name)
     assert account.statuses == Counter(d.status for d in decisions)
     assert account.decisions == len(decisions) == len(asked)
     assert {"retried", "fallback"} <= set(account.statuses)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.decisions import labor
+from support.decisions import chat, labor
 
 from jaxecon.config.memory import WorkerMemory as MemorySettings
 from llm.agents.memory import WorkerMemory
@@ -22,11 +22,11 @@ BOTH = {"tried": (TEN, TWENTY), "best": TEN}
 
 
 def user(**changes):
-    return Labor().messages(labor(**changes))[1].content
+    return chat(Labor(), labor(**changes))[1].content
 
 
 def system(**changes):
-    return Labor().messages(labor(**changes))[0].content
+    return chat(Labor(), labor(**changes))[0].content
 
 
 def test_rules_are_byte_identical_across_agents_and_days():
@@ -255,7 +255,7 @@ def test_hours_that_leave_nothing_to_live_on_are_never_the_best():
     assert [t.utility for t in seen.tried] == [None, 3.0]
     assert (seen.best.hours, seen.last_change.gain) == (20, None)
     assert recollection([(0, 10, 0.0)], [ruin] * 3).best is None
-    text = Labor().messages(recollection([(0, 10, 0.0)], [ruin] * 3))[1].content
+    text = chat(Labor(), recollection([(0, 10, 0.0)], [ruin] * 3))[1].content
     assert not re.search(r"\b(inf|nan|None)\b", text)
 
 

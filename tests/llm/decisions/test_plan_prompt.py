@@ -6,7 +6,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from support.decisions import BRACKETS
+from support.decisions import BRACKETS, chat
 
 import jaxecon as je
 from jaxecon.planners import PlannerMemory, YearObservation
@@ -42,11 +42,11 @@ OBSERVED = PlanObservation(
 
 
 def user(**changes):
-    return Plan().messages(replace(OBSERVED, **changes))[1].content
+    return chat(Plan(), replace(OBSERVED, **changes))[1].content
 
 
 def system(**changes):
-    return Plan().messages(replace(OBSERVED, **changes))[0].content
+    return chat(Plan(), replace(OBSERVED, **changes))[0].content
 
 
 def test_it_says_what_the_planner_knows():
@@ -132,9 +132,9 @@ def test_numbers_of_years_may_be_left_out():
 
 def test_welfare_with_curvature_has_the_digits_that_tell_schedules_apart():
     close = replace(OBSERVED, tried=(GOOD._replace(mean=10.47512), POOR._replace(mean=10.47509)))
-    assert "welfare 10.475120 in" in Plan().messages(close)[1].content
+    assert "welfare 10.475120 in" in chat(Plan(), close)[1].content
     noisy = replace(close, noise=Noise(0.02, 3))
-    assert "welfare 10.475 in" in Plan().messages(noisy)[1].content
+    assert "welfare 10.475 in" in chat(Plan(), noisy)[1].content
 
 
 def test_a_history_that_does_not_fit_loses_its_oldest_then_the_worst():

@@ -2,14 +2,16 @@
 
 import json
 import re
+import shutil
 
 import pytest
-from support.decisions import labor
+from jinja2 import DictLoader
+from support.decisions import chat, labor
 
-from llm.decisions import prompts
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.labor import Labor
 from llm.decisions.persona import DescribePersona, PersonaObservation, parse_persona
+from llm.decisions.prompts import FOLDER, Prompts, template_names
 from llm.decisions.registry import KINDS
 from llm.decisions.satisfaction import (
     Satisfaction,
@@ -17,22 +19,21 @@ from llm.decisions.satisfaction import (
     parse_satisfaction,
 )
 from llm.decisions.shared import Bracket, EconomyFacts, merged
+from llm.decisions.template_check import KIND_OF_TEMPLATE
+from llm.decisions.template_language import TemplateEnvironment, joined
 
 BRACKETS = (Bracket(0, 0.1), Bracket(20_000, 0.1), Bracket(90_000, 0.5))
 
 
 def rendered(source: str, **values: object) -> str:
     """What a template of this text says."""
-    environment = prompts._environment()
-    return prompts._CONTINUED.sub(" ", environment.from_string(source).render(**values))
+    environment = TemplateEnvironment(DictLoader({}))
+    return joined(environment.from_string(source).render(**values))
 
 
 def test_every_kind_has_a_template_that_begins_with_what_it_asks():
-    names = {path.stem for path in prompts.FOLDER.glob("*.jinja")}
-    kinds = {kind.name for both in KINDS.values() for kind in both}
-    assert {"labor", "satisfaction", "plan", "policy", "persona", "candidacy", "vote"} <= names
-    assert kinds <= names
-    for path in prompts.FOLDER.glob("*.jinja"):
+    assert {kind.template for both in KINDS.values() for kind in both} <= {*template_names()}
+    for path in FOLDER.glob("*.jinja"):
         assert path.read_text().startswith("{# "), path
         assert max(map(len, path.read_text().splitlines())) <= 100, path
 
@@ -41,12 +42,12 @@ def test_every_kind_has_a_template_that_begins_with_what_it_asks():
     ("source", "expected"),
     [
         ("One line\n and its end.\nAnother.", "One line and its end.\nAnother."),
-        ("{# a\ncomment #}\n\nText\n\n\nmore\n", "Text\nmore\n"),
+        ("{# a\ncomment #}\n\nText\n\n\nmore\n", "Text\nmore"),
         ("a\n{% if x %}\nb\n{% endif %}\nc", "a\nb\nc"),
         ("a\n{% if not x %}\nb\n{% endif %}\nc", "a\nc"),
         ("a\n  {% if x %}\n b\n  {% endif %}\nc", "a b\nc"),
         ("a\n {% if x %}b{% endif %}\nc", "a b\nc"),
-        ("{% if x %}{% if x %}\na\n{% endif %}{% endif %}\n", "a\n"),
+        ("{% if x %}{% if x %}\na\n{% endif %}{% endif %}\n", "a"),
         ("{{ 0.125|percent }} {{ 0.1|percent }} {{ [0, 0.5, 1]|percents }}", "12.5 10 0/50/100 %"),
         ("{{ 1234.5|whole }} {{ 12.3456789|amount }} {{ 2|amount(3) }}", "1,234 12.346 2.000"),
     ],
@@ -81,30 +82,28 @@ def test_an_error_names_the_line_of_the_file():
     assert caught.value.lineno == 5
 
 
-def test_the_digest_is_of_every_word(tmp_path, monkeypatch):
-    before = prompts.digest()
-    copy = tmp_path / "templates"
-    copy.mkdir()
-    for path in prompts.FOLDER.glob("*.jinja"):
-        (copy / path.name).write_text(path.read_text())
-    monkeypatch.setattr(prompts, "FOLDER", copy)
-    prompts.digest.cache_clear()
-    assert prompts.digest() == before
-    for path in copy.glob("*.jinja"):
+def test_the_digest_is_of_every_word(tmp_path):
+    before = Prompts().digest()
+    for name in template_names():
+        shutil.copyfile(FOLDER / f"{name}.jinja", tmp_path / f"{name}.jinja")
+    assert Prompts(tmp_path).digest() == before
+    assert Prompts(tmp_path).overridden() == template_names()
+    for path in tmp_path.glob("*.jinja"):
         text = path.read_text()
         path.write_text(text + "x")
-        prompts.digest.cache_clear()
-        assert prompts.digest() != before
+        changed = Prompts(tmp_path)
+        assert changed.digest() != before
+        for template in KIND_OF_TEMPLATE:
+            says = path.stem == "again" or path.stem in changed.parts(template)
+            assert (changed.digest_of(template) != Prompts().digest_of(template)) == says
         path.write_text(text.replace("{# ", "{# Of old: ", 1))
-        prompts.digest.cache_clear()
-        assert prompts.digest() == before  # a comment is no word
+        assert Prompts(tmp_path).digest() == before  # a comment is no word
         path.write_text(text)
-    prompts.digest.cache_clear()
 
 
 def test_asking_again_keeps_the_chat_and_bounds_the_reply():
-    messages = Labor().messages(labor())
-    again = prompts.try_again(messages, "x" * 10_000, "hours must be a number")
+    messages = chat(Labor(), labor())
+    again = Prompts().try_again(messages, "x" * 10_000, "hours must be a number")
     assert again[:2] == messages
     assert [m.role for m in again] == ["system", "user", "assistant", "user"]
     assert len(again[2].content) == 300
@@ -132,7 +131,7 @@ def satisfaction(**changes):
         rebate=9_000.0,
         satisfied=True,
     )
-    return Satisfaction().messages(SatisfactionObservation(**vars(observation) | changes))
+    return chat(Satisfaction(), SatisfactionObservation(**vars(observation) | changes))
 
 
 def test_satisfaction_is_asked_of_the_days_that_are_over():
@@ -158,7 +157,7 @@ def test_satisfaction_and_persona_are_read():
     for wrong in ('{"satisfied": 1}', '{"satisfied": null}', "no", '{"satisfied": [true]}'):
         with pytest.raises(Unusable):
             parse_satisfaction(wrong)
-    asked = DescribePersona().messages(PersonaObservation("llm", 0, "A 30-year-old."))
+    asked = chat(DescribePersona(), PersonaObservation("llm", 0, "A 30-year-old."))
     assert asked[1].content == "A 30-year-old."
     assert parse_persona('{"persona": "You are\\n Ann."}') == Parsed("You are Ann.", True)
     assert len(parse_persona(json.dumps({"persona": "x" * 5_000})).value) == 600
@@ -168,10 +167,10 @@ def test_satisfaction_and_persona_are_read():
 
 
 def test_reasoning_comes_before_the_answer():
-    system = Labor().messages(labor(style="cot"))[0].content
+    system = chat(Labor(), labor(style="cot"))[0].content
     assert '{"reasoning": "one short sentence", "hours": H}' in system
     kind, observation = Labor(), labor(style="cot")
     assert list(kind.schema(observation)["properties"]) == ["reasoning", "hours"]
     assert kind.parse('{"reasoning": "More pays.", "hours": 20}', observation).value == 20
     assert kind.tokens(observation) > kind.tokens(labor()) + 80
-    assert not re.search("reasoning", Labor().messages(labor())[0].content)
+    assert not re.search("reasoning", chat(Labor(), labor())[0].content)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.completions import collect
-from support.decisions import observations
+from support.decisions import chat, observations
 from support.openai_server import Call, Reply, Server, said
 
 from jaxecon.config.language import Serving
@@ -20,7 +20,7 @@ from llm.transcript.keys import request_key
 from llm.transcript.store import Transcript
 
 REQUESTS = [
-    Request(Labor().messages(o), Labor().schema(o), Sampling(), Draw(0, "labor", 0, 0, "llm", i), o)
+    Request(chat(Labor(), o), Labor().schema(o), Sampling(), Draw(0, "labor", 0, 0, "llm", i), o)
     for i, o in enumerate(observations(3))
 ]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.decisions import labor
+from support.decisions import chat, labor
 
 from experiments.benchmarks.prompts import economy, planners_end, workers_end
 from llm.decisions.labor import Labor, TriedHours, WorkerDay
@@ -17,7 +17,7 @@ TENS = tuple(range(0, 101, 10))
 
 def hours(**changes):
     """What the reader makes of a worker's prompt, with many draws."""
-    system, user = Labor().messages(labor(choices=TENS, **changes))
+    system, user = chat(Labor(), labor(choices=TENS, **changes))
     draws = [np.random.default_rng(seed) for seed in range(20)]
     return {read_hours(system.content, user.content, draw) for draw in draws}
 
@@ -79,8 +79,8 @@ DRAW = Draw(0, "labor", 0, 0, "llm", 0)
 
 
 def test_equal_draws_have_equal_answers():
-    system, user = Labor().messages(
-        labor(choices=TENS, tried=TRIED, cues=Cues(explore=True), untried=(10, 50))
+    system, user = chat(
+        Labor(), labor(choices=TENS, tried=TRIED, cues=Cues(explore=True), untried=(10, 50))
     )
     answers: dict[int, Completion] = {}
     draws = [DRAW, DRAW, *(Draw(0, "labor", 0, day, "llm", 0) for day in range(20))]

@@ -302,7 +302,7 @@ def test_decisions_behind_the_bridge(
         assert [d.value for d in decisions] == [
             40 if agent % 10 in (0, 2) else 10 * (agent // 10) for agent in range(110)
         ]
-        assert bridge.accounts["llm", "labor"].statuses == {
+        assert bridge.accounts.of("llm", "labor").statuses == {
             "fallback": 22,
             "retried": 11,
             "repaired": 11,
@@ -314,7 +314,7 @@ def test_decisions_behind_the_bridge(
         assert (counts.requests, counts.errors, counts.decisions) == (
             143,
             11,
-            dict(bridge.accounts["llm", "labor"].statuses),
+            dict(bridge.accounts.of("llm", "labor").statuses),
         )
         stored = transcript.get_decisions(seed=0, kind="labor", year=0, day=0, cohort="llm")
         assert [json.loads(stored[agent].decision) for agent in range(110)] == [

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+# tokens of a block of vLLM's cache on a CPU; its default, 128, recomputes more of each prompt's end
+CPU_BLOCK = 32
+
 
 def cachable_share(prompts: Iterable[Sequence[int]], block: int) -> float:
     """The share of prompt tokens in whole blocks with which an earlier prompt began too.

@@ -1,0 +1,235 @@
+"""What is found in templates that do not work, and that samples reach all of those that do."""
+
+import re
+import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from jaxecon.core.errors import UserError
+from llm.decisions.prompts import FOLDER, Prompts, template_names
+from llm.decisions.samples import in_order, samples
+from llm.decisions.template_check import (
+    AGAIN_VALUES,
+    KIND_OF_TEMPLATE,
+    check_templates,
+    problems,
+    sizes,
+    unused_values,
+)
+
+TAG = re.compile(r"\{[{%].*?[%}]\}")
+STRING = re.compile(r'"[^"]*"')
+
+
+def characters(chat):
+    return "".join(message.content for message in chat)
+
+
+def changed(folder: Path, template: str, *replacements: tuple[str, str]) -> Prompts:
+    """The package's words, with replacements in one template."""
+    text = (FOLDER / f"{template}.jinja").read_text()
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{template}.jinja").write_text(text)
+    return Prompts(folder)
+
+
+def write_all(prompts):
+    for template, kind in KIND_OF_TEMPLATE.items():
+        for observation in samples(template):
+            prompts.messages(kind, observation)
+    prompts.text("again", "user", AGAIN_VALUES)
+
+
+def test_samples_reach_every_line_of_every_template():
+    reached = defaultdict(set)
+
+    def trace(frame, event, argument):
+        template = frame.f_globals.get("__jinja_template__")
+        if template is not None and event == "line":
+            reached[template.name].add(frame.f_lineno)
+        return trace
+
+    prompts, before = Prompts(), sys.gettrace()
+    sys.settrace(trace)
+    try:
+        write_all(prompts)
+    finally:
+        sys.settrace(before)
+    for name in template_names():
+        file = f"{name}.jinja"
+        code = prompts.environment.compile(prompts.source(name), file, file, raw=True)
+        words = {
+            number
+            for number, line in enumerate(code.splitlines(), 1)
+            if line.strip().startswith("yield '") or line.strip().startswith("yield str(")
+        }
+        assert words <= reached[file], name
+
+
+def test_the_package_has_no_mistakes_and_leaves_nothing_out():
+    assert problems(Prompts()) == []
+    assert unused_values(Prompts()) == {}
+
+
+@pytest.mark.parametrize(
+    ("template", "replacement", "expected"),
+    [
+        (
+            "labor",
+            ("choices|join", "choicess|join"),
+            "line 47: 'choicess' is unknown; did you mean ",
+        ),
+        ("labor", ("You may change", "{{ skill }} You may change"), "in the block `user` only"),
+        (
+            "labor",
+            ("d.rebate|whole", "d.rebates|whole"),
+            "from line 63: '.*' has no attribute 'rebates'",
+        ),
+        ("labor", ("{% endblock %}", ""), "line 5.: .*block 'user'|Unexpected end of template"),
+        ("labor", ("block user", "block users"), "has no block `user`"),
+        ("labor", ('{"hours": H}', "H"), r'JSON that holds "hours" \("hours": missing\)'),
+        ("labor", ("with JSON only", "shortly"), r"\(JSON: missing\)"),
+        ("labor", ('"reasoning": "one short sentence", ', ""), r'\("reasoning": missing\)'),
+        ("labor", ("rebate|whole", "rebate|hole"), "No filter named 'hole'"),
+        ("labor", ("brackets.jinja", "bracket.jinja"), "bracket.jinja: cannot be found"),
+        ("labor", ("{{ persona }}", "{{ persona"), None),
+        ("brackets", ("bracket.rate", "brackets.rate"), "line 3: .* has no attribute 'rate'"),
+        ("brackets", ("in brackets", "in taxes"), "line 2: 'taxes' is unknown"),
+        (
+            "welfare",
+            ("economy.epsilon", "economy.epsilons"),
+            "from line 8: .* attribute 'epsilons'",
+        ),
+        ("plan", ("noise.deviation|amount", "(1 / 0)|amount"), "from line 54: division by zero"),
+        (
+            "plan",
+            ("noise.repeats }}", "economy.__class__ }}"),
+            "from line 55: access to attribute '__cl",
+        ),
+        ("again", ("problem", "reply"), "'reply' is undefined"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, template, replacement, expected):
+    if expected is None:  # nothing to replace: the part is another file's
+        template, replacement, expected = "person", ("{{ persona }}", "{{ persona"), "line 4: "
+    prompts = changed(tmp_path / "words", template, replacement)
+    found = problems(prompts)
+    assert found
+    assert all("\n" not in line and str(tmp_path / "words") in line for line in found)
+    assert re.search(expected, found[0]), found[0]
+    with pytest.raises(UserError) as caught:
+        check_templates(str(tmp_path / "words"))
+    assert str(caught.value).startswith(found[0])
+
+
+def misspelt():
+    """Every use of a value or of its field in every template, as (template, line, column)."""
+    for name in template_names():
+        for number, line in enumerate((FOLDER / f"{name}.jinja").read_text().splitlines()):
+            plain = STRING.sub(lambda text: " " * len(text[0]), line)
+            for tag in TAG.finditer(plain):
+                for word in re.finditer(r"(?<![|\w])[a-z_]+(?!\w)", tag[0]):
+                    keywords = "if elif else endif for in endfor set block endblock include and or"
+                    if (
+                        word[0]
+                        in f"{keywords} not is none loop last index nextitem user system".split()
+                    ):
+                        continue
+                    yield name, number, tag.start() + word.end()
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_every_misspelt_name_is_found(tmp_path, name):
+    """Each name gets two further letters, one at a time."""
+    places = [(number, end) for template, number, end in misspelt() if template == name]
+    kinds = [k for t, k in KIND_OF_TEMPLATE.items() if name in Prompts().parts(t)]
+    lines = (FOLDER / f"{name}.jinja").read_text().splitlines()
+    assert places or name in ("election", "election_economy")
+    for number, end in places:
+        line = lines[number]
+        if re.match(r"\{% (set|for) ", line) and end <= line.find("=" if "set" in line else " in "):
+            continue  # a name that the template gives: all its uses are then unknown
+        (tmp_path / f"{name}.jinja").write_text(
+            "\n".join([*lines[:number], line[:end] + "zz" + line[end:], *lines[number + 1 :], ""])
+        )
+        found = problems(Prompts(tmp_path))
+        assert found, (name, number + 1, line)
+        assert f"{name}.jinja" in found[0]
+        assert "zz" in found[0], found[0]
+        assert kinds or name == "again"
+
+
+def test_a_folder_without_templates_or_with_unknown_ones(tmp_path):
+    assert "no such folder" in problems(Prompts(tmp_path / "nowhere"))[0]
+    assert "holds no template" in problems(Prompts(tmp_path))[0]
+    (tmp_path / "labour.jinja").write_text("x")
+    assert problems(Prompts(tmp_path))[0].endswith(
+        "labour.jinja: no such template; did you mean 'labor'? one of "
+        + ", ".join(template_names())
+    )
+    # a part of one's own is none of the package's, but a template includes it
+    prompts = changed(
+        tmp_path, "labor", ("You may change", '{% include "labour.jinja" %}\nYou may')
+    )
+    assert problems(prompts) == []
+    (tmp_path / "labor.jinja").write_bytes(b"\xff\xfe")
+    assert "labor.jinja" in problems(Prompts(tmp_path))[0]
+
+
+def test_values_that_are_left_out_are_named(tmp_path):
+    prompts = changed(tmp_path, "satisfaction", ("{{ hours|whole }} hours", "some hours"))
+    assert problems(prompts) == []
+    assert unused_values(prompts) == {"satisfaction": ["hours"]}
+
+
+def test_a_part_is_replaced_in_all_templates_that_include_it(tmp_path):
+    (tmp_path / "brackets.jinja").write_text("A tax.\n")
+    for template in ("labor", "satisfaction", "vote"):
+        kind, observation = KIND_OF_TEMPLATE[template], samples(template)[0]
+        assert Prompts(tmp_path).messages(kind, observation)[0].content.endswith("A tax.")
+
+
+@pytest.mark.parametrize("template", list(KIND_OF_TEMPLATE))
+def test_the_rules_are_the_same_for_all_agents_of_a_day(template):
+    """The layout that prefix caches need, for any words: the rules see nothing of one agent."""
+    prompts, kind = Prompts(), KIND_OF_TEMPLATE[template]
+    systems = {prompts.messages(kind, o)[0] for o in in_order(template)}
+    assert len(systems) == 1
+
+
+def test_how_much_a_cache_can_serve_is_measured_of_any_words(tmp_path):
+    def shared(prompts):
+        return {size.template: size.shared for size in sizes(prompts, characters)}
+
+    day_first = changed(
+        tmp_path,
+        "labor",
+        ('{% include "person.jinja" %}', 'Day {{ day + 1 }}.\n{% include "person.jinja" %}'),
+    )
+    assert shared(Prompts())["labor"] > 0.6
+    assert shared(day_first)["labor"] < shared(Prompts())["labor"] - 0.15
+    assert {**shared(day_first), "labor": 0} == {**shared(Prompts()), "labor": 0}
+
+
+def test_lengths_are_those_of_the_samples():
+    by_template = {size.template: size for size in sizes(Prompts(), characters)}
+    first = Prompts().messages(KIND_OF_TEMPLATE["vote"], samples("vote")[0])
+    assert by_template["vote"].rules == len(first[0].content)
+    assert by_template["vote"].first == len(characters(first)) <= by_template["vote"].longest
+
+
+def test_templates_are_read_once(tmp_path):
+    """A run keeps to the words it began with, whatever becomes of the files."""
+    prompts = changed(tmp_path, "labor", ("You are a worker", "You are the worker"))
+    write_all(prompts)
+    before = prompts.digest_of("labor")
+    shutil.rmtree(tmp_path)
+    write_all(prompts)
+    assert prompts.digest_of("labor") == before
+    assert before != Prompts().digest_of("labor")
