@@ -7,7 +7,7 @@ from pydantic import Field
 from jaxecon.config.base import Section
 from jaxecon.config.field_marks import Free
 from jaxecon.config.memory import WorkerMemory
-from jaxecon.config.names import EngineName
+from jaxecon.config.names import EngineName, Style
 
 # The setting whose value no error may show: a user may have put the key itself there.
 KEY_SETTING = "api_key_env"
@@ -98,8 +98,10 @@ class LLM(Serving):
         description="A folder of templates whose words take the place of the package's; "
         "`jaxecon prompts copy` makes one. The run keeps a copy.",
     )
-    style: Literal["io", "cot"] = Field(
-        "io", description="io: the answer alone. cot: a line of reasoning before it."
+    style: Style | None = Field(
+        None,
+        description="io: the answer alone. cot: a line of reasoning before it. Unset: cot for who "
+        "sets the rates, io for everybody else.",
     )
     retries: int = Field(
         2,
@@ -124,3 +126,7 @@ class LLM(Serving):
         default_factory=dict,
         description="Further models by name, for cohorts and the planner to choose.",
     )
+
+    def style_of(self, decision: str) -> Style:
+        """The style in which a kind of decision is asked for; `plan` is that of setting rates."""
+        return self.style or ("cot" if decision == "plan" else "io")

@@ -48,7 +48,7 @@ class LLMElectorate:
         """
         observations = [
             CandidacyObservation(
-                **self._about(observation, history, *who),
+                **self._about("candidacy", observation, history, *who),
                 leads=leads,
                 max_change=self._config.planner.max_change,
             )
@@ -74,7 +74,7 @@ class LLMElectorate:
         orders = [self._order(observation.year, *who, len(candidates)) for who in everyone]
         observations = [
             VoteObservation(
-                **self._about(observation, history, *who),
+                **self._about("vote", observation, history, *who),
                 method=method,
                 candidates=tuple(self._standing(candidates[place], who) for place in order),
             )
@@ -104,7 +104,7 @@ class LLMElectorate:
 
         The rates in force stay where it gave no usable answer.
         """
-        about = self._about(observation, history, leader.cohort, leader.agent)
+        about = self._about("plan", observation, history, leader.cohort, leader.agent)
         seen = PolicyObservation(
             **about, announced=leader.rates, max_change=self._config.planner.max_change
         )
@@ -122,9 +122,9 @@ class LLMElectorate:
         return CandidateView(rates, pay, incumbent, (cohort, agent) == voter)
 
     def _about(
-        self, observation: YearObservation, history: History, cohort: str, agent: int
+        self, decision: str, observation: YearObservation, history: History, cohort: str, agent: int
     ) -> dict[str, Any]:
-        """What every question tells a worker about itself."""
+        """What every question tells a worker about itself. decision: its kind."""
         own_year = {
             name: float(values[agent])
             for name, values in observation.agent_means[cohort].items()
@@ -140,7 +140,7 @@ class LLMElectorate:
             "skill": float(self._skills[cohort][agent]),
             "history": self._years(history, cohort, agent),
             "objective": self._objectives[cohort],
-            "style": self._config.llm.style,
+            "style": self._config.llm.style_of(decision),
             **own_year,
         }
 

@@ -47,7 +47,8 @@ class LLMPlanner(Planner):
     name = "llm"
 
     def __init__(self, bridge: Bridge, config: Config) -> None:
-        self._bridge, self._settings, self._style = bridge, config.planner, config.llm.style
+        self._bridge, self._settings = bridge, config.planner
+        self._style = config.llm.style_of("plan")
         self._facts = facts_of(config)
 
     def init(self, context: PlannerContext, key: jax.Array) -> LLMPlannerState:

@@ -174,7 +174,7 @@ class LLMWorkers:
                     persona=cohort.personas[agent],
                     objective=cohort.objective,
                     cues=cues,
-                    style=self._settings.style,
+                    style=self._settings.style_of("labor"),
                     **remembered(
                         recalled[agent],
                         worth.of(agent),

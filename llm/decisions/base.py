@@ -1,13 +1,11 @@
 """The protocol of a kind of decision."""
 
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 Value = TypeVar("Value")
 Observation = TypeVar("Observation", bound="AnyObservation")
 ObservationT = TypeVar("ObservationT", bound="AnyObservation", contravariant=True)
-
-Style = Literal["io", "cot"]  # the answer alone, or a line of reasoning before it
 
 
 class AnyObservation(Protocol):

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from jaxecon.config.names import Style
 from jaxecon.planners.base import MAX_CHANGE
-from llm.decisions.base import Parsed, Style, Unusable
+from llm.decisions.base import Parsed, Unusable
 from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import allowed_changes, parse_changes, plan_schema

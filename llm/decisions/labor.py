@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from jaxecon.config.names import Style
 from jaxecon.core.text import decimals_apart
-from llm.decisions.base import Parsed, Style, Unusable
+from llm.decisions.base import Parsed, Unusable
 from llm.decisions.history import without_older_history
 from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
 from llm.decisions.shared import Bracket, Cues, EconomyFacts, Objective, merged

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from jaxecon.config.names import Style
 from jaxecon.core.text import decimals_apart
 from jaxecon.planners.base import possible_changes
-from llm.decisions.base import Style
 from llm.decisions.history import without_older_history
 from llm.decisions.rate_changes import RateChanges, allowed_changes
 from llm.decisions.shared import Bracket, Cues, EconomyFacts

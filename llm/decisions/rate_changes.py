@@ -3,8 +3,9 @@
 from functools import lru_cache
 from typing import Any, Protocol
 
+from jaxecon.config.names import Style
 from jaxecon.planners.base import MAX_CHANGE, possible_changes
-from llm.decisions.base import Parsed, Style, Unusable
+from llm.decisions.base import Parsed, Unusable
 from llm.decisions.replies import answer_schema, number_in, only_object, reasoning_tokens
 from llm.decisions.shared import Bracket
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from llm.decisions.base import Style, Unusable
+from jaxecon.config.names import Style
+from llm.decisions.base import Unusable
 
 MAX_REASONING = 240  # characters
 
@@ -39,6 +40,15 @@ def object_schema(**properties: Any) -> dict[str, Any]:
 def reasoning_tokens(style: Style) -> int:
     """The most tokens that the line of reasoning needs."""
     return MAX_REASONING // 3 + 16 if style == "cot" else 0
+
+
+def reason_in(text: str) -> str | None:
+    """The line of reasoning in a reply, None where it has none or cannot be read."""
+    try:
+        reason, _ = only_field(text, "reasoning")
+    except Unusable:
+        return None
+    return reason if isinstance(reason, str) else None
 
 
 def only_field(text: str, name: str) -> tuple[Any, bool]:

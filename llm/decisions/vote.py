@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from jaxecon.config.names import Style
 from jaxecon.planners.elections.voting import VotingMethod
-from llm.decisions.base import Parsed, Style, Unusable
+from llm.decisions.base import Parsed, Unusable
 from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
 from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens

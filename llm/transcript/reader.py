@@ -121,13 +121,21 @@ class TranscriptReader:
         cohort: str | None = None,
         agent: int | None = None,
         status: str | None = None,
+        decision: str | None = None,
     ) -> Iterator[Conversation]:
         """Requests with their responses, in order of time and agent.
 
-        They are one snapshot of the file, even while a run adds to it. Years and days count from 0.
+        They are one snapshot of the file, even while a run adds to it. Years and days count from 0;
+        decision is JSON.
         """
         where, wanted = where_clause(
-            kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
+            kind=kind,
+            year=year,
+            day=day,
+            cohort=cohort,
+            agent=agent,
+            status=status,
+            decision=decision,
         )
         settings: dict[int, dict[str, Any]] = {}
         with explained(self.path), closing(connect(self._file, read_only=True)) as db:
@@ -175,13 +183,21 @@ class TranscriptReader:
         cohort: str | None = None,
         agent: int | None = None,
         status: str | None = None,
+        decision: str | None = None,
     ) -> list[Total]:
         """Totals per cohort and kind, sorted by name.
 
-        If year, day, agent or status select a part of the file, its rows are summed.
+        If year, day, agent, status or decision (JSON) select a part of the file, its rows are
+        summed.
         """
         where, wanted = where_clause(
-            kind=kind, year=year, day=day, cohort=cohort, agent=agent, status=status
+            kind=kind,
+            year=year,
+            day=day,
+            cohort=cohort,
+            agent=agent,
+            status=status,
+            decision=decision,
         )
         tokens = "sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(seconds)"
         if wanted.keys() <= {"kind", "cohort"}:
@@ -191,7 +207,7 @@ class TranscriptReader:
             )
         else:
             columns = "count(*), count(error)"
-            table = f"requests {JOIN}" if status is not None else "requests"
+            table = f"requests {JOIN}" if wanted.keys() & {"status", "decision"} else "requests"
             counts = (
                 f"SELECT cohort, kind, status, count(*) FROM decisions WHERE {where}"
                 " GROUP BY cohort, kind, status"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from jaxecon.config.names import Status
+from llm.decisions.replies import reason_in
 from llm.messages import Completion, Usage
 from llm.transcript.format import shown_key
 from llm.transcript.pieces import unpack
@@ -65,7 +66,8 @@ class Total:
 class Conversation(TypedDict):
     """One request and its response, in readable form.
 
-    Status and decision (None before it is made) are those of all its attempts together.
+    Status and decision (None before it is made) are those of all its attempts together. reason: the
+    line of reasoning in the response, None without one.
     """
 
     key: str
@@ -87,6 +89,7 @@ class Conversation(TypedDict):
     seconds: float
     status: str | None
     decision: Any
+    reason: str | None
 
 
 JOIN = "LEFT JOIN decisions USING (seed, kind, year, day, cohort, agent)"
@@ -154,4 +157,5 @@ def conversation_of(
         "seconds": completion.seconds,
         "status": status,
         "decision": None if decision is None else json.loads(decision),
+        "reason": reason_in(completion.text),
     }

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,74 @@ def test_show_reads_well(run: Path) -> None:
     assert command(run, "--year", 7).stdout == "No requests.\n"
 
 
+DECIDED = {  # what was decided, as it is stored
+    ("labor", 0): ('{"hours": 100}', "100"),
+    ("labor", 1): ('{"hours": 0}', "0"),
+    ("satisfaction", 0): ('{"satisfied": true}', "true"),
+    ("plan", 0): ('{"reasoning": "More \\u001b[2J revenue.", "changes": [0, -10]}', "[0, -10]"),
+    ("candidacy", 0): ('{"stand": false, "changes": [0, 0]}', "null"),
+    ("persona", 0): ('{"persona": "A nurse."}', '"A nurse."'),
+}
+
+
+@pytest.fixture
+def decided(tmp_path: Path) -> Path:
+    """Decisions of several kinds; the planner gave its reason in its second attempt."""
+    (tmp_path / "manifest.json").write_text("{}")
+    transcript = Transcript(tmp_path / "transcript.sqlite")
+    for (kind, agent), (answer, decision) in DECIDED.items():
+        draw = Draw(0, kind, 1, 0, "llm", agent)
+        for attempt, text in enumerate([*(["no"] if kind == "plan" else []), answer]):
+            request = Request(
+                (Message("user", kind),), None, Sampling(), replace(draw, attempt=attempt)
+            )
+            transcript.put(request_key(IDENTITY, request), IDENTITY, request, Completion(text))
+        status: Any = "retried" if kind == "plan" else "ok"
+        attempts = 2 if kind == "plan" else 1
+        transcript.put_decisions([(draw, StoredDecision(status, decision, attempts))])
+    transcript.close()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("value", "kinds"),
+    [
+        ("100", ["labor"]),
+        ("0", ["labor"]),
+        ("true", ["satisfaction"]),
+        ("[0,-10]", ["plan"]),
+        ("null", ["candidacy"]),
+        ("A nurse.", ["persona"]),
+        ('"A nurse."', ["persona"]),
+        ("45", []),
+        ("100.0", []),
+    ],
+)
+def test_decisions_are_selected_by_what_was_decided(
+    decided: Path, value: str, kinds: list[str]
+) -> None:
+    listed = command(decided, "--list", "--decision", value).stdout.splitlines()
+    assert [line.split()[4] for line in listed if line != "No requests."] == kinds
+    found = lines(decided, "--export", "-", "--decision", value)
+    assert sorted({row["kind"] for row in found}) == kinds
+    (totals,) = lines(decided, "--json", "--decision", value)
+    assert [total["kind"] for total in totals["totals"]] == kinds
+
+
+def test_a_line_a_decision_with_its_reason(decided: Path) -> None:
+    assert command(decided, "--list").stdout.splitlines() == [
+        "year 1, day 0: candidacy of llm 0: null",
+        "year 1, day 0: labor of llm 0: 100",
+        "year 1, day 0: labor of llm 1: 0",
+        'year 1, day 0: persona of llm 0: "A nurse."',
+        "year 1, day 0: plan of llm 0: [0, -10] (retried): More \\x1b[2J revenue.",
+        "year 1, day 0: satisfaction of llm 0: true",
+    ]
+    reasons = {row["kind"]: row["reason"] for row in lines(decided, "--export", "-")}
+    assert reasons["plan"] == "More \x1b[2J revenue."
+    assert {kind for kind, reason in reasons.items() if reason is not None} == {"plan"}
+
+
 def test_show_leaves_the_terminal_alone(tmp_path: Path) -> None:
     """What a model says is not obeyed by the terminal, and no encoding stops the command."""
     (tmp_path / "manifest.json").write_text("{}")
@@ -203,7 +272,7 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path) -> None:
         ((tmp_path / "absent",), f"{tmp_path / 'absent'}: not a run directory (no manifest.json)"),
         ((run, "--kind", "labour"), f"--kind: 'labour'; {run} holds labor, plan"),
         ((run, "--cohort", "LLM"), f"--cohort: 'LLM'; {run} holds [bold]voices, llm, planner"),
-        ((run, "--show", "--json"), "--show, --export and --json: give one of them"),
+        ((run, "--show", "--json"), "--show, --list, --export and --json: give one of them"),
     ):
         done = command(*arguments)
         assert (done.exit_code, done.stderr, done.stdout) == (2, f"jaxecon: {message}\n", "")

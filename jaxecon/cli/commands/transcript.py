@@ -27,6 +27,9 @@ _ExportOption = Annotated[
 def transcript(
     run: Annotated[Path, typer.Argument(help="A run's folder; the run may still be going.")],
     show: Annotated[bool, typer.Option("--show", help="Print the conversations.")] = False,
+    as_list: Annotated[
+        bool, typer.Option("--list", help="Print a line a decision, with the reason given for it.")
+    ] = False,
     export: _ExportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
     kind: Annotated[
@@ -50,13 +53,21 @@ def transcript(
         Status | None,
         typer.Option(help="Only decisions that were reached like this.", show_default=False),
     ] = None,
+    decision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VALUE",
+            help="Only decisions of this value: 100, true, [0, -10, 20], a text.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Print what language models were asked and answered: totals, or whole conversations.
+    """Print what language models were asked and decided: totals, decisions, or conversations.
 
     Years and days count from 0 here, as in all files; prompts count them from 1.
     """
-    if show + (export is not None) + as_json > 1:
-        raise UserError("--show, --export and --json: give one of them")
+    if show + as_list + (export is not None) + as_json > 1:
+        raise UserError("--show, --list, --export and --json: give one of them")
     wanted: dict[str, Any] = {
         "kind": kind,
         "year": year,
@@ -64,13 +75,21 @@ def transcript(
         "cohort": cohort,
         "agent": agent,
         "status": status,
+        "decision": None if decision is None else _as_json(decision),
     }
     with closing(_open_transcript(run)) as opened:
         _check_names(opened, run, kind=kind, cohort=cohort)
-        from jaxecon.cli.output.transcript import export_lines, print_conversations, print_totals
+        from jaxecon.cli.output.transcript import (
+            export_lines,
+            print_conversations,
+            print_decisions,
+            print_totals,
+        )
 
         if show:
             print_conversations(opened.conversations(**wanted))
+        elif as_list:
+            print_decisions(opened.conversations(**wanted))
         elif export is not None:
             export_lines(export, opened.conversations(**wanted))
         elif as_json:
@@ -80,6 +99,14 @@ def transcript(
         else:
             print_totals(opened.totals(**wanted), opened.identities(None))
         sys.stdout.flush()  # flush here, where a reader that has closed the pipe is not an error
+
+
+def _as_json(decision: str) -> str:
+    """A decision as transcripts store it: what is not JSON is a text."""
+    try:
+        return json.dumps(json.loads(decision))
+    except ValueError:
+        return json.dumps(decision)
 
 
 def _check_names(opened: "Transcript", run: Path, **names: str | None) -> None:

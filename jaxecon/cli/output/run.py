@@ -1,13 +1,18 @@
 """What commands print about a run that has ended."""
 
+from contextlib import closing
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from jaxecon.cli.output.policies import print_missing, print_not_converged, print_policies
-from jaxecon.cli.output.tables import diagnostic_line, percent_text, usage_line
+from jaxecon.cli.output.printable import printable
+from jaxecon.cli.output.tables import SIMULATED, diagnostic_line, percent_text, usage_line
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
+from jaxecon.simulation.language import open_transcript
+from jaxecon.storage.paths import TRANSCRIPT
 from jaxecon.storage.run import Run
 
 MAX_TERMS = 12  # terms that the line of leaders lists
@@ -29,6 +34,7 @@ def print_summary(run: Run) -> None:
         console.print(_elections_line(run))
     if summary["llm"]:
         console.print(usage_line(summary["llm"]))
+        _print_reason(console, run)
     if config.satisfaction.judged:
         console.print(_satisfaction_line(summary, config))
     for diagnostic in run.diagnostics:
@@ -37,6 +43,18 @@ def print_summary(run: Run) -> None:
         years = summary["realised"]["year"] + 1
         console.print(f"STOPPED after {years} of {config.years} years: {run.manifest['stopped']}")
     console.print(f"Run directory: {run.path}  ({summary['seconds']:.0f} s)", soft_wrap=True)
+
+
+def _print_reason(console: Console, run: Run) -> None:
+    """Print the reason that a language model gave for the last rates that it set, if it did."""
+    if run.summary["llm"]["engines"] == [SIMULATED] or "plan" not in run.summary["llm"]["by_kind"]:
+        return
+    with closing(open_transcript(run.path / TRANSCRIPT)) as transcript:
+        plans = list(transcript.conversations(kind="plan", year=run.last_year))
+    if plans and plans[-1]["reason"]:
+        reason = " ".join(plans[-1]["reason"].split())
+        year = plans[-1]["year"] + 1
+        console.print(f"Reason given for the rates of year {year}: {escape(printable(reason))}")
 
 
 def _last_year_line(summary: dict[str, Any], config: Config) -> str:

@@ -1,15 +1,15 @@
 """What `jaxecon transcript` prints and exports."""
 
 import json
-import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
+from jaxecon.cli.output.printable import printable
 from jaxecon.cli.output.tables import new_table, share_text
 from jaxecon.config.names import STATUSES
 from jaxecon.core.errors import DiskError, UserError
@@ -30,8 +30,8 @@ def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]])
     for t in totals:
         table.add_row(
             *(
-                escape(_printable(t.cohort)),
-                escape(_printable(t.kind)),
+                escape(printable(t.cohort)),
+                escape(printable(t.kind)),
                 f"{t.requests:,}",
                 f"{t.errors:,}",
             ),
@@ -63,13 +63,13 @@ def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]])
     console.print("(seconds: summed over requests, several of which run at once)")
     names = (f"{m.get('model', '?')} ({m.get('engine', '?')})" for m in models)
     console.print(
-        f"Answered by {escape(_printable(', '.join(names)))}.\n\nHow decisions were reached:"
+        f"Answered by {escape(printable(', '.join(names)))}.\n\nHow decisions were reached:"
     )
     table = new_table("cohort", "kind", *STATUSES)
     for t in totals:
         table.add_row(
-            escape(_printable(t.cohort)),
-            escape(_printable(t.kind)),
+            escape(printable(t.cohort)),
+            escape(printable(t.kind)),
             *(f"{t.statuses.get(s, 0):,}" for s in STATUSES),
         )
     console.print(table)
@@ -82,12 +82,12 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
         some = True
         usage = c["usage"]
         attempt = f", attempt {c['attempt']}" if c["attempt"] else ""
-        whose = f"{_printable(c['kind'])} of {_printable(c['cohort'])} agent {c['agent']}"
+        whose = f"{printable(c['kind'])} of {printable(c['cohort'])} agent {c['agent']}"
         print(f"=== year {c['year']}, day {c['day']}: {whose}{attempt}")
         for message in c["messages"]:
-            print(f"--- {message['role']}\n{_printable(message['content'])}")
+            print(f"--- {message['role']}\n{printable(message['content'])}")
         answer = c["response"] if c["error"] is None else f"(none: {c['error']})"
-        print(f"--- answer\n{_printable(answer)}")
+        print(f"--- answer\n{printable(answer)}")
         decided = (
             f"decision {json.dumps(c['decision'])}, {c['status']}"
             if c["status"] is not None
@@ -96,11 +96,38 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
         print(
             f"--- {decided}; {usage['prompt_tokens']:,} tokens in ({usage['cached_tokens']:,} "
             "cached), "
-            f"{usage['completion_tokens']:,} out ({_printable(c['finish_reason'])}), "
+            f"{usage['completion_tokens']:,} out ({printable(c['finish_reason'])}), "
             f"{c['seconds']:.2f} s\n"
         )
     if not some:
         print("No requests.")
+
+
+def print_decisions(conversations: "Iterable[Conversation]") -> None:
+    """Print a line a decision: whose it is, what was decided, how, and why.
+
+    The reason is that of the last attempt.
+    """
+    some = False
+    for _, attempts in groupby(conversations, key=_whose):
+        *_, last = attempts
+        some = True
+        whose = f"{printable(last['cohort'])} {last['agent']}"
+        decided = json.dumps(last["decision"]) if last["status"] else "no decision yet"
+        how = f" ({last['status']})" if last["status"] not in ("ok", None) else ""
+        why = f": {printable(' '.join(last['reason'].split()))}" if last["reason"] else ""
+        print(
+            f"year {last['year']}, day {last['day']}: {printable(last['kind'])} of {whose}: "
+            f"{printable(decided)}{how}{why}"
+        )
+    if not some:
+        print("No requests.")
+
+
+def _whose(conversation: "Conversation") -> tuple[int, int, str, str, int, int]:
+    """What the attempts at one decision share."""
+    c = conversation
+    return c["year"], c["day"], c["kind"], c["cohort"], c["agent"], c["seed"]
 
 
 def export_lines(path: Path, rows: Iterable[object]) -> None:
@@ -129,13 +156,3 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
         raise
     except OSError as error:
         raise DiskError(f"--export: {path}: cannot be written ({error.strerror})") from error
-
-
-def _printable(text: str) -> str:
-    """The text with escapes in place of control characters and of those its encoding lacks."""
-    shown = "".join(
-        c if c in "\n\t" or not unicodedata.category(c).startswith("C") else ascii(c)[1:-1]
-        for c in text
-    )
-    encoding = sys.stdout.encoding or "utf-8"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
