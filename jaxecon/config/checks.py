@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from jaxecon.config.base import one_of
 from jaxecon.config.dynamics import OPTIMUM
-from jaxecon.config.names import BRACKETS, LLM_RULE, RULES
+from jaxecon.config.hours import choices_of
+from jaxecon.config.names import BRACKETS, LLM_RULE, RULES, WITHOUT_CHOICES
 from jaxecon.config.people import CohortConfig, shares_of_people
 
 if TYPE_CHECKING:
@@ -72,6 +73,38 @@ def _objective_of_llm(where: str, cohort: CohortConfig) -> None:
 def _model_of_llm(where: str, cohort: CohortConfig) -> None:
     if cohort.rule != LLM_RULE and cohort.llm is not None:
         raise ValueError(f"{where}.llm: {cohort.llm!r}; of LLM cohorts (rule: llm)")
+
+
+def _hours(config: "Config") -> None:
+    """Whether the choices of hours are some, and can be taken by who is to choose among them."""
+    most = config.preferences.max_hours
+    settings = {"labor.choices": (config.labor.choices, None)} | {
+        f"population.cohorts.{i}.choices": (cohort.choices, cohort)
+        for i, cohort in enumerate(config.cohorts)
+        if cohort.choices is not None
+    }
+    for setting, (value, cohort) in settings.items():
+        try:
+            choices = choices_of(value)
+        except ValueError as error:
+            raise ValueError(f"{setting}: {error}") from None
+        if choices[1] > most:
+            raise ValueError(
+                f"{setting}: {choices[1]:g} is the second; at least two must be within "
+                f"preferences.max_hours ({most:g})"
+            )
+        if cohort is not None and cohort.rule in WITHOUT_CHOICES:
+            raise ValueError(
+                f"{setting}: {cohort.rule} workers do not choose among given hours; of adaptive, "
+                "quantal and LLM cohorts and rules of your own"
+            )
+    for cohort in config.cohorts:
+        odd = [hours for hours in config.choices_of(cohort) if hours != int(hours)]
+        if cohort.rule == LLM_RULE and odd:
+            raise ValueError(
+                f"labor.choices: {odd[0]:g}; language models choose whole hours (cohort "
+                f"{cohort.name}; population.cohorts.N.choices is for one cohort)"
+            )
 
 
 def _shares(config: "Config") -> None:
@@ -248,6 +281,7 @@ _CHECKS: tuple[Callable[["Config"], None], ...] = (
     _servings,
     _price_of_budget,
     _satisfaction,
+    _hours,
     _shares,
     _curvature,
     _microdata,

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from jaxecon.config.base import Bounded, Positive, Section
+from jaxecon.config.hours import Choices
 
 
 class Year(Section):
@@ -27,6 +28,14 @@ class PreferencesConfig(Section):
         0.0, ge=0, le=10, description="eta of U(x); 0 is linear, 1 logarithmic."
     )
     max_hours: float = Field(100.0, ge=10, le=168, description="h/week.")
+
+
+class Labor(Section):
+    choices: Choices = Field(
+        10.0,
+        description="The hours a week that adaptive, quantal and LLM workers choose among: a step "
+        "(0, 10, 20, .. up to 100), or a list. Above preferences.max_hours none is taken.",
+    )
 
 
 class Welfare(Section):

@@ -31,6 +31,8 @@ RULES = {
     "altruistic": Name("altruists"),
     "adversarial": Name("adversaries"),
 }
+# Rules whose workers take any hours, or always the same.
+WITHOUT_CHOICES = ("rational", "habit", "fixed", "altruistic", "adversarial")
 LLM_RULE = "llm"  # in the place of a rule: a language model decides
 
 # Planners that compute one schedule and announce it every year.

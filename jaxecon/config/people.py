@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from jaxecon.config.base import Bounded, Section, one_of
+from jaxecon.config.hours import Choices
 from jaxecon.config.names import LLM_RULE, RULES
 
 _NAME = r"^[a-z][a-z0-9_]{0,30}$"
@@ -29,6 +30,11 @@ class CohortConfig(Section):
         None,
         description="Of an LLM cohort: the name in llm.others of what answers it; unset: llm "
         "itself.",
+    )
+    choices: Choices | None = Field(
+        None,
+        description="The hours a week that it chooses among, if it is adaptive, quantal, an LLM "
+        "cohort or has a rule of your own; unset: labor.choices.",
     )
 
 

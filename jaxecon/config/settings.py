@@ -9,8 +9,9 @@ from jaxecon.config.base import Section
 from jaxecon.config.checks import check_all
 from jaxecon.config.diagnostics import Diagnostics
 from jaxecon.config.dynamics import DynamicsConfig
-from jaxecon.config.economics import Budget, PreferencesConfig, Satisfaction, Welfare, Year
+from jaxecon.config.economics import Budget, Labor, PreferencesConfig, Satisfaction, Welfare, Year
 from jaxecon.config.field_marks import DecidesPeople, Free
+from jaxecon.config.hours import choices_of
 from jaxecon.config.language import LLM, Serving
 from jaxecon.config.names import LLM_RULE
 from jaxecon.config.people import CohortConfig, Population, shares_of_people
@@ -49,6 +50,7 @@ class Config(Section):
     year: Year = Year()
     population: DecidesPeople[Population] = Population()
     preferences: PreferencesConfig = PreferencesConfig()
+    labor: DecidesPeople[Labor] = Labor()
     welfare: Welfare = Welfare()
     satisfaction: Satisfaction = Satisfaction()
     budget: Budget = Budget()
@@ -81,6 +83,10 @@ class Config(Section):
         return tuple(
             CohortConfig(name=name, rule=rule, size=size) for name, rule, size in sizes if size
         )
+
+    def choices_of(self, cohort: CohortConfig) -> tuple[float, ...]:
+        """The hours a week, rising, that a cohort chooses among."""
+        return choices_of(self.labor.choices if cohort.choices is None else cohort.choices)
 
     @property
     def planner_kind(self) -> str:

@@ -61,6 +61,7 @@ class Blueprint:
     rebate_floor: float | None = static()
     optimal_capital_tax: bool = static()
     rules: tuple[tuple[str, WorkerRule], ...] = static()
+    choices: tuple[tuple[str, tuple[float, ...]], ...] = static()
 
     @classmethod
     def from_config(cls, config: Config) -> "Blueprint":
@@ -104,6 +105,7 @@ class Blueprint:
             rebate_floor=config.budget.rebate_floor,
             optimal_capital_tax=config.dynamics.saving.tax == OPTIMUM,
             rules=rules,
+            choices=tuple((c.name, config.choices_of(c)) for c in config.cohorts),
         )
 
 

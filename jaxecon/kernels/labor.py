@@ -19,7 +19,7 @@ from jaxecon.kernels.preferences import (
 )
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
 
-# (11,) 0, 10, .., 100 h/week: the choices of an agent whose hours are discrete. Read-only.
+# (11,) 0, 10, .., 100 h/week: the paper's choices, where no others are given. Read-only.
 HOURS = np.arange(0.0, 101.0, 10.0)
 HOURS.setflags(write=False)
 

@@ -1,4 +1,4 @@
-"""Quantal response: probabilities of the eleven choices of hours, and the payoffs behind them."""
+"""Quantal response: probabilities of choices of hours, and the payoffs behind them."""
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,9 @@ def quantal_response(
     precision: ArrayLike,
     rebate: ArrayLike = 0.0,
     reference_consumption: ArrayLike | None = None,
+    choices: ArrayLike = HOURS,
 ) -> Array:
-    """Logit choice over HOURS: P(h) proportional to exp(precision * u~(h) / (40 * s * U'(x_ref))).
+    """Logit choice of hours: P(h) proportional to exp(precision * u~(h) / (40 * s * U'(x_ref))).
 
     The response of McKelvey and Palfrey's (1995) logit equilibrium. Hours above max_hours have
     probability 0.
@@ -33,14 +34,15 @@ def quantal_response(
         rebate: $/year.
         reference_consumption: x_ref, (..., n) $/year; matters only with curvature > 0. By default
             the income of 40 hours after US federal tax.
+        choices: (c,) h/week, rising, the first of them allowed.
 
     Returns:
-        Probabilities, (..., n, 11).
+        Probabilities, (..., n, c).
     """
-    payoff = choice_payoffs(schedule, skill, preferences, rebate, reference_consumption)
+    payoff = choice_payoffs(schedule, skill, preferences, rebate, reference_consumption, choices)
     possible = payoff > -jnp.inf  # 0 * -inf would be NaN
     # where no choice leaves any consumption, take the longest hours, which come nearest to it
-    hours = jnp.broadcast_to(jnp.asarray(HOURS, payoff.dtype), payoff.shape)
+    hours = jnp.broadcast_to(jnp.asarray(choices, payoff.dtype), payoff.shape)
     allowed = hours <= _per_worker(preferences.max_hours)
     stranded = (
         ~jnp.any(possible, axis=-1, keepdims=True)
@@ -58,15 +60,17 @@ def choice_payoffs(
     preferences: Preferences,
     rebate: ArrayLike = 0.0,
     reference_consumption: ArrayLike | None = None,
+    choices: ArrayLike = HOURS,
 ) -> Array:
-    """Utility of each of HOURS in units of the worker's full-time income, u~(h)/(40*s*U'(x_ref)).
+    """Utility of each choice in units of the worker's full-time income, u~(h)/(40*s*U'(x_ref)).
 
-    Arguments are those of `quantal_response`. Returns (..., n, 11), up to a constant per worker, on
+    Arguments are those of `quantal_response`. Returns (..., n, c), up to a constant per worker, on
     which no choice depends: with curvature > 0, U(x_ref) is subtracted. Payoffs are -inf above
     max_hours and, with curvature > 0, where consumption would not be positive.
     """
     skill = floating(skill)[..., None]
-    hours = jnp.broadcast_to(jnp.asarray(HOURS, skill.dtype), (*skill.shape[:-1], len(HOURS)))
+    hours = jnp.asarray(choices, skill.dtype)
+    hours = jnp.broadcast_to(hours, (*skill.shape[:-1], hours.shape[0]))
     if reference_consumption is None:
         reference_consumption = _federal_consumption(skill[..., 0])
     weight, exponent = (
@@ -112,12 +116,13 @@ def cumulated_response(
     precision: ArrayLike,
     rebate: ArrayLike = 0.0,
     reference_consumption: ArrayLike | None = None,
+    choices: ArrayLike = HOURS,
 ) -> Array:
-    """Cumulative `quantal_response`: (10, n) probabilities of choosing at most choice k, k = 0..9.
+    """Cumulative `quantal_response`, (c - 1, n): of choosing at most choice k, k = 0..c-2.
 
     They are exactly 1 from the highest choice that has positive probability on. skill: (n,);
-    precision: scalar. Choices are computed one after another, which needs no memory beyond the
-    result.
+    precision: scalar; choices: (c,). Choices are computed one after another, which needs no memory
+    beyond the result.
     """
     skill = floating(skill)
     x_ref = (
@@ -125,7 +130,7 @@ def cumulated_response(
         if reference_consumption is None
         else jnp.asarray(reference_consumption)
     )
-    choices = jnp.asarray(HOURS, skill.dtype)
+    choices = jnp.asarray(choices, skill.dtype)
     precision = jnp.asarray(precision, skill.dtype)
 
     def payoff(hours: Array) -> Array:
@@ -137,10 +142,8 @@ def cumulated_response(
     most, _ = jax.lax.scan(better, jnp.full_like(skill, -jnp.inf), choices)
     stranded = most == -jnp.inf  # takes the longest hours, as above
     scale = precision * jnp.where(stranded, 0, most)
-    longest = jnp.asarray(HOURS[1], skill.dtype) * jnp.floor(
-        jnp.asarray(preferences.max_hours, skill.dtype) / HOURS[1]
-    )
-    longest = jnp.minimum(longest, choices[-1])
+    most_hours = jnp.asarray(preferences.max_hours, skill.dtype)
+    longest = choices[jnp.maximum(jnp.searchsorted(choices, most_hours, side="right") - 1, 0)]
 
     def add(carry: tuple[Array, Array], hours: Array) -> tuple[tuple[Array, Array], Array]:
         total, highest = carry

@@ -3,6 +3,7 @@
 from jax import Array
 
 from jaxecon.core.pytree import pytree, static
+from jaxecon.kernels.labor import HOURS
 from jaxecon.kernels.preferences import Preferences
 
 
@@ -22,6 +23,7 @@ class Cohort:
             the survey weights over the whole economy. At curvature 0 these are the welfare
             function's fixed weights, if it has any.
         name: the cohort's name in the configuration.
+        choices: h/week, rising: the hours that rules with discrete choices choose among.
     """
 
     skill: Array
@@ -30,6 +32,7 @@ class Cohort:
     reference_consumption: Array
     welfare_weight: Array
     name: str = static(default="")
+    choices: tuple[float, ...] = static(default=tuple(HOURS.tolist()))
 
     @property
     def size(self) -> int:

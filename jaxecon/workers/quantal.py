@@ -1,12 +1,12 @@
-"""Workers who choose among eleven hours with logit probabilities."""
+"""Workers who choose among hours with logit probabilities."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxecon.core.draws import Draws, uniform
 from jaxecon.core.pytree import pytree
 from jaxecon.kernels.equilibrium import Outcome
-from jaxecon.kernels.labor import HOURS
 from jaxecon.kernels.quantal import cumulated_response
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.workers.base import Cohort, Observation, checked
@@ -21,8 +21,8 @@ class QuantalParameters:
 class QuantalPlan:
     """The probabilities of a year's choices, and what is needed to compute them again.
 
-    cumulated: (10, n) probabilities of choosing at most choice k, k = 0..9; used at curvature 0,
-    where the rebate does not matter.
+    cumulated: (c - 1, n) probabilities of choosing at most choice k, k = 0..c-2; used at curvature
+    0, where the rebate does not matter.
     """
 
     cohort: Cohort
@@ -34,7 +34,7 @@ class Quantal:
     """Quantal response (McKelvey and Palfrey 1995).
 
     The probabilities are computed once a year at curvature 0, otherwise every day. A day then takes
-    one uniform draw and ten comparisons per agent.
+    one uniform draw and one comparison a choice per agent.
 
     Parameter: precision, in [0, 10000], default 20.
     """
@@ -70,9 +70,10 @@ class Quantal:
         if plan.cohort.preferences.consumption_curvature != 0:
             cumulated = _cumulated(params, plan.cohort, plan.schedule, observation.rebate)
         u = uniform(draws.first, cumulated.dtype)
-        hours = jnp.zeros_like(u)
-        for k in range(len(HOURS) - 1):  # unrolled: one fused pass
-            hours = hours + jnp.where(u >= cumulated[k], HOURS[k + 1] - HOURS[k], 0)
+        choices = plan.cohort.choices
+        hours = jnp.full_like(u, choices[0])
+        for k, more in enumerate(choices[1:]):  # unrolled: one fused pass
+            hours = jnp.where(u >= cumulated[k], more, hours)
         return hours, state
 
     def learn(
@@ -91,5 +92,11 @@ def _cumulated(
 ) -> Array:
     precision = jnp.asarray(params.precision, cohort.skill.dtype)
     return cumulated_response(
-        schedule, cohort.skill, cohort.preferences, precision, rebate, cohort.reference_consumption
+        schedule,
+        cohort.skill,
+        cohort.preferences,
+        precision,
+        rebate,
+        cohort.reference_consumption,
+        np.asarray(cohort.choices),
     )

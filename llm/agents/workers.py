@@ -8,7 +8,6 @@ import numpy as np
 
 from jaxecon.config.settings import Config
 from jaxecon.kernels.equilibrium import Outcome
-from jaxecon.kernels.labor import HOURS
 from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, disutility
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import in_last_tenth
@@ -63,7 +62,7 @@ class LLMWorkers:
     def _cohort(self, cohort: Cohort, objective: Objective, personas: Sequence[str]) -> _LLMCohort:
         """A cohort before the first day."""
         longest = np.asarray(cohort.preferences.max_hours).max()
-        choices = tuple(int(h) for h in HOURS if h <= longest)
+        choices = tuple(int(hours) for hours in cohort.choices if hours <= longest)
         renewed = self._config.dynamics.skills.enabled
         return _LLMCohort(
             skill=np.asarray(cohort.skill, float),
@@ -74,8 +73,8 @@ class LLMWorkers:
             memory=WorkerMemory(
                 cohort.size,
                 self._settings.memory.window,
-                # all hours, not the cohort's alone: a branch may change preferences.max_hours
-                [int(hours) for hours in HOURS],
+                # all choices, longer ones too: a branch may change preferences.max_hours
+                [int(hours) for hours in cohort.choices],
                 renewed=renewed,
             ),
             hours=np.full(cohort.size, _first_hours(choices)),
@@ -277,7 +276,7 @@ class LLMWorkers:
 
 def _first_hours(choices: Sequence[int]) -> float:
     """The hours of a worker without a usable answer on its first day."""
-    return float(min(REFERENCE_HOURS, choices[-1]))
+    return float(min(choices, key=lambda hours: abs(hours - REFERENCE_HOURS)))
 
 
 _LOOKED_BACK_ON = ("hours", "income", "tax", "rebate")

@@ -120,13 +120,21 @@ class Labor:
     """The decision on hours a week. Falls back on the hours of the day before."""
 
     name = template = "labor"
-    rules: tuple[str, ...] = ("economy", "brackets", "choices", "objective", "style")
+    rules: tuple[str, ...] = (
+        "economy",
+        "brackets",
+        "choices",
+        "any_whole_hours",
+        "objective",
+        "style",
+    )
 
     def values(self, observation: LaborObservation) -> dict[str, Any]:
         o = observation
         return vars(o) | {
             "brackets": merged(o.brackets),
             "decimals": decimals_apart(o.values),
+            "any_whole_hours": o.choices[-1] - o.choices[0] == len(o.choices) - 1,
         }
 
     def schema(self, observation: LaborObservation) -> dict[str, Any]:

@@ -130,6 +130,7 @@ def _labor_samples() -> Samples:
             for cues in (last.cues, Cues(exploit=True, final=True))
         ),
         replace(last, style="cot", persona="", counts=False, untried=()),
+        replace(last, choices=tuple(range(101))),
         replace(last, tried=(*last.tried, nothing_left), cues=Cues(exploit=True, final=True)),
         replace(last, last_change=HoursChange(50, 40, -10.0), cues=Cues(explore=True)),
         replace(last, last_change=HoursChange(50, 40, -1.0), objective="altruistic"),

@@ -92,6 +92,9 @@ def read_hours(rules: str, text: str, random: np.random.Generator) -> int:
 
 
 def _choices(rules: str) -> list[int]:
+    whole = re.search(r"H any whole number from (\d+) to (\d+)\.", rules)
+    if whole:
+        return list(range(int(whole[1]), int(whole[2]) + 1))
     listed = re.search(r"H one of ([\d, ]+)\.", rules)
     if not listed:
         raise ValueError(f"the prompt does not say which hours there are: {rules}")

@@ -4,10 +4,10 @@ It is for developing and testing the loop without a language model. Nothing it s
 about language models, and every table of a run that used it names it.
 
 A worker takes the best hours it remembers. In a quarter of the decisions in which it may explore,
-it moves at most one choice away from them; without a memory, from yesterday's hours. A worker is
-satisfied while its net tax is below a third of its income. A planner goes to its best schedule;
-while it may explore, to one that differs from it in one bracket. Every choice is drawn from the
-request's draw alone, so that it is the same on every machine and in every batch.
+it moves at most 10 h, or one choice, away from them; without a memory, from yesterday's hours. A
+worker is satisfied while its net tax is below a third of its income. A planner goes to its best
+schedule; while it may explore, to one that differs from it in one bracket. Every choice is drawn
+from the request's draw alone, so that it is the same on every machine and in every batch.
 
 A worker who is asked to stand for election does so one time in two, with a random change of one
 bracket. It votes for the candidate who would tax its last year's income least, or approves of those
@@ -97,7 +97,8 @@ def _hours(o: LaborObservation, random: np.random.Generator) -> int:
     start = o.last_hours if o.best is None else o.best.hours
     place = min(range(len(o.choices)), key=lambda i: abs(o.choices[i] - start))
     if explores:
-        place += int(random.integers(-1, 2))
+        near = max(sum(0 < hours - o.choices[place] <= 10 for hours in o.choices), 1)
+        place += int(random.integers(-near, near + 1))
     return o.choices[min(max(place, 0), len(o.choices) - 1)]
 
 

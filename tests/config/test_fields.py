@@ -38,7 +38,7 @@ FREE = [
 
 def test_marks():
     assert marked(Mark.FREE) == FREE
-    assert marked(Mark.PEOPLE) == ["seed", "precision", "population", "llm.memory.window"]
+    assert marked(Mark.PEOPLE) == ["seed", "precision", "population", "labor", "llm.memory.window"]
 
 
 @pytest.mark.parametrize(
