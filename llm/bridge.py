@@ -201,7 +201,7 @@ class Bridge:
             attempt,
         )
         sampling = _with_room(self._sampling, kind.tokens(observation))
-        template = self._prompts.digest_of(kind.template)
+        template = self._prompts.digest_of(kind.template, attempt)
         return Request(messages, kind.schema(observation), sampling, draw, observation, template)
 
     def _answers(self, requests: Sequence[Request]) -> list[Completion]:

@@ -26,6 +26,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,20 +78,35 @@ def main() -> None:
     if arguments.before is not None:
         measure_commit(arguments.before, quick=arguments.quick, model=arguments.model)
     measure_workers(arguments.label, GRID[::6] if arguments.quick else GRID)
+    if arguments.label == "now":  # earlier commits may know no hours but tens
+        measure_workers("now, any whole hours", GRID[::6], step=1)
     measure_planners(arguments.label, range(2 if arguments.quick else 6))
     measure_prompts(arguments.label)
     if arguments.model:
         measure_model(arguments.label)
 
 
-Ends = tuple[np.ndarray, np.ndarray]  # as workers_end
+@dataclass(frozen=True)
+class Ends:
+    """How workers end, (n,) each.
+
+    best, close: bool, whether the last hours are the best of the choices, and nearly so. lost: what
+    they bring less than the best of all hours would, as a share of that.
+    """
+
+    best: np.ndarray
+    close: np.ndarray
+    lost: np.ndarray
 
 
-def measure_workers(label: str, grid: Sequence[Cell]) -> None:
-    """Report how obedient workers end, in each economy and in all. label: whose prompts."""
+def measure_workers(label: str, grid: Sequence[Cell], step: int = 10) -> None:
+    """Report how obedient workers end, in each economy and in all.
+
+    label: whose prompts. step: h/week between choices.
+    """
     ends = []
     for cell in grid:
-        ends.append(workers_end(economy(*cell), ObedientReader()))
+        ends.append(workers_end(economy(*cell, step=step), ObedientReader(), step))
         report_ends(label, "workers", ends[-1:], economy=" ".join(map(str, cell)))
     report_ends(label, "all workers", ends, economies=len(grid), workers=_number_of_workers(ends))
 
@@ -100,19 +116,19 @@ def report_ends(label: str, part: str, ends: Sequence[Ends], **more: Any) -> Non
 
     more: further entries of the line.
     """
-    best, close = (np.concatenate(columns) for columns in zip(*ends, strict=True))
     report(
         benchmark="prompts",
         part=part,
         prompts=label,
         **more,
-        at_best=float(np.mean(best)),
-        close_to_best=float(np.mean(close)),
+        at_best=float(np.mean(np.concatenate([end.best for end in ends]))),
+        close_to_best=float(np.mean(np.concatenate([end.close for end in ends]))),
+        lost_to_any_hours=float(np.mean(np.concatenate([end.lost for end in ends]))),
     )
 
 
 def _number_of_workers(ends: Sequence[Ends]) -> int:
-    return sum(len(best) for best, _ in ends)
+    return sum(len(end.best) for end in ends)
 
 
 def measure_planners(label: str, seeds: Sequence[int]) -> None:
@@ -178,9 +194,15 @@ def measure_model(label: str) -> None:
     )
 
 
-def economy(brackets: str, preferences: str, curvature: float, days: int) -> dict[str, Any]:
-    """Two years of an economy of the grid. The planner moves the rates after the first."""
+def economy(
+    brackets: str, preferences: str, curvature: float, days: int, *, step: int = 10
+) -> dict[str, Any]:
+    """Two years of an economy of the grid. The planner moves the rates after the first.
+
+    step: h/week between choices.
+    """
     return {
+        **({} if step == 10 else {"labor": {"choices": step}}),
         "years": 2,
         "year": {"days": days},
         "preferences": {"set": preferences, "consumption_curvature": curvature},
@@ -197,10 +219,10 @@ def economy(brackets: str, preferences: str, curvature: float, days: int) -> dic
     }
 
 
-def workers_end(settings: dict[str, Any], engine: Engine | None) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each worker's last hours are its best, and nearly so, (n,) bool each.
+def workers_end(settings: dict[str, Any], engine: Engine | None, step: int = 10) -> Ends:
+    """How the workers of an economy end.
 
-    engine: what decides; None for the one that the settings name.
+    engine: what decides; None for the one that the settings name. step: h/week between choices.
     """
     config = load_config(settings)
     with tempfile.TemporaryDirectory() as folder:
@@ -213,14 +235,17 @@ def workers_end(settings: dict[str, Any], engine: Engine | None) -> tuple[np.nda
                 if (draw.year, draw.day, draw.kind) == last
             ]
         year = {name: column[-1] for name, column in run.years.to_pydict().items()}
-    worth = worth_of_choices(config, year)
-    most = worth.max(axis=1)
-    own = worth[np.arange(len(hours)), np.asarray(hours, int) // 10]
-    return own >= most, own >= most - GIVEN_UP * np.abs(most)
+    worth = worth_of_hours(config, year, np.arange(0.0, 101.0, step))
+    most, any_hours = (
+        w.max(axis=1) for w in (worth, worth_of_hours(config, year, np.arange(0.0, 100.01, 0.1)))
+    )
+    own = worth[np.arange(len(hours)), np.asarray(hours, int) // step]
+    lost = (any_hours - own) / np.abs(any_hours)
+    return Ends(own >= most, own >= most - GIVEN_UP * np.abs(most), lost)
 
 
-def worth_of_choices(config: Config, year: Mapping[str, Any]) -> np.ndarray:
-    """What each choice brings each worker, (n, 11) $/year. year: the row of the last year.
+def worth_of_hours(config: Config, year: Mapping[str, Any], choices: np.ndarray) -> np.ndarray:
+    """What choices (c,) bring each worker, (n, c) $/year. year: the row of the last year.
 
     Written apart from the product's own function, which prompts are made from.
     """
@@ -228,7 +253,7 @@ def worth_of_choices(config: Config, year: Mapping[str, Any]) -> np.ndarray:
     thresholds = np.asarray(first_brackets(config)[0], float)
     rates = np.array([year[f"rate_{k}"] for k in range(len(thresholds))])
     curvature = config.preferences.consumption_curvature
-    skill, choices = np.asarray(worker.skill, float)[:, None], np.arange(0.0, 101.0, 10.0)
+    skill = np.asarray(worker.skill, float)[:, None]
     income = skill * choices
     width = np.append(np.diff(thresholds), np.inf)
     tax = (np.clip(income[..., None] - thresholds, 0, width) * rates).sum(axis=-1)

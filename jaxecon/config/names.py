@@ -87,10 +87,10 @@ DIAGNOSTICS = {
     "fallback_rate": Name("many fallbacks"),
 }
 
-# How a language model's decision was reached: at once, after repairing its answer, after asking
-# again, or by the rule that stands in for an answer.
 Style = Literal["io", "cot"]  # of an answer: alone, or after a line of reasoning
 
+# How a language model's decision was reached: at once, after repairing its answer, after asking
+# again, or by the rule that stands in for an answer.
 Status = Literal["ok", "repaired", "retried", "fallback"]
 STATUSES: tuple[str, ...] = get_args(Status)
 

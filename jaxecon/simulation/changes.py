@@ -120,7 +120,7 @@ def refuse_reworded(run: Run) -> None:
     if reworded:
         raise UserError(
             f"{run.path}: its language models were asked in other words ({reworded[0]}); only the "
-            "jaxecon that wrote it can simulate it again"
+            "jaxecon that wrote it, with the templates that it had then, can simulate it again"
         )
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from jaxecon.config.settings import Config
 from jaxecon.core.installation import check_ours
-from jaxecon.storage.paths import TRANSCRIPT
+from jaxecon.storage.paths import PROMPTS, TRANSCRIPT
 
 if TYPE_CHECKING:
     from jaxecon.planners.base import Planner
     from jaxecon.planners.elections.electorate import Electorate
+    from llm.decisions.prompts import Prompts
     from llm.engines.base import Engine
     from llm.messages import Message
     from llm.transcript.store import Transcript
@@ -118,13 +119,19 @@ def chat_tokenizer(model: str) -> "Callable[[Sequence[Message]], list[int]]":
     return chat_tokenizer(model)
 
 
-def prompts_digest(config: Config) -> str | None:
-    """The hash of the prompts' words, for the manifest; None in a run that asks no model."""
+def prompts_of(config: Config) -> "Prompts | None":
+    """The words in which a run's models are asked, read now; None in a run that asks no model."""
     if not config.needs_engine:
         return None
     from llm.decisions.prompts import Prompts
 
-    return Prompts(config.llm.prompts).digest()
+    return Prompts(config.llm.prompts)
+
+
+def prompts_digest(config: Config) -> str | None:
+    """The hash of the words of `prompts_of`, for the manifest."""
+    prompts = prompts_of(config)
+    return None if prompts is None else prompts.digest()
 
 
 def make_bridge(
@@ -147,7 +154,8 @@ def make_bridge(
         if inherited is None
         else stack.enter_context(closing(Transcript(inherited, read_only=True)))
     )
-    llm = config.llm
+    # the run's own copy, which nobody edits while it runs
+    llm, kept = config.llm, out / PROMPTS
     bridge = Bridge(
         served,
         transcript,
@@ -156,7 +164,7 @@ def make_bridge(
         retries=llm.retries,
         budget_tokens=llm.budget_tokens,
         budget_usd=llm.budget_usd,
-        prompts=Prompts(llm.prompts),
+        prompts=Prompts(kept if kept.is_dir() else llm.prompts),
         inherited=before,
     )
     return bridge, transcript.sync

@@ -17,12 +17,11 @@ from jaxecon.economy.first_schedule import first_schedule
 from jaxecon.economy.precision import compute_context
 from jaxecon.planners.announced import Announced
 from jaxecon.planners.registry import NEEDS_ENGINES, PlannerInputs, make_planner
-from jaxecon.simulation.language import check_engines, identities, models, prompts_digest
+from jaxecon.simulation.language import check_engines, identities, models, prompts_of
 from jaxecon.simulation.state import Prepared
 from jaxecon.storage.paths import refuse_existing
 from jaxecon.storage.provenance import environment, utc_now
 from jaxecon.storage.recorder import Recorder
-from jaxecon.storage.templates import keep_templates
 
 
 def default_folder() -> Path:
@@ -84,17 +83,20 @@ def new_recorder(
     served: engines by cohort. past: rows of the years before a branch began. more: further entries
     of the manifest.
     """
+    prompts = prompts_of(prepared.config)
     manifest = {
         "started": utc_now(),
         **environment(prepared.config),
         "models": models(served),
         "identities": identities(served),
-        "prompts": prompts_digest(prepared.config),
+        "prompts": None if prompts is None else prompts.digest(),
         **more,
     }
     recorder = run_together(
         lambda: (
-            Recorder.create(prepared.folder, prepared.config, manifest)
+            Recorder.create(
+                prepared.folder, prepared.config, manifest, prompts.own if prompts else {}
+            )
             if is_main_process()
             else None
         )
@@ -103,8 +105,6 @@ def new_recorder(
         yield None
         return
     try:
-        if served:
-            keep_templates(prepared.config.llm.prompts, recorder.path)
         if past is not None:
             recorder.inherit(past)
         yield recorder

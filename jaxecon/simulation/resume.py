@@ -22,7 +22,13 @@ from jaxecon.simulation.changes import (
     lost_requests,
     refuse_changes,
 )
-from jaxecon.simulation.language import identities, models, prompts_digest, start_engines
+from jaxecon.simulation.language import (
+    identities,
+    models,
+    prompts_digest,
+    prompts_of,
+    start_engines,
+)
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.prepare import check_and_assemble
 from jaxecon.simulation.run import simulate
@@ -32,7 +38,6 @@ from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
 from jaxecon.storage.provenance import changed_files, environment, outside_files, utc_now
 from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.run import Run
-from jaxecon.storage.templates import keep_templates
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
@@ -203,14 +208,17 @@ def _record_resumption(
     now: Mapping[str, Any],
 ) -> None:
     """Record in the manifest that the run continues, from where and with which differences."""
+    prompts = prompts_of(config)
+    recorder.keep_templates(prompts.own if prompts else {})  # first: the manifest has their hash
     recorder.remove("stopped", "error", "finished", "summary")
     if resumption.changed or harmless:
         recorder.configure(config)
     if resumption.changed:
         recorder.update(
-            models=models(served), identities=identities(served), prompts=prompts_digest(config)
+            models=models(served),
+            identities=identities(served),
+            prompts=None if prompts is None else prompts.digest(),
         )
-        keep_templates(config.llm.prompts if served else None, recorder.path)
     entry = {
         "at": utc_now(),
         "from": [resumption.position.year, resumption.position.day],

@@ -22,6 +22,7 @@ from jaxecon.storage.paths import (
     LOCK,
     MANIFEST,
     PAST,
+    PROMPTS,
     TABLES,
     YEARS,
     Part,
@@ -33,6 +34,7 @@ from jaxecon.storage.paths import (
 from jaxecon.storage.provenance import configuration_hash, outside_files
 from jaxecon.storage.run import Run
 from jaxecon.storage.tables import years_schema
+from jaxecon.storage.templates import write_templates
 
 _MANY_PARTS = 256  # parts of one year each that are then merged into one
 
@@ -59,8 +61,16 @@ class Recorder:
         }
 
     @classmethod
-    def create(cls, path: Path, config: Config, manifest: Mapping[str, Any]) -> "Recorder":
+    def create(
+        cls,
+        path: Path,
+        config: Config,
+        manifest: Mapping[str, Any],
+        templates: Mapping[str, str] | None = None,
+    ) -> "Recorder":
         """Make a new run's folder with its configuration and manifest.
+
+        templates: the texts of a user's templates by name, which the run keeps.
 
         Raises UserError where that is not possible; nothing is overwritten.
         """
@@ -68,6 +78,7 @@ class Recorder:
         try:
             for table in (YEARS, AGENTS):
                 (path / table).mkdir(parents=True)
+            write_templates(path, templates or {})
             recorder = cls(path, {"format": FORMAT, "status": "running", **manifest})
             recorder.configure(config)
         except OSError as error:
@@ -99,6 +110,15 @@ class Recorder:
     def stopped(self) -> bool:
         """Whether the run stopped in good order before its last year, at a budget."""
         return "stopped" in self.manifest
+
+    def keep_templates(self, templates: Mapping[str, str]) -> None:
+        """Make the run's copy of a user's templates what is given: texts by name."""
+        try:
+            write_templates(self.path, templates)
+        except OSError as error:
+            raise DiskError(
+                f"{self.path / PROMPTS}: cannot be written ({error.strerror})"
+            ) from error
 
     def configure(self, config: Config) -> None:
         """Make this the run's configuration."""

@@ -2,34 +2,32 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from jaxecon.core.errors import DiskError
 from jaxecon.storage.paths import PROMPTS
 
 
-def keep_templates(source: str | None, run: Path) -> None:
-    """Copy a folder of templates into a run's folder, from which the run is continued.
+def write_templates(run: Path, templates: Mapping[str, str]) -> None:
+    """Make a run's copy of templates what is given, without a moment in which it is half of it.
 
     Args:
-        source: the value of `llm.prompts`; None removes a copy that is there.
         run: the run's folder.
+        templates: texts by name, without ending; none removes a copy that is there.
 
     Raises:
-        DiskError: the templates cannot be copied.
+        OSError: the copy cannot be written.
     """
     kept, new = run / PROMPTS, run / f".{PROMPTS}.new"
-    if source is not None and Path(source).resolve() == kept.resolve():
+    if templates == {path.stem: path.read_text(encoding="utf-8") for path in kept.glob("*")}:
         return
-    try:
-        shutil.rmtree(new, ignore_errors=True)
-        if source is not None:
-            new.mkdir()
-            for path in sorted(Path(source).glob("*.jinja")):
-                shutil.copyfile(path, new / path.name)
-        # a crash between these two leaves a run without a copy, which reads the user's folder
-        shutil.rmtree(kept, ignore_errors=True)
-        if source is not None:
-            os.replace(new, kept)
-    except OSError as error:
-        raise DiskError(f"llm.prompts: {source}: cannot be copied ({error.strerror})") from error
+    shutil.rmtree(new, ignore_errors=True)
+    if templates:
+        new.mkdir()
+        for name, text in templates.items():
+            (new / f"{name}.jinja").write_text(text, encoding="utf-8")
+    # after a crash between these two the run is resumed from the user's folder, if its words still
+    # have the hash that the manifest holds
+    shutil.rmtree(kept, ignore_errors=True)
+    if templates:
+        os.replace(new, kept)

@@ -16,24 +16,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import (
-    ChoiceLoader,
-    FileSystemLoader,
-    Template,
-    TemplateNotFound,
-    TemplateSyntaxError,
-    nodes,
-)
+from jinja2 import DictLoader, Template, TemplateNotFound, nodes
 from jinja2.meta import find_referenced_templates
 
 from jaxecon.core.errors import UserError
 from llm.decisions.base import DecisionKind, Observation
-from llm.decisions.template_language import (
-    TemplateEnvironment,
-    joined,
-    place_of,
-    without_comments,
-)
+from llm.decisions.template_language import TemplateEnvironment, joined, place_of, words_of
 from llm.messages import Message, Role
 
 FOLDER = Path(__file__).parent / "templates"
@@ -42,25 +30,29 @@ AGAIN = "again"  # the template of the complaint about an answer that cannot be 
 ENDING = ".jinja"
 
 
-def template_names() -> list[str]:
-    """The names of the package's templates and parts, without their ending."""
-    return sorted(path.stem for path in FOLDER.glob(f"*{ENDING}"))
-
-
 class Prompts:
-    """The words in which models are asked.
+    """The words in which models are asked. All templates are read at once, when it is made.
 
     Args:
         folder: a user's templates, in place of the package's of the same names.
+
+    Attributes:
+        folder: The user's folder, None without one.
+        own: The texts of the user's templates by name, sorted.
+
+    Raises:
+        UserError: the folder holds no template, or one cannot be read.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
-        places = [FOLDER] if self.folder is None else [self.folder, FOLDER]
-        self._loader = ChoiceLoader([FileSystemLoader(place) for place in places])
-        self.environment = TemplateEnvironment(self._loader)
-        self._template = cache(self._read)
+        self.own = {} if self.folder is None else _read_folder(self.folder)
+        self._sources = _read_folder(FOLDER) | self.own
+        texts = {name + ENDING: text for name, text in self._sources.items()}
+        self.environment = TemplateEnvironment(DictLoader(texts))
+        self._template = cache(self._compiled)
         self._rules = lru_cache(maxsize=1024)(self._render_rules)
+        self.parsed = cache(self._parsed)
         self.digest_of = cache(self._digest_of)
 
     def messages(
@@ -90,74 +82,78 @@ class Prompts:
 
     def text(self, template: str, block: Role, values: Mapping[str, Any]) -> str:
         """One block of a template. Raises UserError where a user's template does not work."""
-        found = self._template(template)
-        if block not in found.blocks:
+        compiled = self._template(template)
+        if block not in compiled.blocks:
             raise UserError(f"llm.prompts: {self.file(template)}: has no block `{block}`")
         try:
-            return joined("".join(found.blocks[block](found.new_context(dict(values)))))
+            return joined("".join(compiled.blocks[block](compiled.new_context(dict(values)))))
         except Exception as error:
             raise self.fault(template, error) from error
 
-    def digest(self) -> str:
-        """SHA-256 of the words of all templates, without comments."""
-        return self._hash_of(template_names())
-
-    def parts(self, template: str) -> tuple[str, ...]:
-        """The names of the template and of all that it includes, sorted."""
-        found, ahead = set[str](), [template]
-        while ahead:
-            name = ahead.pop()
-            if name not in found:
-                found.add(name)
-                named = find_referenced_templates(self.parsed(name))
-                ahead += [part.removesuffix(ENDING) for part in named if part]
-        return tuple(sorted(found))
-
-    def parsed(self, template: str) -> nodes.Template:
-        """A template's syntax tree. Raises UserError where a user's cannot be compiled."""
-        try:
-            source = self.source(template)
-            self.environment.compile(source, template + ENDING, raw=True)
-            return self.environment.parse(source, template + ENDING)
-        except TemplateSyntaxError as error:
-            raise self.fault(template, error) from error
-
-    def overridden(self) -> list[str]:
-        """The names of the templates in the user's folder, sorted."""
-        own = () if self.folder is None else self.folder.glob(f"*{ENDING}")
-        return sorted(path.stem for path in own)
+    @property
+    def names(self) -> list[str]:
+        """The names of all templates and parts, sorted."""
+        return sorted(self._sources)
 
     def source(self, template: str) -> str:
-        """A template's text as it stands in its file. Raises UserError where it cannot be read."""
-        try:
-            return self._loader.get_source(self.environment, template + ENDING)[0]
-        except (OSError, ValueError, TemplateNotFound) as error:
-            raise self.fault(template, error) from error
+        """A template's text as it stands in its file."""
+        return self._sources[template]
 
     def description(self, template: str) -> str:
         """What a template says, from the comment with which it begins; "" without one."""
         comment = re.match(r"\s*\{#(.*?)#\}", self.source(template), re.DOTALL)
         return "" if comment is None else " ".join(comment[1].split())
 
+    def digest(self) -> str:
+        """SHA-256 of the words of all templates, without comments."""
+        return self._hash_of(self.names)
+
+    def parts(self, template: str) -> tuple[str, ...]:
+        """The names of the template and of all that it includes, sorted.
+
+        Raises UserError where one of them is missing or cannot be compiled.
+        """
+        seen, ahead = set[str](), [template]
+        while ahead:
+            name = ahead.pop()
+            if name not in seen:
+                seen.add(name)
+                included = find_referenced_templates(self.parsed(name))
+                ahead += [part.removesuffix(ENDING) for part in included if part]
+        return tuple(sorted(seen))
+
     def file(self, template: str) -> Path:
-        """The file in which the template is."""
-        ours = FOLDER / (template + ENDING)
-        own = ours if self.folder is None else self.folder / (template + ENDING)
-        return own if own.exists() or not ours.exists() else ours
+        """The file in which the template is, or would be."""
+        ours = template in self._sources and template not in self.own
+        return (FOLDER if self.folder is None or ours else self.folder) / (template + ENDING)
 
     def fault(self, template: str, error: Exception) -> Exception:
-        """What to raise for an error in a template: one line for a user's, itself for ours."""
-        name, line = place_of(error)
-        file = self.file((name or template).removesuffix(ENDING))
-        if file.parent == FOLDER:
+        """What to raise for an error in a template: one line where a user's words take part."""
+        if self.folder is None:
             return error
-        where = f"{file}, {line}" if line else str(file)
-        reason = "cannot be found" if isinstance(error, TemplateNotFound) else str(error)
-        return UserError(f"llm.prompts: {where}: {reason}")
+        file, line = place_of(error)
+        name = (file or template).removesuffix(ENDING)
+        where = str(self.file(name))
+        if template in self.own and name in self._sources and name not in self.own:
+            where = f"{self.file(template)}, in the package's {name}"
+        where += f", {line}" if line else ""
+        reason = f"no template {error}" if isinstance(error, TemplateNotFound) else str(error)
+        return UserError(f"llm.prompts: {where}: {' '.join(reason.split())}")
 
-    def _read(self, template: str) -> Template:
+    def _compiled(self, template: str) -> Template:
         try:
             return self.environment.get_template(template + ENDING)
+        except Exception as error:
+            raise self.fault(template, error) from error
+
+    def _parsed(self, template: str) -> nodes.Template:
+        """A template's syntax tree. Raises UserError where a user's cannot be compiled."""
+        try:
+            if template not in self._sources:
+                raise TemplateNotFound(template + ENDING)
+            source = self._sources[template]
+            self.environment.compile(source, template + ENDING, raw=True)
+            return self.environment.parse(source, template + ENDING)
         except Exception as error:
             raise self.fault(template, error) from error
 
@@ -167,13 +163,30 @@ class Prompts:
         values = dict(zip(names, rules, strict=True))
         return Message("system", self.text(template, "system", values))
 
-    def _digest_of(self, template: str) -> str:
-        """SHA-256 of the words that one template can say."""
-        return self._hash_of([*self.parts(template), AGAIN])
+    def _digest_of(self, template: str, attempt: int = 0) -> str:
+        """SHA-256 of the words that a template can say; after the first attempt also of AGAIN's."""
+        return self._hash_of([*self.parts(template), *[AGAIN] * bool(attempt)])
 
     def _hash_of(self, templates: Sequence[str]) -> str:
-        found = hashlib.sha256()
+        hasher = hashlib.sha256()
         for name in templates:
-            words = without_comments(self.source(name))
-            found.update(f"{name}{ENDING}\n{words}\n".encode())
-        return found.hexdigest()
+            hasher.update(f"{name}{ENDING}\n{words_of(self.source(name))}\n".encode())
+        return hasher.hexdigest()
+
+
+def _read_folder(folder: Path) -> dict[str, str]:
+    """The texts of a folder's templates by name, sorted."""
+    if not folder.is_dir():
+        raise UserError(f"llm.prompts: {folder}: no such folder")
+    texts = {}
+    for path in sorted(folder.glob(f"*{ENDING}")):
+        try:
+            # Windows editors begin a file with a byte order mark, and end lines in their own way
+            texts[path.stem] = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise UserError(f"llm.prompts: {path}: not a text file in UTF-8") from None
+        except OSError as error:
+            raise UserError(f"llm.prompts: {path}: {error.strerror}") from None
+    if not texts:
+        raise UserError(f"llm.prompts: {folder}: holds no template, such as labor{ENDING}")
+    return texts

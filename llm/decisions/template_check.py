@@ -16,7 +16,7 @@ from jinja2.meta import find_undeclared_variables
 from jaxecon.config.base import one_of
 from jaxecon.core.errors import UserError
 from llm.decisions.base import DecisionKind
-from llm.decisions.prompts import AGAIN, BLOCKS, ENDING, Prompts, template_names
+from llm.decisions.prompts import AGAIN, BLOCKS, ENDING, Prompts
 from llm.decisions.registry import KINDS
 from llm.decisions.samples import in_order, samples
 from llm.messages import Message, Role
@@ -25,6 +25,7 @@ from llm.prefix_cache import CPU_BLOCK, cachable_share
 KIND_OF_TEMPLATE: dict[str, DecisionKind[Any, Any]] = {
     kind.template: kind for kind in chain.from_iterable(KINDS.values())
 }
+TEMPLATES = [*KIND_OF_TEMPLATE, AGAIN]  # those that make a prompt
 AGAIN_VALUES = {"problem": "hours must be a number"}
 
 Tokenizer = Callable[[Sequence[Message]], Sequence[int]]
@@ -36,7 +37,7 @@ class PromptSize:
 
     Attributes:
         template: Its name.
-        rules: Tokens of the system message of the first sample.
+        rules: Tokens of the first sample's system message, with an empty user's.
         first: Tokens of its whole prompt.
         longest: Tokens of the longest prompt of the samples.
         shared: The share of tokens that a prefix cache could serve in the samples that are in the
@@ -52,36 +53,38 @@ class PromptSize:
 
 def check_templates(folder: str) -> None:
     """Raise UserError, one line, where a user's templates do not work."""
-    found = problems(Prompts(folder))
-    if found:
-        more = f" ({len(found) - 1} more: jaxecon prompts check {folder})" if found[1:] else ""
-        raise UserError(found[0] + more)
+    lines = problems(Prompts(folder))
+    if lines:
+        more = f" ({len(lines) - 1} more: jaxecon prompts check {folder})" if lines[1:] else ""
+        raise UserError(lines[0] + more)
 
 
 def problems(prompts: Prompts) -> list[str]:
     """Everything that is wrong with the templates, one line each."""
-    found = _problems_of_folder(prompts)
-    if found:
-        return found
-    for kind in KIND_OF_TEMPLATE.values():
+    lines: list[str] = []
+    for template in TEMPLATES:
         try:
-            found += list(_unknown_names(prompts, kind)) or list(_problems_of_texts(prompts, kind))
+            lines += (
+                list(_unsuitable_tags(prompts, template))
+                or list(_unknown_names(prompts, template))
+                or list(_problems_of_texts(prompts, template))
+            )
         except UserError as error:
-            found.append(str(error))
-    try:
-        prompts.text(AGAIN, "user", AGAIN_VALUES)
-    except UserError as error:
-        found.append(str(error))
-    return list(dict.fromkeys([*found, *_unknown_files(prompts)]))
+            lines.append(str(error))
+    return list(dict.fromkeys([*lines, *_unknown_files(prompts)]))
 
 
 def example(prompts: Prompts, template: str) -> Sequence[Message]:
-    """The last prompt of those samples that are in the order of a run."""
+    """A prompt: of the samples that are in the order of a run the last one."""
+    if template == AGAIN:
+        return (Message("user", prompts.text(AGAIN, "user", AGAIN_VALUES)),)
     return prompts.messages(KIND_OF_TEMPLATE[template], in_order(template)[-1])
 
 
 def example_values(template: str) -> dict[str, tuple[bool, Any]]:
     """What a template is handed, by name: whether the rules know it, and its value in `example`."""
+    if template == AGAIN:
+        return {name: (False, value) for name, value in AGAIN_VALUES.items()}
     kind = KIND_OF_TEMPLATE[template]
     values = kind.values(in_order(template)[-1])
     return {name: (name in kind.rules, value) for name, value in values.items()}
@@ -92,54 +95,66 @@ def unused_values(prompts: Prompts) -> dict[str, list[str]]:
 
     The templates must be sound.
     """
-    package, found = Prompts(), {}
-    for template in KIND_OF_TEMPLATE:
+    package, unused = Prompts(), {}
+    for template in TEMPLATES:
         own, ours = ({name for name, _, _ in _names(p, template)} for p in (prompts, package))
-        values = KIND_OF_TEMPLATE[template].values(samples(template)[0])
-        found[template] = sorted((ours - own) & values.keys())
-    return {template: names for template, names in found.items() if names}
+        unused[template] = sorted((ours - own) & example_values(template).keys())
+    return {template: names for template, names in unused.items() if names}
 
 
 def sizes(prompts: Prompts, tokenizer: Tokenizer) -> list[PromptSize]:
     """The length of each template's prompts. The templates must be sound."""
-    found = []
+    rows = []
     for template, kind in KIND_OF_TEMPLATE.items():
-        first = prompts.messages(kind, samples(template)[0])
+        rules, _ = first = prompts.messages(kind, samples(template)[0])
         lengths = [len(tokenizer(prompts.messages(kind, o))) for o in samples(template)]
         asked = [tokenizer(prompts.messages(kind, o)) for o in in_order(template)]
-        found.append(
+        rows.append(
             PromptSize(
-                *(template, len(tokenizer(first[:1])), lengths[0], max(lengths)),
-                shared=cachable_share(asked, CPU_BLOCK),
+                template,
+                # a chat without a user is one that some models refuse
+                len(tokenizer((rules, Message("user", "")))),
+                len(tokenizer(first)),
+                max(lengths),
+                cachable_share(asked, CPU_BLOCK),
             )
         )
-    return found
-
-
-def _problems_of_folder(prompts: Prompts) -> list[str]:
-    if prompts.folder is None or prompts.overridden():
-        return []
-    if not prompts.folder.is_dir():
-        return [f"llm.prompts: {prompts.folder}: no such folder"]
-    return [f"llm.prompts: {prompts.folder}: holds no template, such as labor{ENDING}"]
+    return rows
 
 
 def _unknown_files(prompts: Prompts) -> Iterator[str]:
     """One line for each of the user's templates that neither the package nor a template names."""
-    known, included = template_names(), set[str]()
-    for name in {*known, *prompts.overridden()}:
+    known, included = Prompts().names, set[str]()
+    for name in prompts.names:
         with suppress(UserError):  # reported where the template is used
             included.update(set(prompts.parts(name)) - {name})
-    for name in prompts.overridden():
+    for name in prompts.own:
         if name not in known and name not in included:
             yield f"llm.prompts: {prompts.file(name)}: no such template; {one_of(known, name)}"
 
 
-def _unknown_names(prompts: Prompts, kind: DecisionKind[Any, Any]) -> Iterator[str]:
+def _unsuitable_tags(prompts: Prompts, template: str) -> Iterator[str]:
+    """One line for each tag that reads a template in a way that cannot be followed."""
+    for part in prompts.parts(template):
+        for node in prompts.parsed(part).find_all(
+            (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
+        ):
+            if isinstance(node, nodes.Include) and isinstance(node.template, nodes.Const):
+                continue
+            yield (
+                f"llm.prompts: {prompts.file(part)}, line {node.lineno}: a template may include "
+                f'others by their names ({{% include "brackets{ENDING}" %}}), and nothing else'
+            )
+
+
+def _unknown_names(prompts: Prompts, template: str) -> Iterator[str]:
     """One line for each name that a block or its parts use and do not get."""
-    values = set(kind.values(samples(kind.template)[0]))
-    known: dict[Role, set[str]] = {"system": set(kind.rules), "user": values}
-    for name, block, place in _names(prompts, kind.template):
+    values = example_values(template)
+    known: dict[Role, list[str]] = {
+        "system": sorted(name for name, (in_rules, _) in values.items() if in_rules),
+        "user": sorted(values),
+    }
+    for name, block, place in _names(prompts, template):
         if name in known[block]:
             continue
         if name in values:
@@ -147,8 +162,10 @@ def _unknown_names(prompts: Prompts, kind: DecisionKind[Any, Any]) -> Iterator[s
                 f"{name!r} is known in the block `user` only: rules are the same for everyone of "
                 "a cohort"
             )
+        elif known[block]:
+            reason = f"{name!r} is unknown; {one_of(known[block], name)}"
         else:
-            reason = f"{name!r} is unknown; {one_of(sorted(known[block]), name)}"
+            reason = f"{name!r} is unknown; the block `{block}` of {template} knows no names"
         yield f"llm.prompts: {place}: {reason}"
 
 
@@ -156,14 +173,27 @@ def _names(prompts: Prompts, template: str) -> Iterator[tuple[str, Role, str]]:
     """Each name that a template and its parts use without setting it, its block, and where."""
     bodies = {block.name: block.body for block in prompts.parsed(template).find_all(nodes.Block)}
     for block in BLOCKS:
-        for name, place in _names_in(prompts, template, bodies.get(block, []), set()):
+        for name, place in _names_in(prompts, (template,), bodies.get(block, []), set(), None):
             yield name, block, place
 
 
 def _names_in(
-    prompts: Prompts, template: str, body: list[nodes.Node], above: set[str]
+    prompts: Prompts,
+    chain: tuple[str, ...],
+    body: list[nodes.Node],
+    above: set[str],
+    included_at: str | None,
 ) -> Iterator[tuple[str, str]]:
-    """Names that nodes and their parts use, with where. above: names that includers set."""
+    """Names that nodes and their parts use, with where.
+
+    Args:
+        prompts: the words.
+        chain: the template, and the parts through which the nodes were reached.
+        body: the nodes.
+        above: names that the templates before the last of the chain set.
+        included_at: the user's line that led into a part of the package's, whose names those are
+            not to blame for.
+    """
     whole = nodes.Template(body)
     whole.set_environment(prompts.environment)
     lines: dict[str, int] = {}
@@ -174,23 +204,33 @@ def _names_in(
         else:
             within.add(node.name)
     unset = find_undeclared_variables(whole) - within
+    file = prompts.file(chain[-1])
     for name in sorted(unset, key=lambda name: lines.get(name, 0)):
-        yield name, f"{prompts.file(template)}, line {lines.get(name, 1)}"
+        yield name, included_at or f"{file}, line {lines.get(name, 1)}"
     for include in whole.find_all(nodes.Include):
         if isinstance(include.template, nodes.Const):
             part = str(include.template.value).removesuffix(ENDING)
-            yield from _names_in(prompts, part, prompts.parsed(part).body, within)
+            if part in chain:
+                raise UserError(f"llm.prompts: {file}, line {include.lineno}: includes itself")
+            by_user = chain[-1] in prompts.own and part not in prompts.own
+            at = f"{file}, line {include.lineno}, includes {part}" if by_user else included_at
+            body = prompts.parsed(part).body
+            yield from _names_in(prompts, (*chain, part), body, within, at)
 
 
-def _problems_of_texts(prompts: Prompts, kind: DecisionKind[Any, Any]) -> Iterator[str]:
+def _problems_of_texts(prompts: Prompts, template: str) -> Iterator[str]:
     """The first prompt that cannot be written or does not say which answer is asked for."""
-    for observation in samples(kind.template):
+    if template == AGAIN:
+        prompts.text(AGAIN, "user", AGAIN_VALUES)
+        return
+    kind = KIND_OF_TEMPLATE[template]
+    for observation in samples(template):
         chat = " ".join(message.content for message in prompts.messages(kind, observation))
         asked = [f'"{field}"' for field in kind.schema(observation)["required"]]
         missing = [word for word in ["JSON", *asked] if word not in chat]
         if missing:
             yield (
-                f"llm.prompts: {prompts.file(kind.template)}: does not say to answer with JSON "
+                f"llm.prompts: {prompts.file(template)}: does not say to answer with JSON "
                 f"that holds {', '.join(asked)} ({', '.join(missing)}: missing)"
             )
             return

@@ -10,9 +10,16 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
+from numbers import Number
 from typing import Any
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError
+from jinja2 import (
+    BaseLoader,
+    StrictUndefined,
+    TemplateRuntimeError,
+    TemplateSyntaxError,
+    Undefined,
+)
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -37,10 +44,12 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             loader=loader,
             undefined=Missing,
             extensions=[_TagLines],
+            finalize=_said,
             keep_trailing_newline=True,
             auto_reload=False,
         )
         self.globals.clear()
+        del self.filters["random"]  # a prompt depends on its observation alone
         self.tests |= {
             name: _refusing_missing(test)
             for name, test in dict[str, Any](self.tests).items()
@@ -61,14 +70,14 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
+def words_of(source: str) -> str:
+    """What a template can say: its text without comments and the lines that leave none."""
+    return _TAG_LINE.sub(lambda line: line[1].strip(), _COMMENT.sub("", source))
+
+
 def joined(text: str) -> str:
     """A rendered text with lines that go on joined to those above them."""
     return _CONTINUED.sub(" ", text).strip()
-
-
-def without_comments(source: str) -> str:
-    """A template's text without its comments, on the same lines."""
-    return _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), source)
 
 
 def place_of(error: BaseException) -> tuple[str | None, str]:
@@ -87,6 +96,20 @@ def place_of(error: BaseException) -> tuple[str | None, str]:
             place = template.name, f"from line {line}"
         traceback = traceback.tb_next
     return place
+
+
+def _said(value: Any) -> Any:
+    """The value, if a prompt can say it; others would be said as Python writes them."""
+    if type(value) in (str, int, float) or isinstance(value, str | Number):
+        return value
+    if isinstance(value, Missing):
+        str(value)  # raises the error that names it
+    if isinstance(value, Undefined):  # what `x if y`, without an else, says where y is false
+        return ""
+    raise TemplateRuntimeError(
+        f"a {type(value).__name__} cannot be said; a text or a number can (|join makes one of a "
+        "list)"
+    )
 
 
 def _refusing_missing(test: Callable[..., Any]) -> Callable[..., Any]:
@@ -116,7 +139,7 @@ class _TagLines(Extension):
     """
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        plain = without_comments(source)
+        plain = _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), source)
         return _TAG_LINE.sub(lambda line: f"{line[1].strip()}{{#\n#}}", plain)
 
 

@@ -67,7 +67,8 @@ class Conversation(TypedDict):
     """One request and its response, in readable form.
 
     Status and decision (None before it is made) are those of all its attempts together. reason: the
-    line of reasoning in the response, None without one.
+    line of reasoning in the response, None without one. template: hash of the template, "" in
+    transcripts of earlier versions.
     """
 
     key: str
@@ -82,6 +83,7 @@ class Conversation(TypedDict):
     identity: dict[str, str]
     sampling: dict[str, float]
     schema: dict[str, Any] | None
+    template: str
     response: str
     finish_reason: str
     error: str | None
@@ -97,7 +99,8 @@ JOIN = "LEFT JOIN decisions USING (seed, kind, year, day, cohort, agent)"
 CONVERSATIONS = (
     "SELECT requests.key, seed, kind, year, day, cohort, agent, attempt, messages, settings, "
     f"status, decision, {ANSWER}"
-    f" FROM requests {JOIN} WHERE {{where}} ORDER BY year, day, kind, cohort, agent, attempt"
+    f" FROM requests {JOIN} WHERE {{where}}"
+    " ORDER BY year, day, kind, cohort, agent, seed, requests.id"
 )
 
 
@@ -150,6 +153,7 @@ def conversation_of(
         "identity": settings[setting]["identity"],
         "sampling": settings[setting]["sampling"],
         "schema": settings[setting]["schema"],
+        "template": settings[setting].get("template", ""),
         "response": completion.text,
         "finish_reason": completion.finish_reason,
         "error": completion.error,

@@ -196,15 +196,25 @@ class Transcript(TranscriptReader):
                 raise
 
     def _setting_id(self, identity: dict[str, str], request: Request) -> int:
-        """The id of a request's identity, sampling and schema, which are stored once.
+        """The id of a request's identity, sampling, schema and template, which are stored once.
 
         Schemas are shared objects, known by their id; the schema is kept, so that no other object
         can get its id.
         """
-        known = (tuple(identity.items()), request.sampling, id(request.schema))
+        known = (
+            tuple(identity.items()),
+            request.sampling,
+            id(request.schema),
+            request.template,
+        )
         if known not in self._setting_ids:
             text = compact_json(
-                {"identity": identity, "sampling": vars(request.sampling), "schema": request.schema}
+                {
+                    "identity": identity,
+                    "sampling": vars(request.sampling),
+                    "schema": request.schema,
+                    "template": request.template,
+                }
             )
             self._setting_ids[known] = self._intern_setting(text), request.schema
         return self._setting_ids[known][0]

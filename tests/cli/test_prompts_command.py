@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jaxecon.cli.app import app
-from llm.decisions.prompts import FOLDER, template_names
+from llm.decisions.prompts import FOLDER, Prompts
 from llm.decisions.template_check import KIND_OF_TEMPLATE
 from llm.engines import models
 
@@ -25,7 +25,7 @@ def test_show_lists_templates_and_prints_them():
     listed = command("show").stdout
     assert [line.split()[0] for line in listed.splitlines() if re.match(r" [a-z_]+  ", line)] == [
         "template",
-        *template_names(),
+        *Prompts().names,
     ]
     assert "What becomes of the taxes." in listed
     assert command("show", "vote").stdout == (FOLDER / "vote.jinja").read_text()
@@ -44,6 +44,16 @@ def test_show_prints_a_prompt_and_what_its_template_knows(template):
     assert re.search(r"^ agent +user ", values, re.MULTILINE)
 
 
+def test_the_complaint_about_an_answer_and_parts_of_ones_own_are_shown(tmp_path):
+    again = command("show", "again", "--example").stdout
+    assert "cannot be used: hours must be a number" in again
+    assert re.search(r"^ problem +user ", command("show", "again", "--values").stdout, re.MULTILINE)
+    command("copy", tmp_path, "labor")
+    (tmp_path / "mine.jinja").write_text("{# My part. #}\nMine.\n")
+    assert "My part." in command("show", "--prompts", tmp_path).stdout
+    assert command("show", "mine", "--prompts", tmp_path).stdout.endswith("Mine.\n")
+
+
 def test_copies_are_those_that_were_asked_for_and_are_never_overwritten(tmp_path):
     folder = tmp_path / "a" / "b"
     assert command("copy", folder, "labor", "person").exit_code == 0
@@ -55,7 +65,7 @@ def test_copies_are_those_that_were_asked_for_and_are_never_overwritten(tmp_path
     assert {path.name for path in folder.iterdir()} == {"labor.jinja", "person.jinja"}
     assert (folder / "labor.jinja").read_text() == "mine"
     assert command("copy", tmp_path / "all").exit_code == 0
-    assert {path.stem for path in (tmp_path / "all").iterdir()} == {*template_names()}
+    assert {path.stem for path in (tmp_path / "all").iterdir()} == {*Prompts().names}
 
 
 def test_what_is_shown_is_the_users_own(tmp_path):
@@ -71,8 +81,9 @@ def test_what_is_shown_is_the_users_own(tmp_path):
         (("show", "--example"), "--example, --values: give the name of a template"),
         (("show", "labor", "--example", "--values"), "give one of them"),
         (("show", "person", "--example"), "person is a part of other templates; give one of labor"),
-        (("show", "--prompts", "nowhere"), "--prompts: nowhere: no such folder"),
+        (("show", "--prompts", "nowhere"), "llm.prompts: nowhere: no such folder"),
         (("copy", "nowhere", "labour"), "labour: no such template"),
+        (("check", "--model", "."), "--model: llm.model: the folder '.' has no config.json"),
         (("copy", "/proc/nowhere"), "/proc/nowhere: cannot be written"),
         (("check", "nowhere"), "llm.prompts: nowhere: no such folder"),
         (("check", "--model", "unheard/of"), "--model: "),

@@ -13,6 +13,7 @@ from jaxecon.core.errors import Interrupted, UserError
 from jaxecon.simulation.language import open_transcript
 from jaxecon.storage.digest import digest
 from jaxecon.storage.paths import MANIFEST, PROMPTS, TRANSCRIPT
+from jaxecon.storage.recorder import Recorder
 from llm.decisions.prompts import FOLDER, Prompts
 
 GERMAN = """{# Wie viele Stunden jemand arbeitet. #}
@@ -76,6 +77,49 @@ def test_a_run_is_continued_without_the_users_folder(words, tmp_path):
     assert branched.manifest["branched_from"]["changed"] == []
     assert (branched.path / PROMPTS / "labor.jinja").read_text() == GERMAN
     assert je.replay(branched.path).equal
+
+
+def test_what_becomes_of_the_users_folder_while_it_runs_does_not_matter(words, tmp_path):
+    """Not even to words that are asked later: the run reads its own copy, once."""
+    person = words / "person.jinja"
+    person.write_text("Du verdienst {{ skill|whole }}.\n")
+
+    def vanish():
+        person.write_text("Nothing.\n")
+        (words / "labor.jinja").unlink()
+
+    run = je.run(asking(words), out=tmp_path / "run", listener=At(vanish, year=0, day=1))
+    assert all("Du arbeitest" in system for system, _ in asked(run, "labor"))
+    assert all(user.startswith("Du verdienst") for _, user in asked(run, "satisfaction"))
+    assert je.replay(run.path).equal
+
+
+def test_a_part_of_ones_own_is_among_the_words(words, tmp_path):
+    labor = words / "labor.jinja"
+    labor.write_text(labor.read_text().replace("Tag", '{% include "extra.jinja" %}Tag'))
+    (words / "extra.jinja").write_text("Kurz. ")
+    killed = run_killed(asking(words), tmp_path / "run", year=1, day=4)
+    assert (killed / PROMPTS / "extra.jinja").read_text() == "Kurz. "
+    (killed / PROMPTS / "extra.jinja").write_text("Lang. ")
+    with pytest.raises(UserError, match="not what the run began with: the prompts"):
+        je.resume(killed)
+
+
+def test_a_forced_resumption_that_is_killed_can_be_repeated(words, tmp_path, monkeypatch):
+    """The copy is replaced before the manifest, so that the same command goes on."""
+    killed = run_killed(asking(words), tmp_path / "run", year=1, day=4)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "person.jinja").write_text("You earn {{ skill|whole }}.\n")
+    forced = {"force": True, "overrides": [f"llm.prompts={other}"]}
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "update", lambda *_, **__: interrupt())
+        with pytest.raises(Interrupted):
+            je.resume(killed, **forced)
+    resumed = je.resume(killed, **forced)
+    assert [path.name for path in (killed / PROMPTS).iterdir()] == ["person.jinja"]
+    assert resumed.manifest["prompts"] == Prompts(other).digest()
+    assert any(user.startswith("You earn") for _, user in asked(resumed, "satisfaction"))
 
 
 def test_a_branch_may_be_asked_in_other_words(words, tmp_path):

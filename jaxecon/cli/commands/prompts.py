@@ -1,6 +1,5 @@
 """`jaxecon prompts show`, `copy` and `check`. They import `llm` when they are called."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,23 +41,22 @@ def prompts_show(
     from jaxecon.simulation.language import templates
 
     module, check = templates()
-    _check_folder(prompts)
-    words = module.Prompts(prompts)
     if example and values:
         raise UserError("--example, --values: give one of them")
-    if name is None and (example or values):
-        raise UserError("--example, --values: give the name of a template")
+    words = module.Prompts(prompts)
     if name is None:
-        print_templates({name: words.description(name) for name in module.template_names()})
+        if example or values:
+            raise UserError("--example, --values: give the name of a template")
+        print_templates({template: words.description(template) for template in words.names})
         return
-    _check_name(name, module.template_names())
+    _check_name(name, words.names)
     if not (example or values):
         print(words.source(name), end="")
         return
-    if name not in check.KIND_OF_TEMPLATE:
+    if name not in check.TEMPLATES:
         raise UserError(
             f"{'--example' if example else '--values'}: {name} is a part of other templates; give "
-            f"one of {', '.join(check.KIND_OF_TEMPLATE)}"
+            f"one of {', '.join(check.TEMPLATES)}"
         )
     if example:
         print_chat(check.example(words, name))
@@ -77,20 +75,24 @@ def prompts_copy(
     from jaxecon.simulation.language import templates
 
     module, _ = templates()
-    known = module.template_names()
+    words = module.Prompts()
     for name in names or ():
-        _check_name(name, known)
-    targets = {name: folder / (name + module.ENDING) for name in names or known}
-    for target in targets.values():
+        _check_name(name, words.names)
+    targets = {folder / (name + module.ENDING): words.source(name) for name in names or words.names}
+    for target in targets:
         if target.exists():
             raise UserError(f"{target}: exists; it is left as it is, and nothing was copied")
+    written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, target in targets.items():
-            shutil.copyfile(module.FOLDER / (name + module.ENDING), target)
+        for target, text in targets.items():
+            written.append(target)
+            target.write_text(text, encoding="utf-8")
     except OSError as error:
+        for target in written:
+            target.unlink(missing_ok=True)
         raise DiskError(f"{folder}: cannot be written ({error.strerror})") from error
-    for target in targets.values():
+    for target in targets:
         print(target)
 
 
@@ -102,7 +104,8 @@ def prompts_check(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Count tokens as this local model does; by default smollm2.", show_default=False
+            help=f"Count tokens as this local model does; by default {DEFAULT_MODEL}.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -131,11 +134,6 @@ def _tokenizer(model: str | None) -> tuple[Any, str]:
         if model is not None:
             raise UserError(f"--model: {error}") from None
         return _characters, f"characters, since tokens cannot be counted ({error})"
-
-
-def _check_folder(folder: Path | None) -> None:
-    if folder is not None and not folder.is_dir():
-        raise UserError(f"--prompts: {folder}: no such folder")
 
 
 def _check_name(name: str, names: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ def _print_reason(console: Console, run: Run) -> None:
         return
     with closing(open_transcript(run.path / TRANSCRIPT)) as transcript:
         plans = list(transcript.conversations(kind="plan", year=run.last_year))
-    if plans and plans[-1]["reason"]:
+    if plans and plans[-1]["reason"] and plans[-1]["status"] != "fallback":
         reason = " ".join(plans[-1]["reason"].split())
         year = plans[-1]["year"] + 1
         console.print(f"Reason given for the rates of year {year}: {escape(printable(reason))}")

@@ -106,7 +106,7 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
 def print_decisions(conversations: "Iterable[Conversation]") -> None:
     """Print a line a decision: whose it is, what was decided, how, and why.
 
-    The reason is that of the last attempt.
+    The reason is that of the newest attempt; a fallback has none.
     """
     some = False
     for _, attempts in groupby(conversations, key=_whose):
@@ -115,7 +115,8 @@ def print_decisions(conversations: "Iterable[Conversation]") -> None:
         whose = f"{printable(last['cohort'])} {last['agent']}"
         decided = json.dumps(last["decision"]) if last["status"] else "no decision yet"
         how = f" ({last['status']})" if last["status"] not in ("ok", None) else ""
-        why = f": {printable(' '.join(last['reason'].split()))}" if last["reason"] else ""
+        reason = None if last["status"] == "fallback" else last["reason"]
+        why = f": {printable(' '.join(reason.split()))}" if reason else ""
         print(
             f"year {last['year']}, day {last['day']}: {printable(last['kind'])} of {whose}: "
             f"{printable(decided)}{how}{why}"

@@ -3,7 +3,9 @@
 import importlib.util
 from collections.abc import Callable, Sequence
 
-from jaxecon.core.errors import UserError
+from jinja2 import TemplateError
+
+from jaxecon.core.errors import UserError, first_line
 from llm.engines.models.convert import INSTALL
 from llm.engines.models.resolve import resolve
 from llm.messages import Message
@@ -23,15 +25,21 @@ def chat_tokenizer(model: str) -> Callable[[Sequence[Message]], list[int]]:
     folder = resolve(model)
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{model}: has no tokenizer ({first_line(error)})") from error
     if tokenizer.chat_template is None:
-        raise UserError(f"{model}: has no chat template")
+        raise UserError(f"{model}: its tokenizer has no chat template")
 
     def tokens(messages: Sequence[Message]) -> list[int]:
         chat = [{"role": message.role, "content": message.content} for message in messages]
-        found: list[int] = tokenizer.apply_chat_template(
-            chat, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        return found
+        try:
+            numbers: list[int] = tokenizer.apply_chat_template(
+                chat, add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+        except TemplateError as error:
+            raise UserError(f"{model}: its chat template refuses the chat ({error})") from error
+        return numbers
 
     return tokens

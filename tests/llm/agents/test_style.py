@@ -65,5 +65,11 @@ def test_the_closing_lines_show_the_last_reason(tmp_path, capsys):
     assert "Reason given for the rates of year 3: Year 2: [b]more\\x1b revenue." in (
         " ".join(capsys.readouterr().out.split())
     )
+    unusable = ScriptedEngine(
+        lambda request: Completion('{"reasoning": "Raise all.", "changes": 3, "hours": 40}')
+    )
+    run = je.run(PLANNED, out=tmp_path / "c", engine=unusable)
+    print_summary(run)
+    assert "Reason given" not in capsys.readouterr().out  # the rates are a fallback's
     print_summary(je.run(PLANNED, out=tmp_path / "b"))
     assert "Reason given" not in capsys.readouterr().out

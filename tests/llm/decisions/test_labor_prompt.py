@@ -12,6 +12,7 @@ from jaxecon.config.memory import WorkerMemory as MemorySettings
 from llm.agents.memory import WorkerMemory
 from llm.agents.recollection import remembered
 from llm.agents.worth import OwnWorth
+from llm.decisions.base import Parsed, Unusable
 from llm.decisions.labor import HoursChange, Labor, TriedHours, WorkerDay
 from llm.decisions.shared import Cues, EconomyFacts
 
@@ -272,3 +273,17 @@ def test_who_cares_for_all_compares_this_years_welfare():
     # a change from one year to the next is of two schedules
     across = recollection([(0, 10, 1.0), (1, 20, 5.0)], [9.0] * 3, "altruistic")
     assert across.last_change == HoursChange(10.0, 20.0, None)
+
+
+def test_any_whole_hours_are_said_as_a_range():
+    """Of consecutive choices; others are listed. The schema allows the choices alone."""
+    tens = labor(choices=tuple(range(0, 101, 10)))
+    whole, two = (labor(choices=c) for c in (tuple(range(5, 80)), (35, 37)))
+    assert "H any whole number from 5 to 79." in chat(Labor(), whole)[0].content
+    assert "H one of 0, 10, 20" in chat(Labor(), tens)[0].content
+    assert "H one of 35, 37." in chat(Labor(), two)[0].content
+    assert Labor().parse('{"hours": 41}', whole).value == 41
+    assert Labor().parse('{"hours": 41}', tens) == Parsed(40, repaired=True)
+    with pytest.raises(Unusable, match="between 5 and 79"):
+        Labor().parse('{"hours": 4}', whole)
+    assert Labor().schema(two)["properties"]["hours"]["enum"] == [35, 37]

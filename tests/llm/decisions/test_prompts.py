@@ -11,7 +11,7 @@ from support.decisions import chat, labor
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.labor import Labor
 from llm.decisions.persona import DescribePersona, PersonaObservation, parse_persona
-from llm.decisions.prompts import FOLDER, Prompts, template_names
+from llm.decisions.prompts import FOLDER, Prompts
 from llm.decisions.registry import KINDS
 from llm.decisions.satisfaction import (
     Satisfaction,
@@ -32,7 +32,7 @@ def rendered(source: str, **values: object) -> str:
 
 
 def test_every_kind_has_a_template_that_begins_with_what_it_asks():
-    assert {kind.template for both in KINDS.values() for kind in both} <= {*template_names()}
+    assert {kind.template for both in KINDS.values() for kind in both} <= {*Prompts().names}
     for path in FOLDER.glob("*.jinja"):
         assert path.read_text().startswith("{# "), path
         assert max(map(len, path.read_text().splitlines())) <= 100, path
@@ -84,21 +84,35 @@ def test_an_error_names_the_line_of_the_file():
 
 def test_the_digest_is_of_every_word(tmp_path):
     before = Prompts().digest()
-    for name in template_names():
+    for name in Prompts().names:
         shutil.copyfile(FOLDER / f"{name}.jinja", tmp_path / f"{name}.jinja")
     assert Prompts(tmp_path).digest() == before
-    assert Prompts(tmp_path).overridden() == template_names()
+    assert list(Prompts(tmp_path).own) == Prompts().names
     for path in tmp_path.glob("*.jinja"):
         text = path.read_text()
         path.write_text(text + "x")
         changed = Prompts(tmp_path)
         assert changed.digest() != before
         for template in KIND_OF_TEMPLATE:
-            says = path.stem == "again" or path.stem in changed.parts(template)
+            says = path.stem in changed.parts(template)
             assert (changed.digest_of(template) != Prompts().digest_of(template)) == says
-        path.write_text(text.replace("{# ", "{# Of old: ", 1))
-        assert Prompts(tmp_path).digest() == before  # a comment is no word
+            says = says or path.stem == "again"
+            assert (changed.digest_of(template, 1) != Prompts().digest_of(template, 1)) == says
+        # a comment is no word, nor are lines that leave none in a prompt
+        path.write_text(
+            text.replace("{# ", "{# Of\nold:\n\n", 1).replace("#}\n", "#}\n\n{# x #}\n")
+        )
+        assert Prompts(tmp_path).digest() == before
         path.write_text(text)
+    labor = tmp_path / "labor.jinja"
+    labor.write_text(
+        labor.read_text().replace("{% block user %}", '{% block user %}{% include "mine.jinja" %}')
+    )
+    digests = set()
+    for words in ("a", "b"):
+        (tmp_path / "mine.jinja").write_text(words)
+        digests |= {Prompts(tmp_path).digest(), Prompts(tmp_path).digest_of("labor")}
+    assert len(digests) == 4  # a part of one's own counts, too
 
 
 def test_asking_again_keeps_the_chat_and_bounds_the_reply():

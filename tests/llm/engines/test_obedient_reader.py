@@ -96,10 +96,21 @@ def test_equal_draws_have_equal_answers():
 )
 def test_obedient_workers_end_at_their_best_hours(cell):
     """The whole grid: `python -m experiments.benchmarks.prompts`, docs/language-models.md."""
-    best, close = workers_end(economy(*cell), ObedientReader())
-    assert len(best) == 24
-    assert np.mean(close) >= 0.95
-    assert np.mean(best) >= 0.95
+    ends = workers_end(economy(*cell), ObedientReader())
+    assert len(ends.best) == 24
+    assert np.mean(ends.close) >= 0.95
+    assert np.mean(ends.best) >= 0.95
+
+
+def test_obedient_workers_find_their_best_whole_hours():
+    """A grid of 101 choices is searched by halving; what tens lost against any hours is gone."""
+    cell = ("us_federal", "annualised", 0.0, 16)
+    tens, whole = (
+        workers_end(economy(*cell, step=step), ObedientReader(), step) for step in (10, 1)
+    )
+    assert np.mean(whole.best) >= 0.95
+    assert np.mean(tens.lost) > 0.05
+    assert np.mean(whole.lost) < 0.005
 
 
 @pytest.mark.slow
@@ -107,8 +118,8 @@ def test_obedient_workers_end_at_their_best_hours_in_every_economy_of_the_grid()
     from experiments.benchmarks.prompts import GRID
 
     for cell in GRID:
-        _, close = workers_end(economy(*cell), ObedientReader())
-        assert np.mean(close) >= 0.95, cell
+        ends = workers_end(economy(*cell), ObedientReader())
+        assert np.mean(ends.close) >= 0.95, cell
 
 
 @pytest.mark.slow
@@ -126,6 +137,6 @@ def test_workers_who_are_told_nothing_stay_where_they_began():
     settings = economy("flat", "calibrated", 0.0, 8)
     memory = {"window": 0, "best": 0, "exploration": False, "exploitation": False}
     settings["llm"]["memory"] = memory
-    best, close = workers_end(settings, ObedientReader())
-    assert np.mean(best) < 0.5
-    assert np.mean(close) < 0.5
+    ends = workers_end(settings, ObedientReader())
+    assert np.mean(ends.best) < 0.5
+    assert np.mean(ends.close) < 0.5
