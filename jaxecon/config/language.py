@@ -100,8 +100,8 @@ class LLM(Serving):
     )
     style: Style | None = Field(
         None,
-        description="io: the answer alone. cot: a line of reasoning before it. Unset: cot for who "
-        "sets the rates, io for everybody else.",
+        description="io: the answer alone. cot: a line of reasoning before it. Unset: cot for "
+        "whoever sets the rates, io for everybody else.",
     )
     retries: int = Field(
         2,

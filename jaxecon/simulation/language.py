@@ -111,6 +111,14 @@ def templates() -> tuple[Any, Any]:
     return prompts, template_check
 
 
+def check_prompts(folder: str) -> None:
+    """Raise UserError, one line, where a user's templates do not work."""
+    _check_bridge()
+    from llm.decisions.template_check import check_templates
+
+    check_templates(folder)
+
+
 def chat_tokenizer(model: str) -> "Callable[[Sequence[Message]], list[int]]":
     """What a local model makes of a chat. Raises UserError where it is not here."""
     _check_bridge()

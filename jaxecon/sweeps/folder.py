@@ -14,6 +14,7 @@ from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.core.files import atomically, write_atomically
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation.changes import changed_code, inexact
+from jaxecon.simulation.language import check_prompts
 from jaxecon.storage.paths import MANIFEST, refuse_existing
 from jaxecon.storage.provenance import changed_files, environment, source_of_rule
 from jaxecon.sweeps.chunk import Chunk, SweepStopped
@@ -55,9 +56,11 @@ def opened_folder(
 ) -> Iterator[dict[str, Any]]:
     """Create or open the folder for this process alone; yields its manifest.
 
-    Raises UserError: another sweep is there, other code began it (without `force`), or the folder
-    cannot be written.
+    Raises UserError: another sweep is there, other code began it (without `force`), templates do
+    not work, or the folder cannot be written.
     """
+    for folder in sorted(_values_of(points, "llm.prompts")):
+        check_prompts(folder)
     text, now, files = to_yaml(points.design), environment(), _outside_files(points)
     try:
         out.mkdir(parents=True, exist_ok=True)

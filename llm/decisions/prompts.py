@@ -45,7 +45,7 @@ class Prompts:
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else Path(folder).expanduser()
         self.own = {} if self.folder is None else _read_folder(self.folder)
         self._sources = _read_folder(FOLDER) | self.own
         texts = {name + ENDING: text for name, text in self._sources.items()}
@@ -177,7 +177,8 @@ class Prompts:
 def _read_folder(folder: Path) -> dict[str, str]:
     """The texts of a folder's templates by name, sorted."""
     if not folder.is_dir():
-        raise UserError(f"llm.prompts: {folder}: no such folder")
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise UserError(f"llm.prompts: {folder}: {what}")
     texts = {}
     for path in sorted(folder.glob(f"*{ENDING}")):
         try:

@@ -167,6 +167,7 @@ def _plan(year: int) -> PlanObservation:
         last_change=(history[-2], history[-1]) if year > 1 else None,
         noise=Noise(28.3, 1) if year > 3 else None,
         cues=Cues(explore=True, exploit=True),
+        style="cot",
     )
 
 
@@ -177,7 +178,7 @@ def _plan_samples() -> Samples:
     several = TriedSchedule(RATES, 2, 30_000.0, 29_900.0, 30_100.0, settling=True)
     different = [
         *(replace(last, economy=economy) for economy in ECONOMIES),
-        replace(last, tried=(several,), best=several, noise=Noise(60.0, 2), style="cot"),
+        replace(last, tried=(several,), best=several, noise=Noise(60.0, 2), style="io"),
         replace(last, tried=(several._replace(years=1),), cues=Cues(explore=True), untried=()),
         replace(last, last_change=(before, after), cues=Cues(exploit=True, final=True)),
         replace(last, last_change=(before, after._replace(welfare=30_100.0)), counts=False),
@@ -243,10 +244,10 @@ def _candidacy_samples() -> Samples:
 
 
 def _policy_samples() -> Samples:
-    asked = [PolicyObservation(**voter) for voter in VOTERS]
+    asked = [PolicyObservation(**voter, style="cot") for voter in VOTERS]
     announced = replace(asked[-1], announced=(0.1, 0.3, 0.5))
     one = replace(asked[-1], brackets=BRACKETS[:1])
-    return asked, [*_different_voters(asked[-1]), announced, one]
+    return asked, [*_different_voters(asked[-1]), announced, replace(one, style="io")]
 
 
 def _vote_samples() -> Samples:

@@ -26,6 +26,7 @@ KIND_OF_TEMPLATE: dict[str, DecisionKind[Any, Any]] = {
     kind.template: kind for kind in chain.from_iterable(KINDS.values())
 }
 TEMPLATES = [*KIND_OF_TEMPLATE, AGAIN]  # those that make a prompt
+MAX_CHARACTERS = 200_000  # of a prompt: some 50,000 tokens
 AGAIN_VALUES = {"problem": "hours must be a number"}
 
 Tokenizer = Callable[[Sequence[Message]], Sequence[int]]
@@ -65,7 +66,7 @@ def problems(prompts: Prompts) -> list[str]:
     for template in TEMPLATES:
         try:
             lines += (
-                list(_unsuitable_tags(prompts, template))
+                list(_wrong_structure(prompts, template))
                 or list(_unknown_names(prompts, template))
                 or list(_problems_of_texts(prompts, template))
             )
@@ -130,11 +131,28 @@ def _unknown_files(prompts: Prompts) -> Iterator[str]:
             included.update(set(prompts.parts(name)) - {name})
     for name in prompts.own:
         if name not in known and name not in included:
-            yield f"llm.prompts: {prompts.file(name)}: no such template; {one_of(known, name)}"
+            yield (
+                f"llm.prompts: {prompts.file(name)}: no template includes it, and the package has "
+                f"none of that name; {one_of(known, name)}"
+            )
 
 
-def _unsuitable_tags(prompts: Prompts, template: str) -> Iterator[str]:
-    """One line for each tag that reads a template in a way that cannot be followed."""
+def _wrong_structure(prompts: Prompts, template: str) -> Iterator[str]:
+    """One line for each block that is missing, each passage that is in none, each wrong include."""
+    tree = prompts.parsed(template)
+    named = {block.name for block in tree.find_all(nodes.Block)}
+    for needed in ("user",) if template == AGAIN else BLOCKS:
+        if needed not in named:
+            yield f"llm.prompts: {prompts.file(template)}: has no block `{needed}`"
+    for node in tree.body:
+        blank = isinstance(node, nodes.Output) and all(
+            isinstance(piece, nodes.TemplateData) and not piece.data.strip() for piece in node.nodes
+        )
+        if not blank and not (isinstance(node, nodes.Block) and node.name in BLOCKS):
+            yield (
+                f"llm.prompts: {prompts.file(template)}, line {node.lineno}: is said nowhere; all "
+                "words stand in the blocks `system` and `user`"
+            )
     for part in prompts.parts(template):
         for node in prompts.parsed(part).find_all(
             (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
@@ -197,13 +215,20 @@ def _names_in(
     whole = nodes.Template(body)
     whole.set_environment(prompts.environment)
     lines: dict[str, int] = {}
-    within = set(above)
+    given = set(above)  # to parts, by loops too
     for node in whole.find_all(nodes.Name):
         if node.ctx == "load":
             lines.setdefault(node.name, node.lineno)
         else:
-            within.add(node.name)
-    unset = find_undeclared_variables(whole) - within
+            given.add(node.name)
+    # of a name that is set under a condition, Jinja2 says that it may not be
+    assigned = {
+        name.name
+        for assignment in whole.find_all((nodes.Assign, nodes.AssignBlock))
+        for name in assignment.find_all(nodes.Name)
+        if name.ctx == "store"
+    }
+    unset = find_undeclared_variables(whole) - assigned - above
     file = prompts.file(chain[-1])
     for name in sorted(unset, key=lambda name: lines.get(name, 0)):
         yield name, included_at or f"{file}, line {lines.get(name, 1)}"
@@ -215,7 +240,7 @@ def _names_in(
             by_user = chain[-1] in prompts.own and part not in prompts.own
             at = f"{file}, line {include.lineno}, includes {part}" if by_user else included_at
             body = prompts.parsed(part).body
-            yield from _names_in(prompts, (*chain, part), body, within, at)
+            yield from _names_in(prompts, (*chain, part), body, given, at)
 
 
 def _problems_of_texts(prompts: Prompts, template: str) -> Iterator[str]:
@@ -228,9 +253,16 @@ def _problems_of_texts(prompts: Prompts, template: str) -> Iterator[str]:
         chat = " ".join(message.content for message in prompts.messages(kind, observation))
         asked = [f'"{field}"' for field in kind.schema(observation)["required"]]
         missing = [word for word in ["JSON", *asked] if word not in chat]
-        if missing:
+        if len(chat) > MAX_CHARACTERS:
             yield (
-                f"llm.prompts: {prompts.file(template)}: does not say to answer with JSON "
+                f"llm.prompts: {prompts.file(template)}: makes a prompt of {len(chat):,} "
+                f"characters; at most {MAX_CHARACTERS:,}"
+            )
+            return
+        if missing:
+            style = " with llm.style=cot" if '"reasoning"' in missing else ""
+            yield (
+                f"llm.prompts: {prompts.file(template)}: does not say to answer{style} with JSON "
                 f"that holds {', '.join(asked)} ({', '.join(missing)}: missing)"
             )
             return

@@ -114,9 +114,10 @@ def test_check_prints_every_mistake(tmp_path):
 def test_check_counts_characters_where_no_model_is_here(no_model):
     result = command("check")
     assert result.exit_code == 0
+    assert result.stdout.endswith("No mistakes.\n")
     rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if "%" in line}
     assert set(rows) == set(KIND_OF_TEMPLATE)
-    assert re.search(r"in\s+characters, since tokens cannot be counted", result.stdout)
+    assert re.search(r"In\s+characters, since tokens cannot be counted", result.stdout)
 
 
 @pytest.mark.slow

@@ -234,6 +234,10 @@ def test_two_framings_are_swept_and_their_words_may_not_change(tmp_path):
     person.write_text("You earn {{ skill|whole }}.\n")
     with pytest.raises(UserError, match=f"the content of {person}; --force"):
         swept(tmp_path / "a", design)
+    person.write_text("You earn {{ wage|whole }}.\n")
+    with pytest.raises(UserError, match="line 1: 'wage' is unknown"):  # before the first point
+        swept(tmp_path / "b", design)
+    assert not (tmp_path / "b").exists()
 
 
 def test_too_many_points_are_refused_with_their_number(tmp_path):

@@ -110,7 +110,7 @@ def prompts_check(
     ] = None,
 ) -> None:
     """Look for mistakes in templates, and print how long their prompts are."""
-    from jaxecon.cli.output.prompts import print_problems, print_sizes, print_unused
+    from jaxecon.cli.output.prompts import print_problems, print_sizes, print_too_long, print_unused
     from jaxecon.simulation.language import templates
 
     module, check = templates()
@@ -120,8 +120,12 @@ def prompts_check(
         print_problems(problems)
         raise typer.Exit(USER_ERROR)
     tokenizer, unit = _tokenizer(model)
-    print_sizes(check.sizes(words, tokenizer), unit)
+    sizes = check.sizes(words, tokenizer)
+    print_sizes(sizes, unit)
+    if unit.startswith("tokens"):
+        print_too_long(sizes, Serving.model_fields["max_model_len"].default)
     print_unused(check.unused_values(words))
+    print("No mistakes.")
 
 
 def _tokenizer(model: str | None) -> tuple[Any, str]:

@@ -69,10 +69,19 @@ def print_sizes(sizes: "Sequence[PromptSize]", unit: str) -> None:
     console.print(table)
     console.print(
         escape(
-            f"Length of sample prompts in {unit}; shared: what a prefix cache can serve again "
-            "over some days of two agents (of one planner)."
+            f"In {unit}: the rules, the first and the longest of the sample prompts. shared: how "
+            "much of them a prefix cache can serve again, over some days of two agents."
         )
     )
+
+
+def print_too_long(sizes: "Sequence[PromptSize]", limit: int) -> None:
+    """Print which prompts do not fit a model. limit: tokens of prompt and answer together."""
+    for size in sizes:
+        if size.first > limit:
+            print(f"{size.template}: fits only with llm.max_model_len above {size.first} ({limit})")
+        elif size.longest > limit:
+            print(f"{size.template}: longer than llm.max_model_len ({limit}); its history is cut")
 
 
 def print_unused(unused: Mapping[str, Sequence[str]]) -> None:

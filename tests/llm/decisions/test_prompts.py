@@ -182,7 +182,7 @@ def test_satisfaction_and_persona_are_read():
 
 def test_reasoning_comes_before_the_answer():
     system = chat(Labor(), labor(style="cot"))[0].content
-    assert '{"reasoning": "one short sentence", "hours": H}' in system
+    assert '{"reasoning": R, "hours": H}, R one short' in system
     kind, observation = Labor(), labor(style="cot")
     assert list(kind.schema(observation)["properties"]) == ["reasoning", "hours"]
     assert kind.parse('{"reasoning": "More pays.", "hours": 20}', observation).value == 20

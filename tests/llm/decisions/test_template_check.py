@@ -99,7 +99,23 @@ PART = ("{% block user %}", '{% block user %}\n{% include "rebate.jinja" %}\n')
         ("labor", ("block user", "block users"), "has no block `user`"),
         ("labor", ('{"hours": H}', "H"), r'JSON that holds "hours" \("hours": missing\)'),
         ("labor", ("with JSON only", "shortly"), r"\(JSON: missing\)"),
-        ("labor", ('"reasoning": "one short sentence", ', ""), r'\("reasoning": missing\)'),
+        ("labor", ('"reasoning": R, ', ""), r'style=cot .*\("reasoning": missing\)'),
+        (
+            "labor",
+            ("{% block system %}", "Be good.\n{% block system %}"),
+            "line 2: is said nowhere",
+        ),
+        (
+            "labor",
+            ("{% block user %}", "{% block more %}{% endblock %}{% block user %}"),
+            "nowhere",
+        ),
+        ("labor", ("Today is", "{{ d.day }} Today is"), "'d' is unknown"),
+        (
+            "labor",
+            ("Today is", '{{ "x" * 300000 }} Today is'),
+            "makes a prompt of 30.,... characters",
+        ),
         ("labor", ("rebate|whole", "rebate|hole"), "No filter named 'hole'"),
         ("labor", ("brackets.jinja", "bracket.jinja"), "no template bracket.jinja"),
         ("labor", ("brackets.jinja", "parts/brackets.jinja"), "no template parts/brackets.jinja"),
@@ -202,6 +218,9 @@ def test_a_folder_that_holds_no_readable_template(tmp_path):
         assert "\n" not in str(caught.value)
 
     refused("no such folder")
+    (tmp_path / "words").write_text("x")
+    refused("not a folder")
+    (tmp_path / "words").unlink()
     (tmp_path / "words").mkdir()
     refused("holds no template, such as labor.jinja")
     labor = tmp_path / "words" / "labor.jinja"
@@ -218,7 +237,8 @@ def test_a_folder_that_holds_no_readable_template(tmp_path):
 def test_unknown_files_are_named(tmp_path):
     (tmp_path / "labour.jinja").write_text("x")
     assert problems(Prompts(tmp_path))[0].endswith(
-        "labour.jinja: no such template; did you mean 'labor'? one of " + ", ".join(NAMES)
+        "labour.jinja: no template includes it, and the package has none of that name; did you "
+        "mean 'labor'? one of " + ", ".join(NAMES)
     )
     # a part of one's own is none of the package's, but a template includes it
     prompts = changed(
