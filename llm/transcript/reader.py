@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from jaxecon.core.errors import UserError
 from llm.messages import Completion, Draw
@@ -26,6 +26,7 @@ from llm.transcript.rows import (
     JOIN,
     Conversation,
     Counts,
+    Selection,
     StoredDecision,
     Total,
     completion_of,
@@ -112,31 +113,12 @@ class TranscriptReader:
             for *draw, status, decision, attempts in db.execute(query):
                 yield Draw(*draw), StoredDecision(status, decision, attempts)
 
-    def conversations(
-        self,
-        *,
-        kind: str | None = None,
-        year: int | None = None,
-        day: int | None = None,
-        cohort: str | None = None,
-        agent: int | None = None,
-        status: str | None = None,
-        decision: str | None = None,
-    ) -> Iterator[Conversation]:
+    def conversations(self, **selection: Unpack[Selection]) -> Iterator[Conversation]:
         """Requests with their responses, in order of time and agent.
 
-        They are one snapshot of the file, even while a run adds to it. Years and days count from 0;
-        decision is JSON.
+        They are one snapshot of the file, even while a run adds to it.
         """
-        where, wanted = where_clause(
-            kind=kind,
-            year=year,
-            day=day,
-            cohort=cohort,
-            agent=agent,
-            status=status,
-            decision=decision,
-        )
+        where, wanted = where_clause(selection)
         settings: dict[int, dict[str, Any]] = {}
         with explained(self.path), closing(connect(self._file, read_only=True)) as db:
             db.execute("BEGIN")
@@ -174,31 +156,12 @@ class TranscriptReader:
             decisions = dict(self._db.execute(statuses))
         return Counts(requests, errors, texts, prompt, cached, completion, decisions)
 
-    def totals(
-        self,
-        *,
-        kind: str | None = None,
-        year: int | None = None,
-        day: int | None = None,
-        cohort: str | None = None,
-        agent: int | None = None,
-        status: str | None = None,
-        decision: str | None = None,
-    ) -> list[Total]:
+    def totals(self, **selection: Unpack[Selection]) -> list[Total]:
         """Totals per cohort and kind, sorted by name.
 
-        If year, day, agent, status or decision (JSON) select a part of the file, its rows are
-        summed.
+        If year, day, agent, status or decision select a part of the file, its rows are summed.
         """
-        where, wanted = where_clause(
-            kind=kind,
-            year=year,
-            day=day,
-            cohort=cohort,
-            agent=agent,
-            status=status,
-            decision=decision,
-        )
+        where, wanted = where_clause(selection)
         tokens = "sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(seconds)"
         if wanted.keys() <= {"kind", "cohort"}:
             columns, table = "sum(requests), sum(errors)", "sums"

@@ -63,6 +63,21 @@ class Total:
     statuses: dict[str, int]
 
 
+class Selection(TypedDict, total=False):
+    """Which part of a transcript is meant; None and what is left out select nothing.
+
+    year, day: counted from 0. decision: JSON.
+    """
+
+    kind: str | None
+    year: int | None
+    day: int | None
+    cohort: str | None
+    agent: int | None
+    status: str | None
+    decision: str | None
+
+
 class Conversation(TypedDict):
     """One request and its response, in readable form.
 
@@ -104,9 +119,9 @@ CONVERSATIONS = (
 )
 
 
-def where_clause(**wanted: str | int | None) -> tuple[str, dict[str, str | int]]:
+def where_clause(selection: Selection) -> tuple[str, dict[str, Any]]:
     """An SQL condition and its parameters."""
-    conditions = {name: value for name, value in wanted.items() if value is not None}
+    conditions = {name: value for name, value in selection.items() if value is not None}
     return " AND ".join(f"{name} = :{name}" for name in conditions) or "TRUE", conditions
 
 

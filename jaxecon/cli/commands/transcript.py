@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from llm.transcript.store import Transcript
 
 
+_ListOption = Annotated[
+    bool, typer.Option("--list", help="Print a line a decision, with the reason given for it.")
+]
 _ExportOption = Annotated[
     Path | None,
     typer.Option(
@@ -22,45 +25,48 @@ _ExportOption = Annotated[
         help="Write the conversations, one JSON object a line; - for standard output.",
     ),
 ]
+_KindOption = Annotated[
+    str | None,
+    typer.Option(help="Only this kind of decision: labor, plan, ..", show_default=False),
+]
+_YearOption = Annotated[
+    int | None, typer.Option(min=0, help="Only this year; the first is 0.", show_default=False)
+]
+_DayOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Only this day of each year; the first is 0.", show_default=False),
+]
+_CohortOption = Annotated[str | None, typer.Option(help="Only this cohort.", show_default=False)]
+_AgentOption = Annotated[
+    int | None, typer.Option(min=0, help="Only this agent; the first is 0.", show_default=False)
+]
+_StatusOption = Annotated[
+    Status | None,
+    typer.Option(help="Only decisions that were reached like this.", show_default=False),
+]
+_DecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUE",
+        help="Only decisions of this value: 100, true, [0, -10, 20], a text.",
+        show_default=False,
+    ),
+]
 
 
 def transcript(
     run: Annotated[Path, typer.Argument(help="A run's folder; the run may still be going.")],
     show: Annotated[bool, typer.Option("--show", help="Print the conversations.")] = False,
-    as_list: Annotated[
-        bool, typer.Option("--list", help="Print a line a decision, with the reason given for it.")
-    ] = False,
+    as_list: _ListOption = False,
     export: _ExportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
-    kind: Annotated[
-        str | None,
-        typer.Option(help="Only this kind of decision: labor, plan, ..", show_default=False),
-    ] = None,
-    year: Annotated[
-        int | None, typer.Option(min=0, help="Only this year; the first is 0.", show_default=False)
-    ] = None,
-    day: Annotated[
-        int | None,
-        typer.Option(min=0, help="Only this day of each year; the first is 0.", show_default=False),
-    ] = None,
-    cohort: Annotated[
-        str | None, typer.Option(help="Only this cohort.", show_default=False)
-    ] = None,
-    agent: Annotated[
-        int | None, typer.Option(min=0, help="Only this agent; the first is 0.", show_default=False)
-    ] = None,
-    status: Annotated[
-        Status | None,
-        typer.Option(help="Only decisions that were reached like this.", show_default=False),
-    ] = None,
-    decision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VALUE",
-            help="Only decisions of this value: 100, true, [0, -10, 20], a text.",
-            show_default=False,
-        ),
-    ] = None,
+    kind: _KindOption = None,
+    year: _YearOption = None,
+    day: _DayOption = None,
+    cohort: _CohortOption = None,
+    agent: _AgentOption = None,
+    status: _StatusOption = None,
+    decision: _DecisionOption = None,
 ) -> None:
     """Print what language models were asked and decided: totals, decisions, or conversations.
 

@@ -78,6 +78,7 @@ def test_conversations_read_well_while_the_run_goes_on(tmp_path: Path) -> None:
         "identity": IDENTITY,
         "sampling": {"temperature": 0.7, "top_p": 1.0, "max_tokens": 32},
         "schema": None,
+        "template": "",
         "response": '{"hours":40}',
         "finish_reason": "stop",
         "error": None,
@@ -85,6 +86,7 @@ def test_conversations_read_well_while_the_run_goes_on(tmp_path: Path) -> None:
         "seconds": 1.25,
         "status": None,
         "decision": None,
+        "reason": None,
     }
     assert [c["kind"] for c in reader.conversations(kind="plan")] == ["plan"]
     assert [c["agent"] for c in reader.conversations(year=0, day=0, kind="labor", cohort="w")] == [
@@ -259,7 +261,7 @@ def test_lookups_among_100_000_use_indices(tmp_path: Path) -> None:
         ({"agent": 5}, "SEARCH requests USING INDEX requests_by_agent (agent=?)"),
         ({}, "SCAN requests USING INDEX requests_by_time"),  # everything, already in order
     ):
-        where, parameters = where_clause(**filters)  # type: ignore[arg-type]
+        where, parameters = where_clause(filters)  # type: ignore[arg-type]
         steps = plans(transcript, [CONVERSATIONS.format(where=where)], parameters)
         assert index in steps[0]
         assert "SEARCH decisions USING PRIMARY KEY" in steps[1]
