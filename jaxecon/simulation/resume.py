@@ -182,8 +182,9 @@ def _changes(
 
     now: the present environment.
     """
-    before = manifest["configuration"]
-    before = before | {"llm": before.get("llm", {}) | {"prompts": run.config.llm.prompts}}
+    # with the defaults of settings that are newer than the run; the templates are the run's own
+    before = load_config(manifest["configuration"]).model_dump(mode="json")
+    before["llm"]["prompts"] = run.config.llm.prompts
     changed, harmless = changed_settings(before, config)
     changed += changed_code(manifest, now)
     changed += changed_files(manifest["files"], outside_files(config))

@@ -167,7 +167,7 @@ def test_other_templates_replace_the_copy(words, tmp_path):
         (GERMAN.replace("skill", "wage"), "line 12: 'wage' is unknown; did you mean 'agent'"),
         (GERMAN.replace('"hours"', "hours"), r"does not say to answer with JSON"),
         (GERMAN.replace("{% endblock %}", "", 1), "line 13: Unexpected end of template"),
-        ("", "has no block `user`"),
+        ("", "has no block `system`"),
     ],
 )
 def test_templates_are_checked_before_anything_is_written(words, tmp_path, text, expected):
