@@ -29,7 +29,7 @@ from jaxecon.simulation.deciders import make_deciders
 from jaxecon.simulation.language import (
     check_engines,
     make_bridge,
-    prompts_digest,
+    prompts_of,
     start_engines,
 )
 from jaxecon.simulation.loop import Simulation
@@ -123,7 +123,7 @@ def _futures(run: Run, year: int, out: Path, overrides: Sequence[str], seeds: in
         drawn = [f"draw_seed={draw_seed + number}"] if number else []
         config = load_config(run.config, [*overrides, *drawn])
         changed = _changed_in_branch(run.config, config)
-        changed += changed_prompts(run.manifest, prompts_digest(config))
+        changed += changed_prompts(run.manifest, prompts_of(config).digest)
         if config.years <= year:
             raise UserError(
                 f"years: {config.years}; a branch from year {year} needs more, such as --set "

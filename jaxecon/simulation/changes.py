@@ -8,7 +8,7 @@ from typing import Any
 from jaxecon.config.fields import changes_results
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
-from jaxecon.simulation.language import open_transcript, prompts_digest
+from jaxecon.simulation.language import open_transcript, prompts_of
 from jaxecon.storage.checkpoint_files import Checkpoint, Position
 from jaxecon.storage.paths import TRANSCRIPT
 from jaxecon.storage.run import Run
@@ -116,7 +116,7 @@ def changed_prompts(manifest: Mapping[str, Any], now: str | None) -> list[str]:
 
 def refuse_reworded(run: Run) -> None:
     """Raise UserError where the run's transcript cannot answer, since today's prompts differ."""
-    reworded = changed_prompts(run.manifest, prompts_digest(run.config))
+    reworded = changed_prompts(run.manifest, prompts_of(run.config).digest)
     if reworded:
         raise UserError(
             f"{run.path}: its language models were asked in other words ({reworded[0]}); only the "

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxecon.config.settings import Config
 from jaxecon.core.installation import check_ours
@@ -18,7 +18,6 @@ from jaxecon.storage.paths import PROMPTS, TRANSCRIPT
 if TYPE_CHECKING:
     from jaxecon.planners.base import Planner
     from jaxecon.planners.elections.electorate import Electorate
-    from llm.decisions.prompts import Prompts
     from llm.engines.base import Engine
     from llm.messages import Message
     from llm.transcript.store import Transcript
@@ -127,19 +126,26 @@ def chat_tokenizer(model: str) -> "Callable[[Sequence[Message]], list[int]]":
     return chat_tokenizer(model)
 
 
-def prompts_of(config: Config) -> "Prompts | None":
-    """The words in which a run's models are asked, read now; None in a run that asks no model."""
+class KeptPrompts(NamedTuple):
+    """What a run keeps of the words in which its models are asked.
+
+    Attributes:
+        digest: Their hash, for the manifest; None in a run that asks no model.
+        own: The texts of the user's templates, by name.
+    """
+
+    digest: str | None
+    own: Mapping[str, str]
+
+
+def prompts_of(config: Config) -> KeptPrompts:
+    """Read the words in which a run's models are asked."""
     if not config.needs_engine:
-        return None
+        return KeptPrompts(None, {})
     from llm.decisions.prompts import Prompts
 
-    return Prompts(config.llm.prompts)
-
-
-def prompts_digest(config: Config) -> str | None:
-    """The hash of the words of `prompts_of`, for the manifest."""
-    prompts = prompts_of(config)
-    return None if prompts is None else prompts.digest()
+    prompts = Prompts(config.llm.prompts)
+    return KeptPrompts(prompts.digest(), prompts.own)
 
 
 def make_bridge(

@@ -89,14 +89,12 @@ def new_recorder(
         **environment(prepared.config),
         "models": models(served),
         "identities": identities(served),
-        "prompts": None if prompts is None else prompts.digest(),
+        "prompts": prompts.digest,
         **more,
     }
     recorder = run_together(
         lambda: (
-            Recorder.create(
-                prepared.folder, prepared.config, manifest, prompts.own if prompts else {}
-            )
+            Recorder.create(prepared.folder, prepared.config, manifest, prompts.own)
             if is_main_process()
             else None
         )

@@ -23,9 +23,9 @@ from jaxecon.simulation.changes import (
     refuse_changes,
 )
 from jaxecon.simulation.language import (
+    KeptPrompts,
     identities,
     models,
-    prompts_digest,
     prompts_of,
     start_engines,
 )
@@ -99,9 +99,9 @@ def resume(
             _keep_settings(recorder, config, harmless)
             return run
         prepared = check_and_assemble(config, run.path)
-        served = stack.enter_context(start_engines(config, engine))
+        served, prompts = stack.enter_context(start_engines(config, engine)), prompts_of(config)
         changed += changed_models(manifest["identities"], identities(served))
-        changed += changed_prompts(manifest, prompts_digest(config))
+        changed += changed_prompts(manifest, prompts.digest)
         refuse_changes(run.path, changed, force)
         inherited, lost = inherited_transcript(manifest)
         apart = (*inexact(manifest, now), *lost)
@@ -115,7 +115,7 @@ def resume(
                 tell(resumption)
             run_together(lambda: _rewind(recorder, position))
             if recorder is not None:
-                _record_resumption(recorder, config, served, resumption, harmless, now)
+                _record_resumption(recorder, config, served, resumption, harmless, now, prompts)
 
         simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
     return Run(run.path)
@@ -207,10 +207,13 @@ def _record_resumption(
     resumption: Resumption,
     harmless: Sequence[str],
     now: Mapping[str, Any],
+    prompts: KeptPrompts,
 ) -> None:
-    """Record in the manifest that the run continues, from where and with which differences."""
-    prompts = prompts_of(config)
-    recorder.keep_templates(prompts.own if prompts else {})  # first: the manifest has their hash
+    """Record in the manifest that the run continues, from where and with which differences.
+
+    now: the present environment.
+    """
+    recorder.keep_templates(prompts.own)  # first: the manifest has their hash
     recorder.remove("stopped", "error", "finished", "summary")
     if resumption.changed or harmless:
         recorder.configure(config)
@@ -218,7 +221,7 @@ def _record_resumption(
         recorder.update(
             models=models(served),
             identities=identities(served),
-            prompts=None if prompts is None else prompts.digest(),
+            prompts=prompts.digest,
         )
     entry = {
         "at": utc_now(),

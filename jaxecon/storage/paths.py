@@ -15,6 +15,7 @@ CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = (
 )
 
 PROMPTS = "prompts"  # templates that take the place of the package's
+TEMPLATE_ENDING = ".jinja"
 
 PAST = "past.parquet"  # in a branch: the years before it began
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from jaxecon.storage.paths import PROMPTS
+from jaxecon.storage.paths import PROMPTS, TEMPLATE_ENDING
 
 
 def write_templates(run: Path, templates: Mapping[str, str]) -> None:
@@ -25,7 +25,7 @@ def write_templates(run: Path, templates: Mapping[str, str]) -> None:
     if templates:
         new.mkdir()
         for name, text in templates.items():
-            (new / f"{name}.jinja").write_text(text, encoding="utf-8")
+            (new / f"{name}{TEMPLATE_ENDING}").write_text(text, encoding="utf-8")
     # after a crash between these two the run is resumed from the user's folder, if its words still
     # have the hash that the manifest holds
     shutil.rmtree(kept, ignore_errors=True)

@@ -15,7 +15,7 @@ from jaxecon.core.files import atomically, write_atomically
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation.changes import changed_code, inexact
 from jaxecon.simulation.language import check_prompts
-from jaxecon.storage.paths import MANIFEST, refuse_existing
+from jaxecon.storage.paths import MANIFEST, TEMPLATE_ENDING, refuse_existing
 from jaxecon.storage.provenance import changed_files, environment, source_of_rule
 from jaxecon.sweeps.chunk import Chunk, SweepStopped
 from jaxecon.sweeps.design import to_yaml
@@ -115,7 +115,7 @@ def _outside_files(points: Points) -> dict[str, str]:
         path: Path(path) for path in _values_of(points, "population.file") if Path(path).is_file()
     }
     for folder in _values_of(points, "llm.prompts"):
-        files |= {str(path): path for path in Path(folder).glob("*.jinja")}
+        files |= {str(path): path for path in Path(folder).glob(f"*{TEMPLATE_ENDING}")}
     for rule in _values_of(points, "rule"):
         with suppress(ValueError):  # a point whose rule does not exist fails on its own
             source = source_of_rule(rule) if ":" in rule else None

@@ -20,6 +20,7 @@ from jinja2 import DictLoader, Template, TemplateNotFound, nodes
 from jinja2.meta import find_referenced_templates
 
 from jaxecon.core.errors import UserError
+from jaxecon.storage.paths import TEMPLATE_ENDING as ENDING
 from llm.decisions.base import DecisionKind, Observation
 from llm.decisions.template_language import TemplateEnvironment, joined, place_of, words_of
 from llm.messages import Message, Role
@@ -27,7 +28,6 @@ from llm.messages import Message, Role
 FOLDER = Path(__file__).parent / "templates"
 BLOCKS: tuple[Role, ...] = ("system", "user")
 AGAIN = "again"  # the template of the complaint about an answer that cannot be used
-ENDING = ".jinja"
 
 
 class Prompts:
@@ -50,7 +50,7 @@ class Prompts:
         self._sources = _read_folder(FOLDER) | self.own
         texts = {name + ENDING: text for name, text in self._sources.items()}
         self.environment = TemplateEnvironment(DictLoader(texts))
-        self._template = cache(self._compiled)
+        self.compiled = cache(self._compiled)
         self._rules = lru_cache(maxsize=1024)(self._render_rules)
         self.parsed = cache(self._parsed)
         self.digest_of = cache(self._digest_of)
@@ -82,7 +82,7 @@ class Prompts:
 
     def text(self, template: str, block: Role, values: Mapping[str, Any]) -> str:
         """One block of a template. Raises UserError where a user's template does not work."""
-        compiled = self._template(template)
+        compiled = self.compiled(template)
         if block not in compiled.blocks:
             raise UserError(f"llm.prompts: {self.file(template)}: has no block `{block}`")
         try:
@@ -111,7 +111,7 @@ class Prompts:
     def parts(self, template: str) -> tuple[str, ...]:
         """The names of the template and of all that it includes, sorted.
 
-        Raises UserError where one of them is missing or cannot be compiled.
+        Raises UserError where one of them is missing or cannot be parsed.
         """
         seen, ahead = set[str](), [template]
         while ahead:
@@ -141,19 +141,18 @@ class Prompts:
         return UserError(f"llm.prompts: {where}: {' '.join(reason.split())}")
 
     def _compiled(self, template: str) -> Template:
+        """A template, ready to be filled in. Raises UserError where a user's cannot be compiled."""
         try:
             return self.environment.get_template(template + ENDING)
         except Exception as error:
             raise self.fault(template, error) from error
 
     def _parsed(self, template: str) -> nodes.Template:
-        """A template's syntax tree. Raises UserError where a user's cannot be compiled."""
+        """A template's syntax tree. Raises UserError where a user's has none."""
         try:
             if template not in self._sources:
                 raise TemplateNotFound(template + ENDING)
-            source = self._sources[template]
-            self.environment.compile(source, template + ENDING, raw=True)
-            return self.environment.parse(source, template + ENDING)
+            return self.environment.parse(self._sources[template], template + ENDING)
         except Exception as error:
             raise self.fault(template, error) from error
 

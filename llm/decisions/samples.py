@@ -72,7 +72,7 @@ def in_order(template: str) -> Sequence[Any]:
 
 
 def samples(template: str) -> Sequence[Any]:
-    """All observations of the kind of decision whose words the template holds."""
+    """All observations of the kind of decision whose words the template holds, `in_order` first."""
     first, further = _SAMPLES[template]
     return [*first, *further]
 

@@ -15,8 +15,9 @@ from jinja2.meta import find_undeclared_variables
 
 from jaxecon.config.base import one_of
 from jaxecon.core.errors import UserError
+from jaxecon.storage.paths import TEMPLATE_ENDING as ENDING
 from llm.decisions.base import DecisionKind
-from llm.decisions.prompts import AGAIN, BLOCKS, ENDING, Prompts
+from llm.decisions.prompts import AGAIN, BLOCKS, Prompts
 from llm.decisions.registry import KINDS
 from llm.decisions.samples import in_order, samples
 from llm.messages import Message, Role
@@ -107,17 +108,16 @@ def sizes(prompts: Prompts, tokenizer: Tokenizer) -> list[PromptSize]:
     """The length of each template's prompts. The templates must be sound."""
     rows = []
     for template, kind in KIND_OF_TEMPLATE.items():
-        rules, _ = first = prompts.messages(kind, samples(template)[0])
-        lengths = [len(tokenizer(prompts.messages(kind, o))) for o in samples(template)]
-        asked = [tokenizer(prompts.messages(kind, o)) for o in in_order(template)]
+        chats = [prompts.messages(kind, o) for o in samples(template)]
+        tokens = [tokenizer(chat) for chat in chats]
         rows.append(
             PromptSize(
                 template,
                 # a chat without a user is one that some models refuse
-                len(tokenizer((rules, Message("user", "")))),
-                len(tokenizer(first)),
-                max(lengths),
-                cachable_share(asked, CPU_BLOCK),
+                len(tokenizer((chats[0][0], Message("user", "")))),
+                len(tokens[0]),
+                max(map(len, tokens)),
+                cachable_share(tokens[: len(in_order(template))], CPU_BLOCK),
             )
         )
     return rows
@@ -138,7 +138,12 @@ def _unknown_files(prompts: Prompts) -> Iterator[str]:
 
 
 def _wrong_structure(prompts: Prompts, template: str) -> Iterator[str]:
-    """One line for each block that is missing, each passage that is in none, each wrong include."""
+    """One line for each block that is missing, each passage that is in none, each wrong include.
+
+    Raises UserError where the template or a part of it cannot be compiled.
+    """
+    for part in prompts.parts(template):
+        prompts.compiled(part)
     tree = prompts.parsed(template)
     named = {block.name for block in tree.find_all(nodes.Block)}
     for needed in ("user",) if template == AGAIN else BLOCKS:
@@ -197,7 +202,7 @@ def _names(prompts: Prompts, template: str) -> Iterator[tuple[str, Role, str]]:
 
 def _names_in(
     prompts: Prompts,
-    chain: tuple[str, ...],
+    path: tuple[str, ...],
     body: list[nodes.Node],
     above: set[str],
     included_at: str | None,
@@ -206,9 +211,9 @@ def _names_in(
 
     Args:
         prompts: the words.
-        chain: the template, and the parts through which the nodes were reached.
+        path: the template, and the parts through which the nodes were reached.
         body: the nodes.
-        above: names that the templates before the last of the chain set.
+        above: names that the templates before the last of the path set.
         included_at: the user's line that led into a part of the package's, whose names those are
             not to blame for.
     """
@@ -229,18 +234,18 @@ def _names_in(
         if name.ctx == "store"
     }
     unset = find_undeclared_variables(whole) - assigned - above
-    file = prompts.file(chain[-1])
+    file = prompts.file(path[-1])
     for name in sorted(unset, key=lambda name: lines.get(name, 0)):
         yield name, included_at or f"{file}, line {lines.get(name, 1)}"
     for include in whole.find_all(nodes.Include):
         if isinstance(include.template, nodes.Const):
             part = str(include.template.value).removesuffix(ENDING)
-            if part in chain:
+            if part in path:
                 raise UserError(f"llm.prompts: {file}, line {include.lineno}: includes itself")
-            by_user = chain[-1] in prompts.own and part not in prompts.own
+            by_user = path[-1] in prompts.own and part not in prompts.own
             at = f"{file}, line {include.lineno}, includes {part}" if by_user else included_at
             body = prompts.parsed(part).body
-            yield from _names_in(prompts, (*chain, part), body, given, at)
+            yield from _names_in(prompts, (*path, part), body, given, at)
 
 
 def _problems_of_texts(prompts: Prompts, template: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from jaxecon.cli.errors import USER_ERROR
 from jaxecon.config.base import one_of
 from jaxecon.config.language import Serving
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.storage.paths import TEMPLATE_ENDING
 
 DEFAULT_MODEL = str(Serving.model_fields["model"].default)
 
@@ -78,7 +79,9 @@ def prompts_copy(
     words = module.Prompts()
     for name in names or ():
         _check_name(name, words.names)
-    targets = {folder / (name + module.ENDING): words.source(name) for name in names or words.names}
+    targets = {
+        folder / (name + TEMPLATE_ENDING): words.source(name) for name in names or words.names
+    }
     for target in targets:
         if target.exists():
             raise UserError(f"{target}: exists; it is left as it is, and nothing was copied")
