@@ -18,13 +18,14 @@ from jaxecon.cli.commands.replay import replay
 from jaxecon.cli.commands.resume import resume
 from jaxecon.cli.commands.run import run
 from jaxecon.cli.commands.settings import settings
+from jaxecon.cli.commands.survey import survey
 from jaxecon.cli.commands.sweep import sweep
 from jaxecon.cli.commands.transcript import transcript
 from jaxecon.cli.errors import one_line_errors
 
 _COMMANDS = (
     *(run, resume, replay, branch, digest, optimum, compare),
-    *(sweep, experiment, transcript, settings, doctor),
+    *(sweep, experiment, transcript, survey, settings, doctor),
 )
 
 

@@ -9,6 +9,7 @@ from jaxecon.config.dynamics import OPTIMUM
 from jaxecon.config.hours import choices_of
 from jaxecon.config.names import BRACKETS, LLM_RULE, RULES, WITHOUT_CHOICES
 from jaxecon.config.people import CohortConfig, shares_of_people
+from jaxecon.config.survey import MOST_CHOICES, Question
 
 if TYPE_CHECKING:
     from jaxecon.config.settings import Config
@@ -158,6 +159,51 @@ def _price_of_budget(config: "Config") -> None:
         )
 
 
+def _survey(config: "Config") -> None:
+    questions = config.survey.questions
+    if questions and not config.has_llm_cohort:
+        raise ValueError(
+            f"survey.questions: {len(questions)} and nobody who answers; needs population.llm or a "
+            "cohort with rule llm"
+        )
+    names = [question.name for question in questions]
+    context = min((s.max_model_len for s in config.servings.values()), default=0)
+    for i, question in enumerate(questions):
+        where = f"survey.questions.{i}"
+        if names.index(question.name) < i:
+            raise ValueError(f"{where}.name: {question.name!r}; is given twice")
+        _form_of_answer(where, question)
+        if question.text is not None and question.text > context // 2:
+            raise ValueError(
+                f"{where}.text: {question.text}; at most half of llm.max_model_len ({context})"
+            )
+        for year in question.years or ():
+            if year >= config.years:
+                raise ValueError(
+                    f"{where}.years: {year}; the last year is {config.years - 1} (the first is 0)"
+                )
+        if question.years == ():
+            raise ValueError(f"{where}.years: []; one year at least, or unset for all")
+
+
+def _form_of_answer(where: str, question: Question) -> None:
+    forms = {name: getattr(question, name) for name in ("choices", "number", "text")}
+    given = [name for name, value in forms.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(
+            f"{where}: has {' and '.join(given) or 'no form of an answer'}; exactly one of "
+            f"{', '.join(forms)}"
+        )
+    if question.choices is not None:
+        words = [" ".join(choice.split()).lower() for choice in question.choices]
+        if not 2 <= len(words) <= MOST_CHOICES or len(set(words)) < len(words) or "" in words:
+            raise ValueError(
+                f"{where}.choices: {list(question.choices)}; 2 to {MOST_CHOICES} different texts"
+            )
+    if question.number is not None and not question.number[0] < question.number[1]:
+        raise ValueError(f"{where}.number: {list(question.number)}; the least, then the largest")
+
+
 # --- the economy ----------------------------------------------------------------------------------
 
 
@@ -280,6 +326,7 @@ _CHECKS: tuple[Callable[["Config"], None], ...] = (
     _known_models,
     _servings,
     _price_of_budget,
+    _survey,
     _satisfaction,
     _hours,
     _shares,

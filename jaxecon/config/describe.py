@@ -1,7 +1,7 @@
 """Every setting in a line: its default, its accepted range, its meaning."""
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import pydantic
@@ -10,9 +10,11 @@ from jaxecon.config.fields import annotation_members, fields_at, section_of
 from jaxecon.config.language import Serving
 from jaxecon.config.people import CohortConfig
 from jaxecon.config.settings import Config
+from jaxecon.config.survey import Question
 
 _MANY = {
     CohortConfig: "a list of cohorts or unset",
+    Question: "a list of questions",
     Serving: "a mapping of names to settings of llm, from engine to price",
 }
 
@@ -36,8 +38,8 @@ def describe() -> Iterator[str]:
             yield f"{'.'.join((*path, name))} = {default}  ({range_})" + (
                 f"\n    {field.description}" if field.description else ""
             )
-            if section is CohortConfig:
-                yield from walk(CohortConfig, (*path, name, "N"))
+            if section in (CohortConfig, Question):
+                yield from walk(section, (*path, name, "N"))
 
     yield from walk(Config, ())
 
@@ -48,34 +50,53 @@ def accepted_values(path: Sequence[str]) -> str:
     field = fields_at(named[:-1]).get(named[-1])
     if field is None:  # an entry of a mapping: the mapping says what its values may be
         return accepted_values(named[:-1])
-    kinds = []
-    for member in annotation_members(field.annotation):
-        if typing.get_origin(member) is Literal:
-            choices = get_args(member)
-            kinds.append(("one of " if len(choices) > 1 else "") + ", ".join(map(str, choices)))
-        elif member is type(None):
-            kinds.append("unset")
-        elif typing.get_origin(member) is tuple:
-            kinds.append("a list")
-        elif typing.get_origin(member) is dict:
-            kinds.append(
-                "a mapping of names to " + ("sections" if section_of(member) else "numbers")
-            )
-        elif isinstance(member, type) and issubclass(member, pydantic.BaseModel):
-            kinds.append(f"a section with {', '.join(member.model_fields)}")
-        else:
-            kinds.append(
-                {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
-                    member, ""
-                )
-            )
-    bounds = _bounds(field)
-    return " or ".join(k for k in kinds if k) + (f" {bounds}" if bounds else "")
+    element = _element(field.annotation, int(path[-1])) if path[-1].isdigit() else None
+    if element is not None:
+        return _in_words(element, ())
+    return _in_words(field.annotation, field.metadata)
 
 
-def _bounds(field: Any) -> str:
-    metadata = list(field.metadata)
-    for member in get_args(field.annotation):  # of a union's or a mapping's parts
+def _element(annotation: Any, place: int) -> Any:
+    """The annotation of an element of a list; None where there is no list, or no such element."""
+    for member in annotation_members(annotation):
+        if typing.get_origin(member) is tuple:
+            elements = get_args(member)
+            if len(elements) == 2 and elements[1] is Ellipsis:
+                return elements[0]
+            return elements[place] if place < len(elements) else None
+    return None
+
+
+def _in_words(annotation: Any, metadata: Iterable[Any]) -> str:
+    """What values are accepted. metadata: of the annotation, such as bounds."""
+    words = [_kind(member) for member in annotation_members(annotation)]
+    bounds = _bounds(annotation, metadata)
+    return " or ".join(k for k in words if k) + (f" {bounds}" if bounds else "")
+
+
+def _kind(member: Any) -> str:
+    """What values one of a union's types has; "" where no words say it."""
+    if typing.get_origin(member) is Literal:
+        choices = get_args(member)
+        return ("one of " if len(choices) > 1 else "") + ", ".join(map(str, choices))
+    if member is type(None):
+        return "unset"
+    if typing.get_origin(member) is tuple:
+        elements = get_args(member)
+        return "a list" if elements[-1] is Ellipsis else f"a list of {len(elements)}"
+    if typing.get_origin(member) is dict:
+        return "a mapping of names to " + ("sections" if section_of(member) else "numbers")
+    if isinstance(member, type) and issubclass(member, pydantic.BaseModel):
+        return f"a section with {', '.join(member.model_fields)}"
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
+        member, ""
+    )
+
+
+def _bounds(annotation: Any, metadata: Iterable[Any]) -> str:
+    metadata = list(metadata)
+    # of the annotation itself, and of a union's or a mapping's parts
+    for member in (annotation, *get_args(annotation)):
         if typing.get_origin(member) is Annotated:
             metadata += [c for m in get_args(member)[1:] for c in getattr(m, "metadata", [m])]
     limits = {

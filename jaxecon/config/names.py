@@ -78,6 +78,7 @@ DECISIONS = {
     "persona": Name("persona"),
     "candidacy": Name("candidacy"),
     "vote": Name("vote"),
+    "survey": Name("survey"),
 }
 
 DIAGNOSTICS = {

@@ -17,6 +17,7 @@ from jaxecon.config.names import LLM_RULE
 from jaxecon.config.people import CohortConfig, Population, shares_of_people
 from jaxecon.config.planner import Elections, Planner, Schedule
 from jaxecon.config.recording import CheckpointPolicy, Record
+from jaxecon.config.survey import Survey
 
 
 class Config(Section):
@@ -59,6 +60,7 @@ class Config(Section):
     elections: Elections = Elections()
     schedule: Schedule = Schedule()
     llm: LLM = LLM()
+    survey: Survey = Survey()
     record: Record = Record()
     diagnostics: Free[Diagnostics] = Diagnostics()
     checkpoint: Free[CheckpointPolicy] = CheckpointPolicy()

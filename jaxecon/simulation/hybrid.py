@@ -8,19 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxecon.config.survey import Survey
 from jaxecon.economy.devices import Layout
 from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState, YearPlan
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.simulation import programs
 from jaxecon.simulation.people import People, new_agents
 from jaxecon.simulation.ports import ExternalWorkers
+from jaxecon.storage.survey import SurveyAnswer
 
 
 class HybridCohorts:
     """The cohorts without a mechanical rule, and the workers that decide for them.
 
-    names: these cohorts; none in a mechanical run. waiting: a context that is entered while the
-    workers are asked, so that a signal can interrupt the wait.
+    names: these cohorts; none in a mechanical run. survey: what they are asked when a year ends.
+    waiting: a context that is entered while the workers are asked, so that a signal can interrupt
+    the wait.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class HybridCohorts:
         layout: Layout | None,
         economy: Economy,
         workers: ExternalWorkers | None,
+        survey: Survey,
         waiting: Callable[[], AbstractContextManager[None]],
     ) -> None:
         rules = dict(economy.rules)
@@ -37,7 +41,7 @@ class HybridCohorts:
                 f"cohorts {', '.join(self.names)} have no rule and no workers to decide for them"
             )
         self._layout, self._economy = layout, economy
-        self._workers, self._waiting = workers, waiting
+        self._workers, self._survey, self._waiting = workers, survey, waiting
 
     @property
     def memories(self) -> dict[str, Any]:
@@ -97,6 +101,33 @@ class HybridCohorts:
         if not self.names:
             return {}
         assert self._workers is not None
+        means = self._means(days_done, sums, people)
+        with self._waiting():
+            answers = self._workers.judge(year, days_done - 1, schedule, means)
+        return {name: jnp.asarray(x) for name, x in answers.items()}
+
+    def answer(
+        self,
+        year: int,
+        days: int,
+        schedule: TaxSchedule,
+        sums: AgentSums | None,
+        people: People,
+    ) -> list[SurveyAnswer]:
+        """Everybody's answers to the survey's questions at the end of a year of so many days."""
+        questions = self._survey.asked_in(year)
+        if not questions:
+            return []
+        assert self._workers is not None
+        assert sums is not None
+        means = self._means(days, sums, people)
+        with self._waiting():
+            return self._workers.answer(questions, year, schedule, means)
+
+    def _means(
+        self, days_done: int, sums: AgentSums, people: People
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """By cohort: means of the year's first days, (n,); hours in h/week, the rest in $/year."""
         means = {}
         for name in self.names:
             hours = np.asarray(sums.hours[name]) / days_done
@@ -106,6 +137,4 @@ class HybridCohorts:
                 "tax": np.asarray(sums.tax[name]) / days_done,
                 "rebate": np.asarray(sums.rebate) / days_done,
             }
-        with self._waiting():
-            answers = self._workers.judge(year, days_done - 1, schedule, means)
-        return {name: jnp.asarray(x) for name, x in answers.items()}
+        return means

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pyarrow as pa
 
 from jaxecon.config.settings import Config
 from jaxecon.core import processes
@@ -18,27 +19,22 @@ from jaxecon.economy.hours_spread import HoursSpread
 from jaxecon.economy.precision import compute_context
 from jaxecon.economy.satisfaction import judged_after
 from jaxecon.economy.state import Economy, EconomyState, YearPlan
-from jaxecon.economy.summary import AgentYear
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import Planner, PlannerContext
 from jaxecon.simulation import programs
 from jaxecon.simulation.hybrid import HybridCohorts
-from jaxecon.simulation.observation import observation_form, observe_year
+from jaxecon.simulation.observation import observe_year
 from jaxecon.simulation.people import People
 from jaxecon.simulation.ports import ExternalWorkers, Listener, Meter, NoUsage, SilentListener
 from jaxecon.simulation.state import RunState, joined_record
-from jaxecon.simulation.state_form import (
-    form_between_years,
-    form_within_year,
-    placed_state,
-    shapes_of,
-)
+from jaxecon.simulation.state_form import form_between_years, form_within_year, placed_state
 from jaxecon.simulation.stopping import StopRequest
 from jaxecon.simulation.year_tables import check_hours, year_row, year_tables
 from jaxecon.storage.checkpoint import Checkpoints
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, check_form, restore
 from jaxecon.storage.failure_diagnostics import learning_cohorts
 from jaxecon.storage.recorder import Recorder
+from jaxecon.storage.survey import SurveyAnswer
 from jaxecon.storage.usage import LLMUsage
 
 # Days of a mechanical year in one compiled call; signals and progress are handled between calls.
@@ -87,7 +83,7 @@ class Simulation:
         self._judged_after = judged_after(config)
         self._stop_request = StopRequest()
         self._hybrid = HybridCohorts(
-            self._layout, economy, workers, self._stop_request.while_waiting
+            self._layout, economy, workers, config.survey, self._stop_request.while_waiting
         )
         self._people = People(economy)
         self._spread = HoursSpread(economy, learning_cohorts(config))
@@ -170,10 +166,8 @@ class Simulation:
         if position.day:
             days = position.day, self.config.year.days
             return form_within_year(self._layout, self.economy, schedule, planner, memories, *days)
-        form = None
-        if observed:
-            form = observation_form(self.economy, shapes_of(schedule), self.planner.asks)
-        return form_between_years(self._layout, self.economy, schedule, planner, form, memories)
+        asks = self.planner.asks if observed else None
+        return form_between_years(self._layout, self.economy, schedule, planner, asks, memories)
 
     def run(self, until: Position | None = None) -> None:
         """Simulate all years, or up to a position, and write a checkpoint at the end.
@@ -214,7 +208,8 @@ class Simulation:
             if done < days:
                 self._pause()
         del plan  # free its tables, since the end of the year needs memory of its own
-        self._end_year(state, economy, time.monotonic() - started)
+        answers = self._hybrid.answer(year, days, state.schedule, state.sums, self._people)
+        self._end_year(state, economy, answers, time.monotonic() - started)
         self._pause()
 
     def _begin_year(self, state: RunState) -> tuple[RunState, YearPlan]:
@@ -304,7 +299,13 @@ class Simulation:
             ends.append(every - (year * days + done) % every)
         return min(count for count in ends if count > 0)
 
-    def _end_year(self, state: RunState, economy: EconomyState, seconds: float) -> None:
+    def _end_year(
+        self,
+        state: RunState,
+        economy: EconomyState,
+        answers: list[SurveyAnswer],
+        seconds: float,
+    ) -> None:
         """Record the year and arrive at the next. economy: the state's economy after `_judge`."""
         year, schedule = self.position.year, state.schedule
         assert state.sums is not None
@@ -324,7 +325,14 @@ class Simulation:
                 schedule, float(statistics.rebate), self._people.skills, agents.hours
             ),
         )
-        self._record(year, row, state, economy, agents)
+        record, election = self.config.record, self.planner.election(state.planner)
+        judged = economy.satisfied
+        self._record(
+            row,
+            lambda: year_tables(
+                year, self.economy, record, self._people, agents, judged, election, answers
+            ),
+        )
         years, asks = self.config.years, self.planner.asks
         observation = observe_year(year, years, self.economy, schedule, statistics, agents, asks)
         memories = self._hybrid.memories  # again: workers may have judged since the last day
@@ -337,21 +345,12 @@ class Simulation:
         self._usage_before = self.meter.usage
         self.listener.on_year(row, self.meter.usage)
 
-    def _record(
-        self,
-        year: int,
-        row: dict[str, Any],
-        state: RunState,
-        economy: EconomyState,
-        agents: AgentYear,
-    ) -> None:
+    def _record(self, row: dict[str, Any], make_tables: Callable[[], dict[str, pa.Table]]) -> None:
         recorder = self.recorder
         if recorder is None and not processes.has_several_processes():
             return
         # With several processes, all must ask for the arrays, which lie on the devices of all.
-        record, satisfied = self.config.record, economy.satisfied
-        election = self.planner.election(state.planner)
-        tables = year_tables(year, self.economy, record, self._people, agents, satisfied, election)
+        tables = make_tables()
         processes.run_together(lambda: recorder.year(row, tables) if recorder is not None else None)
 
     def stop(self, signal: int) -> None:

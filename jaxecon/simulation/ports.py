@@ -1,13 +1,15 @@
 """The protocols by which a simulation talks to the world outside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from jaxecon.config.survey import Question
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.storage.failure_diagnostics import Diagnostic
+from jaxecon.storage.survey import SurveyAnswer
 from jaxecon.storage.usage import LLMUsage
 
 
@@ -77,6 +79,26 @@ class ExternalWorkers(Protocol):
 
         Returns:
             Satisfaction by cohort, (n,) bool.
+        """
+        ...
+
+    def answer(
+        self,
+        questions: Sequence[Question],
+        year: int,
+        schedule: TaxSchedule,
+        means: Mapping[str, Mapping[str, np.ndarray]],
+    ) -> list[SurveyAnswer]:
+        """Everybody's answers to questions, looking back on the year. They change nothing.
+
+        Args:
+            questions: each is asked by itself.
+            year: of the run.
+            schedule: in force.
+            means: of the year, as for `judge`.
+
+        Returns:
+            One answer per question and agent.
         """
         ...
 

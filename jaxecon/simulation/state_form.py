@@ -3,6 +3,7 @@
 A checkpoint is read into such a form; the state of another configuration does not fit it.
 """
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +14,7 @@ from jaxecon.economy import year
 from jaxecon.economy.devices import Layout, unplaced
 from jaxecon.economy.state import Day, Economy
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.planners.base import YearObservation
+from jaxecon.simulation.observation import observation_form
 from jaxecon.simulation.state import RunState
 
 
@@ -22,18 +23,17 @@ def form_between_years(
     economy: Economy,
     schedule: TaxSchedule,
     planner: Any,
-    observation: YearObservation | None,
+    asks: Sequence[str] | None,
     memories: dict[str, Any],
 ) -> RunState:
     """The form on a year's first day.
 
-    planner: a state of the planner. observation: the form of what the planner has yet to see, if
-    anything. memories: of the language-model workers.
+    planner: a state of the planner. asks: cohorts of which it has yet to see the year before; None
+    where it has seen that. memories: of the language-model workers.
     """
-    state = jax.eval_shape(year.initial_state, economy, schedule)
-    return _described(
-        layout, RunState(state, shapes_of(schedule), planner, observation, None, (), memories)
-    )
+    state, shapes = jax.eval_shape(year.initial_state, economy, schedule), shapes_of(schedule)
+    observation = None if asks is None else observation_form(economy, shapes, asks)
+    return _described(layout, RunState(state, shapes, planner, observation, None, (), memories))
 
 
 def form_within_year(

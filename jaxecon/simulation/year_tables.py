@@ -1,6 +1,6 @@
 """What is recorded of a year: its row, and the rows of its agents, elections and ballots."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,8 @@ from jaxecon.economy.summary import AgentYear, YearStatistics, are_possible
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.elections.voting import Election
 from jaxecon.simulation.people import People
-from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS
+from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS, SURVEY
+from jaxecon.storage.survey import SurveyAnswer, survey_table
 from jaxecon.storage.tables import agents_table, ballots_table, elections_table
 from jaxecon.storage.usage import LLMUsage
 
@@ -74,10 +75,12 @@ def year_tables(
     agents: AgentYear,
     satisfied: Mapping[str, jax.Array],
     election: Election | None,
+    answers: Sequence[SurveyAnswer],
 ) -> dict[str, pa.Table]:
     """The year's rows of the other tables, by file name, as far as `record` asks for them.
 
-    election: the planner's last one, which may be an earlier year's.
+    election: the planner's last one, which may be an earlier year's. answers: of this year's
+    survey.
     """
     tables = {}
     sizes = {name: cohort.size for name, cohort in economy.cohorts.items()}
@@ -95,6 +98,9 @@ def year_tables(
     if election is not None and int(election.year) == year:
         tables[ELECTIONS] = elections_table(election, sizes)
         tables[BALLOTS] = ballots_table(election, sizes, rows)
+    if answers:
+        weights = {name: columns["weight"] for name, columns in people.columns.items()}
+        tables[SURVEY] = survey_table(year, answers, weights)
     return tables
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from jaxecon.storage.checkpoint_files import Checkpoint, read_leaves
 from jaxecon.storage.digest import is_part_of_digest, tables_until
-from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS, YEARS
+from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS, SURVEY, YEARS
 
 # Columns that hold decisions; the columns rate_* do too.
 DECIDED = ("leader", "llm_calls", "llm_fallbacks")
@@ -45,6 +45,7 @@ def differences(
         AGENTS: ("cohort", "agent", "satisfied"),
         ELECTIONS: ("cohort", "agent", "stood", "elected"),
         BALLOTS: ("cohort", "agent", "candidate", "rank"),
+        SURVEY: ("cohort", "agent", "question", "choice", "number", "text", "status"),
     }
     for table, decided_columns in decisions.items():
         until = None if checkpoints[0] is None else checkpoints[0].position

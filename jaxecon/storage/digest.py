@@ -20,6 +20,7 @@ from jaxecon.storage.paths import (
     BALLOTS,
     CHECKPOINTS,
     ELECTIONS,
+    SURVEY,
     YEARS,
     parts,
     refuse_while_written,
@@ -38,6 +39,7 @@ class Digest:
 
     years, agents: of these tables. state: of the checkpoint at the position; None without one.
     elections: of the tables of elections and ballots together; None where there was no election.
+    survey: of its table; None where nothing was asked.
     """
 
     position: Position | None
@@ -45,12 +47,13 @@ class Digest:
     agents: str
     state: str | None
     elections: str | None = None
+    survey: str | None = None
 
     @property
     def combined(self) -> str:
-        voted = "" if self.elections is None else f" {self.elections}"
+        further = "".join(f" {x}" for x in (self.elections, self.survey) if x is not None)
         return hashlib.sha256(
-            f"{self.position} {self.years} {self.agents} {self.state}{voted}".encode()
+            f"{self.position} {self.years} {self.agents} {self.state}{further}".encode()
         ).hexdigest()
 
 
@@ -80,10 +83,16 @@ def digest_at(run: Path, checkpoint: Checkpoint | None) -> Digest:
     position = None if checkpoint is None else checkpoint.position
     years, agents = (_table_digest(run / table, position) for table in (YEARS, AGENTS))
     state = None if checkpoint is None else state_digest(checkpoint)
-    elections = None
-    if any(table.num_rows for table in tables_until(run / ELECTIONS, position)):
+    elections = survey = None
+    if _has_rows(run / ELECTIONS, position):
         elections = " ".join(_table_digest(run / table, position) for table in (ELECTIONS, BALLOTS))
-    return Digest(position, years, agents, state, elections)
+    if _has_rows(run / SURVEY, position):
+        survey = _table_digest(run / SURVEY, position)
+    return Digest(position, years, agents, state, elections, survey)
+
+
+def _has_rows(folder: Path, until: Position | None) -> bool:
+    return any(table.num_rows for table in tables_until(folder, until))
 
 
 def _table_digest(folder: Path, until: Position | None) -> str:
@@ -132,5 +141,6 @@ def _bytes(chunk: pa.Array) -> bytes:
         words = [
             hashlib.sha256(word.encode()).digest()[:8] for word in chunk.dictionary.to_pylist()
         ]
-        return np.array(words, "S8")[chunk.indices.to_numpy(zero_copy_only=False)].tobytes()
+        indices = chunk.indices.fill_null(len(words))  # the place of what stands for no text
+        return np.array([*words, b""], "S8")[indices.to_numpy(zero_copy_only=False)].tobytes()
     return np.ascontiguousarray(chunk.to_numpy(zero_copy_only=False)).tobytes()

@@ -19,11 +19,12 @@ TEMPLATE_ENDING = ".jinja"
 
 PAST = "past.parquet"  # in a branch: the years before it began
 
-YEARS, AGENTS, ELECTIONS, BALLOTS = TABLES = (
+YEARS, AGENTS, ELECTIONS, BALLOTS, SURVEY = TABLES = (
     "years.parquet",
     "agents.parquet",
     "elections.parquet",
     "ballots.parquet",
+    "survey.parquet",
 )
 
 LOCK = ".lock"  # held by the process that writes the run

@@ -22,6 +22,7 @@ from jaxecon.storage.paths import (
     MANIFEST,
     PAST,
     PROMPTS,
+    SURVEY,
     YEARS,
     parts,
 )
@@ -116,6 +117,15 @@ class Run:
             elections.
         """
         return self._table(BALLOTS)
+
+    @property
+    def survey(self) -> pa.Table:
+        """What language-model workers answered to the questions of `survey`.
+
+        Returns:
+            One row per agent, question and year in which it was asked; empty without questions.
+        """
+        return self._table(SURVEY)
 
     @property
     def past(self) -> pa.Table:

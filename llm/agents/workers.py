@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from jaxecon.config.settings import Config
+from jaxecon.config.survey import Question
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences, disutility
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import in_last_tenth
+from jaxecon.storage.survey import SurveyAnswer
 from jaxecon.workers.base import Cohort
 from llm.agents.facts import brackets_of, facts_of
 from llm.agents.memory import MemoryExcerpt, WorkerMemory
@@ -22,7 +24,8 @@ from llm.decisions.base import DecisionKind, Observation, Value
 from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.persona import DescribePersona, PersonaObservation
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
-from llm.decisions.shared import Cues, Objective
+from llm.decisions.shared import Bracket, Cues, Objective
+from llm.decisions.survey import Survey, SurveyObservation
 
 
 @dataclass
@@ -235,24 +238,66 @@ class LLMWorkers:
 
         def observed(name: str, cohort: _LLMCohort, agent: int) -> SatisfactionObservation:
             return SatisfactionObservation(
-                year=year,
-                day=day,
-                cohort=name,
-                agent=agent,
-                economy=self._facts,
-                brackets=brackets,
-                skill=float(cohort.skill[agent]),
-                persona=cohort.personas[agent],
+                **self._looking_back(year, day, brackets, means, name, agent),
                 satisfied=bool(cohort.satisfied[agent]),
-                **{
-                    column: float(np.broadcast_to(means[name][column], cohort.skill.shape)[agent])
-                    for column in _LOOKED_BACK_ON
-                },
             )
 
         for cohort, satisfied in self._ask_all(Satisfaction(), observed):
             cohort.satisfied = np.array(satisfied, bool)
         return {name: cohort.satisfied for name, cohort in self._cohorts.items()}
+
+    def answer(
+        self,
+        questions: Sequence[Question],
+        year: int,
+        schedule: TaxSchedule,
+        means: Mapping[str, Mapping[str, np.ndarray]],
+    ) -> list[SurveyAnswer]:
+        """Everybody's answers to questions, looking back on the year; one batch per question.
+
+        means: as for `judge`. Nobody remembers having been asked.
+        """
+        brackets, day = brackets_of(schedule), self._config.year.days - 1
+        known = [
+            self._looking_back(year, day, brackets, means, name, agent)
+            for name, cohort in self._cohorts.items()
+            for agent in range(len(cohort.skill))
+        ]
+        answers = []
+        for question in questions:
+            asked = [SurveyObservation(**seen, question=question) for seen in known]
+            decisions = self._bridge.decide(Survey(question.name), asked)
+            answers += [
+                SurveyAnswer(o.cohort, o.agent, question, d.value, d.status)
+                for o, d in zip(asked, decisions, strict=True)
+            ]
+        return answers
+
+    def _looking_back(
+        self,
+        year: int,
+        day: int,
+        brackets: tuple[Bracket, ...],
+        means: Mapping[str, Mapping[str, np.ndarray]],
+        name: str,
+        agent: int,
+    ) -> dict[str, Any]:
+        """What an agent of a cohort knows about itself and its year so far."""
+        cohort = self._cohorts[name]
+        return {
+            "year": year,
+            "day": day,
+            "cohort": name,
+            "agent": agent,
+            "economy": self._facts,
+            "brackets": brackets,
+            "skill": float(cohort.skill[agent]),
+            "persona": cohort.personas[agent],
+            **{
+                column: float(np.broadcast_to(means[name][column], cohort.skill.shape)[agent])
+                for column in _LOOKED_BACK_ON
+            },
+        }
 
     def _ask_all(
         self,

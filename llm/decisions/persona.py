@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from llm.decisions.base import Parsed, Unusable
-from llm.decisions.replies import object_schema, only_field
+from llm.decisions.base import Parsed
+from llm.decisions.replies import line_of_text, object_schema, only_field
 
 MAX_PERSONA = 600  # characters
 
@@ -30,15 +30,8 @@ def persona_schema() -> dict[str, Any]:
 def parse_persona(text: str) -> Parsed[str]:
     """One line of text from {"persona": "..."}, cut at MAX_PERSONA characters. Raises Unusable."""
     answer, repaired = only_field(text, "persona")
-    # a JSON escape can be half of a surrogate pair, which files and prompts cannot hold
-    line = (
-        " ".join(answer.encode(errors="replace").decode().split())
-        if isinstance(answer, str)
-        else ""
-    )
-    if not line:
-        raise Unusable("persona must be a text")
-    return Parsed(line[:MAX_PERSONA], repaired or line != answer or len(line) > MAX_PERSONA)
+    line = line_of_text(answer, "persona", MAX_PERSONA)
+    return Parsed(line, repaired or line != answer)
 
 
 class DescribePersona:

@@ -13,10 +13,11 @@ from llm.decisions.persona import DescribePersona
 from llm.decisions.plan import Plan
 from llm.decisions.policy import Policy
 from llm.decisions.satisfaction import Satisfaction
+from llm.decisions.survey import Survey
 from llm.decisions.vote import Vote
 
 # A planner and an elected worker are asked for the same thing in different words: both decisions
-# are recorded as "plan".
+# are recorded as "plan". A question of a survey is recorded as "survey:" and its name.
 KINDS: dict[str, tuple[DecisionKind[Any, Any], ...]] = {
     "labor": (Labor(),),
     "satisfaction": (Satisfaction(),),
@@ -24,4 +25,5 @@ KINDS: dict[str, tuple[DecisionKind[Any, Any], ...]] = {
     "persona": (DescribePersona(),),
     "candidacy": (Candidacy(),),
     "vote": (Vote(),),
+    "survey": (Survey(),),
 }

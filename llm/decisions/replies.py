@@ -96,6 +96,16 @@ def number_in(value: Any, name: str) -> tuple[float, bool]:
     return value, not isinstance(value, int)
 
 
+def line_of_text(value: Any, name: str, most: int) -> str:
+    """A text as one line of at most so many characters. Raises Unusable where there is none."""
+    # a JSON escape can be half of a surrogate pair, which files and prompts cannot hold
+    whole = value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    line = " ".join(whole.split())
+    if not line:
+        raise Unusable(f"{name} must be a text")
+    return line[:most]
+
+
 def _objects(text: str) -> list[tuple[dict[str, Any], tuple[int, int]]]:
     """The outermost JSON objects in the text, with where each begins and ends."""
     text = text[:_MAX_SCANNED]

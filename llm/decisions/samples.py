@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from jaxecon.config.survey import Question
 from llm.decisions.candidacy import CandidacyObservation
 from llm.decisions.election import PastYear
 from llm.decisions.labor import HoursChange, LaborObservation, TriedHours, WorkerDay
@@ -24,6 +25,7 @@ from llm.decisions.plan import (
 from llm.decisions.policy import PolicyObservation
 from llm.decisions.satisfaction import SatisfactionObservation
 from llm.decisions.shared import Bracket, Cues, EconomyFacts
+from llm.decisions.survey import SurveyObservation
 from llm.decisions.vote import CandidateView, VoteObservation
 
 ECONOMIES = (
@@ -183,25 +185,60 @@ def _plan_samples() -> Samples:
         replace(last, last_change=(before, after), cues=Cues(exploit=True, final=True)),
         replace(last, last_change=(before, after._replace(welfare=30_100.0)), counts=False),
         replace(last, last_change=(before, before._replace(year=2)), cues=Cues(explore=True)),
-        replace(last, brackets=BRACKETS[:1], groups=last.groups[:1], history=()),
+        _first_move_of_one_rate(last),
     ]
     return asked, different
+
+
+def _first_move_of_one_rate(o: PlanObservation) -> PlanObservation:
+    """The observation as that of a planner with one bracket and no memory."""
+    return replace(
+        o,
+        brackets=o.brackets[:1],
+        groups=o.groups[:1],
+        history=(),
+        tried=(),
+        best=None,
+        untried=(),
+        last_change=None,
+        noise=None,
+    )
 
 
 def _satisfaction_samples() -> Samples:
     asked = [
-        SatisfactionObservation(
-            *(0, 7, "workers", agent, ECONOMIES[0], BRACKETS, pay, PERSONAS[agent]),
-            *(40.0, 40 * pay, _tax(40 * pay), 7_000.0, True),
-        )
-        for agent, pay in enumerate(PAY)
+        SatisfactionObservation(**_looking_back(agent, day=7), satisfied=True)
+        for agent in range(len(PAY))
     ]
-    different = [
-        *(replace(asked[0], economy=economy, day=economy.days - 1) for economy in ECONOMIES),
-        replace(asked[0], income=0.0, hours=0.0, tax=0.0, persona=""),
-        replace(asked[0], rebate=-2_000.0),
+    return asked, _other_years(asked[0])
+
+
+def _looking_back(agent: int, day: int) -> dict[str, Any]:
+    """What a worker knows of its year."""
+    pay = PAY[agent]
+    return {
+        "year": 0,
+        "day": day,
+        "cohort": "workers",
+        "agent": agent,
+        "economy": ECONOMIES[0],
+        "brackets": BRACKETS,
+        "skill": pay,
+        "persona": PERSONAS[agent],
+        "hours": 40.0,
+        "income": 40 * pay,
+        "tax": _tax(40 * pay),
+        "rebate": 7_000.0,
+    }
+
+
+def _other_years(seen: Any) -> list[Any]:
+    """The observation as that of workers whose year was another."""
+    return [
+        *(replace(seen, economy=economy, day=economy.days - 1) for economy in ECONOMIES),
+        replace(seen, income=0.0, hours=0.0, tax=0.0, persona=""),
+        replace(seen, rebate=-2_000.0),
     ]
-    return asked, different
 
 
 def _voter(agent: int, year: int) -> dict[str, Any]:
@@ -273,6 +310,17 @@ def _persona_samples() -> Samples:
     return [PersonaObservation("workers", i, facts) for i, facts in enumerate(PERSONAS)], []
 
 
+def _survey_samples() -> Samples:
+    questions = (
+        Question(name="support", ask="Do you support this tax?", choices=("yes", "no")),
+        Question(name="expected", ask="What tax do you expect next year?", number=(0, 500_000)),
+        Question(name="why", ask="Why did you work these hours?", text=200),
+    )
+    people = [_looking_back(agent, day=ECONOMIES[0].days - 1) for agent in range(len(PAY))]
+    asked = [SurveyObservation(**p, question=question) for question in questions for p in people]
+    return asked, _other_years(asked[0])
+
+
 _SAMPLES: dict[str, Samples] = {
     "labor": _labor_samples(),
     "plan": _plan_samples(),
@@ -281,4 +329,5 @@ _SAMPLES: dict[str, Samples] = {
     "policy": _policy_samples(),
     "vote": _vote_samples(),
     "persona": _persona_samples(),
+    "survey": _survey_samples(),
 }

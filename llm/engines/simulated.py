@@ -12,6 +12,8 @@ from the request's draw alone, so that it is the same on every machine and in ev
 A worker who is asked to stand for election does so one time in two, with a random change of one
 bracket. It votes for the candidate who would tax its last year's income least, or approves of those
 who would tax it no more than now. Once elected, it does what it announced, if anything.
+
+Answers to a survey are drawn at random; texts are always the same.
 """
 
 from collections.abc import Sequence
@@ -19,12 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxecon.config.survey import Question
 from llm.decisions.candidacy import CandidacyObservation
 from llm.decisions.labor import LaborObservation
 from llm.decisions.persona import PersonaObservation
 from llm.decisions.plan import PlanObservation
 from llm.decisions.policy import PolicyObservation
 from llm.decisions.satisfaction import SatisfactionObservation
+from llm.decisions.survey import SurveyObservation
 from llm.decisions.vote import VoteObservation
 from llm.engines.base import OnCompletion, estimated_tokens
 from llm.engines.drawn import completion_of, random_of
@@ -89,7 +93,18 @@ def _answer(observation: Any, random: np.random.Generator) -> dict[str, Any]:
             return _ballot(observation)
         case PersonaObservation(facts=facts):
             return {"persona": facts}
+        case SurveyObservation(question=question):
+            return {"answer": _survey_answer(question, random)}
     raise TypeError(f"the simulated engine has no answer to {type(observation).__name__}")
+
+
+def _survey_answer(question: Question, random: np.random.Generator) -> str | int:
+    if question.choices is not None:
+        return question.choices[int(random.integers(len(question.choices)))]
+    if question.number is not None:
+        least, largest = question.number
+        return int(random.integers(least, largest, endpoint=True))
+    return "Simulated."[: question.text]
 
 
 def _hours(o: LaborObservation, random: np.random.Generator) -> int:

@@ -131,9 +131,9 @@ def test_check_counts_tokens_as_a_local_model_does():
 
 
 def test_check_names_values_that_are_left_out(tmp_path, no_model):
-    command("copy", tmp_path, "satisfaction")
-    path = tmp_path / "satisfaction.jinja"
-    path.write_text(path.read_text().replace("{{ hours|whole }} hours", "some hours"))
+    command("copy", tmp_path, "labor")
+    path = tmp_path / "labor.jinja"
+    path.write_text(path.read_text().replace(" Yesterday's rebate: {{ rebate|whole }}.", ""))
     result = command("check", tmp_path)
     assert result.exit_code == 0
-    assert "satisfaction: does not use hours" in result.stdout
+    assert "labor: does not use rebate" in result.stdout

@@ -90,7 +90,7 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
         ("schedule.rates=.nan", "schedule.rates: nan; a number or a list or unset in [0, 1]"),
         (
             "schedule.rates=[0.1, -0.2, 0, 0, 0, 0, 0]",
-            "schedule.rates.1: -0.2; a number or a list or unset in [0, 1]",
+            "schedule.rates.1: -0.2; a number in [0, 1]",
         ),
         (
             "schedule.rates=[0.1, 0.2]",

@@ -5,6 +5,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from llm.decisions.base import DecisionKind, Parsed, Unusable
 from llm.decisions.labor import Labor
 from llm.decisions.persona import MAX_PERSONA, DescribePersona, PersonaObservation
 from llm.decisions.plan import BracketGroup, Plan, PlanObservation
+from llm.decisions.samples import in_order
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.shared import Bracket, EconomyFacts
+from llm.decisions.survey import Survey
 
 _FILE = Path(__file__).parents[1] / "llm" / "decisions" / "real_replies.json"
 REPLIES = json.loads(_FILE.read_text(encoding="utf-8"))
@@ -66,6 +69,10 @@ ASKED: dict[str, tuple[DecisionKind[Any, Any], Any]] = {
         ),
     ),
     "persona": (DescribePersona(), PersonaObservation("llm", 0, "You are a welder.")),
+    **{
+        f"survey_{o.question.form}": (Survey(), replace(o, cohort="llm"))
+        for o in in_order("survey")
+    },
 }
 
 
@@ -78,6 +85,13 @@ def in_range(name: str, value: Any) -> bool:
         case "persona":
             value.encode()  # can be stored and sent
             return 0 < len(value) <= MAX_PERSONA and len(value.splitlines()) == 1
+        case "survey_choice":
+            return value in ("yes", "no")
+        case "survey_number":
+            return type(value) is int and 0 <= value <= 500_000
+        case "survey_text":
+            value.encode()
+            return 0 < len(value) <= 200 and len(value.splitlines()) == 1
     return len(value) == int(name[-1]) and all(
         type(c) is int and c in possible_changes() for c in value
     )

@@ -29,6 +29,7 @@ def digest(
         "years": computed.years,
         "agents": computed.agents,
         "elections": computed.elections,
+        "survey": computed.survey,
         "state": computed.state,
     }
     print(json.dumps({"digest": computed.combined, "position": position, **parts}))

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from jaxecon.cli.output.policies import print_missing, print_not_converged, print_policies
 from jaxecon.cli.output.printable import printable
+from jaxecon.cli.output.survey import survey_lines
 from jaxecon.cli.output.tables import SIMULATED, diagnostic_line, percent_text, usage_line
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
@@ -37,6 +38,8 @@ def print_summary(run: Run) -> None:
         _print_reason(console, run)
     if config.satisfaction.judged:
         console.print(_satisfaction_line(summary, config))
+    for line in survey_lines(run):
+        console.print(line)
     for diagnostic in run.diagnostics:
         console.print(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}", soft_wrap=True)
     if "stopped" in run.manifest:

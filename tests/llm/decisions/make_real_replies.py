@@ -28,8 +28,10 @@ from llm.decisions.plan import (
     UntriedRates,
 )
 from llm.decisions.prompts import Prompts
+from llm.decisions.samples import in_order
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.shared import Bracket, Cues, EconomyFacts
+from llm.decisions.survey import Survey
 from llm.engines.vllm import VLLMEngine
 from llm.messages import Completion, Draw, Request, Sampling
 
@@ -140,6 +142,10 @@ def asked() -> list[tuple[str, DecisionKind[Any, Any], list[Any]]]:
             "persona",
             DescribePersona(),
             [PersonaObservation("llm", a, FACTS.format(20 + a)) for a in range(EACH)],
+        ),
+        *(
+            (f"survey_{o.question.form}", Survey(), [replace(o, agent=a) for a in range(EACH)])
+            for o in in_order("survey")[::2]
         ),
     ]
 

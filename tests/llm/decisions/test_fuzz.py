@@ -23,7 +23,7 @@ NAMES = st.sampled_from(list(ASKED))
 def test_real_replies() -> None:
     usable = Counter(reply["kind"] for reply in REPLIES if read(reply["kind"], reply["text"]))
     asked = Counter(reply["kind"] for reply in REPLIES)
-    assert len(REPLIES) == 120
+    assert len(REPLIES) == 192
     assert set(asked) == set(ASKED)
     assert all(0 < usable[kind] < asked[kind] for kind in asked), usable
     assert {reply["finish_reason"] for reply in REPLIES} == {"stop", "length"}
@@ -52,6 +52,9 @@ def test_every_damage_to_a_plain_answer(damage: Damage) -> None:
         "plan_3": '{"changes": [10, 0, -20]}',
         "satisfaction": '{"satisfied": true}',
         "persona": '{"persona": "You weld."}',
+        "survey_choice": '{"answer": "no"}',
+        "survey_number": '{"answer": 5600}',
+        "survey_text": '{"answer": "I like it."}',
     }
     for seed in range(15 if damage in GROSS else 60):
         for name, text in answers.items():
@@ -63,9 +66,8 @@ def test_no_depth_is_too_much(name: str) -> None:
     """Near the recursion limit, too, where a decoder may still read what an encoder or a comparison
     cannot.
     """
-    field = {"labor": "hours", "satisfaction": "satisfied", "persona": "persona"}.get(
-        name, "changes"
-    )
+    fields = {"labor": "hours", "plan": "changes", "survey": "answer"}
+    field = fields.get(name.split("_")[0], name)
     for depth in (150, 3_000, 10_000, *range(880, 1_000)):
         lists = "[" * depth + "]" * depth
         objects = '{"a":' * depth + "1" + "}" * depth
@@ -78,7 +80,8 @@ def test_no_depth_is_too_much(name: str) -> None:
             '[{"a":' * depth,
         ):
             assert read(name, text) is None
-        read(name, f'{{"hours":40,"satisfied":true,"persona":"me","changes":[0,0,0],"x":{lists}}}')
+        answers = '"hours":40,"satisfied":true,"persona":"me","changes":[0,0,0],"answer":"no"'
+        read(name, f'{{{answers},"x":{lists}}}')
 
 
 def test_numbers_beyond_a_float_and_half_characters() -> None:
@@ -91,7 +94,7 @@ def test_numbers_beyond_a_float_and_half_characters() -> None:
     assert read("persona", '{"persona": "You \\ud83d\\ude42 weld."}') == Parsed("You 🙂 weld.")
 
 
-FIELDS = ("hours", "changes", "satisfied", "persona", "reasoning")
+FIELDS = ("hours", "changes", "satisfied", "persona", "answer", "reasoning")
 
 
 JSON = st.recursive(
@@ -100,7 +103,7 @@ JSON = st.recursive(
     | st.integers()
     | st.floats()
     | st.text()
-    | st.sampled_from((40, -20, "yes", 10**310)),
+    | st.sampled_from((40, -20, "yes", " No ", 10**310)),
     lambda inner: (
         st.lists(inner, max_size=7)
         | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner, max_size=4)
@@ -126,6 +129,10 @@ LINES = st.text(
 )
 
 
+def answer(value: str | int) -> dict[str, Any]:
+    return {"answer": value}
+
+
 ANSWERS = st.one_of(
     st.tuples(st.just("labor"), st.sampled_from(HOURS).map(lambda hours: {"hours": hours})),
     *(
@@ -141,6 +148,12 @@ ANSWERS = st.one_of(
     st.tuples(
         st.just("persona"),
         st.lists(LINES, min_size=1, max_size=4).map(lambda words: {"persona": " ".join(words)}),
+    ),
+    st.tuples(st.just("survey_choice"), st.sampled_from(("yes", "no")).map(answer)),
+    st.tuples(st.just("survey_number"), st.integers(0, 500_000).map(answer)),
+    st.tuples(
+        st.just("survey_text"),
+        st.lists(LINES, min_size=1, max_size=4).map(lambda words: answer(" ".join(words))),
     ),
 )
 
@@ -159,7 +172,7 @@ SPACE = st.text(" \t\r\n", max_size=3)
     st.tuples(SPACE, SPACE),
 )
 def test_a_right_answer_in_any_style_is_itself(
-    answer: tuple[str, dict[str, Any]],
+    right: tuple[str, dict[str, Any]],
     reasoning: str | None,
     reasoning_last: bool,
     escaped: bool,
@@ -167,7 +180,7 @@ def test_a_right_answer_in_any_style_is_itself(
     around: tuple[str, str],
     colon: tuple[str, str],
 ) -> None:
-    name, given_ = answer
+    name, given_ = right
     thought = {} if reasoning is None else {"reasoning": reasoning}
     whole = {**given_, **thought} if reasoning_last else {**thought, **given_}
     separators = ("," + colon[0], colon[0] + ":" + colon[1])

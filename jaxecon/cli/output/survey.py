@@ -1,0 +1,101 @@
+"""What commands print about the answers to a survey."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from jaxecon.cli.output.printable import printable
+from jaxecon.cli.output.tables import new_table, share_text
+from jaxecon.config.survey import Question
+from jaxecon.core.text import amount_text
+from jaxecon.storage.run import Run
+from jaxecon.storage.survey import Tally, tallies
+
+_EXAMPLES = 3  # texts of the last year that are shown
+
+
+def print_tallies(counted: Sequence[Tally], questions: Sequence[Question]) -> None:
+    """Print a table a question, a row a year (counted from 0, as in all files)."""
+    console = Console()
+    for question in questions:
+        years = [tally for tally in counted if tally.question == question.name]
+        if not years:
+            continue
+        console.print(f"\n{question.name}: {escape(printable(question.ask))}", soft_wrap=True)
+        table = new_table("year", "answers", "without", *_columns(question))
+        for tally in years:
+            table.add_row(
+                *(f"{tally.year}", f"{tally.answers:,}", f"{tally.missing:,}"),
+                *_cells(tally, question),
+            )
+        console.print(table)
+        for text in years[-1].texts[:_EXAMPLES]:
+            console.print(f"  {escape(printable(text))}", soft_wrap=True)
+    console.print(
+        "Shares and means are weighted by how many people an agent stands for; without: agents "
+        "whose replies could not be used."
+    )
+
+
+def survey_lines(run: Run) -> list[str]:
+    """A line a question: what was answered when it was asked last."""
+    questions = run.config.survey.questions
+    last = {tally.question: tally for tally in tallies(run.survey, questions)}
+    lines = []
+    for question in questions:
+        if question.name in last:
+            tally = last[question.name]
+            without = f", {tally.missing} without" if tally.missing else ""
+            answers = f"{tally.answers} {'answer' if tally.answers == 1 else 'answers'}"
+            lines.append(
+                f"Survey, year {tally.year + 1}, {question.name}: {_in_words(tally)}"
+                f" ({answers}{without})."
+            )
+    return lines
+
+
+def print_answers(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print a line an answer."""
+    for row in rows:
+        answer = next((row[f] for f in ("choice", "number", "text") if row[f] is not None), None)
+        said = "no usable answer" if answer is None else answer
+        said = f"{said:.0f}" if isinstance(said, float) else said
+        print(
+            f"year {row['year']}: {row['question']}: {row['cohort']} {row['agent']}: "
+            f"{printable(said)}"
+        )
+
+
+def _columns(question: Question) -> list[str]:
+    if question.choices is not None:
+        return [escape(printable(choice)) for choice in question.choices]
+    return [] if question.text is not None else ["mean", "deviation", "least", "largest"]
+
+
+def _cells(tally: Tally, question: Question) -> list[str]:
+    if question.text is not None:
+        return []
+    if question.choices is not None:
+        return [share_text(tally.shares.get(choice, 0.0), 1) for choice in question.choices]
+    if tally.numbers is None:
+        return [""] * 4
+    return [f"{number:,.0f}" for number in vars(tally.numbers).values()]
+
+
+def _in_words(tally: Tally) -> str:
+    """The answers of a year in a few words."""
+    if tally.shares:
+        chosen = sorted(tally.shares.items(), key=lambda share: -share[1])
+        return ", ".join(
+            f"{escape(printable(choice))} {share_text(share, 1)}" for choice, share in chosen
+        )
+    if tally.numbers is not None:
+        n = tally.numbers
+        return (
+            f"mean {amount_text(n.mean)}, standard deviation {amount_text(n.deviation)}, from "
+            f"{n.least:,.0f} to {n.largest:,.0f}"
+        )
+    different = len(set(tally.texts))
+    return {0: "none", 1: "the same text"}.get(different, f"{different} different texts")

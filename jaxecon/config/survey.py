@@ -1,0 +1,59 @@
+"""Settings of the survey: questions of the user's own to language-model workers."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jaxecon.config.base import Section
+
+MOST_CHOICES = 50
+LARGEST = 10**15  # of a number: tables hold numbers as floats, which are exact up to there
+
+Form = Literal["choice", "number", "text"]
+Line = Annotated[str, Field(min_length=1, max_length=200)]
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+
+
+class Question(Section):
+    """One question. Exactly one of `choices`, `number` and `text` says what an answer is."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,30}$", description="Unique; survey.parquet says it."
+    )
+    ask: str = Field(
+        min_length=1, max_length=2000, description="The question, in the words that are read."
+    )
+    choices: tuple[Line, ...] | None = Field(
+        None, description="The answers to choose among, texts (in YAML, quote yes and no)."
+    )
+    number: tuple[Whole, Whole] | None = Field(
+        None, description="An answer is a whole number: the least and the largest."
+    )
+    text: int | None = Field(
+        None, ge=1, le=1000, description="An answer is a text of at most so many characters."
+    )
+    years: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="At the end of which years it is asked; the first is 0. Unset: of all."
+    )
+
+    @property
+    def form(self) -> Form:
+        """What an answer is."""
+        if self.choices is not None:
+            return "choice"
+        return "text" if self.number is None else "number"
+
+
+class Survey(Section):
+    """What language-model workers are asked at the end of a year.
+
+    The economy never sees the answers.
+    """
+
+    questions: tuple[Question, ...] = Field(
+        (), description="Asked of every language-model worker, each by itself."
+    )
+
+    def asked_in(self, year: int) -> tuple[Question, ...]:
+        """The questions that are asked at the end of a year, counted from 0."""
+        return tuple(q for q in self.questions if q.years is None or year in q.years)

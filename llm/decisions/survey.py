@@ -1,0 +1,129 @@
+"""A question of the user's own, answered by a worker as the person it is."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jaxecon.config.survey import Question
+from llm.decisions.base import Parsed, Unusable
+from llm.decisions.replies import line_of_text, number_in, object_schema, only_field
+from llm.decisions.shared import Bracket, EconomyFacts, merged
+
+Answer = str | int | None  # None: no usable answer
+
+_LONGEST_NUMBER = 16  # characters: a sign and the digits of jaxecon.config.survey.LARGEST
+
+
+@dataclass(frozen=True)
+class SurveyObservation:
+    """What a worker looks back on when it answers a question.
+
+    hours (h/week), income, tax and rebate ($/year) are means of the tax year.
+    """
+
+    year: int
+    day: int  # the last of the year
+    cohort: str
+    agent: int
+    economy: EconomyFacts
+    brackets: tuple[Bracket, ...]
+    skill: float  # $/year per weekly hour
+    persona: str
+    hours: float
+    income: float
+    tax: float
+    rebate: float
+    question: Question
+
+
+@lru_cache
+def answer_schema(question: Question) -> dict[str, Any]:
+    """The schema of an answer to the question."""
+    if question.choices is not None:
+        return object_schema(answer={"enum": list(question.choices)})
+    if question.number is not None:
+        least, largest = question.number
+        return object_schema(answer={"type": "integer", "minimum": least, "maximum": largest})
+    return object_schema(answer={"type": "string", "minLength": 1, "maxLength": question.text})
+
+
+def parse_answer(text: str, question: Question) -> Parsed[Answer]:
+    """Read the answer from {"answer": ...}.
+
+    Choices in other capitals are understood, numbers are rounded, long texts are cut. Raises
+    Unusable.
+    """
+    answer, repaired = only_field(text, "answer")
+    if question.choices is not None:
+        choice = _choice(answer, question.choices)
+        return Parsed(choice, repaired or choice != answer)
+    if question.number is not None:
+        least, largest = question.number
+        number, coerced = number_in(answer, "answer")
+        if not least <= number <= largest:
+            raise Unusable(f"answer must be between {least} and {largest}")
+        return Parsed(round(number), repaired or coerced)
+    assert question.text is not None
+    line = line_of_text(answer, "answer", question.text)
+    return Parsed(line, repaired or line != answer)
+
+
+def _choice(answer: Any, choices: tuple[str, ...]) -> str:
+    said = _plain(answer) if isinstance(answer, str) else None
+    for choice in choices:
+        if _plain(choice) == said:
+            return choice
+    raise Unusable(f"answer must be one of {listed(choices)}")
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()
+
+
+def listed(choices: tuple[str, ...]) -> str:
+    """The choices as JSON texts."""
+    return ", ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+
+
+class Survey:
+    """An answer to one question of a survey. Falls back on none.
+
+    question: its name, which is part of the name of the decision: two questions of a day are two
+    decisions.
+    """
+
+    template = "survey"
+    rules: tuple[str, ...] = ("economy", "brackets")
+
+    def __init__(self, question: str = "") -> None:
+        self.name = f"survey:{question}" if question else "survey"
+
+    def values(self, observation: SurveyObservation) -> dict[str, Any]:
+        question = observation.question
+        least, largest = question.number or (None, None)
+        return vars(observation) | {
+            "brackets": merged(observation.brackets),
+            "question": question.ask,
+            "choices": None if question.choices is None else listed(question.choices),
+            "least": least,
+            "largest": largest,
+            "characters": question.text,
+        }
+
+    def schema(self, observation: SurveyObservation) -> dict[str, Any]:
+        return answer_schema(observation.question)
+
+    def parse(self, text: str, observation: SurveyObservation) -> Parsed[Answer]:
+        return parse_answer(text, observation.question)
+
+    def fallback(self, observation: SurveyObservation) -> None:
+        return None
+
+    def tokens(self, observation: SurveyObservation) -> int:
+        question = observation.question
+        longest = max((len(choice.encode()) for choice in question.choices or ()), default=0)
+        return 16 + max(longest, _LONGEST_NUMBER, question.text or 0)
+
+    def shorter(self, observation: SurveyObservation) -> None:
+        return None
