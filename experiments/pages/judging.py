@@ -19,7 +19,7 @@ from experiments.pages.results import (
     stored_table,
 )
 from experiments.questions import planner_prompt
-from experiments.suite.answers import answer_limits
+from experiments.suite.answers import answer_limits, statistic_limits
 from experiments.suite.wording import STATISTICS, number_text
 
 HOLDS, PARTLY, FAILS, UNTESTED, MISSING = (
@@ -195,6 +195,7 @@ def language_models() -> Judgement:
         limits = answer_limits(rows, "plan", planner_prompt.ABOUT)
     else:  # results of an earlier version
         limits = ["How many different answers there were was not counted."]
+    limits += statistic_limits(rows, planner_prompt.DESCRIBED, planner_prompt.ABOUT)
     return Judgement(
         UNTESTED,
         f"No machine here holds Llama-3.1-8B with 100 agents. What did run: {models} as planner, "

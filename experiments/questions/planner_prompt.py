@@ -29,7 +29,9 @@ FACTORS = (
     "bound",
 )
 WELFARE = ("gain_realised", "gain_equilibrium")
-KINDS, ABOUT = ("plan",), "what an ingredient of the prompt is worth"  # of described runs
+# of described runs: statistics, kinds of decisions, and what they are to say something about
+DESCRIBED = (*WELFARE, "yearly_change", "reversals")
+KINDS, ABOUT = ("plan",), "what an ingredient of the prompt is worth"
 FULL = (True,) * len(FACTORS)
 
 
@@ -60,7 +62,7 @@ def run(study: Study) -> list[Table | Figure]:
                 "llm_planner",
                 "A language model's planner",
                 described_rows(described, KINDS, lambda row: _words(levels(row))),
-                (*WELFARE, "yearly_change", "reversals"),
+                DESCRIBED,
                 kinds=KINDS,
                 about=ABOUT,
             )

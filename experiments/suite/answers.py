@@ -1,7 +1,8 @@
 """What language models answered in the arms that a table describes, and what they cannot tell.
 
 By itself, an arm in which a model always gives the same answer says nothing, whatever its
-statistics; nor do arms with identical answers, one by one. `answer_limits` finds both.
+statistics; nor do arms with identical answers, one by one. `answer_limits` finds both, and
+`statistic_limits` arms in which different answers came to the same.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -100,10 +101,9 @@ def answer_limits(rows: Sequence[Mapping[str, Any]], kind: str, about: str) -> l
         )
     for labels in _groups(arms, lambda arm: arm.identity).values():
         if len(labels) == len(known) + len(unknown) > 1:
-            where = "both arms" if len(labels) == 2 else f"all {len(labels)} arms"
             lines.append(
-                f"Identical answers ({words}) in {where}: what this model decides does not tell "
-                f"them apart, and nothing about {about} follows from this table."
+                f"Identical answers ({words}) in {_all_arms(len(labels))}: what this model decides "
+                f"does not tell them apart, and nothing about {about} follows from this table."
             )
         elif len(labels) > 1:
             lines.append(
@@ -111,6 +111,32 @@ def answer_limits(rows: Sequence[Mapping[str, Any]], kind: str, about: str) -> l
                 "from comparing them."
             )
     return lines
+
+
+def statistic_limits(
+    rows: Sequence[Mapping[str, Any]], statistics: Sequence[str], about: str
+) -> list[str]:
+    """A sentence where all arms came to the same statistics; none otherwise.
+
+    Different answers can have the same effect: a planner that raises a rate of 100 % does not move
+    it. rows: of a described table, of earlier versions too. about: as `answer_limits` takes it.
+    """
+    by_arm: dict[str, list[list[Any]]] = {}
+    for row in rows:
+        values = [row.get(statistic) for statistic in statistics]
+        by_arm.setdefault(str(row["described"]), []).append(values)
+    first, *others = by_arm.values()
+    failed = any(row["status"] != "ok" for row in rows)
+    if failed or not others or any(values != first for values in others):
+        return []
+    return [
+        f"All statistics are identical in {_all_arms(len(by_arm))}: nothing about {about} follows "
+        "from them."
+    ]
+
+
+def _all_arms(count: int) -> str:
+    return "both arms" if count == 2 else f"all {count} arms"
 
 
 @dataclass(frozen=True)

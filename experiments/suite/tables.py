@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.suite.answers import answer_cells, answer_limits
+from experiments.suite.answers import answer_cells, answer_limits, statistic_limits
 from experiments.suite.arms import Arms
 from experiments.suite.statistics import (
     RESAMPLES,
@@ -178,7 +178,8 @@ def described_table(
 ) -> Table:
     """A table of single runs with a language model, without tests.
 
-    Below it stands which arms say nothing, since their answers do not differ (`answer_limits`).
+    Below it stands which arms say nothing, since their answers (`answer_limits`) or their
+    statistics do not differ (`statistic_limits`).
 
     rows: `described_rows` of a sweep. kinds: of the decisions that the arms are about. about: what
     the table is to say something about, after "nothing about".
@@ -203,6 +204,7 @@ def described_table(
     notes = ["One run each, described and not tested: one population, one draw."]
     for kind in kinds:
         notes += answer_limits(rows, kind, about)
+    notes += statistic_limits(rows, statistics, about)
     return Table(name, title, rows, heads, shown, " ".join(notes))
 
 

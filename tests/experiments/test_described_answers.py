@@ -7,7 +7,7 @@ import pytest
 from support.runs import decisions
 from support.small_designs import small_designs, table_of
 
-from experiments.suite.answers import answer_limits, described_rows
+from experiments.suite.answers import answer_limits, described_rows, statistic_limits
 from experiments.suite.conduct import conduct
 from experiments.suite.tables import described_table, markdown
 from jaxecon.simulation.language import open_transcript
@@ -172,6 +172,28 @@ def test_several_runs_of_an_arm_are_compared_together(arms):
     ].startswith("Identical answers (plan) in both arms: ")
     assert answer_limits([*arm("a", TWO, OTHER), *arm("b", OTHER, TWO)], "plan", ABOUT) == []
     assert answer_limits([*arm("a", ONE, TWO), *arm("b", OTHER, TWO)], "plan", ABOUT) == []
+
+
+def test_different_answers_that_come_to_the_same(arms):
+    """Planted statistics in the rows of runs with different answers."""
+    rows, _ = arms
+    names = ("x", "y")
+
+    def told(*values, **more):
+        planted = [
+            rows[bound] | dict(zip(names, value, strict=True)) | more
+            for bound, value in zip((TWO, OTHER, ONE), values, strict=False)
+        ]
+        return statistic_limits(planted, names, ABOUT)
+
+    assert told((1.0, 2), (1.0, 2), (1.0, 2)) == [
+        "All statistics are identical in all 3 arms: nothing about the bound follows from them."
+    ]
+    assert told((1.0, 2), (1.0, 2.0000001)) == told((1.0, 2)) == []
+    assert told((1.0, None), (1.0, None))[0].startswith("All statistics are identical in both arms")
+    assert told((None, None), (None, None), status="failed") == []
+    assert statistic_limits([rows[TWO], rows[THREE]], ("gain_realised",), ABOUT)
+    assert statistic_limits([rows[TWO], rows[OTHER]], ("mean_hours", "gain_realised"), ABOUT) == []
 
 
 def test_a_table_shows_the_numbers_and_says_so_below(arms):

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.pages import judging, reproduction, results
 from experiments.pages.claims import CLAIMS
+from experiments.questions import planner_prompt
 from jaxecon.core.errors import UserError
 
 
@@ -74,10 +75,17 @@ def test_a_model_that_cannot_tell_prompts_apart_says_nothing_about_them(committe
 
     counted = {"plan_decisions": 9, "plan_usable": 9, "plan_distinct": 3}
     counted |= {"plan_most_frequent": "[10, 10, 10]", "plan_most_frequent_count": 5}
+    counted |= dict.fromkeys(planner_prompt.DESCRIBED, 0.5)
     alike = judged([row | counted | {"plan_sequence": "a"} for row in earlier])
     assert f"Identical answers (plan) in all {len(earlier)} arms: what this model" in alike
-    differ = judged([row | counted | {"plan_sequence": str(i)} for i, row in enumerate(earlier)])
-    assert "Identical answers" not in differ
+    assert f"All statistics are identical in all {len(earlier)} arms: nothing about" in alike
+    differ = judged(
+        [
+            row | counted | {"plan_sequence": str(i), "gain_realised": i / 10}
+            for i, row in enumerate(earlier)
+        ]
+    )
+    assert "dentical" not in differ
     assert "was not counted" not in differ
     assert "How many different answers there were was not counted." in judged(earlier)
 
