@@ -18,6 +18,8 @@ from experiments.pages.results import (
     rows_of,
     stored_table,
 )
+from experiments.questions import planner_prompt
+from experiments.suite.answers import answer_limits, statistic_limits
 from experiments.suite.wording import STATISTICS, number_text
 
 HOLDS, PARTLY, FAILS, UNTESTED, MISSING = (
@@ -189,6 +191,11 @@ def language_models() -> Judgement:
     rows = stored_table("planner_prompt", "llm_planner")["rows"]
     whole = next(row for row in rows if row["described"] == "all four")
     models = ", ".join(manifest_of("planner_prompt")["designs"]["llm.planner"]["models"])
+    if "plan_distinct" in whole:
+        limits = answer_limits(rows, "plan", planner_prompt.ABOUT)
+    else:  # results of an earlier version
+        limits = ["How many different answers there were was not counted."]
+    limits += statistic_limits(rows, planner_prompt.DESCRIBED, planner_prompt.ABOUT)
     return Judgement(
         UNTESTED,
         f"No machine here holds Llama-3.1-8B with 100 agents. What did run: {models} as planner, "
@@ -196,8 +203,8 @@ def language_models() -> Judgement:
         f"prompts, {sum(row['answers'] for row in rows)} answers, "
         f"{sum(row['fallbacks'] for row in rows)} fallbacks; with the "
         f"whole prompt its last schedule gains {number_text(whole['gain_equilibrium'], 100)} % "
-        "at equilibrium. That describes one run of a very small model, and says nothing about "
-        "larger ones.",
+        f"at equilibrium. {''.join(f'{line} ' for line in limits)}That describes one run of a "
+        "very small model, and says nothing about larger ones.",
     )
 
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from experiments.suite.answers import described_rows
 from experiments.suite.arms import arms_of, rows_of
 from experiments.suite.figures import Figure, forest
 from experiments.suite.panels import elasticities
 from experiments.suite.study import Study
 from experiments.suite.tables import Table, arms_table, described_table
+from jaxecon.sweeps.results import Sweep
 
 QUESTION = (
     "How much do the US federal schedule, the best flat tax, Saez's formula, the optimum and a "
@@ -74,8 +76,18 @@ def run(study: Study) -> list[Table | Figure]:
     ]
     described = study.described("planner")
     if described is not None:
-        rows = [row | {"described": f"population {row['seed']}"} for row in rows_of(described)]
-        statistics = (*WELFARE, "mean_hours", "yearly_change", "reversals")
-        title = "A language model's planner"
-        results.append(described_table("llm_planner", title, rows, statistics))
+        results.append(_language_models_table(described))
     return results
+
+
+def _language_models_table(described: Sweep) -> Table:
+    """A language model's planner, a column for each population."""
+    kinds = ("plan",)
+    return described_table(
+        "llm_planner",
+        "A language model's planner",
+        described_rows(described, kinds, lambda row: f"population {row['seed']}"),
+        (*WELFARE, "mean_hours", "yearly_change", "reversals"),
+        kinds=kinds,
+        about="how this planner responds to an economy",
+    )

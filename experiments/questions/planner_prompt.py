@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
+from experiments.suite.answers import described_rows
 from experiments.suite.arms import Arms, arms_of, rows_of
 from experiments.suite.figures import Figure, forest
 from experiments.suite.study import Study
@@ -28,6 +29,9 @@ FACTORS = (
     "bound",
 )
 WELFARE = ("gain_realised", "gain_equilibrium")
+# of described runs: statistics, kinds of decisions, and what they are to say something about
+DESCRIBED = (*WELFARE, "yearly_change", "reversals")
+KINDS, ABOUT = ("plan",), "what an ingredient of the prompt is worth"
 FULL = (True,) * len(FACTORS)
 
 
@@ -53,10 +57,15 @@ def run(study: Study) -> list[Table | Figure]:
     ]
     described = study.described("planner")
     if described is not None:
-        runs = [row | {"described": _words(levels(row))} for row in rows_of(described)]
-        statistics = (*WELFARE, "yearly_change", "reversals")
         results.append(
-            described_table("llm_planner", "A language model's planner", runs, statistics)
+            described_table(
+                "llm_planner",
+                "A language model's planner",
+                described_rows(described, KINDS, lambda row: _words(levels(row))),
+                DESCRIBED,
+                kinds=KINDS,
+                about=ABOUT,
+            )
         )
     return results
 

@@ -5,6 +5,7 @@ arrives at.
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.suite.answers import described_rows
 from experiments.suite.arms import arms_of, rows_of
 from experiments.suite.figures import Figure, forest
 from experiments.suite.study import Study
@@ -48,13 +49,16 @@ def run(study: Study) -> list[Table | Figure]:
     ]
     described = study.described("objectives")
     if described is not None:
-        runs = [
-            row | {"described": row["population.cohorts.1.objective"]} for row in rows_of(described)
-        ]
-        title = "Language-model workers (half of the people) with an objective"
         results.append(
             described_table(
-                "llm_objectives", title, runs, ("gain_realised", "gain_equilibrium", "mean_hours")
+                "llm_objectives",
+                "Language-model workers (half of the people) with an objective",
+                described_rows(
+                    described, ("labor",), lambda row: str(row["population.cohorts.1.objective"])
+                ),
+                ("gain_realised", "gain_equilibrium", "mean_hours"),
+                kinds=("labor",),
+                about="what an objective does to such workers",
             )
         )
     return results

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from experiments.suite.answers import described_rows
 from experiments.suite.arms import Arms, arms_of, rows_of
 from experiments.suite.figures import Figure, curve, finish
 from experiments.suite.study import Study
@@ -50,17 +51,17 @@ def run(study: Study) -> list[Table | Figure]:
     ]
     described = study.described("voices")
     if described is not None:
-        rows = [
-            row | {"described": f"penalty {row['welfare.satisfaction']}"}
-            for row in rows_of(described)
-        ]
-        statistics = ("satisfied_share", "gain_equilibrium", *RATES)
+        kinds = ("satisfaction",)
         results.append(
             described_table(
                 "llm_voices",
                 "Judged by language-model workers and mechanical ones",
-                rows,
-                statistics,
+                described_rows(
+                    described, kinds, lambda row: f"penalty {row['welfare.satisfaction']}"
+                ),
+                ("satisfied_share", "gain_equilibrium", *RATES),
+                kinds=kinds,
+                about="how such workers judge a planner that counts the penalty",
             )
         )
     return results

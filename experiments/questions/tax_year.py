@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from experiments.suite.answers import described_rows
 from experiments.suite.arms import Arms, arms_of, rows_of
 from experiments.suite.figures import Figure, curve, finish, powers_of_two
 from experiments.suite.study import Study
@@ -47,16 +48,15 @@ def run(study: Study) -> list[Table | Figure]:
     ]
     described = study.described("workers")
     if described is not None:
-        rows = [
-            row | _share(row) | {"described": f"{row[DAYS]} days"} for row in rows_of(described)
-        ]
-        statistics = ("settling", "settled_share", "mean_hours", "yearly_change", *WELFARE)
+        rows = described_rows(described, ("labor",), lambda row: f"{row[DAYS]} days")
         results.append(
             described_table(
                 "llm_workers",
                 "Language-model workers under the in-context planner",
-                rows,
-                statistics,
+                [row | _share(row) for row in rows],
+                ("settling", "settled_share", "mean_hours", "yearly_change", *WELFARE),
+                kinds=("labor",),
+                about="the days that such workers need to settle",
             )
         )
     return results

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.suite.answers import described_rows
 from experiments.suite.arms import Arms, arms_of
 from experiments.suite.figures import COLOURS, Figure, finish
 from experiments.suite.statistics import estimate
@@ -117,15 +118,20 @@ def _methods_table(study: Study) -> Table:
 
 def _electorate_table(described: Sweep) -> Table:
     """Language models that elect one of themselves, with platforms and without."""
-    rows = [
-        row
-        | {"described": "with platforms" if row["elections.platforms"] else "no platforms"}
-        | _leaders(described, row["point"])
-        for row in described.points.to_pylist()
-    ]
-    statistics = ("turnover", "gain_realised", "gain_equilibrium", "mean_hours")
-    title = "Language models that elect one of themselves"
-    return described_table("llm_electorate", title, rows, statistics)
+    kinds = ("vote", "plan")
+    rows = described_rows(
+        described,
+        kinds,
+        lambda row: "with platforms" if row["elections.platforms"] else "no platforms",
+    )
+    return described_table(
+        "llm_electorate",
+        "Language models that elect one of themselves",
+        [row | {"turnover": _turnover(described, row["point"])} for row in rows],
+        ("turnover", "gain_realised", "gain_equilibrium", "mean_hours"),
+        kinds=kinds,
+        about="what platforms do",
+    )
 
 
 def _economy(row: Mapping[str, Any]) -> str:
@@ -256,16 +262,13 @@ def conflict(config: Config, years: list[dict[str, Any]]) -> dict[str, float | N
 _valuations = jax.jit(valuations)
 
 
-def _leaders(swept: Sweep, point: int) -> dict[str, Any]:
-    """Changes of leader, and answers, in a described run."""
+def _turnover(swept: Sweep, point: int) -> float | None:
+    """The share of elections but the first that bring another leader; None where the run failed."""
     years = [year for year in swept.years.to_pylist() if year["point"] == point]
+    if not years:
+        return None
     leaders = [year["leader"] for year in years[1:]]
-    changes = sum(a != b for a, b in pairwise(leaders))
-    return {
-        "turnover": changes / max(len(leaders) - 1, 1),
-        "answers": sum(year["llm_calls"] for year in years),
-        "fallbacks": sum(year["llm_fallbacks"] for year in years),
-    }
+    return sum(a != b for a, b in pairwise(leaders)) / max(len(leaders) - 1, 1)
 
 
 def _draw(arms: Arms) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.suite.answers import answer_cells, answer_limits, statistic_limits
 from experiments.suite.arms import Arms
 from experiments.suite.statistics import (
     RESAMPLES,
@@ -167,11 +168,21 @@ def effects_table(
 
 
 def described_table(
-    name: str, title: str, rows: list[dict[str, Any]], statistics: Sequence[str]
+    name: str,
+    title: str,
+    rows: list[dict[str, Any]],
+    statistics: Sequence[str],
+    *,
+    kinds: Sequence[str],
+    about: str,
 ) -> Table:
     """A table of single runs with a language model, without tests.
 
-    rows: `rows_of` a sweep, each with `described`: who answered.
+    Below it stands which arms say nothing, since their answers (`answer_limits`) or their
+    statistics do not differ (`statistic_limits`).
+
+    rows: `described_rows` of a sweep. kinds: of the decisions that the arms are about. about: what
+    the table is to say something about, after "nothing about".
     """
 
     def cell(row: dict[str, Any], statistic: str) -> str:
@@ -188,9 +199,13 @@ def described_table(
     shown += [
         [counted, *(str(row[counted]) for row in rows)] for counted in ("answers", "fallbacks")
     ]
+    shown += answer_cells(rows, kinds)
     heads = ["", *(row["described"] for row in rows)]
-    note = "One run each, described and not tested: one population, one draw."
-    return Table(name, title, rows, heads, shown, note)
+    notes = ["One run each, described and not tested: one population, one draw."]
+    for kind in kinds:
+        notes += answer_limits(rows, kind, about)
+    notes += statistic_limits(rows, statistics, about)
+    return Table(name, title, rows, heads, shown, " ".join(notes))
 
 
 def _named(estimated: Estimate) -> dict[str, float]:

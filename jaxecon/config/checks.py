@@ -99,12 +99,14 @@ def _hours(config: "Config") -> None:
                 f"{setting}: {cohort.rule} workers do not choose among given hours; of adaptive, "
                 "quantal and LLM cohorts and rules of your own"
             )
-    for cohort in config.cohorts:
+    for i, cohort in enumerate(config.cohorts):
         odd = [hours for hours in config.choices_of(cohort) if hours != int(hours)]
         if cohort.rule == LLM_RULE and odd:
+            why = f"{odd[0]:g}; language models choose whole hours (cohort {cohort.name}"
+            if cohort.choices is not None:
+                raise ValueError(f"population.cohorts.{i}.choices: {why})")
             raise ValueError(
-                f"labor.choices: {odd[0]:g}; language models choose whole hours (cohort "
-                f"{cohort.name}; population.cohorts.N.choices is for one cohort)"
+                f"labor.choices: {why}; population.cohorts.N.choices is for one cohort)"
             )
 
 

@@ -26,6 +26,12 @@ from jaxecon.sweeps.points import Points
 FORMAT = 1
 
 SWEEP, PLAN, POINTS, YEARS = "sweep.yaml", "plan.json", "points.parquet", "years.parquet"
+RUNS = "runs"  # the folder of the runs with language models
+
+
+def run_folder(out: Path, index: int) -> Path:
+    """The folder of the run of a point with language models."""
+    return out / RUNS / f"{index:08d}"
 
 
 def has_begun(out: Path) -> bool:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,24 @@ import pyarrow.parquet as pq
 
 from jaxecon.core.confidence import mean_interval
 from jaxecon.core.errors import DiskError, UserError, first_line
-from jaxecon.storage.paths import MANIFEST
-from jaxecon.sweeps.folder import POINTS, SWEEP, YEARS, part_files, read_json
+from jaxecon.simulation.language import open_transcript
+from jaxecon.storage.paths import MANIFEST, TRANSCRIPT
+from jaxecon.sweeps.folder import POINTS, SWEEP, YEARS, part_files, read_json, run_folder
 from jaxecon.sweeps.points import SEEDS
 from jaxecon.sweeps.rows import OF_WEALTH, STATISTICS
 
+_ANSWERS = pa.schema(
+    {
+        "point": pa.int64(),
+        "kind": pa.string(),
+        "decisions": pa.int64(),
+        "usable": pa.int64(),
+        "distinct": pa.int64(),
+        "most_frequent": pa.string(),
+        "most_frequent_count": pa.int64(),
+        "sequence": pa.string(),
+    }
+)
 SUMMARISED = ("gain_equilibrium", "gain_realised", "mean_hours")
 
 
@@ -53,6 +67,25 @@ class Sweep:
     def years(self) -> pa.Table:
         """A row for each point and year of the finished chunks, in their order."""
         return self._table(YEARS, [("point", "ascending"), ("year", "ascending")])
+
+    @property
+    def answers(self) -> pa.Table:
+        """What language models decided: a row for each point that was simulated and each kind.
+
+        Its columns: `point`, `kind`, and those of `llm.transcript.answers.Answers`: numbers of
+        `decisions`, of `usable` and of `distinct` answers; `most_frequent` (JSON, null without any)
+        and `most_frequent_count`; `sequence`, which is the same in points whose answers are
+        identical one by one. The cohorts of a run are counted together.
+        """
+        rows = []
+        for point in self.points.select(["point", "status"]).to_pylist():
+            transcript = run_folder(self.path, point["point"]) / TRANSCRIPT
+            if point["status"] != "ok" or not transcript.is_file():
+                continue
+            with closing(open_transcript(transcript)) as opened:
+                for (kind,), counted in opened.answers(by=("kind",)).items():
+                    rows.append({"point": point["point"], "kind": kind, **vars(counted)})
+        return pa.Table.from_pylist(rows, _ANSWERS)
 
     def _table(self, name: str, order: list[tuple[str, str]]) -> pa.Table:
         finished, parts = part_files(self.path / POINTS), part_files(self.path / name)

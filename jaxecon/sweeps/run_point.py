@@ -20,10 +20,9 @@ from jaxecon.simulation.run import simulate
 from jaxecon.storage.paths import MANIFEST
 from jaxecon.storage.run import Run
 from jaxecon.sweeps.chunk import SweepStopped
+from jaxecon.sweeps.folder import run_folder
 from jaxecon.sweeps.points import Point, Points
 from jaxecon.sweeps.rows import RowBuilder
-
-RUNS = "runs"  # the folder of these runs
 
 
 class SharedEngines(ExitStack):
@@ -70,7 +69,7 @@ def simulate_point(
         SweepStopped: an error that concerns more than this point.
         Exception: any other error, such as a spent budget, concerns this point only.
     """
-    config, folder = points.config(point), sweep_folder / RUNS / f"{point.index:08d}"
+    config, folder = points.config(point), run_folder(sweep_folder, point.index)
     running = False  # whether the run has its models and its folder
 
     def on_resumption(resumption: Resumption) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 from jaxecon.core.errors import UserError
 from llm.messages import Completion, Draw
+from llm.transcript.answers import GROUPED_BY, Answers, counted
 from llm.transcript.errors import decoded, explained
 from llm.transcript.format import (
     FORMAT,
@@ -126,6 +127,25 @@ class TranscriptReader:
                 with decoded(self.path):
                     conversation = conversation_of(db, row, settings)
                 yield conversation
+
+    def answers(
+        self, by: Sequence[str] = GROUPED_BY, **selection: Unpack[Selection]
+    ) -> dict[tuple[str, ...], Answers]:
+        """Count different answers by cohort and kind, or by one of them alone (`by`).
+
+        Every decision of the selection is read.
+        """
+        where, wanted = where_clause(selection)
+        query = (
+            f"SELECT {', '.join(by)}, year, day, kind, cohort, agent, status, decision"
+            f" FROM decisions WHERE {where} ORDER BY year, day, kind, cohort, agent, seed"
+        )
+        with (
+            explained(self.path),
+            decoded(self.path),
+            closing(connect(self._file, read_only=True)) as db,
+        ):
+            return counted(db.execute(query, wanted), len(by))
 
     def identities(self, cohorts: Sequence[str] | None = None) -> list[dict[str, str]]:
         """The distinct identities of what answered the requests of these cohorts (None: of all)."""

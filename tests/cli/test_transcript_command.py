@@ -82,6 +82,7 @@ def test_totals_as_a_table(run: Path) -> None:
     assert ["all", "14", "1", "1,400", "25", "%", "98", "7"] in rows
     assert ["llm", "labor", "7", "0", "0", "1"] in rows
     assert ["planner", "plan", "0", "2", "0", "0"] in rows
+    assert ["llm", "labor", "7", "1", "40", "100", "%"] in rows  # of which one is a fallback
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
@@ -104,7 +105,19 @@ def test_totals_as_json(run: Path) -> None:
         "seconds": 4.0,
         "statuses": {"fallback": 1, "ok": 7},
     }
+    (answers,) = (a for a in found["answers"] if a["cohort"] == "llm")
+    assert len(answers.pop("sequence")) == 64
+    assert answers == {
+        "cohort": "llm",
+        "kind": "labor",
+        "decisions": 8,
+        "usable": 7,
+        "distinct": 1,
+        "most_frequent": "40",
+        "most_frequent_count": 7,
+    }
     (found,) = lines(run, "--json", "--status", "fallback")
+    assert [(a["usable"], a["most_frequent"]) for a in found["answers"]] == [(0, None)]
     assert [(t["requests"], t["statuses"]) for t in found["totals"]] == [(1, {"fallback": 1})]
     (found,) = lines(run, "--json", "--year", 1, "--day", 1, "--agent", 0)
     assert [(t["cohort"], t["requests"]) for t in found["totals"]] == [("llm", 1)]
@@ -177,6 +190,24 @@ def test_decisions_are_selected_by_what_was_decided(
     assert sorted({row["kind"] for row in found}) == kinds
     (totals,) = lines(decided, "--json", "--decision", value)
     assert [total["kind"] for total in totals["totals"]] == kinds
+
+
+def test_what_was_decided_most_often(decided: Path) -> None:
+    shown = command(decided).stdout
+    table = [line.split() for line in shown.partition("What was decided")[2].splitlines()]
+    assert ["llm", "labor", "2", "2", "0", "50", "%"] in table  # as often as 100, and before it
+    assert ["llm", "plan", "1", "1", "[0,", "-10]", "100", "%"] in table
+    assert max(map(len, shown.splitlines())) <= 80
+    transcript = Transcript(decided / "transcript.sqlite")
+    told = "A [bold]nurse " * 20
+    store(transcript, Draw(0, "persona", 0, 0, "llm", 1), "?", "{}", "ok")
+    transcript.put_decisions(
+        [(Draw(0, "persona", 0, 0, "llm", 1), StoredDecision("ok", json.dumps(told), 1))]
+    )
+    transcript.close()
+    persona = command(decided, "--agent", 1, "--kind", "persona").stdout
+    assert '"A [bold]nurse A [bold]nurse A..' in persona
+    assert max(map(len, persona.splitlines())) <= 80
 
 
 def test_a_line_a_decision_with_its_reason(decided: Path) -> None:

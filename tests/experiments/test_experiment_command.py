@@ -5,6 +5,7 @@ import importlib.util
 import json
 import sys
 import types
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,8 +13,11 @@ from support.small_designs import small_designs
 from typer.testing import CliRunner
 
 from experiments.suite import checks, conduct
+from experiments.suite.report import Report
+from experiments.suite.tables import Table
 from jaxecon.cli.app import app
 from jaxecon.cli.errors import USER_ERROR
+from jaxecon.cli.output.experiment import print_experiment
 
 RUNNER = CliRunner()
 
@@ -119,3 +123,18 @@ def test_somebody_elses_experiments(tmp_path, monkeypatch):
     assert_one_line(
         RUNNER.invoke(app, ["experiment", "tax_year"]), "experiments: this installation of jaxecon"
     )
+
+
+def test_no_arm_is_cut_off_at_eighty_characters(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    arms = ["all four", *(f"without {name}" for name in ("exploration", "exploitation", "bound"))]
+    arms.insert(3, "without direction hint")
+    cells = [["change of a rate, points a year", *(f"{i}.25" for i in range(5))]]
+    table = Table("t", "T", [], ["", *arms], cells)
+    print_experiment(Report("n", "Why?", Path("out"), [table], [], [], 0), 1.0)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    (line,) = (line for line in shown.splitlines() if "0.25" in line)
+    assert [word for word in line.split() if word.endswith(".25")] == cells[0][1:]
+    for word in " ".join(arms).split():
+        assert word in shown.split()

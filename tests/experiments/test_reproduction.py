@@ -8,6 +8,7 @@ import pytest
 
 from experiments.pages import judging, reproduction, results
 from experiments.pages.claims import CLAIMS
+from experiments.questions import planner_prompt
 from jaxecon.core.errors import UserError
 
 
@@ -53,6 +54,40 @@ def test_why_simulated_gains_exceed_the_optimum_is_the_claim_that_is_referred_to
     text = judging.gains()[1]
     assert "where every worker responds exactly and may choose any hours, no planner" in text
     assert f"claim {number})" in text
+
+
+def test_a_model_that_cannot_tell_prompts_apart_says_nothing_about_them(committed):
+    """Planted answers in the place of the committed ones; then results that did not count them."""
+    path = committed / "planner_prompt" / "tables" / "llm_planner.json"
+    stored = json.loads(path.read_text())
+    earlier = [
+        {key: value for key, value in row.items() if not key.startswith("plan_")}
+        for row in stored["rows"]
+    ]
+
+    def judged(rows):
+        path.write_text(json.dumps(stored | {"rows": rows}))
+        results.read_json.cache_clear()
+        verdict, text = judging.language_models()
+        assert verdict == judging.UNTESTED
+        assert text in reproduction.page()
+        return text
+
+    counted = {"plan_decisions": 9, "plan_usable": 9, "plan_distinct": 3}
+    counted |= {"plan_most_frequent": "[10, 10, 10]", "plan_most_frequent_count": 5}
+    counted |= dict.fromkeys(planner_prompt.DESCRIBED, 0.5)
+    alike = judged([row | counted | {"plan_sequence": "a"} for row in earlier])
+    assert f"Identical answers (plan) in all {len(earlier)} arms: what this model" in alike
+    assert f"All statistics are identical in all {len(earlier)} arms: nothing about" in alike
+    differ = judged(
+        [
+            row | counted | {"plan_sequence": str(i), "gain_realised": i / 10}
+            for i, row in enumerate(earlier)
+        ]
+    )
+    assert "dentical" not in differ
+    assert "was not counted" not in differ
+    assert "How many different answers there were was not counted." in judged(earlier)
 
 
 def test_fewer_populations_make_no_year_long_enough(committed):

@@ -101,6 +101,16 @@ def test_points_with_a_language_model_are_runs_of_their_own(tmp_path):
         ours = found.years.filter(pc.field("point") == i)
         assert ours["swf"].to_pylist() == alone.years["swf"].to_pylist()
         assert ours["llm_calls"].to_pylist() == alone.years["llm_calls"].to_pylist() != [0, 0]
+        asked = found.answers.filter(pc.field("point") == i)
+        assert asked["kind"].to_pylist() == ["labor", "plan"]
+        assert asked["decisions"].to_pylist() == [2 * 2 * 2, 1]
+        assert sum(asked["usable"].to_pylist()) == sum(ours["llm_calls"].to_pylist())
+    (tmp_path / "a/runs/00000000/transcript.sqlite").unlink()
+    assert set(found.answers["point"].to_pylist()) == {1}
+
+
+def test_nobody_answers_in_a_mechanical_sweep(whole):
+    assert whole.answers.num_rows == 0
 
 
 @pytest.mark.parametrize("values", [[1, 2**63], [1, 10**20], [1, 1.5, 2**60]])

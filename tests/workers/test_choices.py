@@ -181,6 +181,16 @@ def test_choices_that_cannot_be_are_refused(override, message):
     assert str(caught.value) == message
 
 
+def test_a_language_models_own_choices_are_named_where_they_are_not_whole_hours():
+    workers = {"name": "workers", "rule": "adaptive", "size": 3, "choices": 2.5}
+    voices = {"name": "voices", "rule": "llm", "size": 3, "choices": [0, 37.5, 40]}
+    with pytest.raises(UserError) as caught:
+        load_config({"population": {"cohorts": [workers, voices]}})
+    assert str(caught.value) == (
+        "population.cohorts.1.choices: 37.5; language models choose whole hours (cohort voices)"
+    )
+
+
 @pytest.mark.parametrize("rule", WITHOUT_CHOICES)
 def test_rules_without_choices_have_none(rule):
     cohort = {"name": "a", "rule": rule, "size": 3, "choices": 5}

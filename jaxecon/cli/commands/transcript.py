@@ -100,10 +100,18 @@ def transcript(
             export_lines(export, opened.conversations(**wanted))
         elif as_json:
             totals = [vars(total) for total in opened.totals(**wanted)]
+            answers = [
+                {"cohort": cohort, "kind": kind, **vars(counted)}
+                for (cohort, kind), counted in opened.answers(**wanted).items()
+            ]
             models = opened.identities(None)
-            print(json.dumps({"run": str(run), "models": models, "totals": totals}))
+            print(
+                json.dumps(
+                    {"run": str(run), "models": models, "totals": totals, "answers": answers}
+                )
+            )
         else:
-            print_totals(opened.totals(**wanted), opened.identities(None))
+            print_totals(opened.totals(**wanted), opened.answers(**wanted), opened.identities(None))
         sys.stdout.flush()  # flush here, where a reader that has closed the pipe is not an error
 
 

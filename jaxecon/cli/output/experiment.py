@@ -41,7 +41,10 @@ def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequ
             sections.append((row[0], []))
         else:
             sections[-1][1].append(row)
-    widths = [max(map(len, column)) for column in list(zip(heads, *cells, strict=True))[1:]]
+    widths = _widths(heads, cells)
+    if sum(width + 1 for width in widths) + _MIN_LABEL + 3 > console.width:
+        # heads take several lines, so that no column is cut off
+        widths = _widths([max(head.split(), key=len, default="") for head in heads], cells)
     labels = max((len(row[0]) for _, rows in sections for row in rows), default=0)
     labels = max(
         _MIN_LABEL,
@@ -58,7 +61,12 @@ def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequ
         table.padding = 0  # the box already puts a space between columns
         table.columns[0].width = labels
         for column, width in zip(table.columns[1:], widths, strict=True):
-            column.min_width, column.overflow = width, "fold"
+            column.width, column.overflow = width, "fold"
         for row in rows:
             table.add_row(*map(escape, row))
         console.print(table)
+
+
+def _widths(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
+    """The characters that each column but the first needs."""
+    return [max(map(len, column)) for column in list(zip(heads, *cells, strict=True))[1:]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from jaxecon.cli.output.printable import printable
 from jaxecon.cli.output.tables import new_table, share_text
@@ -15,15 +16,45 @@ from jaxecon.config.names import STATUSES
 from jaxecon.core.errors import DiskError, UserError
 
 if TYPE_CHECKING:
+    from llm.transcript.answers import Answers
     from llm.transcript.rows import Conversation, Total
 
 
-def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]]) -> None:
-    """Print totals per cohort and kind of decision. models: identities of those that answered."""
+_MAX_ANSWER = 32  # characters of the most frequent answer that are shown
+
+
+def print_totals(
+    totals: "Sequence[Total]",
+    answers: "Mapping[tuple[str, ...], Answers]",
+    models: Sequence[Mapping[str, str]],
+) -> None:
+    """Print totals per cohort and kind of decision.
+
+    answers: by cohort and kind. models: identities of those that answered.
+    """
     console = Console()
     if not totals:
         console.print("No requests.")
         return
+    console.print(_usage_table(totals))
+    console.print("(seconds: summed over requests, several of which run at once)")
+    names = (f"{m.get('model', '?')} ({m.get('engine', '?')})" for m in models)
+    console.print(
+        f"Answered by {escape(printable(', '.join(names)))}.\n\nHow decisions were reached:"
+    )
+    table = new_table("cohort", "kind", *STATUSES)
+    for t in totals:
+        table.add_row(
+            escape(printable(t.cohort)),
+            escape(printable(t.kind)),
+            *(f"{t.statuses.get(s, 0):,}" for s in STATUSES),
+        )
+    console.print(table)
+    _print_answers(console, answers)
+
+
+def _usage_table(totals: "Sequence[Total]") -> Table:
+    """Requests, errors, tokens and seconds, with their sums where there are several rows."""
     table = new_table(
         "cohort", "kind", "requests", "errors", "tokens in", "cached", "out", "seconds"
     )
@@ -59,18 +90,22 @@ def print_totals(totals: "Sequence[Total]", models: Sequence[Mapping[str, str]])
             ),
             f"{sum(t.seconds for t in totals):,.0f}",
         )
-    console.print(table)
-    console.print("(seconds: summed over requests, several of which run at once)")
-    names = (f"{m.get('model', '?')} ({m.get('engine', '?')})" for m in models)
-    console.print(
-        f"Answered by {escape(printable(', '.join(names)))}.\n\nHow decisions were reached:"
-    )
-    table = new_table("cohort", "kind", *STATUSES)
-    for t in totals:
+    return table
+
+
+def _print_answers(console: Console, answers: "Mapping[tuple[str, ...], Answers]") -> None:
+    """Print how many different answers there were, and the most frequent one."""
+    console.print("\nWhat was decided, without fallbacks:")
+    table = new_table("cohort", "kind", "usable", "distinct", "most frequent", "share")
+    for (cohort, kind), counted in answers.items():
+        answer = printable(counted.most_frequent or "")
         table.add_row(
-            escape(printable(t.cohort)),
-            escape(printable(t.kind)),
-            *(f"{t.statuses.get(s, 0):,}" for s in STATUSES),
+            escape(printable(cohort)),
+            escape(printable(kind)),
+            f"{counted.usable:,}",
+            f"{counted.distinct:,}",
+            escape(answer if len(answer) <= _MAX_ANSWER else f"{answer[: _MAX_ANSWER - 2]}.."),
+            share_text(counted.most_frequent_count, counted.usable),
         )
     console.print(table)
 

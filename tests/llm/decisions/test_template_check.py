@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxecon.core.errors import UserError
+from llm.decisions import template_check
 from llm.decisions.prompts import FOLDER, Prompts
 from llm.decisions.samples import in_order, samples
 from llm.decisions.template_check import (
@@ -303,3 +304,26 @@ def test_templates_are_read_once(tmp_path):
     shutil.rmtree(tmp_path)
     write_all(prompts)
     assert prompts.digest_of("labor") != Prompts().digest_of("labor")
+
+
+def test_the_runs_of_a_sweep_check_their_words_once(tmp_path, monkeypatch):
+    """Once for the same words, in whatever folder; again after an edit."""
+    looked: list[Prompts] = []
+
+    def look(prompts):
+        looked.append(prompts)
+        return problems(prompts)
+
+    monkeypatch.setattr(template_check, "problems", look)
+    monkeypatch.setattr(template_check, "_sound", set())
+    changed(tmp_path / "a", "labor", ("You are a worker", "You are the worker"))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for folder in ("a", "a", "b"):
+        check_templates(str(tmp_path / folder))
+    assert len(looked) == 1
+    changed(tmp_path / "a", "labor", ("choices|join", "choicse|join"))
+    for _ in range(2):
+        with pytest.raises(UserError, match="'choicse' is unknown"):
+            check_templates(str(tmp_path / "a"))
+    check_templates(str(tmp_path / "b"))
+    assert len(looked) == 3

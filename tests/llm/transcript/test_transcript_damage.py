@@ -138,6 +138,7 @@ METHODS: list[Callable[[Transcript], object]] = [
     lambda t: t.counts(),
     lambda t: t.totals(),
     lambda t: t.totals(year=0),
+    lambda t: t.answers(),
     lambda t: t.identities(),
     lambda t: list(t.conversations()),
     lambda t: list(t.conversations(agent=60, status="ok")),
