@@ -7,7 +7,7 @@ from pydantic import Field
 
 from jaxecon.config.base import Bounded, Section, one_of
 from jaxecon.config.hours import Choices
-from jaxecon.config.names import LLM_RULE, RULES
+from jaxecon.config.names import LLM_RULE, RULES, WITHOUT_CHOICES
 
 _NAME = r"^[a-z][a-z0-9_]{0,30}$"
 
@@ -36,6 +36,15 @@ class CohortConfig(Section):
         description="The hours a week that it chooses among, if it is adaptive, quantal, an LLM "
         "cohort or has a rule of your own; unset: labor.choices.",
     )
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether its workers choose among given hours.
+
+        Nobody knows this of a rule of a user's own, unless the cohort has `choices` of its own.
+        """
+        known = self.rule in RULES or self.rule == LLM_RULE
+        return self.rule not in WITHOUT_CHOICES if known else self.choices is not None
 
 
 class Personas(Section):

@@ -61,7 +61,8 @@ class Blueprint:
     rebate_floor: float | None = static()
     optimal_capital_tax: bool = static()
     rules: tuple[tuple[str, WorkerRule], ...] = static()
-    choices: tuple[tuple[str, tuple[float, ...]], ...] = static()
+    # by cohort: its choices of hours, and whether it takes any others
+    choices: tuple[tuple[str, tuple[tuple[float, ...], bool]], ...] = static()
 
     @classmethod
     def from_config(cls, config: Config) -> "Blueprint":
@@ -105,7 +106,9 @@ class Blueprint:
             rebate_floor=config.budget.rebate_floor,
             optimal_capital_tax=config.dynamics.saving.tax == OPTIMUM,
             rules=rules,
-            choices=tuple((c.name, config.choices_of(c)) for c in config.cohorts),
+            choices=tuple(
+                (c.name, (config.choices_of(c), not c.has_choices)) for c in config.cohorts
+            ),
         )
 
 

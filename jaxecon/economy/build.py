@@ -85,7 +85,7 @@ def assemble(blueprint: Blueprint, nodes: Nodes | None) -> tuple[Economy, Array]
     Works under jit and vmap.
     """
     sizes, eta = dict(blueprint.sizes), blueprint.curvature
-    choices = dict(blueprint.choices)
+    hours = dict(blueprint.choices)
     dtype = blueprint.penalty.dtype
     skills = blueprint.skills or {
         name: _skill(blueprint, nodes, name, size) for name, size in sizes.items()
@@ -118,7 +118,7 @@ def assemble(blueprint: Blueprint, nodes: Nodes | None) -> tuple[Economy, Array]
         dynamics = _with_optimal_tax(dynamics, wealth, g, weight)
     economy = Economy(
         cohorts={
-            n: Cohort(s, weights[n], Preferences(c[n], d, eta, most), x_ref[n], g[n], n, choices[n])
+            n: Cohort(s, weights[n], Preferences(c[n], d, eta, most), x_ref[n], g[n], n, *hours[n])
             for n, s in skills.items()
         },
         parameters=blueprint.parameters,

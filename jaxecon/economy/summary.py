@@ -8,8 +8,16 @@ from jax import Array
 
 from jaxecon.core.pytree import pytree
 from jaxecon.economy.capital import Capital, capital_of_year
-from jaxecon.economy.equilibrium import equilibrium_welfare, welfare_gain
-from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState, economy_in_year
+from jaxecon.economy.choices import equilibrium_among_choices
+from jaxecon.economy.equilibrium import equilibrium_outcome, welfare_gain
+from jaxecon.economy.state import (
+    AgentSums,
+    Day,
+    Economy,
+    EconomyState,
+    by_cohort,
+    economy_in_year,
+)
 from jaxecon.kernels.taxation import TaxSchedule, pooled_mean
 from jaxecon.kernels.welfare import gini
 
@@ -44,9 +52,11 @@ class YearStatistics:
     swf_private: Array
     swf_counted: Array
     swf_equilibrium: Array
+    swf_choices: Array
     swf_paper: Array
     gain_realised: Array
     gain_equilibrium: Array
+    gain_choices: Array
     utilitarian: Array
     gini_income: Array
     gini_consumption: Array
@@ -145,7 +155,11 @@ def _year_statistics(
 ) -> YearStatistics:
     swf = economy.judged_welfare(record)
     window = jnp.mean(swf[-planner_window(swf.shape[0]) :])
-    at_equilibrium = equilibrium_welfare(economy, schedule)
+    exact = equilibrium_outcome(economy, schedule)
+    at_equilibrium, among_choices = (
+        economy.welfare(by_cohort(economy, outcome.utility))
+        for outcome in (exact, equilibrium_among_choices(economy, schedule, exact))
+    )
     satisfied = {name: s.astype(rebate.dtype) for name, s in state.satisfied.items()}
     return YearStatistics(
         swf=jnp.mean(swf),
@@ -153,9 +167,11 @@ def _year_statistics(
         swf_private=jnp.mean(record.swf_private),
         swf_counted=jnp.mean(record.swf_counted),
         swf_equilibrium=at_equilibrium,
+        swf_choices=among_choices,
         swf_paper=jnp.mean(record.swf_paper),
         gain_realised=welfare_gain(economy, window),
         gain_equilibrium=welfare_gain(economy, at_equilibrium),
+        gain_choices=welfare_gain(economy, among_choices),
         utilitarian=jnp.mean(record.utilitarian),
         gini_income=_gini(economy, agents.income),
         gini_consumption=_gini(

@@ -1,4 +1,4 @@
-"""Quantal response: probabilities of choices of hours, and the payoffs behind them."""
+"""Choices of hours: their payoffs, the best of them, and their quantal probabilities."""
 
 import jax
 import jax.numpy as jnp
@@ -109,6 +109,72 @@ def _payoffs_at(
     return jnp.where(hours <= preferences.max_hours, payoff, -jnp.inf)
 
 
+_Choice = tuple[Array, Array]  # a choice's number and its payoff
+
+
+def best_of_choices(
+    schedule: TaxSchedule,
+    skill: ArrayLike,
+    preferences: Preferences,
+    rebate: ArrayLike = 0.0,
+    reference_consumption: ArrayLike | None = None,
+    choices: ArrayLike = HOURS,
+    between: tuple[Array, Array] | None = None,
+) -> Array:
+    """Return the number of each worker's best choice, (n,) int32, counted from 0.
+
+    Ties go to fewer hours. Where no choice leaves any consumption, it is the longest one allowed.
+
+    Args:
+        schedule: the tax.
+        skill: (n,) $/year per weekly hour.
+        preferences: scalar or (n,) fields.
+        rebate: scalar $/year; matters only with curvature > 0.
+        reference_consumption: as in `quantal_response`.
+        choices: (c,) h/week, rising, the first of them allowed.
+        between: the first and the last number, (n,) each, of the choices to compare; all of those
+            allowed by default.
+    """
+    skill = floating(skill)
+    x_ref = (
+        _federal_consumption(skill)
+        if reference_consumption is None
+        else jnp.asarray(reference_consumption)
+    )
+    choices = jnp.asarray(choices, skill.dtype)
+
+    def better(best: _Choice, number: Array, hours: Array) -> _Choice:
+        value = _payoffs_at(schedule, skill, preferences, hours, rebate, x_ref)
+        return jnp.where(value > best[1], number, best[0]), jnp.maximum(value, best[1])
+
+    nothing = jnp.full_like(skill, -jnp.inf)
+    if between is not None:
+        first, last = between
+
+        def compare(k: int, best: _Choice) -> _Choice:
+            number = jnp.minimum(first + k, last)
+            return better(best, number, choices[number])
+
+        best, _ = jax.lax.fori_loop(0, jnp.max(last - first) + 1, compare, (last, nothing))
+        return best
+
+    def consider(best: _Choice, choice: _Choice) -> tuple[_Choice, None]:
+        # hours are a scalar here, so that their power is computed once for everybody
+        return better(best, *choice), None
+
+    longest = jnp.broadcast_to(_longest_allowed(choices, preferences), skill.shape)
+    numbers = jnp.arange(choices.shape[0], dtype=jnp.int32)
+    (best, _), _ = jax.lax.scan(consider, (longest, nothing), (numbers, choices))
+    return best
+
+
+def _longest_allowed(choices: Array, preferences: Preferences) -> Array:
+    """The number of the longest choice within max_hours, int32."""
+    most = jnp.asarray(preferences.max_hours, choices.dtype)
+    number = jnp.searchsorted(choices, most, side="right") - 1
+    return jnp.maximum(number, 0).astype(jnp.int32)
+
+
 def cumulated_response(
     schedule: TaxSchedule,
     skill: ArrayLike,
@@ -142,8 +208,7 @@ def cumulated_response(
     most, _ = jax.lax.scan(better, jnp.full_like(skill, -jnp.inf), choices)
     stranded = most == -jnp.inf  # takes the longest hours, as above
     scale = precision * jnp.where(stranded, 0, most)
-    most_hours = jnp.asarray(preferences.max_hours, skill.dtype)
-    longest = choices[jnp.maximum(jnp.searchsorted(choices, most_hours, side="right") - 1, 0)]
+    longest = choices[_longest_allowed(choices, preferences)]
 
     def add(carry: tuple[Array, Array], hours: Array) -> tuple[tuple[Array, Array], Array]:
         total, highest = carry

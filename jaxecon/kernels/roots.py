@@ -57,24 +57,28 @@ class _RootSearch(NamedTuple):
     evaluations: Array
 
 
-def falling_root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
+def falling_root(
+    f: Callable[[Array], Array], low: Array, high: Array, resolution: float | None = None
+) -> Array:
     """Return where a falling scalar function crosses zero, by secants and then bisection.
 
     Uses the Illinois variant of regula falsi (Dowell and Jarratt 1971), which needs a handful of
     evaluations where f is smooth. After _SECANTS evaluations it bisects, for a function that jumps
-    across zero. It stops at the resolution of the dtype.
+    across zero. It stops at a bracket whose width relative to the root is `resolution`, by default
+    twice that of the dtype.
 
     All are scalars; f(low) >= 0 >= f(high).
     """
-    eps = np.finfo(low.dtype).eps
+    finest = 2 * float(np.finfo(low.dtype).eps)
+    narrowest = max(resolution or 0.0, finest)
 
     def unfinished(carry: _RootSearch) -> Array:
         width = jnp.abs(carry.high - carry.low)
         scale = jnp.maximum(jnp.abs(carry.low), jnp.abs(carry.high))
         return (
             (carry.evaluations < _MAX_EVALUATIONS)
-            & (width > 2 * eps * scale)
-            & (jnp.abs(carry.f) > 2 * eps * scale)
+            & (width > narrowest * scale)
+            & (jnp.abs(carry.f) > finest * scale)
         )
 
     def evaluate(carry: _RootSearch) -> _RootSearch:

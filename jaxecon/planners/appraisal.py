@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxecon.economy.choices import equilibrium_among_choices
 from jaxecon.economy.equilibrium import equilibrium_outcome, leader_problem, welfare_gain
 from jaxecon.economy.state import Economy, by_cohort
 from jaxecon.kernels.equilibrium import Outcome
@@ -39,6 +40,8 @@ class Appraisal:
     Attributes:
         welfare: in the unit of utility.
         gain: of welfare over US federal, a fraction.
+        gain_choices: the same where workers take the best of the hours that they choose among
+            (`economy.choices`); equal to `gain` where they take any hours.
         hours: mean, h/week.
         income, tax, rebate: means, $/year.
         gini_consumption: Gini coefficient of consumption.
@@ -58,6 +61,7 @@ class Appraisal:
 
     welfare: np.ndarray
     gain: np.ndarray
+    gain_choices: np.ndarray
     hours: np.ndarray
     income: np.ndarray
     tax: np.ndarray
@@ -99,6 +103,7 @@ def appraise(economy: Economy, schedule: TaxSchedule) -> Appraisal:
     return Appraisal(
         welfare=judged.welfare,
         gain=judged.gain,
+        gain_choices=judged.gain_choices,
         hours=w @ outcome.hours,
         income=w @ outcome.income,
         tax=w @ outcome.tax,
@@ -119,6 +124,7 @@ def appraise(economy: Economy, schedule: TaxSchedule) -> Appraisal:
 class _Judged(NamedTuple):
     welfare: Array
     gain: Array
+    gain_choices: Array
     gini_consumption: Array
     skill: Array
     weight: Array
@@ -130,10 +136,14 @@ class _Judged(NamedTuple):
 @jax.jit
 def _judge(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judged:
     people = economy.population
-    welfare = economy.welfare(by_cohort(economy, outcome.utility))
+    among_choices = equilibrium_among_choices(economy, schedule, outcome)
+    welfare, welfare_among_choices = (
+        economy.welfare(by_cohort(economy, x.utility)) for x in (outcome, among_choices)
+    )
     return _Judged(
         welfare,
         welfare_gain(economy, welfare),
+        welfare_gain(economy, welfare_among_choices),
         gini(jnp.maximum(outcome.consumption, 0), people.weight),
         people.skill,
         people.weight,

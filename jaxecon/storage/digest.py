@@ -32,6 +32,9 @@ TIMINGS = ("seconds",)  # columns that differ between equal runs
 # names, or beginnings of names, of columns for diagnostics; they follow from decisions and hours
 DIAGNOSTIC_COLUMNS = ("llm_decisions", "spread_", "exact_spread_")
 
+# columns that earlier runs lack, whose digests stay what they were; they follow from the schedule
+ADDED_COLUMNS = ("swf_choices", "gain_choices")
+
 
 @dataclass(frozen=True)
 class Digest:
@@ -115,7 +118,7 @@ def _table_digest(folder: Path, until: Position | None) -> str:
 
 def is_part_of_digest(name: str) -> bool:
     """Whether a column counts in a run's digest."""
-    return name not in TIMINGS and not name.startswith(DIAGNOSTIC_COLUMNS)
+    return name not in (*TIMINGS, *ADDED_COLUMNS) and not name.startswith(DIAGNOSTIC_COLUMNS)
 
 
 def tables_until(folder: Path, until: Position | None) -> Iterator[pa.Table]:

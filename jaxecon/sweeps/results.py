@@ -95,7 +95,8 @@ class Sweep:
             tables = [pq.read_table(parts[number]) for number in sorted(finished)]
         except (OSError, KeyError, pa.ArrowException) as error:
             raise DiskError(f"{self.path / name}: cannot be read ({first_line(error)})") from error
-        return pa.concat_tables(tables).sort_by(order)
+        # chunks that an earlier jaxecon finished may lack columns
+        return pa.concat_tables(tables, promote_options="default").sort_by(order)
 
     @property
     def settings(self) -> list[str]:
@@ -127,10 +128,7 @@ class Sweep:
         settings = _settings(table)
         for name in statistics:
             if name not in table.column_names:
-                raise UserError(
-                    f"--statistics: {name!r}; no point has "
-                    f"{'wealth' if name in OF_WEALTH else 'as many brackets'}"
-                )
+                raise UserError(f"--statistics: {name!r}; {_why_missing(name)}")
         others = [name for name in settings if name not in SEEDS]
         seed = next((name for name in SEEDS if name in settings), None)
         columns = [*([seed] if seed else []), *others, "status", *statistics]
@@ -138,6 +136,15 @@ class Sweep:
         for row in table.select(columns).to_pylist():
             groups.setdefault(json.dumps([row[name] for name in others]), []).append(row)
         return [_summary_row(rows, others, seed, statistics, level) for rows in groups.values()]
+
+
+def _why_missing(name: str) -> str:
+    """Why no point has a statistic of this name, although it is one."""
+    if name in OF_WEALTH:
+        return "no point has wealth"
+    if name in STATISTICS:
+        return "the jaxecon that simulated these points did not record it"
+    return "no point has as many brackets"
 
 
 def _summary_row(

@@ -24,6 +24,7 @@ class Cohort:
             function's fixed weights, if it has any.
         name: the cohort's name in the configuration.
         choices: h/week, rising: the hours that rules with discrete choices choose among.
+        takes_any_hours: whether its workers are not bound to `choices`.
     """
 
     skill: Array
@@ -33,6 +34,7 @@ class Cohort:
     welfare_weight: Array
     name: str = static(default="")
     choices: tuple[float, ...] = static(default=tuple(HOURS.tolist()))
+    takes_any_hours: bool = static(default=False)
 
     @property
     def size(self) -> int:

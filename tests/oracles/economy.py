@@ -329,3 +329,16 @@ def equilibrium(
         lambda r: at(r).rebate - r, low - 1e-6, most + 1.0, xtol=1e-7, rtol=1e-13
     )
     return at(root)
+
+
+def hours_of_choices(thresholds, rates, skill, c, choices, d=D, eta=0.0, rebate=0.0, cap=100.0):
+    """The best of each worker's own choices, one worker at a time; of equal ones the shortest."""
+    hours = []
+    for s, weight, own in zip(skill, c, choices, strict=True):
+        allowed = [h for h in own if h <= cap]
+        worth = [
+            float(_in_dollars(thresholds, rates, s, np.asarray(h), weight, d, eta, rebate))
+            for h in allowed
+        ]
+        hours.append(allowed[worth.index(max(worth))])
+    return np.array(hours)

@@ -39,9 +39,11 @@ YEAR_COLUMNS = [
         "swf_private",
         "swf_counted",
         "swf_equilibrium",
+        "swf_choices",
         "swf_paper",
         "gain_realised",
         "gain_equilibrium",
+        "gain_choices",
     ),
     *(
         "utilitarian",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -145,6 +146,25 @@ def test_parts_are_readable_one_by_one(whole):
     """As any Parquet reader does."""
     assert pq.read_table(whole.path / "points.parquet").num_rows == 12
     assert pq.read_table(whole.path / "years.parquet").num_rows == 24
+
+
+def test_chunks_of_an_earlier_jaxecon_lack_columns(whole, tmp_path):
+    """Those that it finished have none, the others do; without any, a summary says why."""
+    folder = tmp_path / "sweep"
+    shutil.copytree(whole.path, folder)
+    parts = sorted((folder / "points.parquet").iterdir())
+    for count, part in enumerate(parts):
+        pq.write_table(pq.read_table(part).drop_columns(["gain_choices"]), part)
+        if count == 0:
+            mixed = Sweep(folder).points
+            missing = pc.is_null(mixed["gain_choices"]).to_pylist()
+            assert missing == [
+                row["point"] < 3 or row["status"] != "ok" for row in mixed.to_pylist()
+            ]
+            assert mixed["swf"].equals(whole.points["swf"])
+            assert Sweep(folder).settings == whole.settings
+    with pytest.raises(UserError, match="'gain_choices'; the jaxecon that simulated these points"):
+        Sweep(folder).summary(["gain_choices"])
 
 
 def test_the_summary_averages_over_seeds(whole):

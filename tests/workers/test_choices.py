@@ -217,7 +217,7 @@ def test_a_sweep_over_choices_is_each_run_by_itself(tmp_path):
     for point, choices in enumerate([10, 1, [0, 35, 45]]):
         run = je.run({**shared, "labor": {"choices": choices}}, out=tmp_path / str(point))
         rows = [i for i, number in enumerate(swept["point"]) if number == point]
-        for name in ("swf", "mean_hours"):
+        for name in ("swf", "mean_hours", "swf_choices"):
             np.testing.assert_allclose(
                 [swept[name][i] for i in rows], run.years[name].to_pylist(), rtol=1e-6
             )

@@ -5,28 +5,40 @@ from typing import Any
 
 from rich.console import Console
 
-from jaxecon.cli.output.tables import new_table, percent_text
+from jaxecon.cli.output.tables import new_table
 from jaxecon.config.names import policy_name
 from jaxecon.core.text import amount_text
 
-_RATES_WIDTH = 22  # characters in a line of rates
+_RATES_WIDTH = 20  # characters in a line of rates
+
+_SEEN = 5e-5  # the smallest difference between gains that shows in two digits of a percentage
 
 
 def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print each policy at equilibrium: rates, welfare, gain, hours, inequality, rebate."""
-    console.print("At equilibrium, everybody responding exactly (gain over US federal):")
-    table = new_table("", "rates, %", "welfare", "gain", "h/week", "Gini", "rebate")
+    """Print each policy at equilibrium: rates, welfare, gain, hours, inequality, rebate.
+
+    Where it differs, also its gain if workers take the best of the hours that they choose among.
+    """
+    # a run that an earlier jaxecon completed lacks gain_choices
+    grid = any(abs(row.get("gain_choices", row["gain"]) - row["gain"]) > _SEEN for row in rows)
+    console.print("At equilibrium, everybody responding exactly (gain over US federal in %):\n")
+    gains = {"gain": "gain"} | ({"gain_choices": "grid"} if grid else {})
+    table = new_table("", "rates, %", "welfare", *gains.values(), "h/week", "Gini", "rebate")
+    table.show_edge = False  # so that it fits 80 characters with the grid's column
     for row in rows:
         table.add_row(
             policy_name(row["policy"]).words,
             rates_text(row["rates"]),
             amount_text(row["welfare"]),
-            percent_text(row["gain"]),
+            *(f"{round(100 * row[name], 2) + 0.0:+.2f}" for name in gains),
             f"{row['hours']:.1f}",
             f"{row['gini_consumption']:.3f}",
             f"{row['rebate']:,.0f}",
         )
     console.print(table)
+    if grid:
+        console.print("(grid: the gain where workers take the best of their choices of hours)")
+    console.print()
 
 
 def rates_text(rates: Sequence[float]) -> str:
