@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.suite.arms import rows_of
-from jaxecon.config.names import DECISIONS
+from jaxecon.config.names import decision_words
 from jaxecon.sweeps.results import Sweep
 
 _COUNTED = ("decisions", "usable", "distinct", "most_frequent", "most_frequent_count", "sequence")
@@ -49,7 +49,7 @@ def answer_cells(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> lis
 
     lines = []
     for kind in kinds:
-        words = DECISIONS[kind].words
+        words = decision_words(kind)
         for name in ("usable", "distinct"):
             lines.append(
                 [f"{words}: {name} answers", *(number(row, f"{kind}_{name}") for row in rows)]
@@ -75,7 +75,7 @@ def answer_limits(rows: Sequence[Mapping[str, Any]], kind: str, about: str) -> l
     Returns:
         Sentences; none where every arm has answers of its own.
     """
-    words = DECISIONS[kind].words
+    words = decision_words(kind)
     known, unknown = _arms_of(rows, kind)
     silent = [arm.label for arm in known if not arm.usable]
     arms = [arm for arm in known if arm.usable]
@@ -102,8 +102,8 @@ def answer_limits(rows: Sequence[Mapping[str, Any]], kind: str, about: str) -> l
     for labels in _groups(arms, lambda arm: arm.identity).values():
         if len(labels) == len(known) + len(unknown) > 1:
             lines.append(
-                f"Identical answers ({words}) in {_all_arms(len(labels))}: what this model decides "
-                f"does not tell them apart, and nothing about {about} follows from this table."
+                f"Identical answers ({words}) in {_all_arms(len(labels))}: the model decided "
+                f"the same whatever the arm, and this table says no more about {about}."
             )
         elif len(labels) > 1:
             lines.append(
@@ -125,13 +125,12 @@ def statistic_limits(
     for row in rows:
         values = [row.get(statistic) for statistic in statistics]
         by_arm.setdefault(str(row["described"]), []).append(values)
-    first, *others = by_arm.values()
+    first, *others = list(by_arm.values()) or [[]]
     failed = any(row["status"] != "ok" for row in rows)
     if failed or not others or any(values != first for values in others):
         return []
     return [
-        f"All statistics are identical in {_all_arms(len(by_arm))}: nothing about {about} follows "
-        "from them."
+        f"All statistics are identical in {_all_arms(len(by_arm))}, and say no more about {about}."
     ]
 
 

@@ -197,7 +197,8 @@ def described_table(
         for statistic in statistics
     ]
     shown += [
-        [counted, *(str(row[counted]) for row in rows)] for counted in ("answers", "fallbacks")
+        [words, *(str(row[counted]) for row in rows)]
+        for words, counted in (("requests", "answers"), ("fallbacks", "fallbacks"))
     ]
     shown += answer_cells(rows, kinds)
     heads = ["", *(row["described"] for row in rows)]

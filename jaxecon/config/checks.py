@@ -9,7 +9,7 @@ from jaxecon.config.dynamics import OPTIMUM
 from jaxecon.config.hours import choices_of
 from jaxecon.config.names import BRACKETS, LLM_RULE, RULES, WITHOUT_CHOICES
 from jaxecon.config.people import CohortConfig, shares_of_people
-from jaxecon.config.survey import MOST_CHOICES, Question
+from jaxecon.config.survey import MAX_CHOICES, Question
 
 if TYPE_CHECKING:
     from jaxecon.config.settings import Config
@@ -169,16 +169,11 @@ def _survey(config: "Config") -> None:
             "cohort with rule llm"
         )
     names = [question.name for question in questions]
-    context = min((s.max_model_len for s in config.servings.values()), default=0)
     for i, question in enumerate(questions):
         where = f"survey.questions.{i}"
         if names.index(question.name) < i:
             raise ValueError(f"{where}.name: {question.name!r}; is given twice")
         _form_of_answer(where, question)
-        if question.text is not None and question.text > context // 2:
-            raise ValueError(
-                f"{where}.text: {question.text}; at most half of llm.max_model_len ({context})"
-            )
         for year in question.years or ():
             if year >= config.years:
                 raise ValueError(
@@ -186,6 +181,7 @@ def _survey(config: "Config") -> None:
                 )
         if question.years == ():
             raise ValueError(f"{where}.years: []; one year at least, or unset for all")
+        _fits_models(where, question, config)
 
 
 def _form_of_answer(where: str, question: Question) -> None:
@@ -196,14 +192,34 @@ def _form_of_answer(where: str, question: Question) -> None:
             f"{where}: has {' and '.join(given) or 'no form of an answer'}; exactly one of "
             f"{', '.join(forms)}"
         )
+    if not question.ask.strip():
+        raise ValueError(f"{where}.ask: {question.ask!r}; a question in words")
     if question.choices is not None:
         words = [" ".join(choice.split()).lower() for choice in question.choices]
-        if not 2 <= len(words) <= MOST_CHOICES or len(set(words)) < len(words) or "" in words:
-            raise ValueError(
-                f"{where}.choices: {list(question.choices)}; 2 to {MOST_CHOICES} different texts"
-            )
+        if not 2 <= len(words) <= MAX_CHOICES:
+            raise ValueError(f"{where}.choices: {len(words)} texts; 2 to {MAX_CHOICES}")
+        for place, word in enumerate(words):
+            if not word or word in words[:place]:
+                raise ValueError(
+                    f"{where}.choices.{place}: {question.choices[place]!r}; another text than "
+                    "those before it, and not empty"
+                )
     if question.number is not None and not question.number[0] < question.number[1]:
         raise ValueError(f"{where}.number: {list(question.number)}; the least, then the largest")
+
+
+def _fits_models(where: str, question: Question, config: "Config") -> None:
+    """Whether a question and its answer leave the models room for what else is in the prompt."""
+    asked = len(question.ask) + sum(map(len, question.choices or ()))
+    needed = asked // 3 + question.answer_tokens  # a token has some three characters
+    for name in {cohort.llm for cohort in config.cohorts if cohort.rule == LLM_RULE}:
+        serving = config.llm if name is None else config.llm.others[name]
+        if needed > serving.max_model_len // 2:
+            context = "llm" if name is None else f"llm.others.{name}"
+            raise ValueError(
+                f"{where}: question and answer need some {needed:,} tokens; at most half of "
+                f"{context}.max_model_len ({serving.max_model_len:,})"
+            )
 
 
 # --- the economy ----------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 
-from jaxecon.config.fields import annotation_members, fields_at, section_of
+from jaxecon.config.base import annotation_members
+from jaxecon.config.fields import fields_at, section_of
 from jaxecon.config.language import Serving
 from jaxecon.config.people import CohortConfig
 from jaxecon.config.settings import Config
@@ -17,6 +18,9 @@ _MANY = {
     Question: "a list of questions",
     Serving: "a mapping of names to settings of llm, from engine to price",
 }
+
+
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
 def describe() -> Iterator[str]:
@@ -83,7 +87,9 @@ def _kind(member: Any) -> str:
         return "unset"
     if typing.get_origin(member) is tuple:
         elements = get_args(member)
-        return "a list" if elements[-1] is Ellipsis else f"a list of {len(elements)}"
+        many = _PLURALS.get(annotation_members(elements[0])[0], "")
+        number = "" if elements[-1] is Ellipsis else f"{len(elements)} "
+        return f"a list of {number}{many}" if many else "a list"
     if typing.get_origin(member) is dict:
         return "a mapping of names to " + ("sections" if section_of(member) else "numbers")
     if isinstance(member, type) and issubclass(member, pydantic.BaseModel):
@@ -94,6 +100,7 @@ def _kind(member: Any) -> str:
 
 
 def _bounds(annotation: Any, metadata: Iterable[Any]) -> str:
+    """The range of numbers, or the length of texts; "" without bounds."""
     metadata = list(metadata)
     # of the annotation itself, and of a union's or a mapping's parts
     for member in (annotation, *get_args(annotation)):
@@ -102,9 +109,17 @@ def _bounds(annotation: Any, metadata: Iterable[Any]) -> str:
     limits = {
         name: getattr(m, name)
         for m in metadata
-        for name in ("gt", "ge", "lt", "le")
+        for name in ("gt", "ge", "lt", "le", "min_length", "max_length")
         if getattr(m, name, None) is not None
     }
+    if "max_length" in limits:
+        return f"of {limits.get('min_length', 0)} to {limits['max_length']:,} characters"
+    if "min_length" in limits:
+        return "that is not empty"
+    return _range(limits)
+
+
+def _range(limits: dict[str, float]) -> str:
     low = f"[{limits['ge']:g}" if "ge" in limits else f"({limits['gt']:g}" if "gt" in limits else ""
     high = (
         f"{limits['le']:,.15g}]"

@@ -1,13 +1,12 @@
 """Settings by their dotted names."""
 
-import types
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
 import pydantic
 
-from jaxecon.config.base import one_of
+from jaxecon.config.base import annotation_members, one_of
 from jaxecon.config.field_marks import Mark
 from jaxecon.config.renamed_settings import refuse_renamed_name
 from jaxecon.config.settings import Config
@@ -108,15 +107,6 @@ def _field_at(path: Sequence[str]) -> Any:
     return (
         fields_at(path[: len(path) - 1]).get(path[-1]) if named and not path[-1].isdigit() else None
     )
-
-
-def annotation_members(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of a union; one alone of any other annotation."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return tuple(m for arg in get_args(annotation) for m in annotation_members(arg))
-    if typing.get_origin(annotation) is Annotated:
-        return annotation_members(get_args(annotation)[0])
-    return (annotation,)
 
 
 def fields_at(path: Sequence[str]) -> dict[str, Any]:

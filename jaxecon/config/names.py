@@ -81,6 +81,13 @@ DECISIONS = {
     "survey": Name("survey"),
 }
 
+
+def decision_words(kind: str) -> str:
+    """A kind of decision in words; `survey:NAME` is a survey's question of that name."""
+    family, _, question = kind.partition(":")
+    return " ".join([DECISIONS[family].words, question]).strip()
+
+
 DIAGNOSTICS = {
     "oscillating_rates": Name("oscillating rates"),
     "welfare_collapse": Name("welfare collapse"),

@@ -17,6 +17,8 @@ from jaxecon.config.renamed_settings import refuse_renamed
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 
+_MAX_VALUE = 200  # characters of a wrong value that its line shows
+
 # --- reading and writing --------------------------------------------------------------------------
 
 
@@ -107,9 +109,14 @@ def apply(tree: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {said!r}: needs the form key=value, for example year.days=16")
     try:
         value = yaml.load(text, YamlNumbers)
-    except yaml.YAMLError:
-        said = "the value" if KEY_SETTING in override else repr(text)
-        raise UserError(f"--set {key}: {said} is not a YAML value") from None
+    except yaml.YAMLError as error:
+        if KEY_SETTING in override:
+            raise UserError(f"--set {key}: the value is not a YAML value") from None
+        said = " ".join(str(getattr(error, "problem", None) or "").split())
+        raise UserError(
+            f"--set {key}: {text!r} is not a YAML value{f' ({said})' if said else ''}; quote texts "
+            "that hold signs"
+        ) from None
     set_in(tree, key.strip(), value, "--set ")
 
 
@@ -173,7 +180,7 @@ def _is_union_tag(part: object) -> bool:
 
 def _explain(problem: Any) -> str:
     path = _path(problem)
-    setting, value = ".".join(path), problem["input"]
+    setting, value = ".".join(path), _shortened(repr(problem["input"]))
     if KEY_SETTING in path:
         return (
             f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY "
@@ -187,7 +194,11 @@ def _explain(problem: Any) -> str:
         return f"{setting}: missing; {accepted_values(path)}"
     if problem["type"] == "string_pattern_mismatch":
         return (
-            f"{setting}: {value!r}; lower-case letters, digits and _, beginning with a letter, "
+            f"{setting}: {value}; lower-case letters, digits and _, beginning with a letter, "
             "at most 31"
         )
-    return f"{setting}: {value!r}; {accepted_values(path)}"
+    return f"{setting}: {value}; {accepted_values(path)}"
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _MAX_VALUE else f"{value[: _MAX_VALUE - 2]}.."

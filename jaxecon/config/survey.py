@@ -1,17 +1,18 @@
 """Settings of the survey: questions of the user's own to language-model workers."""
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from jaxecon.config.base import Section
 
-MOST_CHOICES = 50
-LARGEST = 10**15  # of a number: tables hold numbers as floats, which are exact up to there
+MAX_CHOICES = 50
+MAX_NUMBER = 10**15  # tables hold numbers as floats, which are exact up to there
 
 Form = Literal["choice", "number", "text"]
 Line = Annotated[str, Field(min_length=1, max_length=200)]
-Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Whole = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 
 
 class Question(Section):
@@ -24,7 +25,7 @@ class Question(Section):
         min_length=1, max_length=2000, description="The question, in the words that are read."
     )
     choices: tuple[Line, ...] | None = Field(
-        None, description="The answers to choose among, texts (in YAML, quote yes and no)."
+        None, description="The 2 to 50 answers to choose among (in YAML, quote yes and no)."
     )
     number: tuple[Whole, Whole] | None = Field(
         None, description="An answer is a whole number: the least and the largest."
@@ -35,6 +36,18 @@ class Question(Section):
     years: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="At the end of which years it is asked; the first is 0. Unset: of all."
     )
+
+    @property
+    def answer_tokens(self) -> int:
+        """How many tokens the longest answer may need.
+
+        A choice has at most a token a byte of its JSON, and so has a number; a text in most
+        languages and tokenizers at most two a character.
+        """
+        if self.choices is not None:
+            written = [json.dumps(choice, ensure_ascii=False) for choice in self.choices]
+            return 16 + max(len(choice.encode()) for choice in written)
+        return 16 + (len(str(-MAX_NUMBER)) if self.text is None else 2 * self.text)
 
     @property
     def form(self) -> Form:

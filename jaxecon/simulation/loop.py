@@ -320,6 +320,7 @@ class Simulation:
             statistics,
             self.planner.leader(state.planner),
             self.meter.usage.since(self._usage_before),
+            answers,
             seconds,
             self._spread.of_year(
                 schedule, float(statistics.rebate), self._people.skills, agents.hours

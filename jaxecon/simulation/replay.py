@@ -164,9 +164,11 @@ def _different_decisions(one: Path, other: Path, until: Position) -> list[Differ
 def _decided_at(draw: "Draw") -> Position:
     """The run's position when a decision was made.
 
-    People are asked whether they are satisfied after a day, everything else before it.
+    People are asked whether they are satisfied, and a survey's questions, after a day; everything
+    else before it.
     """
-    return Position(draw.year, draw.day + (draw.kind == "satisfaction"))
+    after = draw.kind == "satisfaction" or draw.kind.startswith("survey:")
+    return Position(draw.year, draw.day + int(after))
 
 
 def replay_engines_of(run: Run) -> AbstractContextManager[dict[str, Any]]:

@@ -44,13 +44,14 @@ def year_row(
     statistics: YearStatistics,
     leader: str,
     usage: LLMUsage,
+    answers: Sequence[SurveyAnswer],
     seconds: float,
     spread: Mapping[str, float],
 ) -> dict[str, Any]:
     """A row of years.parquet.
 
-    usage: of language models in this year. seconds: how long the year took. spread: how far apart
-    the hours of learning cohorts are, by column.
+    usage: of language models in this year. answers: of its survey, which are no decisions. seconds:
+    how long the year took. spread: how far apart the hours of learning cohorts are, by column.
     """
     return {
         "year": year,
@@ -58,11 +59,11 @@ def year_row(
         **{f"rate_{k}": round(float(rate), 7) for k, rate in enumerate(schedule.rates)},
         "leader": leader,
         "llm_calls": usage.calls,
-        "llm_fallbacks": usage.fallbacks,
+        "llm_fallbacks": usage.fallbacks - sum(a.status == "fallback" for a in answers),
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "seconds": seconds,
-        "llm_decisions": usage.decisions,
+        "llm_decisions": usage.decisions - len(answers),
         **spread,
     }
 

@@ -26,6 +26,7 @@ from jaxecon.storage.paths import (
     YEARS,
     parts,
 )
+from jaxecon.storage.survey import SURVEY_SCHEMA
 
 
 class Run:
@@ -65,7 +66,7 @@ class Run:
         """The manifest as stored. Raises UserError unless it is a run's and has a known format."""
         try:
             manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{self.path}: not a run directory (no {MANIFEST})") from None
         except (OSError, ValueError) as error:
             raise DiskError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
@@ -123,9 +124,9 @@ class Run:
         """What language-model workers answered to the questions of `survey`.
 
         Returns:
-            One row per agent, question and year in which it was asked; empty without questions.
+            One row per agent, question and year in which it was asked; none without questions.
         """
-        return self._table(SURVEY)
+        return self._table(SURVEY) if parts(self.path / SURVEY) else SURVEY_SCHEMA.empty_table()
 
     @property
     def past(self) -> pa.Table:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from jaxecon.config.names import Status
 from jaxecon.config.survey import Form, Question
 
-_SCHEMA = pa.schema(
+SURVEY_SCHEMA = pa.schema(
     [
         ("year", pa.int64()),
         ("cohort", pa.string()),
@@ -59,7 +59,7 @@ def survey_table(
         }
         for answer in answers
     ]
-    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=SURVEY_SCHEMA)
 
 
 @dataclass(frozen=True)

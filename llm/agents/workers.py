@@ -25,7 +25,7 @@ from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.persona import DescribePersona, PersonaObservation
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.shared import Bracket, Cues, Objective
-from llm.decisions.survey import Survey, SurveyObservation
+from llm.decisions.survey import AnswerQuestion, SurveyObservation
 
 
 @dataclass
@@ -266,7 +266,7 @@ class LLMWorkers:
         answers = []
         for question in questions:
             asked = [SurveyObservation(**seen, question=question) for seen in known]
-            decisions = self._bridge.decide(Survey(question.name), asked)
+            decisions = self._bridge.decide(AnswerQuestion(question.name), asked)
             answers += [
                 SurveyAnswer(o.cohort, o.agent, question, d.value, d.status)
                 for o, d in zip(asked, decisions, strict=True)

@@ -13,7 +13,7 @@ from llm.decisions.persona import DescribePersona
 from llm.decisions.plan import Plan
 from llm.decisions.policy import Policy
 from llm.decisions.satisfaction import Satisfaction
-from llm.decisions.survey import Survey
+from llm.decisions.survey import AnswerQuestion
 from llm.decisions.vote import Vote
 
 # A planner and an elected worker are asked for the same thing in different words: both decisions
@@ -25,5 +25,5 @@ KINDS: dict[str, tuple[DecisionKind[Any, Any], ...]] = {
     "persona": (DescribePersona(),),
     "candidacy": (Candidacy(),),
     "vote": (Vote(),),
-    "survey": (Survey(),),
+    "survey": (AnswerQuestion(),),
 }

@@ -12,8 +12,6 @@ from llm.decisions.shared import Bracket, EconomyFacts, merged
 
 Answer = str | int | None  # None: no usable answer
 
-_LONGEST_NUMBER = 16  # characters: a sign and the digits of jaxecon.config.survey.LARGEST
-
 
 @dataclass(frozen=True)
 class SurveyObservation:
@@ -61,9 +59,10 @@ def parse_answer(text: str, question: Question) -> Parsed[Answer]:
     if question.number is not None:
         least, largest = question.number
         number, coerced = number_in(answer, "answer")
-        if not least <= number <= largest:
+        whole = round(number)
+        if not least <= whole <= largest:
             raise Unusable(f"answer must be between {least} and {largest}")
-        return Parsed(round(number), repaired or coerced)
+        return Parsed(whole, repaired or coerced)
     assert question.text is not None
     line = line_of_text(answer, "answer", question.text)
     return Parsed(line, repaired or line != answer)
@@ -86,7 +85,7 @@ def listed(choices: tuple[str, ...]) -> str:
     return ", ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
 
 
-class Survey:
+class AnswerQuestion:
     """An answer to one question of a survey. Falls back on none.
 
     question: its name, which is part of the name of the decision: two questions of a day are two
@@ -121,9 +120,7 @@ class Survey:
         return None
 
     def tokens(self, observation: SurveyObservation) -> int:
-        question = observation.question
-        longest = max((len(choice.encode()) for choice in question.choices or ()), default=0)
-        return 16 + max(longest, _LONGEST_NUMBER, question.text or 0)
+        return observation.question.answer_tokens
 
     def shorter(self, observation: SurveyObservation) -> None:
         return None

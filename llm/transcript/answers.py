@@ -32,7 +32,7 @@ class Answers:
 
 
 @dataclass
-class _Tally:
+class _Count:
     decisions: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     sequence: Any = field(default_factory=hashlib.sha256)
@@ -63,12 +63,12 @@ def counted(rows: Iterable[Sequence[Any]], groups: int) -> dict[tuple[str, ...],
     Returns:
         The answers by group, in the order of the groups' names.
     """
-    tallies: dict[tuple[str, ...], _Tally] = {}
+    tallies: dict[tuple[str, ...], _Count] = {}
     for row in rows:
         group, place, status, decision = row[:groups], row[groups:-2], row[-2], row[-1]
         tally = tallies.get(tuple(group))
         if tally is None:
-            tally = tallies[tuple(group)] = _Tally()
+            tally = tallies[tuple(group)] = _Count()
         tally.decisions += 1
         if status != "fallback":
             tally.counts[decision] += 1

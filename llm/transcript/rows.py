@@ -120,9 +120,13 @@ CONVERSATIONS = (
 
 
 def where_clause(selection: Selection) -> tuple[str, dict[str, Any]]:
-    """An SQL condition and its parameters."""
-    conditions = {name: value for name, value in selection.items() if value is not None}
-    return " AND ".join(f"{name} = :{name}" for name in conditions) or "TRUE", conditions
+    """An SQL condition and its parameters. The kind `survey` selects all questions of surveys."""
+    wanted = {name: value for name, value in selection.items() if value is not None}
+    conditions = [f"{name} = :{name}" for name in wanted if name != "kind"]
+    if "kind" in wanted:
+        all_questions = wanted["kind"] == "survey"
+        conditions.append("kind GLOB :kind || ':*'" if all_questions else "kind = :kind")
+    return " AND ".join(conditions) or "TRUE", wanted
 
 
 def completion_of(answer: Sequence[Any]) -> Completion:

@@ -56,10 +56,27 @@ def test_counts(run: Run) -> None:
     assert "expected: What tax do you expect?" in done.stdout
     lines = words(done.stdout)
     for year in "012":
-        assert [year, "3", "0", "33", "%", "67", "%"] in lines
+        at = lines.index([year, "3", "0", "33", "%", "yes"])
+        assert lines[at + 1] == ["67", "%", "no"]
         assert ([year, "2", "1", "1,500", "500", "1,000", "2,000"] in lines) == (year == "1")
     assert "[b]Of \\x1bagent 2." in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_many_long_choices_fit_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    choices = [f"choice {n}, {'which is long, ' * 8}" for n in range(50)]
+    question = {"name": "many", "ask": "Which?", "choices": choices}
+    asking = {**HYBRID, "years": 1, "llm": {"engine": "simulated", "max_model_len": 8192}}
+    je.run({**asking, "survey": {"questions": [question]}}, out=tmp_path / "run")
+    printed = command(tmp_path / "run").stdout
+    assert max(map(len, printed.splitlines())) <= 80
+    taken = set(je.load(tmp_path / "run").survey["choice"].to_pylist())
+    for number, choice in enumerate(choices):
+        assert (f"choice {number}," in printed) == (choice in taken)
+    assert printed.count(" %") == len(taken)
 
 
 def test_one_question(run: Run) -> None:
@@ -128,5 +145,16 @@ def test_a_run_without_answers(tmp_path: Path) -> None:
     from support.runs import run_killed
 
     killed = run_killed(later, tmp_path / "killed", year=0)
-    assert "nobody has been asked yet" in command(killed).stderr
+    assert "nobody was asked yet" in command(killed).stderr
+    (never,) = je.branch(
+        run_killed(
+            later | {"survey": {"questions": [QUESTIONS[0] | {"years": [0]}]}},
+            tmp_path / "r",
+            year=1,
+        ),
+        year=1,
+        out=tmp_path / "never",
+    )
+    assert "nobody was asked: no question was due" in command(never.path).stderr
     assert "not a run directory" in command(tmp_path).stderr
+    assert "not a run directory" in command(never.path / "config.yaml").stderr

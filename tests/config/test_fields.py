@@ -7,11 +7,14 @@ import sys
 import pytest
 
 from jaxecon.config import names
+from jaxecon.config.base import Section, annotation_members
 from jaxecon.config.describe import accepted_values
 from jaxecon.config.diagnostics import Diagnostics
 from jaxecon.config.field_marks import Mark
 from jaxecon.config.fields import changes_results, decides_people, marked
 from jaxecon.config.read import load_config, to_yaml
+from jaxecon.config.settings import Config
+from jaxecon.core.errors import UserError
 
 FREE = [
     "device",
@@ -97,3 +100,38 @@ def test_imports_that_need_no_heavy_library(module):
     code = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"jax", "numpy", "pyarrow", "scipy"} & set(json.loads(done.stdout))
+
+
+def _numbers(model=Config, path=()):
+    """The dotted name of every setting that takes a number and neither true nor false."""
+    for name, field in model.model_fields.items():
+        members = annotation_members(field.annotation)
+        section = next((m for m in members if isinstance(m, type) and issubclass(m, Section)), None)
+        if section is not None:
+            yield from _numbers(section, (*path, name))
+        elif {int, float} & set(members) and bool not in members:
+            yield ".".join((*path, name))
+
+
+@pytest.mark.parametrize("name", list(_numbers()))
+@pytest.mark.parametrize("value", ["true", "no"])
+def test_true_and_false_are_no_numbers(name, value):
+    """YAML's yes, no, true and false would be 1 and 0."""
+    with pytest.raises(UserError) as caught:
+        load_config(None, [f"{name}={value}"])
+    assert str(caught.value).startswith(f"{name}: {value == 'true'}; ")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "labor.choices=[0, yes]",
+        "planner.rate_bounds=[false, true]",
+        "population.shares={adaptive: true}",
+        "population.cohorts=[{name: a, rule: quantal, size: 1, parameters: {precision: true}}]",
+        "schedule.rates=[yes]",
+    ],
+)
+def test_nor_are_they_in_lists_and_mappings(setting):
+    with pytest.raises(UserError):
+        load_config(None, [setting])

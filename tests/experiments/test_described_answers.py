@@ -101,8 +101,8 @@ def test_answers_are_those_of_the_transcripts(arms):
 
 def test_identical_in_all_arms(arms):
     assert limits(arms, TWO, THREE) == [
-        "Identical answers (plan) in both arms: what this model decides does not tell them apart, "
-        "and nothing about the bound follows from this table."
+        "Identical answers (plan) in both arms: the model decided the same whatever the arm, and "
+        "this table says no more about the bound."
     ]
 
 
@@ -187,7 +187,7 @@ def test_different_answers_that_come_to_the_same(arms):
         return statistic_limits(planted, names, ABOUT)
 
     assert told((1.0, 2), (1.0, 2), (1.0, 2)) == [
-        "All statistics are identical in all 3 arms: nothing about the bound follows from them."
+        "All statistics are identical in all 3 arms, and say no more about the bound."
     ]
     assert told((1.0, 2), (1.0, 2.0000001)) == told((1.0, 2)) == []
     assert told((1.0, None), (1.0, None))[0].startswith("All statistics are identical in both arms")
@@ -228,8 +228,8 @@ def test_an_experiment_says_that_its_arms_cannot_be_told_apart(tmp_path, scripte
     design["grid"]["year.days"] = [2, 3]
     report = conduct("tax_year", out=tmp_path / "out", designs=designs)
     said = (
-        "Identical answers (hours) in both arms: what this model decides does not tell them apart, "
-        "and nothing about the days that such workers need to settle follows from this table."
+        "Identical answers (hours) in both arms: the model decided the same whatever the arm, and "
+        "this table says no more about the days that such workers need to settle."
     )
     assert said in table_of(report, "llm_workers").note
     assert said in (tmp_path / "out/report.md").read_text()

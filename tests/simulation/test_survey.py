@@ -87,15 +87,19 @@ def test_the_prompt_says_what_the_year_brought(run):
 
 
 def test_the_economy_never_sees_the_answers(run, tmp_path):
-    """Years and agents are equal to the last bit, and so is the state; so is what else is asked."""
+    """Agents and state are equal to the last bit, and so are the years but for the columns that
+    count calls and tokens; so is what else is asked.
+    """
     silent = je.run({**ASKING, "survey": {}}, out=tmp_path / "silent")
-    of_models = ["seconds", "llm_calls", "llm_decisions", "prompt_tokens", "completion_tokens"]
+    of_models = ["seconds", "llm_calls", "prompt_tokens", "completion_tokens"]
     asked, unasked = (one.years.drop_columns(of_models) for one in (run, silent))
     assert asked.equals(unasked)
     assert run.agents.equals(silent.agents)
     assert digest(run.path).state == digest(silent.path).state
     assert digest(silent.path).survey is None
     assert not (silent.path / SURVEY).exists()
+    assert silent.survey.equals(run.survey.slice(0, 0))
+    assert len(conversations(run, "survey")) == run.survey.num_rows
     for kind in ("labor", "satisfaction"):
         one, other = ([c["key"] for c in conversations(r, kind)] for r in (run, silent))
         assert one == other
@@ -146,7 +150,7 @@ def test_replayed_and_branched(run, tmp_path):
     assert same.survey.equals(since)
     assert set(asked.survey["question"].to_pylist()) == {"fair"}
     assert set(asked.survey["year"].to_pylist()) == {1, 2}
-    columns = ["seconds", "llm_calls", "llm_decisions", "prompt_tokens", "completion_tokens"]
+    columns = ["seconds", "llm_calls", "prompt_tokens", "completion_tokens"]
     assert asked.years.drop_columns(columns).equals(same.years.drop_columns(columns))
 
 
@@ -163,11 +167,18 @@ def test_answers_that_cannot_be_used_are_none(tmp_path):
         answers = {"support": "YES", "expected": 901, "reason": "Why not."}
         return Completion(json.dumps({"answer": answers[request.draw.kind.split(":")[1]]}))
 
-    asked = je.run(ASKING, out=tmp_path / "run", engine=ScriptedEngine(reply)).survey.to_pylist()
+    done = je.run(ASKING, out=tmp_path / "run", engine=ScriptedEngine(reply))
+    asked = done.survey.to_pylist()
     status = {row["question"]: row["status"] for row in asked}
     assert status == {"support": "repaired", "expected": "fallback", "reason": "ok"}
     assert {row["choice"] for row in asked if row["question"] == "support"} == {"yes"}
     assert {row["number"] for row in asked if row["question"] == "expected"} == {None}
+    # an answer is no decision: it counts neither for nor against the rate of fallbacks
+    assert done.years["llm_decisions"].to_pylist() == [
+        5 * 6 + 5 * 2 + 1 * (year > 0) for year in range(3)
+    ]
+    assert done.years["llm_fallbacks"].to_pylist() == [0, 0, 0]
+    assert "fallback_rate" not in [found.name for found in done.diagnostics]
 
 
 def test_the_digest_is_of_every_answer_however_rows_are_split(run, tmp_path):

@@ -19,7 +19,7 @@ from llm.decisions.plan import BracketGroup, Plan, PlanObservation
 from llm.decisions.samples import in_order
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.shared import Bracket, EconomyFacts
-from llm.decisions.survey import Survey
+from llm.decisions.survey import AnswerQuestion
 
 _FILE = Path(__file__).parents[1] / "llm" / "decisions" / "real_replies.json"
 REPLIES = json.loads(_FILE.read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ ASKED: dict[str, tuple[DecisionKind[Any, Any], Any]] = {
     ),
     "persona": (DescribePersona(), PersonaObservation("llm", 0, "You are a welder.")),
     **{
-        f"survey_{o.question.form}": (Survey(), replace(o, cohort="llm"))
+        f"survey_{o.question.form}": (AnswerQuestion(), replace(o, cohort="llm"))
         for o in in_order("survey")
     },
 }

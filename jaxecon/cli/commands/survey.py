@@ -39,7 +39,8 @@ def survey(
     wanted = [one for one in questions if question in (None, one.name)]
     answers = opened.survey
     if not answers.num_rows:
-        raise UserError(f"{run}: nobody has been asked yet")
+        yet = " yet" if opened.manifest["status"] != "complete" else ": no question was due"
+        raise UserError(f"{run}: nobody was asked{yet}")
     if as_list:
         shown = {one.name for one in wanted}
         print_answers(row for row in answers.to_pylist() if row["question"] in shown)

@@ -27,7 +27,9 @@ _ExportOption = Annotated[
 ]
 _KindOption = Annotated[
     str | None,
-    typer.Option(help="Only this kind of decision: labor, plan, ..", show_default=False),
+    typer.Option(
+        help="Only this kind of decision: labor, plan, survey, survey:NAME, ..", show_default=False
+    ),
 ]
 _YearOption = Annotated[
     int | None, typer.Option(min=0, help="Only this year; the first is 0.", show_default=False)
@@ -128,6 +130,8 @@ def _check_names(opened: "Transcript", run: Path, **names: str | None) -> None:
     totals = opened.totals()
     for option, name in names.items():
         known = {getattr(total, option) for total in totals}
+        if option == "kind" and name == "survey" and any(k.startswith("survey:") for k in known):
+            continue
         if name is not None and name not in known:
             listed = ", ".join(sorted(known)) or "no requests yet"
             raise UserError(f"--{option}: {name!r}; {run} holds {listed}")

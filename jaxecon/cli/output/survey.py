@@ -8,34 +8,39 @@ from rich.markup import escape
 
 from jaxecon.cli.output.printable import printable
 from jaxecon.cli.output.tables import new_table, share_text
-from jaxecon.config.survey import Question
+from jaxecon.config.survey import Form, Question
 from jaxecon.core.text import amount_text
 from jaxecon.storage.run import Run
 from jaxecon.storage.survey import Tally, tallies
 
 _EXAMPLES = 3  # texts of the last year that are shown
+_COLUMNS: dict[Form, list[str]] = {
+    "choice": ["share", "choice"],
+    "number": ["mean", "deviation", "least", "largest"],
+    "text": [],
+}
 
 
 def print_tallies(counted: Sequence[Tally], questions: Sequence[Question]) -> None:
-    """Print a table a question, a row a year (counted from 0, as in all files)."""
+    """Print a table a question: rows by year (counted from 0, as in all files), and by choice."""
     console = Console()
     for question in questions:
         years = [tally for tally in counted if tally.question == question.name]
         if not years:
             continue
         console.print(f"\n{question.name}: {escape(printable(question.ask))}", soft_wrap=True)
-        table = new_table("year", "answers", "without", *_columns(question))
+        table = new_table("year", "answers", "without", *_COLUMNS[question.form])
         for tally in years:
-            table.add_row(
-                *(f"{tally.year}", f"{tally.answers:,}", f"{tally.missing:,}"),
-                *_cells(tally, question),
-            )
+            first, *more = _cells(tally)
+            table.add_row(f"{tally.year}", f"{tally.answers:,}", f"{tally.missing:,}", *first)
+            for cells in more:
+                table.add_row("", "", "", *cells)
         console.print(table)
         for text in years[-1].texts[:_EXAMPLES]:
-            console.print(f"  {escape(printable(text))}", soft_wrap=True)
+            console.print(f"  of year {years[-1].year}: {escape(printable(text))}", soft_wrap=True)
     console.print(
-        "Shares and means are weighted by how many people an agent stands for; without: agents "
-        "whose replies could not be used."
+        "Shares and means are weighted by how many people an agent stands for; choices that nobody "
+        "took are left out. without: agents whose replies could not be used."
     )
 
 
@@ -68,20 +73,17 @@ def print_answers(rows: Iterable[Mapping[str, Any]]) -> None:
         )
 
 
-def _columns(question: Question) -> list[str]:
-    if question.choices is not None:
-        return [escape(printable(choice)) for choice in question.choices]
-    return [] if question.text is not None else ["mean", "deviation", "least", "largest"]
-
-
-def _cells(tally: Tally, question: Question) -> list[str]:
-    if question.text is not None:
-        return []
-    if question.choices is not None:
-        return [share_text(tally.shares.get(choice, 0.0), 1) for choice in question.choices]
-    if tally.numbers is None:
-        return [""] * 4
-    return [f"{number:,.0f}" for number in vars(tally.numbers).values()]
+def _cells(tally: Tally) -> list[list[str]]:
+    """The lines of a year in the columns of the question's form; one at least."""
+    if tally.shares:
+        return [
+            [share_text(share, 1), escape(printable(choice))]
+            for choice, share in tally.shares.items()
+            if share
+        ]
+    if tally.numbers is not None:
+        return [[f"{number:,.0f}" for number in vars(tally.numbers).values()]]
+    return [[]]
 
 
 def _in_words(tally: Tally) -> str:
@@ -98,4 +100,6 @@ def _in_words(tally: Tally) -> str:
             f"{n.least:,.0f} to {n.largest:,.0f}"
         )
     different = len(set(tally.texts))
-    return {0: "none", 1: "the same text"}.get(different, f"{different} different texts")
+    if different == 1:
+        return f"always {escape(printable(repr(tally.texts[0])))}"
+    return f"{different} different texts" if different else "none"

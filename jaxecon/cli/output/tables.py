@@ -33,11 +33,13 @@ def percent_error(error: float) -> str:
 
 
 def new_table(*columns: str) -> Table:
-    """An empty table; the first column and rates are aligned left, numbers right."""
+    """An empty table; the first column, rates and choices are aligned left, numbers right."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for i, name in enumerate(columns):  # so that the table fits 80 characters
         table.add_column(
-            name, justify="left" if i == 0 or name == "rates, %" else "right", overflow="fold"
+            name,
+            justify="left" if i == 0 or name in ("rates, %", "choice") else "right",
+            overflow="fold",
         )
     return table
 

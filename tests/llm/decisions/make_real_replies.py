@@ -31,7 +31,7 @@ from llm.decisions.prompts import Prompts
 from llm.decisions.samples import in_order
 from llm.decisions.satisfaction import Satisfaction, SatisfactionObservation
 from llm.decisions.shared import Bracket, Cues, EconomyFacts
-from llm.decisions.survey import Survey
+from llm.decisions.survey import AnswerQuestion
 from llm.engines.vllm import VLLMEngine
 from llm.messages import Completion, Draw, Request, Sampling
 
@@ -144,7 +144,11 @@ def asked() -> list[tuple[str, DecisionKind[Any, Any], list[Any]]]:
             [PersonaObservation("llm", a, FACTS.format(20 + a)) for a in range(EACH)],
         ),
         *(
-            (f"survey_{o.question.form}", Survey(), [replace(o, agent=a) for a in range(EACH)])
+            (
+                f"survey_{o.question.form}",
+                AnswerQuestion(),
+                [replace(o, agent=a) for a in range(EACH)],
+            )
             for o in in_order("survey")[::2]
         ),
     ]

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from support.decisions import chat
 
-from jaxecon.config.survey import LARGEST, Question
+from jaxecon.config.survey import MAX_NUMBER, Question
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.samples import in_order
-from llm.decisions.survey import Survey, parse_answer
+from llm.decisions.survey import AnswerQuestion, parse_answer
 
 CHOICE = Question(name="support", ask="Do you?", choices=("yes", "no", 'I "do" not know'))
 NUMBER = Question(name="tax", ask="How much?", number=(-5, 500_000))
@@ -26,6 +26,7 @@ TEXT = Question(name="why", ask="Why?", text=20)
         (NUMBER, '{"answer": 5600}', 5_600, False),
         (NUMBER, '{"answer": -5}', -5, False),
         (NUMBER, '{"answer": 5600.4}', 5_600, True),
+        (NUMBER, '{"answer": 500000.4}', 500_000, True),
         (NUMBER, '{"answer": "5600"}', 5_600, True),
         (TEXT, '{"answer": "Because."}', "Because.", False),
         (TEXT, '{"answer": "one\\n two"}', "one two", True),
@@ -68,29 +69,35 @@ def test_no_answers(question, reply, told):
 )
 def test_the_prompt_asks_for_what_is_read(question, asked):
     observation = replace(in_order("survey")[0], question=question)
-    system, user = chat(Survey(), observation)
+    system, user = chat(AnswerQuestion(), observation)
     assert user.content.endswith(asked)
     assert f"Question: {question.ask}\n" in user.content
     assert question.ask not in system.content  # the rules are the same for all questions
     assert "You are 34 years old, a nurse" in user.content
 
 
-def test_the_longest_answers_have_room():
-    """In tokens of at least a character each."""
-    observation = in_order("survey")[0]
-    for question, answer in (
-        (CHOICE, CHOICE.choices[2]),
-        (replace_number(LARGEST), LARGEST),
-        (replace_number(-LARGEST), -LARGEST),
-        (TEXT, "x" * 20),
-    ):
-        room = Survey().tokens(replace(observation, question=question))
-        assert room >= len(json.dumps(answer)) + len('{"answer":}') - 4
+@pytest.mark.parametrize("choice", ['I "do" not know', '"' * 50, "税" * 50, "x" * 200])
+def test_the_longest_choices_have_room(choice):
+    """In tokens of a byte each."""
+    question = CHOICE.model_copy(update={"choices": ("yes", choice)})
+    answer = json.dumps({"answer": choice}, ensure_ascii=False, separators=(",", ":"))
+    assert room_for(question) >= len(answer.encode())
 
 
-def replace_number(bound):
-    return NUMBER.model_copy(update={"number": tuple(sorted((0, bound)))})
+@pytest.mark.parametrize("bounds", [(0, MAX_NUMBER), (-MAX_NUMBER, 0)])
+def test_the_longest_numbers_have_room(bounds):
+    question = NUMBER.model_copy(update={"number": bounds})
+    longest = max((json.dumps({"answer": bound}) for bound in bounds), key=len)
+    assert room_for(question) >= len(longest)
+
+
+def test_texts_have_room_in_tokens_of_half_a_character():
+    assert room_for(TEXT) >= 2 * 20 + len('{"answer":""}')
+
+
+def room_for(question):
+    return AnswerQuestion().tokens(replace(in_order("survey")[0], question=question))
 
 
 def test_two_questions_of_a_day_are_two_decisions():
-    assert Survey("support").name == "survey:support" != Survey("tax").name
+    assert AnswerQuestion("support").name == "survey:support" != AnswerQuestion("tax").name
