@@ -55,6 +55,24 @@ def test_why_simulated_gains_exceed_the_optimum_is_the_claim_that_is_referred_to
     assert f"claim {number})" in text
 
 
+def test_the_claim_on_steps_of_ten_is_judged_by_these_and_reports_finer_ones(committed):
+    def all_of(step, **values):
+        return lambda row: values if row["hours"].endswith(f": steps of {step}") else {}
+
+    verdicts = []
+    for step, values in (
+        (10, {"p": 0.001, "difference": 0.1}),
+        (1, {"p": 0.9, "difference": -0.1}),
+        (10, {"p": 0.2}),
+    ):
+        change(committed, "hours", "steps", all_of(step, **values))
+        verdicts.append(judging.steps_of_ten()[0])
+    assert verdicts == [judging.HOLDS, judging.HOLDS, judging.FAILS]
+    text = judging.steps_of_ten()[1]
+    assert "With finer steps, calibrated, floor 10,000: steps of 5 " in text
+    assert "; steps of 1 -10." in text
+
+
 def test_fewer_populations_make_no_year_long_enough(committed):
     verdicts = []
     for low, high in ((70.0, 90.0), (60.0, 90.0), (0.0, 128.0)):
