@@ -78,7 +78,7 @@ CLAIMS = (
         "(Of its choices, not claimed:) hours in steps of ten let a planner gain more than any "
         "schedule could otherwise.",
         "Workers choose among 0, 10, .., 100 hours.",
-        ("units",),
+        ("hours",),
     ),
     Claim(
         "satisfaction",

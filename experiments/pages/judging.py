@@ -260,18 +260,27 @@ def hours_at_the_cap() -> Judgement:
 
 
 def steps_of_ten() -> Judgement:
-    rows = [row for row in rows_of("units", "steps") if row.get("difference") is not None]
+    compared = [row for row in rows_of("hours", "steps") if row.get("difference") is not None]
+    rows = [row for row in compared if row["hours"].endswith(": steps of 10")]
     more = [row for row in rows if row["p"] < LEVEL and row["difference"] > 0]
     listed = "; ".join(
-        f"{row['hours'].removesuffix(': steps of ten')} {difference_text(row)}" for row in rows
+        f"{row['hours'].removesuffix(': steps of 10')} {difference_text(row)}" for row in rows
+    )
+    # reported only; the paper's choices are steps of ten
+    economy = "calibrated, floor 10,000"
+    finer = "; ".join(
+        f"{row['hours'].removeprefix(f'{economy}: ')} {difference_text(row)}"
+        for row in compared
+        if row["hours"].startswith(economy) and row not in rows
     )
     return Judgement(
         HOLDS if len(more) == len(rows) else PARTLY if more else FAILS,
         "What the best three-bracket schedule gains where every worker takes the best of 0, 10, "
         "..., 100 hours, less what it gains where any hours can be chosen, percentage points: "
-        f"{listed}. Calibrated workers all work the same hours under the US federal schedule and "
-        "take a step down together: a planner can raise rates to just below that point, so that "
-        "gains as simulated can exceed the exact optimum's.",
+        f"{listed}. With finer steps, {economy}: {finer}. Calibrated workers all work the same "
+        "hours under the US federal schedule and take a step down together: a planner can raise "
+        "rates to just below that point, so that gains as simulated can exceed the exact "
+        "optimum's.",
     )
 
 

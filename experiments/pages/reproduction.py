@@ -33,7 +33,8 @@ INTRODUCTION = (
     "`jaxecon experiment NAME` ([experiments.md](experiments.md)). Square brackets hold 95 % "
     "intervals over populations; p is corrected by Holm's method within its table. *As simulated* "
     "and *at equilibrium*: in the last year's closing days, and where every worker responds "
-    "exactly. Mechanical workers and planners are tested; language models are described."
+    "exactly; *among choices*, workers take the best of the hours that they choose among. "
+    "Mechanical workers and planners are tested; language models are described."
 )
 
 

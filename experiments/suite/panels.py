@@ -1,6 +1,6 @@
 """The same people under a series of reforms, and the elasticity estimated from their incomes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,8 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import assemble, build_economy, skill_nodes
-from jaxecon.economy.equilibrium import equilibrium_welfare, welfare_gain
+from jaxecon.economy.choices import equilibrium_among_choices
+from jaxecon.economy.equilibrium import equilibrium_outcome, equilibrium_welfare, welfare_gain
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import compute_context, dtype_of
 from jaxecon.economy.state import Economy, EconomyState
@@ -23,14 +24,21 @@ from jaxecon.kernels.taxation import TaxSchedule
 REFORM = 0.1  # largest distance of a bracket's rate from today's in any year
 
 
-def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[dict[str, Any]]:
+# as `simulated_panel`: blueprint, nodes, thresholds, rates, days; income, hours, survey weights
+Panel = Callable[[Blueprint, Any, Any, Any, int], tuple[jax.Array, jax.Array, jax.Array]]
+
+
+def elasticities(
+    people: Sequence[tuple[dict[str, Any], Config]], panel_of: Panel | None = None
+) -> Iterator[dict[str, Any]]:
     """Estimate the elasticity of income in each population by two-stage least squares.
 
     The incomes are those of a panel of years, each with a random reform of the schedule.
 
     people: settings that go into the rows, with configurations of mechanical workers; the first
-    schedule is reformed, and `years` and `year.days` are the panel's. Raises UserError where
-    incomes do not identify the elasticity.
+    schedule is reformed, and `years` and `year.days` are the panel's. panel_of: returns the
+    incomes; `simulated_panel` by default. Raises UserError where incomes do not identify the
+    elasticity.
     """
     for settings, config in people:
         thresholds, rates = first_brackets(config)
@@ -39,7 +47,7 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
         )
         reformed: np.ndarray = np.clip(rates + drawn, 0, 0.9).astype(dtype_of(config))
         with compute_context(config):
-            panel = _simulated(
+            panel = (panel_of or simulated_panel)(
                 Blueprint.from_config(config),
                 skill_nodes(config),
                 thresholds,
@@ -62,10 +70,13 @@ def elasticities(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[di
 
 
 @partial(jax.jit, static_argnames="days")
-def _simulated(
+def simulated_panel(
     made_of: Blueprint, nodes: Any, thresholds: Any, rates: Any, days: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Income and hours (years, n), means of each year, and survey weights (n,)."""
+    """Income and hours (years, n), means of each year, and survey weights (n,).
+
+    thresholds: (k,) of the schedule, $/year. rates: (years, k) in each year.
+    """
     economy, _ = assemble(made_of, nodes)
     first = TaxSchedule(thresholds, rates[0])
 
@@ -81,6 +92,27 @@ def _simulated(
         return state, (income, hours)
 
     _, (income, hours) = jax.lax.scan(year, initial_state(economy, first), rates)
+    return income, hours, economy.population.weight
+
+
+@partial(jax.jit, static_argnames="days")
+def best_choices_panel(
+    made_of: Blueprint, nodes: Any, thresholds: Any, rates: Any, days: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """As `simulated_panel`, of the same people if they take the best of their choices every year.
+
+    Base skills; days do not matter.
+    """
+    del days
+    economy, _ = assemble(made_of, nodes)
+
+    def year(rates: jax.Array) -> tuple[jax.Array, jax.Array]:
+        schedule = TaxSchedule(thresholds, rates)
+        exact = equilibrium_outcome(economy, schedule)
+        chosen = equilibrium_among_choices(economy, schedule, exact)
+        return chosen.income, chosen.hours
+
+    income, hours = jax.lax.map(year, rates)
     return income, hours, economy.population.weight
 
 

@@ -16,6 +16,7 @@ NAMES = (
     "satisfaction",
     "empirical_saez",
     "units",
+    "hours",
 )
 
 SIZES = ("quick", "full")

@@ -14,6 +14,7 @@ class Statistic(NamedTuple):
 STATISTICS = {
     "gain_realised": Statistic("gain as simulated, %", 100),
     "gain_equilibrium": Statistic("gain at equilibrium, %", 100),
+    "gain_choices": Statistic("gain among choices, %", 100),
     "gain_once_learnt": Statistic("gain at equilibrium, %", 100),
     "gain_best": Statistic("gain of the best schedule, %", 100),
     "gain_elected": Statistic("gain of elected leaders, %", 100),
@@ -38,6 +39,8 @@ STATISTICS = {
     "satisfied_share": Statistic("satisfied, %", 100),
     "gini_consumption": Statistic("Gini of consumption"),
     "elasticity": Statistic("elasticity"),
+    "excess_mass": Statistic("excess mass at the kink, % of people", 100),
+    "elasticity_bunching": Statistic("elasticity from bunching"),
     **{f"rate_{k}": Statistic(f"rate {k + 1}, %", 100) for k in range(7)},
 }
 

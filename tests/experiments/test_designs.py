@@ -56,6 +56,8 @@ def test_designs_are_sound(name, size):
         ("satisfaction", "satisfaction.judged=false", "fixes"),
         ("units", "planner.kind=optimum", "fixes"),
         ("units", "schedule.brackets=flat", "fixes"),
+        ("hours", "labor.choices=5", "varies"),
+        ("hours", "preferences.consumption_curvature=1", "fixes"),
     ],
 )
 def test_a_setting_that_an_experiment_varies_or_fixes_is_refused(name, override, does, tmp_path):

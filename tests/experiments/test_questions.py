@@ -1,21 +1,13 @@
 """Every experiment's module on few and small economies, and what only one of them computes."""
 
 import importlib
-import itertools
 
-import jax.numpy as jnp
-import numpy as np
 import pytest
 from support.small_designs import row_of, small_designs, table_of
 
-import jaxecon as je
-from experiments.questions import units
 from experiments.suite.conduct import conduct
 from experiments.suite.study import Study
-from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
-from jaxecon.economy.build import build_economy
-from jaxecon.economy.precision import compute_context
 
 
 @pytest.mark.parametrize(
@@ -70,60 +62,6 @@ def test_every_experiment_runs(name, tmp_path, monkeypatch):
         }
         assert gains["US federal"] == pytest.approx(0, abs=1e-4)
         assert max(gains, key=gains.get) == "optimum"
-
-
-def test_the_best_schedules_in_any_hours_and_in_steps():
-    """By a NumPy program of its own: every schedule of the grid, every worker's best of eleven
-    choices.
-    """
-    rates, thresholds = np.linspace(0, 1, 11), np.array([0.0, 90_000, 159_100])
-    settings = {
-        "population": {"llm": 0, "mechanical": 40},
-        "precision": "float64",
-        "schedule": {"brackets": "three"},
-    }
-    config = load_config(settings)
-    with compute_context(config):
-        economy = build_economy(config)
-        any_hours, steps = map(float, units.best_gains(economy, jnp.asarray(thresholds)))
-        skill, c = (
-            np.asarray(economy.population.skill),
-            np.asarray(economy.population.preferences.disutility_weight),
-        )
-        weights = je.welfare_weights(
-            "inverse_income", economy.reference.income, economy.population.weight
-        )
-        before = float(
-            je.social_welfare(economy.reference.utility, weights, economy.population.weight)
-        )
-        g, w = np.asarray(weights), np.asarray(economy.population.weight)
-        best = je.optimal_schedule(
-            skill,
-            economy.population.preferences,
-            thresholds,
-            weights,
-            economy.population.weight,
-            method="grid",
-            grid_step=0.1,
-        )
-    assert any_hours == pytest.approx(float(best.gain), abs=1e-9)
-    income = skill[:, None] * np.arange(0, 101, 10)
-    slices = np.stack(
-        [
-            np.clip(income - low, 0, high - low)
-            for low, high in zip(thresholds, [*thresholds[1:], np.inf])
-        ]
-    )
-    cost = c[:, None] * np.arange(0, 101, 10) ** 3.5
-    found = []
-    for schedule in itertools.product(rates, repeat=3):
-        tax = np.tensordot(schedule, slices, 1)
-        own = income - tax - cost
-        choice = own.argmax(axis=1)[:, None]
-        paid, gained = (np.take_along_axis(x, choice, 1)[:, 0] for x in (tax, own))
-        found.append(np.average(g * (gained + np.average(paid, weights=w)), weights=w))
-    assert steps == pytest.approx(max(found) / before - 1, abs=1e-9)
-    assert steps > any_hours + 0.02
 
 
 def test_an_elasticity_that_incomes_do_not_tell_is_one_line(tmp_path):

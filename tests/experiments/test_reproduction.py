@@ -77,7 +77,7 @@ def test_a_model_that_cannot_tell_prompts_apart_says_nothing_about_them(committe
     counted |= {"plan_most_frequent": "[10, 10, 10]", "plan_most_frequent_count": 5}
     counted |= dict.fromkeys(planner_prompt.DESCRIBED, 0.5)
     alike = judged([row | counted | {"plan_sequence": "a"} for row in earlier])
-    assert f"Identical answers (plan) in all {len(earlier)} arms: what this model" in alike
+    assert f"Identical answers (plan) in all {len(earlier)} arms: the model decided" in alike
     assert (
         f"All statistics are identical in all {len(earlier)} arms, and say no more about" in alike
     )
@@ -90,6 +90,24 @@ def test_a_model_that_cannot_tell_prompts_apart_says_nothing_about_them(committe
     assert "dentical" not in differ
     assert "was not counted" not in differ
     assert "How many different answers there were was not counted." in judged(earlier)
+
+
+def test_the_claim_on_steps_of_ten_is_judged_by_these_and_reports_finer_ones(committed):
+    def all_of(step, **values):
+        return lambda row: values if row["hours"].endswith(f": steps of {step}") else {}
+
+    verdicts = []
+    for step, values in (
+        (10, {"p": 0.001, "difference": 0.1}),
+        (1, {"p": 0.9, "difference": -0.1}),
+        (10, {"p": 0.2}),
+    ):
+        change(committed, "hours", "steps", all_of(step, **values))
+        verdicts.append(judging.steps_of_ten()[0])
+    assert verdicts == [judging.HOLDS, judging.HOLDS, judging.FAILS]
+    text = judging.steps_of_ten()[1]
+    assert "With finer steps, calibrated, floor 10,000: steps of 5 " in text
+    assert "; steps of 1 -10." in text
 
 
 def test_fewer_populations_make_no_year_long_enough(committed):
