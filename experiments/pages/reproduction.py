@@ -34,7 +34,10 @@ INTRODUCTION = (
     "intervals over populations; p is corrected by Holm's method within its table. *As simulated* "
     "and *at equilibrium*: in the last year's closing days, and where every worker responds "
     "exactly; *among choices*, workers take the best of the hours that they choose among. "
-    "Mechanical workers and planners are tested; language models are described."
+    "Planners that learn, mechanical ones and language models, know how many years are left, the "
+    "mean of each schedule's years, and how much welfare differs between years at the same rates "
+    "([language-models.md](language-models.md)). Mechanical workers and planners are tested; "
+    "language models are described."
 )
 
 
