@@ -1,6 +1,6 @@
 """What choices of hours in steps do to results: finer steps beside the paper's steps of ten."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from jaxecon.config.settings import Config
 from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import build_economy, skill_nodes
 from jaxecon.economy.choices import equilibrium_among_choices
-from jaxecon.economy.equilibrium import equilibrium_outcome, leader_problem, welfare_gain
+from jaxecon.economy.equilibrium import equilibrium_outcome, leader_problem
 from jaxecon.economy.first_schedule import first_brackets, first_schedule
 from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import Economy
@@ -39,7 +39,8 @@ ANY, BEST = "any hours", "best choice"
 WELFARE = ("gain_realised", "gain_choices", "gain_equilibrium")
 BUNCHING = ("excess_mass", "elasticity_bunching")
 WINDOW = 0.05  # relative distance from the kink within which incomes count as bunched
-_POINTS = 11  # of the grid of rates: 0, 10, .., 100 %
+_COARSE = np.linspace(0, 1, 11)  # rates
+_FINE = np.linspace(-0.1, 0.1, 11)  # changes of the best of these
 
 
 def run(study: Study) -> list[Table | Figure]:
@@ -200,7 +201,8 @@ def _schedules_table(study: Study) -> Table:
     sides = arms_of(best, lambda row: row["arm"], ("gain_best",))
     yardsticks = {label: f"{label.partition(':')[0]}: {ANY}" for label in sides.labels}
     title = (
-        "Three brackets, the best of all rates in steps of ten points, everybody responding exactly"
+        "Three brackets, the best of all rates (in steps of ten points, then of two around the "
+        "best), everybody taking their best hours; over US federal with the same hours"
     )
     return arms_table("steps", title, sides, ("gain_best",), yardsticks, arm="hours")
 
@@ -219,32 +221,46 @@ def _best_gains(people: Sequence[tuple[dict[str, Any], Config]]) -> Iterator[dic
 def best_gains(
     economy: Economy, thresholds: jax.Array, steps: tuple[float, ...] = STEPS
 ) -> tuple[jax.Array, ...]:
-    """The largest gain over US federal on a grid of rates.
+    """The largest gain over US federal, everybody taking their best hours under either schedule.
 
-    First where people work the hours that are best for them; then, for each of the steps (h/week),
-    where they work the best of the hours 0 to 100 in such steps. (What they gain over is the exact
-    response in all.) Curvature 0, one cohort.
+    First where any hours can be taken; then, for each of the steps (h/week), the hours 0 to 100 in
+    such steps. Rates are searched on a coarse grid, then on a fine one around its best, since what
+    finer hours let a planner gain needs finer rates. Curvature 0, one cohort.
     """
     problem = leader_problem(economy)
     (cohort,) = economy.cohorts.values()
 
-    def welfare(rates: jax.Array) -> tuple[jax.Array, ...]:
-        schedule = TaxSchedule(thresholds, rates)
-        found = [problem.welfare_of(problem.outcome(schedule).utility)]
-        for step in steps:
-            choices = np.asarray(choices_of(step))
-            best = best_of_choices(schedule, cohort.skill, cohort.preferences, choices=choices)
-            hours = jnp.asarray(choices, thresholds.dtype)[best]
-            chosen = settle(schedule, hours, problem.skill, problem.preferences, problem.weights)
-            found.append(problem.welfare_of(chosen.utility))
-        return tuple(found)
+    def with_any_hours(schedule: TaxSchedule) -> jax.Array:
+        return problem.welfare_of(problem.outcome(schedule).utility)
 
-    levels = np.linspace(0, 1, _POINTS)
-    grid = np.stack(np.meshgrid(*[levels] * thresholds.shape[0], indexing="ij"), axis=-1).reshape(
-        -1, thresholds.shape[0]
+    def with_steps(step: float, schedule: TaxSchedule) -> jax.Array:
+        choices = np.asarray(choices_of(step))
+        best = best_of_choices(schedule, cohort.skill, cohort.preferences, choices=choices)
+        hours = jnp.asarray(choices, thresholds.dtype)[best]
+        chosen = settle(schedule, hours, problem.skill, problem.preferences, problem.weights)
+        return problem.welfare_of(chosen.utility)
+
+    return tuple(
+        _best_welfare(welfare, thresholds) / welfare(TaxSchedule.us_federal()) - 1
+        for welfare in (with_any_hours, *(partial(with_steps, step) for step in steps))
     )
-    best = jax.lax.map(welfare, jnp.asarray(grid, thresholds.dtype), batch_size=64)
-    return tuple(welfare_gain(economy, jnp.max(x)) for x in best)
+
+
+def _best_welfare(welfare: Callable[[TaxSchedule], jax.Array], thresholds: jax.Array) -> jax.Array:
+    """The highest welfare on the coarse grid of rates and the fine one around its best."""
+    brackets, dtype = thresholds.shape[0], thresholds.dtype
+
+    def evaluated(rates: jax.Array) -> jax.Array:
+        return jax.lax.map(lambda r: welfare(TaxSchedule(thresholds, r)), rates, batch_size=64)
+
+    coarse, fine = (
+        jnp.asarray(np.stack(np.meshgrid(*[x] * brackets, indexing="ij"), -1), dtype).reshape(
+            -1, brackets
+        )
+        for x in (_COARSE, _FINE)
+    )
+    best = coarse[jnp.argmax(evaluated(coarse))]
+    return jnp.max(evaluated(jnp.clip(best + fine, 0, 1)))
 
 
 def _draw(figure: Any, estimates: Arms, bunching: Arms, gains: Arms, exact: float) -> None:

@@ -13,6 +13,7 @@ from experiments.suite.conduct import conduct
 from jaxecon.config.read import load_config
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.precision import compute_context
+from jaxecon.kernels.taxation import US_FEDERAL_RATES, US_FEDERAL_THRESHOLDS
 
 KINK, RATES = 70_000.0, (0.2, 0.5)
 
@@ -56,8 +57,8 @@ def test_without_anybody_beside_the_kink_no_elasticity_is_told():
 
 
 def test_the_best_schedules_in_any_hours_and_in_steps():
-    """By a NumPy program of its own: every schedule of the grid, every worker's best choice."""
-    rates, thresholds = np.linspace(0, 1, 11), np.array([0.0, 90_000, 159_100])
+    """By a NumPy program of its own: the schedules of both grids, every worker's best choice."""
+    thresholds = np.array([0.0, 90_000, 159_100])
     settings = {
         "population": {"cohorts": [{"name": "a", "rule": "adaptive", "size": 40}]},
         "precision": "float64",
@@ -69,39 +70,42 @@ def test_the_best_schedules_in_any_hours_and_in_steps():
         any_hours, *in_steps = map(float, best_gains(economy, jnp.asarray(thresholds), (10, 5)))
         people, reference = economy.population, economy.reference
         g = je.welfare_weights("inverse_income", reference.income, people.weight)
-        before = float(je.social_welfare(reference.utility, g, people.weight))
-        best = je.optimal_schedule(
-            people.skill,
-            people.preferences,
-            thresholds,
-            g,
-            people.weight,
-            method="grid",
-            grid_step=0.1,
+        of_people = (people.skill, people.preferences, thresholds, g, people.weight)
+        coarse, exact = (
+            float(je.optimal_schedule(*of_people, **method).gain)
+            for method in ({"method": "grid", "grid_step": 0.1}, {})
         )
         skill, c, g, w = (
             np.asarray(x)
             for x in (people.skill, people.preferences.disutility_weight, g, people.weight)
         )
-    assert any_hours == pytest.approx(float(best.gain), abs=1e-9)
+    assert coarse < any_hours < exact + 1e-9
+    assert any_hours == pytest.approx(exact, abs=0.003)
+
+    def welfare(lows, rates, hours):
+        income = skill[:, None] * hours
+        edges = zip(lows, [*lows[1:], np.inf], strict=True)
+        tax = sum(
+            rate * np.clip(income - low, 0, high - low)
+            for rate, (low, high) in zip(rates, edges, strict=True)
+        )
+        own = income - tax - c[:, None] * hours**3.5
+        choice = own.argmax(axis=1)[:, None]
+        paid, kept = (np.take_along_axis(x, choice, 1)[:, 0] for x in (tax, own))
+        return np.average(g * (kept + np.average(paid, weights=w)), weights=w)
+
     for step, gain in zip((10, 5), in_steps, strict=True):
         hours = np.arange(0, 101, step)
-        income = skill[:, None] * hours
-        slices = np.stack(
-            [
-                np.clip(income - low, 0, high - low)
-                for low, high in zip(thresholds, [*thresholds[1:], np.inf], strict=True)
-            ]
+        best = max(
+            itertools.product(np.linspace(0, 1, 11), repeat=3),
+            key=lambda rates: welfare(thresholds, rates, hours),
         )
-        cost = c[:, None] * hours**3.5
-        found = []
-        for schedule in itertools.product(rates, repeat=3):
-            tax = np.tensordot(schedule, slices, 1)
-            own = income - tax - cost
-            choice = own.argmax(axis=1)[:, None]
-            paid, gained = (np.take_along_axis(x, choice, 1)[:, 0] for x in (tax, own))
-            found.append(np.average(g * (gained + np.average(paid, weights=w)), weights=w))
-        assert gain == pytest.approx(max(found) / before - 1, abs=1e-9)
+        around = itertools.product(np.linspace(-0.1, 0.1, 11), repeat=3)
+        found = max(
+            welfare(thresholds, np.clip(np.add(best, moves), 0, 1), hours) for moves in around
+        )
+        before = welfare(US_FEDERAL_THRESHOLDS, US_FEDERAL_RATES, hours)
+        assert gain == pytest.approx(found / before - 1, abs=1e-9)
     assert in_steps[0] > any_hours + 0.02
 
 
