@@ -240,10 +240,10 @@ def best_gains(
         chosen = settle(schedule, hours, problem.skill, problem.preferences, problem.weights)
         return problem.welfare_of(chosen.utility)
 
-    return tuple(
-        _best_welfare(welfare, thresholds) / welfare(TaxSchedule.us_federal()) - 1
-        for welfare in (with_any_hours, *(partial(with_steps, step) for step in steps))
-    )
+    measures: list[Callable[[TaxSchedule], jax.Array]] = [with_any_hours]
+    measures += [partial(with_steps, step) for step in steps]
+    federal = TaxSchedule.us_federal()
+    return tuple(_best_welfare(m, thresholds) / m(federal) - 1 for m in measures)
 
 
 def _best_welfare(welfare: Callable[[TaxSchedule], jax.Array], thresholds: jax.Array) -> jax.Array:

@@ -73,9 +73,10 @@ def _element(annotation: Any, place: int) -> Any:
 
 def _in_words(annotation: Any, metadata: Iterable[Any]) -> str:
     """What values are accepted. metadata: of the annotation, such as bounds."""
-    words = [_kind(member) for member in annotation_members(annotation)]
+    words = [_kind(member) for member in annotation_members(annotation) if member is not type(None)]
     bounds = _bounds(annotation, metadata)
-    return " or ".join(k for k in words if k) + (f" {bounds}" if bounds else "")
+    values = " or ".join(k for k in words if k) + (f" {bounds}" if bounds else "")
+    return f"{values} or unset" if type(None) in annotation_members(annotation) else values
 
 
 def _kind(member: Any) -> str:
@@ -83,8 +84,6 @@ def _kind(member: Any) -> str:
     if typing.get_origin(member) is Literal:
         choices = get_args(member)
         return ("one of " if len(choices) > 1 else "") + ", ".join(map(str, choices))
-    if member is type(None):
-        return "unset"
     if typing.get_origin(member) is tuple:
         elements = get_args(member)
         many = _PLURALS.get(annotation_members(elements[0])[0], "")

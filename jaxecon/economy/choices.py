@@ -19,9 +19,7 @@ from jaxecon.kernels.quantal import best_of_choices
 from jaxecon.kernels.roots import falling_root
 from jaxecon.kernels.taxation import TaxSchedule
 
-# Relative to the rebate, of the root that balances it. One worker's step from a choice to the next
-# moves the pool by far more.
-_RESOLUTION = 1e-7
+_RESOLUTION = 1e-7  # relative to the rebate, of the root that balances it
 
 _Numbers = dict[str, Array]  # of choices, (n,) int32 by cohort, of the cohorts that have some
 
@@ -29,8 +27,9 @@ _Numbers = dict[str, Array]  # of choices, (n,) int32 by cohort, of the cohorts 
 def equilibrium_among_choices(economy: Economy, schedule: TaxSchedule, exact: Outcome) -> Outcome:
     """Return the outcome when everybody takes the best of the hours that they choose among.
 
-    Cohorts that take any hours respond exactly. The pool is balanced: with curvature > 0, workers
-    expect the rebate that it pays, up to what one worker's step from a choice to the next moves.
+    Cohorts that take any hours respond exactly. With curvature > 0, workers expect the rebate that
+    the pool pays, as near as their steps from choice to choice allow (`rebate_residual`). Where
+    taxes take all income, they leave no rebate that could be expected: the residual is then large.
 
     exact: the outcome of everybody's exact response to the schedule, (n,) in cohort order, as is
     the result. Where nobody has a grid it is the result.

@@ -120,7 +120,10 @@ def test_json_summary(tmp_path):
     ("arguments", "message"),
     [
         (["--set", "yeers=3"], "jaxecon: yeers: no such setting; did you mean 'years'?"),
-        (["--set", "schedule.rates=2"], "schedule.rates: 2; a number or a list or unset in [0, 1]"),
+        (
+            ["--set", "schedule.rates=2"],
+            "schedule.rates: 2; a number or a list of numbers in [0, 1] or unset",
+        ),
         (["--set", "population.llm=0", "--set", "population.mechanical=0"], "population: 0 agents"),
         (["nowhere.yaml"], "configuration: nowhere.yaml: No such file or directory"),
         (["--set", "llm.model=smolm2"], "smollm2"),

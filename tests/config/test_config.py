@@ -86,8 +86,8 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
         ("seed=-1", "seed: -1; a whole number in [0, 4,294,967,296)"),
         ("year=3", "year: 3; a section with days"),
         ("population.llm=-1", "population.llm: -1; a whole number in [0, 100,000]"),
-        ("schedule.rates=1.5", "schedule.rates: 1.5; a number or a list of numbers or unset in"),
-        ("schedule.rates=.nan", "schedule.rates: nan; a number or a list of numbers or unset in"),
+        ("schedule.rates=1.5", "schedule.rates: 1.5; a number or a list of numbers in [0, 1] or"),
+        ("schedule.rates=.nan", "schedule.rates: nan; a number or a list of numbers in [0, 1] or"),
         (
             "schedule.rates=[0.1, -0.2, 0, 0, 0, 0, 0]",
             "schedule.rates.1: -0.2; a number in [0, 1]",

@@ -224,7 +224,7 @@ def test_two_devices_compute_what_one_does(tmp_path):
         ("skills.shock=0.6", "dynamics.skills.shock: 0.6; a number in [0, 0.5]"),
         (
             "skills.working_years=0.5",
-            "dynamics.skills.working_years: 0.5; a number or unset in [1, 1,000,000,000]",
+            "dynamics.skills.working_years: 0.5; a number in [1, 1,000,000,000] or unset",
         ),
         ("skills.learns=1", "dynamics.skills.learns: no such setting; did you mean 'learning'?"),
     ],

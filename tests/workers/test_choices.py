@@ -158,11 +158,11 @@ def test_adaptive_workers_learn_the_best_of_their_choices(tmp_path, choices):
     [
         ("labor.choices=0.1", "labor.choices: 0.1; a step is in [0.5, 50]"),
         ("labor.choices=60", "labor.choices: 60; a step is in [0.5, 50]"),
-        ("labor.choices=-10", "labor.choices: -10; a number or a list in [0, 168]"),
+        ("labor.choices=-10", "labor.choices: -10; a number or a list of numbers in [0, 168]"),
         ("labor.choices=[40]", "labor.choices: 1 hours; a list has 2 to 201 rising ones"),
         ("labor.choices=[0,40,40]", "labor.choices: 3 hours; a list has 2 to 201 rising ones"),
-        ("labor.choices=[0,200]", "labor.choices.1: 200; a number or a list in [0, 168]"),
-        ("labor.choices=tens", "labor.choices: 'tens'; a number or a list in [0, 168]"),
+        ("labor.choices=[0,200]", "labor.choices.1: 200; a number in [0, 168]"),
+        ("labor.choices=tens", "labor.choices: 'tens'; a number or a list of numbers in [0, 168]"),
         (
             "labor.choices=2.5",
             "labor.choices: 2.5; language models choose whole hours (cohort llm; "

@@ -1,5 +1,6 @@
 """The table of policies, which several commands print, and notes on its rows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,7 @@ def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Where it differs, also its gain if workers take the best of the hours that they choose among.
     """
-    # a run that an earlier jaxecon completed lacks gain_choices
-    grid = any(abs(row.get("gain_choices", row["gain"]) - row["gain"]) > _SEEN for row in rows)
+    grid = any(_differs_among_choices(row) for row in rows)
     console.print("At equilibrium, everybody responding exactly (gain over US federal in %):\n")
     gains = {"gain": "gain"} | ({"gain_choices": "grid"} if grid else {})
     table = new_table("", "rates, %", "welfare", *gains.values(), "h/week", "Gini", "rebate")
@@ -37,8 +37,20 @@ def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         )
     console.print(table)
     if grid:
-        console.print("(grid: the gain where workers take the best of their choices of hours)")
+        console.print(
+            "(grid: the gain, over US federal with any hours, where workers take the best of\n"
+            "their choices of hours)"
+        )
     console.print()
+
+
+def _differs_among_choices(row: Mapping[str, Any]) -> bool:
+    """Whether the gain among the workers' choices is another one, as far as two digits show it."""
+    gain = row["gain"]
+    among = row.get("gain_choices", gain)  # a run that an earlier jaxecon completed lacks it
+    if math.isfinite(gain) and math.isfinite(among):
+        return abs(among - gain) > _SEEN
+    return str(among) != str(gain)
 
 
 def rates_text(rates: Sequence[float]) -> str:
