@@ -71,14 +71,11 @@ def test_a_plain_script_with_jax(tmp_path: Path, end: str) -> None:
 
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, str(script), end],
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        timeout=300,
-        check=False,
-    )
+    done = _ended(script, end)
+    if "Assertion failed: !_sink (src/pipe.cpp" in done.stderr:
+        # Seen once in some hundred ends: as vLLM's own process goes, a race between its threads
+        # makes libzmq abort it. No answer is lost. Twice in a row it would be ours.
+        done = _ended(script, end)
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["script", "processes", "answer"]
     assert lines[2] == "answer None 8.0"
@@ -90,6 +87,17 @@ def test_a_plain_script_with_jax(tmp_path: Path, end: str) -> None:
     else:
         assert done.returncode == -signal.SIGKILL
         assert _within(15.0, lambda: not any(map(_runs, pids)))
+
+
+def _ended(script: Path, end: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(script), end],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def _runs(pid: int) -> bool:
