@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.suite.arms import rows_of
 from jaxecon.config.names import decision_words
+from jaxecon.core.text import shortened
 from jaxecon.sweeps.results import Sweep
 
 _COUNTED = ("decisions", "usable", "distinct", "most_frequent", "most_frequent_count", "sequence")
@@ -92,7 +93,7 @@ def answer_limits(rows: Sequence[Mapping[str, Any]], kind: str, about: str) -> l
     for (answer, usable), labels in _groups(arms, lambda arm: (arm.only, arm.usable)).items():
         if answer is None:
             continue
-        shown = answer if len(answer) <= _MAX_ANSWER else f"{answer[: _MAX_ANSWER - 2]}.."
+        shown = shortened(answer, _MAX_ANSWER)
         where = "each arm" if len(labels) == len(arms) > 1 else _listed(labels)
         arm = "the arm" if len(labels) == 1 else "such an arm"
         lines.append(

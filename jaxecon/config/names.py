@@ -82,10 +82,15 @@ DECISIONS = {
 }
 
 
+def decision_name(kind: str) -> str:
+    """The name in DECISIONS of a recorded kind: `survey`, of the question `survey:NAME`."""
+    return kind.partition(":")[0]
+
+
 def decision_words(kind: str) -> str:
-    """A kind of decision in words; `survey:NAME` is a survey's question of that name."""
-    family, _, question = kind.partition(":")
-    return " ".join([DECISIONS[family].words, question]).strip()
+    """A recorded kind of decision in words."""
+    _, _, question = kind.partition(":")
+    return " ".join([DECISIONS[decision_name(kind)].words, question]).strip()
 
 
 DIAGNOSTICS = {

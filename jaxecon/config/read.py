@@ -16,6 +16,7 @@ from jaxecon.config.language import KEY_SETTING
 from jaxecon.config.renamed_settings import refuse_renamed
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
+from jaxecon.core.text import shortened
 
 _MAX_VALUE = 200  # characters of a wrong value that its line shows
 
@@ -180,7 +181,7 @@ def _is_union_tag(part: object) -> bool:
 
 def _explain(problem: Any) -> str:
     path = _path(problem)
-    setting, value = ".".join(path), _shortened(repr(problem["input"]))
+    setting, value = ".".join(path), shortened(repr(problem["input"]), _MAX_VALUE)
     if KEY_SETTING in path:
         return (
             f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY "
@@ -198,7 +199,3 @@ def _explain(problem: Any) -> str:
             "at most 31"
         )
     return f"{setting}: {value}; {accepted_values(path)}"
-
-
-def _shortened(value: str) -> str:
-    return value if len(value) <= _MAX_VALUE else f"{value[: _MAX_VALUE - 2]}.."

@@ -1,7 +1,7 @@
 """Settings of the survey: questions of the user's own to language-model workers."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ MAX_CHOICES = 50
 MAX_NUMBER = 10**15  # tables hold numbers as floats, which are exact up to there
 
 Form = Literal["choice", "number", "text"]
+FORMS: tuple[Form, ...] = get_args(Form)
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 Whole = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 

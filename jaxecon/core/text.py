@@ -1,4 +1,4 @@
-"""Numbers as text for people and language models."""
+"""Numbers and texts as people and language models read them."""
 
 import itertools
 import math
@@ -11,6 +11,11 @@ def amount_text(x: float) -> str:
     Dollar amounts are large. Utilities with curvature are small, and differ only in later digits.
     """
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.5g}"
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters: a longer one is cut, and ends in two dots."""
+    return text if len(text) <= most else f"{text[: most - 2]}.."
 
 
 def decimals_apart(values: Sequence[float], resolution: float = 0.0) -> int:

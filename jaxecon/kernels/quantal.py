@@ -71,8 +71,7 @@ def choice_payoffs(
     skill = floating(skill)[..., None]
     hours = jnp.asarray(choices, skill.dtype)
     hours = jnp.broadcast_to(hours, (*skill.shape[:-1], hours.shape[0]))
-    if reference_consumption is None:
-        reference_consumption = _federal_consumption(skill[..., 0])
+    reference_consumption = _reference(skill[..., 0], reference_consumption)
     weight, exponent = (
         _per_worker(preferences.disutility_weight),
         _per_worker(preferences.disutility_exponent),
@@ -82,6 +81,11 @@ def choice_payoffs(
     return _payoffs_at(
         schedule, skill, per_worker, hours, rebate, _per_worker(reference_consumption)
     )
+
+
+def _reference(skill: Array, consumption: ArrayLike | None) -> Array:
+    """The reference consumption; where it is None, `_federal_consumption`."""
+    return _federal_consumption(skill) if consumption is None else jnp.asarray(consumption)
 
 
 def _federal_consumption(skill: Array) -> Array:
@@ -136,11 +140,7 @@ def best_of_choices(
             allowed by default.
     """
     skill = floating(skill)
-    x_ref = (
-        _federal_consumption(skill)
-        if reference_consumption is None
-        else jnp.asarray(reference_consumption)
-    )
+    x_ref = _reference(skill, reference_consumption)
     choices = jnp.asarray(choices, skill.dtype)
 
     def better(best: _Choice, number: Array, hours: Array) -> _Choice:
@@ -191,11 +191,7 @@ def cumulated_response(
     beyond the result.
     """
     skill = floating(skill)
-    x_ref = (
-        _federal_consumption(skill)
-        if reference_consumption is None
-        else jnp.asarray(reference_consumption)
-    )
+    x_ref = _reference(skill, reference_consumption)
     choices = jnp.asarray(choices, skill.dtype)
     precision = jnp.asarray(precision, skill.dtype)
 

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxecon.config.names import decision_name
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
@@ -167,7 +168,7 @@ def _decided_at(draw: "Draw") -> Position:
     People are asked whether they are satisfied, and a survey's questions, after a day; everything
     else before it.
     """
-    after = draw.kind == "satisfaction" or draw.kind.startswith("survey:")
+    after = decision_name(draw.kind) in ("satisfaction", "survey")
     return Position(draw.year, draw.day + int(after))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from jaxecon.config.names import Status
-from jaxecon.config.survey import Form, Question
+from jaxecon.config.survey import FORMS, Question
 
 SURVEY_SCHEMA = pa.schema(
     [
@@ -46,7 +46,6 @@ def survey_table(
 
     weights: by cohort, (n,): how many people an agent stands for; mean 1 over all.
     """
-    forms: tuple[Form, ...] = ("choice", "number", "text")
     rows = [
         {
             "year": year,
@@ -54,7 +53,7 @@ def survey_table(
             "agent": answer.agent,
             "weight": float(weights[answer.cohort][answer.agent]),
             "question": answer.question.name,
-            **{form: answer.value if answer.question.form == form else None for form in forms},
+            **{form: answer.value if answer.question.form == form else None for form in FORMS},
             "status": answer.status,
         }
         for answer in answers

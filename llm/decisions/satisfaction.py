@@ -6,28 +6,13 @@ from typing import Any
 
 from llm.decisions.base import Parsed
 from llm.decisions.replies import object_schema, only_field, yes_no
-from llm.decisions.shared import Bracket, EconomyFacts, merged
+from llm.decisions.shared import YearSoFar, merged
 
 
 @dataclass(frozen=True)
-class SatisfactionObservation:
-    """What a worker looks back on when it is asked whether it is satisfied.
+class SatisfactionObservation(YearSoFar):
+    """What a worker looks back on when it is asked whether it is satisfied."""
 
-    hours (h/week), income, tax and rebate ($/year) are means of the tax year so far.
-    """
-
-    year: int
-    day: int  # the last one that is over
-    cohort: str
-    agent: int
-    economy: EconomyFacts
-    brackets: tuple[Bracket, ...]
-    skill: float  # $/year per weekly hour
-    persona: str
-    hours: float
-    income: float
-    tax: float
-    rebate: float
     satisfied: bool  # until now: what it stays if no answer can be used
 
 

@@ -63,6 +63,27 @@ class EconomyFacts:
     inertia: bool = False
 
 
+@dataclass(frozen=True)
+class YearSoFar:
+    """What a worker knows of itself when it looks back on a tax year.
+
+    hours (h/week), income, tax and rebate ($/year) are means of the days that are over.
+    """
+
+    year: int
+    day: int  # the last one that is over
+    cohort: str
+    agent: int
+    economy: EconomyFacts
+    brackets: tuple[Bracket, ...]
+    skill: float  # $/year per weekly hour
+    persona: str
+    hours: float
+    income: float
+    tax: float
+    rebate: float
+
+
 def merged(brackets: Sequence[Bracket]) -> tuple[Bracket, ...]:
     """The schedule with neighbours of one rate as one bracket."""
     return tuple(

@@ -8,30 +8,15 @@ from typing import Any
 from jaxecon.config.survey import Question
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.replies import line_of_text, number_in, object_schema, only_field
-from llm.decisions.shared import Bracket, EconomyFacts, merged
+from llm.decisions.shared import YearSoFar, merged
 
 Answer = str | int | None  # None: no usable answer
 
 
 @dataclass(frozen=True)
-class SurveyObservation:
-    """What a worker looks back on when it answers a question.
+class SurveyObservation(YearSoFar):
+    """What a worker looks back on when it answers a question, after the year's last day."""
 
-    hours (h/week), income, tax and rebate ($/year) are means of the tax year.
-    """
-
-    year: int
-    day: int  # the last of the year
-    cohort: str
-    agent: int
-    economy: EconomyFacts
-    brackets: tuple[Bracket, ...]
-    skill: float  # $/year per weekly hour
-    persona: str
-    hours: float
-    income: float
-    tax: float
-    rebate: float
     question: Question
 
 

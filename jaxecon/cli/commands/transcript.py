@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxecon.config.names import Status
+from jaxecon.config.names import Status, decision_name
 from jaxecon.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _check_names(opened: "Transcript", run: Path, **names: str | None) -> None:
     totals = opened.totals()
     for option, name in names.items():
         known = {getattr(total, option) for total in totals}
-        if option == "kind" and name == "survey" and any(k.startswith("survey:") for k in known):
+        if option == "kind" and name == "survey" and name in map(decision_name, known):
             continue
         if name is not None and name not in known:
             listed = ", ".join(sorted(known)) or "no requests yet"

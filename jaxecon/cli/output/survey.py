@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from jaxecon.cli.output.printable import printable
 from jaxecon.cli.output.tables import new_table, share_text
-from jaxecon.config.survey import Form, Question
+from jaxecon.config.survey import FORMS, Form, Question
 from jaxecon.core.text import amount_text
 from jaxecon.storage.run import Run
 from jaxecon.storage.survey import Tally, tallies
@@ -64,7 +64,7 @@ def survey_lines(run: Run) -> list[str]:
 def print_answers(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print a line an answer."""
     for row in rows:
-        answer = next((row[f] for f in ("choice", "number", "text") if row[f] is not None), None)
+        answer = next((row[f] for f in FORMS if row[f] is not None), None)
         said = "no usable answer" if answer is None else answer
         said = f"{said:.0f}" if isinstance(said, float) else said
         print(

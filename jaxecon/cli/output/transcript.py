@@ -14,6 +14,7 @@ from jaxecon.cli.output.printable import printable
 from jaxecon.cli.output.tables import new_table, share_text
 from jaxecon.config.names import STATUSES
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.text import shortened
 
 if TYPE_CHECKING:
     from llm.transcript.answers import Answers
@@ -104,7 +105,7 @@ def _print_answers(console: Console, answers: "Mapping[tuple[str, ...], Answers]
             escape(printable(kind)),
             f"{counted.usable:,}",
             f"{counted.distinct:,}",
-            escape(answer if len(answer) <= _MAX_ANSWER else f"{answer[: _MAX_ANSWER - 2]}.."),
+            escape(shortened(answer, _MAX_ANSWER)),
             share_text(counted.most_frequent_count, counted.usable),
         )
     console.print(table)
