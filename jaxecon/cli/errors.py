@@ -9,11 +9,19 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from jaxecon.core.errors import EngineError, Interrupted, UserError, first_line, is_out_of_memory
+from jaxecon.core.errors import (
+    EngineError,
+    Interrupted,
+    InvariantError,
+    UserError,
+    first_line,
+    is_out_of_memory,
+)
 
 DIFFERENT, USER_ERROR, ENGINE_FAILED, BUDGET_SPENT, INTERRUPTED = 1, 2, 3, 4, 130
 
 PROCESS_LOST = ENGINE_FAILED  # another process of the same run
+IMPOSSIBLE_RESULT = ENGINE_FAILED  # the run broke one of its invariants
 
 _RENAMED_OPTIONS = {"--join-hosts": "--join-processes", "--figures": "--statistics"}
 
@@ -33,6 +41,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except UserError as error:
         fail(str(error), USER_ERROR)
+    except InvariantError as error:
+        fail(str(error), IMPOSSIBLE_RESULT)
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help text
             raise

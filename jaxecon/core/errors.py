@@ -21,6 +21,13 @@ class BudgetSpent(RuntimeError):
     """
 
 
+class InvariantError(RuntimeError):
+    """A run computed what cannot be, such as welfare that is no number or taxes that are lost.
+
+    The message is one line for the user. The run ends as failed, never as complete.
+    """
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal ended the run between two days; its state was saved.
 
