@@ -62,7 +62,7 @@ def parse_candidacy(
 
     The value is None where the worker does not stand. Raises Unusable.
     """
-    answer, repaired = only_object(text, "stand")
+    answer, repaired = only_object(text, "stand", "changes")
     stands, coerced = yes_no(answer["stand"], "stand")
     repaired = repaired or coerced
     if not stands:

@@ -9,7 +9,8 @@ from jaxecon.config.names import Style
 from jaxecon.core.text import decimals_apart
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.history import without_older_history
-from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
+from llm.decisions.numbers import HOURS_A_WEEK, number_in
+from llm.decisions.replies import answer_schema, only_field, reasoning_tokens
 from llm.decisions.shared import Bracket, Cues, EconomyFacts, Objective, merged
 
 
@@ -103,8 +104,8 @@ def parse_labor(text: str, choices: Sequence[int]) -> Parsed[int]:
 
     Hours between the choices are moved to the nearest one. Raises Unusable.
     """
-    answer, repaired = only_field(text, "hours")
-    hours, coerced = number_in(answer, "hours")
+    answer, repaired = only_field(text, "hours", _weekly_hours)
+    hours, coerced = _weekly_hours(answer)
     if not min(choices) <= hours <= max(choices):
         raise Unusable(f"hours must be between {min(choices)} and {max(choices)}")
     nearest = (
@@ -113,7 +114,12 @@ def parse_labor(text: str, choices: Sequence[int]) -> Parsed[int]:
     return Parsed(nearest, repaired or coerced or nearest != hours)
 
 
+def _weekly_hours(answer: Any) -> tuple[float, bool]:
+    return number_in(answer, "hours", HOURS_A_WEEK)
+
+
 _parse_labor = lru_cache(maxsize=4096)(parse_labor)  # models give the same few answers
+_MAX_CACHED = 400  # characters of a reply
 
 
 class Labor:
@@ -141,7 +147,8 @@ class Labor:
         return labor_schema(observation.choices, observation.style)
 
     def parse(self, text: str, observation: LaborObservation) -> Parsed[int]:
-        return _parse_labor(text, observation.choices)
+        parse = _parse_labor if len(text) <= _MAX_CACHED else parse_labor
+        return parse(text, observation.choices)
 
     def fallback(self, observation: LaborObservation) -> int:
         return observation.last_hours

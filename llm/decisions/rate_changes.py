@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from jaxecon.config.names import Style
 from jaxecon.planners.base import MAX_CHANGE, possible_changes
 from llm.decisions.base import Parsed, Unusable
-from llm.decisions.replies import answer_schema, number_in, only_object, reasoning_tokens
+from llm.decisions.numbers import PERCENTAGE_POINTS, number_in
+from llm.decisions.replies import answer_schema, list_in, only_field, reasoning_tokens
 from llm.decisions.shared import Bracket
 
 
@@ -38,19 +39,22 @@ def plan_schema(brackets: int, style: Style = "io", max_change: int = MAX_CHANGE
 
 def parse_plan(text: str, brackets: int, max_change: int = MAX_CHANGE) -> Parsed[tuple[int, ...]]:
     """Changes in percentage points, one per bracket, from {"changes": [...]}. Raises Unusable."""
-    answer, repaired = only_object(text, "changes")
-    moves, coerced = parse_changes(answer["changes"], brackets, max_change)
+    answer, repaired = only_field(
+        text, "changes", lambda value: parse_changes(value, brackets, max_change)
+    )
+    moves, coerced = parse_changes(answer, brackets, max_change)
     return Parsed(moves, repaired or coerced)
 
 
 def parse_changes(answer: Any, brackets: int, max_change: int) -> tuple[tuple[int, ...], bool]:
     """The changes in percentage points, and whether any was not given as an integer."""
-    if not isinstance(answer, list) or len(answer) != brackets:
+    listed = list_in(answer, "changes")
+    if len(listed) != brackets:
         raise Unusable(f"changes must be a list of {brackets} numbers")
     allowed = possible_changes(max_change)
-    moves, repaired = [], False
-    for item in answer:
-        change, coerced = number_in(item, "every change")
+    moves, repaired = [], listed is not answer
+    for item in listed:
+        change, coerced = number_in(item, "every change", PERCENTAGE_POINTS)
         if change not in allowed:
             raise Unusable(f"every change must be one of {', '.join(map(str, allowed))}")
         moves.append(int(change))

@@ -2,21 +2,41 @@
 
 import json
 import re
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxecon.config.names import Style
 from llm.decisions.base import Unusable
+from llm.decisions.thoughts import without_thoughts
+from llm.decisions.tolerant import NoValue, Repeated, tolerant_value
 
 MAX_REASONING = 240  # characters
 
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
+_MAX_REPLY = 500_000  # characters of a reply that is read at all: most are thoughts
 _MAX_SCANNED = 20_000  # characters of a reply that are searched: an answer has a few dozen
 # Opening brackets in a reply: with many more the decoder would take seconds, or exceed Python's
 # recursion limit.
 _MAX_OPENED = 200
 _OPENING = re.compile(r"\{")
+_BRACES = re.compile(r"[{}]")
+_DOUBLED = re.compile(r"\{\s*\{")
+_FENCE = re.compile(r"```\w*\n")
+_REPEATED = "every field may be given once"
+# Fields in which models wrap their answer, in lower case.
+_ENVELOPE_NAMES = (
+    "answer arguments assistant choice content data decision final final_answer function "
+    "input json message object output parameters properties reply response result value"
+)
+_ENVELOPES = frozenset(_ENVELOPE_NAMES.split())
+_MAX_ENVELOPES = 4  # within each other
+
+
+class NoObject(Unusable):
+    """A reply without the object that was asked for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'answer with a JSON object such as {{"{name}": ...}}')
 
 
 def answer_schema(style: Style, **properties: Any) -> dict[str, Any]:
@@ -51,49 +71,85 @@ def reason_in(text: str) -> str | None:
     return reason if isinstance(reason, str) else None
 
 
-def only_field(text: str, name: str) -> tuple[Any, bool]:
-    """The field of the one JSON object in the text, and whether there was anything around it."""
-    found, repaired = only_object(text, name)
+def only_field(
+    text: str, name: str, is_value: Callable[[Any], object] | None = None
+) -> tuple[Any, bool]:
+    """The field of the one object in the text, and whether it had to be repaired.
+
+    Args:
+        text: what the model wrote, thoughts and all.
+        name: of the field.
+        is_value: raises Unusable for what is no value of the field. With it, a reply that is the
+            value alone is understood, too.
+
+    Raises:
+        Unusable: there is no such field, or there are several that differ.
+    """
+    try:
+        found, repaired = only_object(text, name)
+    except NoObject:
+        if is_value is None:
+            raise
+        try:
+            value = _bare_value(without_thoughts(text), name)
+            is_value(value)
+        except (NoValue, Unusable):
+            raise NoObject(name) from None
+        return value, True
     return found[name], repaired
 
 
-def only_object(text: str, name: str) -> tuple[dict[str, Any], bool]:
-    """The one JSON object with that field, and whether there was anything around it."""
-    text = text.strip()
-    candidates = [(obj, extent) for obj, extent in _objects(text) if name in obj]
-    if not candidates:
-        raise Unusable(f'answer with a JSON object such as {{"{name}": ...}}')
-    (first, extent), *others = candidates
-    if any(other[name] != first[name] for other, _ in others):
+def only_object(text: str, *names: str) -> tuple[dict[str, Any], bool]:
+    """The one object with the first of the fields, and whether it had to be repaired.
+
+    It is the whole reply or stands in it: among words, in an envelope such as {"answer": {...}}, in
+    forms near JSON (`tolerant`), with its fields in other capitals.
+
+    Raises:
+        NoObject: there is none.
+        Unusable: there are several that differ, or the reply ends within a thought.
+    """
+    if len(text) > _MAX_REPLY:
+        raise Unusable("answer with one short JSON object")
+    try:
+        whole = _DECODER.decode(text)
+    except Repeated:
+        raise Unusable(_REPEATED) from None
+    except (ValueError, RecursionError):
+        whole = None
+    if isinstance(whole, dict) and names[0] in whole and _shallow(text):
+        found = [whole]
+    else:
+        found = _objects(without_thoughts(text).strip()[:_MAX_SCANNED])
+    holders = [holder for one in found for holder in _holders(one, names[0])]
+    if not holders:
+        raise NoObject(names[0])
+    first, *others = [_canonical(holder, names) for holder in holders]
+    if any(other[names[0]] != first[names[0]] for other in others):
         raise Unusable("answer with one JSON object, not several")
-    return first, extent != (0, len(text))
+    return first, first != whole
 
 
 def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
     """A yes or no, and whether it was given as a word."""
     if isinstance(answer, bool):
         return answer, False
-    word = answer.strip().lower() if isinstance(answer, str) else ""
+    word = answer.strip().rstrip(".!").lower() if isinstance(answer, str) else ""
     if word not in _YES_NO:
         raise Unusable(f"{name} must be true or false")
     return _YES_NO[word], True
 
 
-def number_in(value: Any, name: str) -> tuple[float, bool]:
-    """A finite number, and whether it was given as a string or a float."""
-    if isinstance(value, str):
+def list_in(value: Any, name: str) -> list[Any]:
+    """A list, which may be written as a text. Raises Unusable where it is none."""
+    if isinstance(value, str) and value.startswith("[") and _shallow(value):
         try:
-            return number_in(float(value), name)[0], True
-        except ValueError:
-            raise Unusable(f"{name} must be a number") from None
-    # a comparison, since math.isfinite fails for integers beyond a float's range
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not -sys.float_info.max <= value <= sys.float_info.max
-    ):
-        raise Unusable(f"{name} must be a number")
-    return value, not isinstance(value, int)
+            value, _ = tolerant_value(value, 0)
+        except NoValue:
+            value = None
+    if not isinstance(value, list):
+        raise Unusable(f"{name} must be a list of numbers")
+    return value
 
 
 def line_of_text(value: Any, name: str, most: int) -> str:
@@ -106,30 +162,117 @@ def line_of_text(value: Any, name: str, most: int) -> str:
     return line[:most]
 
 
-def _objects(text: str) -> list[tuple[dict[str, Any], tuple[int, int]]]:
-    """The outermost JSON objects in the text, with where each begins and ends."""
-    text = text[:_MAX_SCANNED]
-    if text.count("{") + text.count("[") > _MAX_OPENED:
+def _bare_value(text: str, name: str) -> Any:
+    """The value that the whole reply is, alone, after its name, or in an envelope.
+
+    Raises:
+        NoValue: it is none.
+    """
+    text = text.strip()[:_MAX_SCANNED]
+    fence = _FENCE.match(text)
+    text = text[fence.end() if fence else 0 :].strip(" \t\r\n*`")
+    if not _shallow(text):
+        raise NoValue
+    named = re.match(rf"[\"'*]*{name}[\"'*]*\s*[:=]\s*", text, re.IGNORECASE)
+    start = named.end() if named else 0
+    value, end = tolerant_value(text, start)
+    if end != len(text):
+        raise NoValue
+    while isinstance(value, dict):
+        ((key, value),) = value.items() if len(value) == 1 else [("", None)]
+        if _plain(key) not in _ENVELOPES:
+            raise NoValue
+    return value
+
+
+def _holders(value: Any, name: str, depth: int = 0) -> list[dict[str, Any]]:
+    """The objects with that field: the value itself, or what its envelopes hold."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, dict) or depth > _MAX_ENVELOPES:
+        return []
+    inside = {
+        key: _holders(inner, name, depth + 1)
+        for key, inner in value.items()
+        if _plain(key) == name or _plain(key) in _ENVELOPES
+    }
+    holders = [holder for held in inside.values() for holder in held]
+    # in {"hours": {"hours": 40}} the inner object holds the field
+    is_one = any(_plain(key) == name and not held for key, held in inside.items())
+    return [value, *holders] if is_one else holders
+
+
+def _canonical(found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The object with its fields under their own names. Raises Unusable where two share one."""
+    renamed: dict[str, Any] = {}
+    for key, value in found.items():
+        name = _plain(key) if _plain(key) in names else key
+        if name in renamed:
+            raise Unusable(_REPEATED)
+        renamed[name] = value
+    return renamed
+
+
+def _plain(key: str) -> str:
+    return key.strip().lower()
+
+
+def _shallow(text: str) -> bool:
+    return sum(map(text[:_MAX_SCANNED].count, "{[(")) <= _MAX_OPENED
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The outermost objects in the text."""
+    if not _shallow(text):
         raise Unusable("answer with one short JSON object")
+    if text.startswith('"'):  # JSON in a text of JSON
+        try:
+            inner = json.loads(text)
+        except ValueError:
+            inner = None
+        text = inner if isinstance(inner, str) else text
     objects, end = [], 0
     for match in _OPENING.finditer(text):
         start = match.start()
         if start < end:
             continue
         try:
-            value, end = _DECODER.raw_decode(text, start)
-        except Unusable:
-            raise
-        except ValueError:
+            value, end = _value_at(text, start)
+        except Repeated:
+            raise Unusable(_REPEATED) from None
+        except NoValue:
+            # What is inside an object that cannot be read may be a draft: only a second brace
+            # directly behind the first is tried.
+            if not _DOUBLED.match(text, start):
+                end = _closing(text, start)
             continue
-        objects.append((value, (start, end)))
+        objects.append(value)
     return objects
+
+
+def _value_at(text: str, start: int) -> tuple[Any, int]:
+    try:
+        return _DECODER.raw_decode(text, start)
+    except Repeated:
+        raise
+    except (ValueError, RecursionError):
+        return tolerant_value(text, start)
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the braces that open at `start` are closed; the end of the text if they are not."""
+    depth = 0
+    for match in _BRACES.finditer(text, start):
+        depth += 1 if match.group() == "{" else -1
+        if depth == 0:
+            return match.end()
+    return len(text)
 
 
 def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise Unusable("every field may be given once")
+        raise Repeated
     return result
 
 

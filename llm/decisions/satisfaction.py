@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from llm.decisions.base import Parsed
+from llm.decisions.base import Parsed, Unusable
 from llm.decisions.replies import object_schema, only_field, yes_no
 from llm.decisions.shared import YearSoFar, merged
 
@@ -24,9 +24,15 @@ def satisfaction_schema() -> dict[str, Any]:
 
 def parse_satisfaction(text: str) -> Parsed[bool]:
     """Read yes or no from {"satisfied": true}; words in quotes are understood. Raises Unusable."""
-    answer, repaired = only_field(text, "satisfied")
+    answer, repaired = only_field(text, "satisfied", _is_truth_value)
     satisfied, coerced = yes_no(answer, "satisfied")
     return Parsed(satisfied, repaired or coerced)
+
+
+def _is_truth_value(value: Any) -> None:
+    # a bare "no" may be the beginning of a refusal; JSON's and Python's literals are answers
+    if not isinstance(value, bool):
+        raise Unusable("satisfied must be true or false")
 
 
 class Satisfaction:

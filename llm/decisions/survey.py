@@ -7,7 +7,8 @@ from typing import Any
 
 from jaxecon.config.survey import Question
 from llm.decisions.base import Parsed, Unusable
-from llm.decisions.replies import line_of_text, number_in, object_schema, only_field
+from llm.decisions.numbers import AMOUNT, number_in
+from llm.decisions.replies import line_of_text, object_schema, only_field
 from llm.decisions.shared import YearSoFar, merged
 
 Answer = str | int | None  # None: no usable answer
@@ -37,24 +38,32 @@ def parse_answer(text: str, question: Question) -> Parsed[Answer]:
     Choices in other capitals are understood, numbers are rounded, long texts are cut. Raises
     Unusable.
     """
-    answer, repaired = only_field(text, "answer")
     if question.choices is not None:
+        answer, repaired = only_field(text, "answer")
         choice = _choice(answer, question.choices)
         return Parsed(choice, repaired or choice != answer)
     if question.number is not None:
         least, largest = question.number
-        number, coerced = number_in(answer, "answer")
+        answer, repaired = only_field(text, "answer", _amount)
+        number, coerced = _amount(answer)
         whole = round(number)
         if not least <= whole <= largest:
             raise Unusable(f"answer must be between {least} and {largest}")
         return Parsed(whole, repaired or coerced)
     assert question.text is not None
+    answer, repaired = only_field(text, "answer")
     line = line_of_text(answer, "answer", question.text)
     return Parsed(line, repaired or line != answer)
 
 
+def _amount(answer: Any) -> tuple[float, bool]:
+    return number_in(answer, "answer", AMOUNT)
+
+
 def _choice(answer: Any, choices: tuple[str, ...]) -> str:
-    said = _plain(answer) if isinstance(answer, str) else None
+    # a choice such as "2" or "true" may come as JSON's number or truth value
+    is_text = isinstance(answer, str)
+    said = _plain(answer if is_text else json.dumps(answer) if isinstance(answer, int) else "")
     for choice in choices:
         if _plain(choice) == said:
             return choice

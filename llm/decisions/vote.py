@@ -9,7 +9,8 @@ from jaxecon.planners.elections.voting import VotingMethod
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.election import PastYear
 from llm.decisions.history import without_older_history
-from llm.decisions.replies import answer_schema, number_in, only_field, reasoning_tokens
+from llm.decisions.numbers import CANDIDATE, number_in
+from llm.decisions.replies import answer_schema, list_in, only_field, reasoning_tokens
 from llm.decisions.shared import Bracket, EconomyFacts, Objective
 
 
@@ -79,18 +80,26 @@ def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple
     Replies are {"vote": 2}, {"approve": [1, 3]} or {"ranking": [3, 1]}; the value () is a vote for
     nobody. A number that is repeated counts once. Raises Unusable.
     """
-    field = _FIELDS[method]
-    answer, repaired = only_field(text, field)
+    answer, repaired = only_field(
+        text, _FIELDS[method], lambda value: _chosen(value, method, candidates)
+    )
+    chosen, coerced = _chosen(answer, method, candidates)
+    return Parsed(chosen, repaired or coerced)
+
+
+def _chosen(answer: Any, method: VotingMethod, candidates: int) -> tuple[tuple[int, ...], bool]:
+    """The numbers, and whether they were given in another form."""
+    field, repaired = _FIELDS[method], False
     if method == "plurality":
         answer = [] if answer is None else [answer]
-        repaired = repaired or not answer
-    if not isinstance(answer, list):
-        raise Unusable(f"{field} must be a list of candidates' numbers")
+        repaired = not answer
+    listed = list_in(answer, field)
+    repaired = repaired or (listed is not answer)
     chosen: list[int] = []
-    for item in answer:
-        number, coerced = number_in(item, field)
+    for item in listed:
+        number, coerced = number_in(item, field, CANDIDATE)
         if method == "plurality" and number == 0:
-            return Parsed((), repaired or coerced)
+            return (), repaired or coerced
         if number not in range(1, candidates + 1):
             raise Unusable(
                 f"{field} takes candidates' numbers, 1 to {candidates}"
@@ -98,7 +107,7 @@ def parse_vote(text: str, method: VotingMethod, candidates: int) -> Parsed[tuple
             )
         repaired = repaired or coerced or number in chosen
         chosen += [int(number)] if number not in chosen else []
-    return Parsed(tuple(chosen), repaired)
+    return tuple(chosen), repaired
 
 
 class Vote:

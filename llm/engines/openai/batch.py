@@ -128,7 +128,8 @@ class BatchSender:
             server.lost_since = None
             server.answered += 1
             seconds = time.perf_counter() - begun
-            completion = completion_of(reply, request, seconds, self.transport.redaction)
+            redaction = self.transport.redaction
+            completion = completion_of(reply, request, seconds, redaction, server.note)
         tokens = completion.usage.prompt_tokens + completion.usage.completion_tokens
         if tokens:
             self.tokens.correct(tokens - estimate)

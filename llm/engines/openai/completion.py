@@ -1,6 +1,9 @@
 """Reads a completion from a server's reply."""
 
-from collections.abc import Mapping
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm.engines.base import estimated_tokens
@@ -8,9 +11,30 @@ from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.redaction import Redaction
 from llm.messages import Completion, Request, Usage
 
+# What servers say where there is no answer, and where it was cut, in lower case.
+_NO_ANSWER = frozenset({"content_filter", "error"})
+_CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
+_THOUGHTS = ("reasoning_content", "reasoning")
+# Tokens that a count may have beyond what was sent and said: templates and tools of the server, and
+# thoughts that it does not show.
+_HIDDEN_PROMPT, _HIDDEN_COMPLETION = 4_096, 131_072
 
-def completion_of(reply: Any, request: Request, seconds: float, redaction: Redaction) -> Completion:
-    """The completion in the JSON of a reply. seconds: from sending to the reply.
+
+def completion_of(
+    reply: Any,
+    request: Request,
+    seconds: float,
+    redaction: Redaction,
+    note: Callable[[str], None],
+) -> Completion:
+    """The completion in the JSON of a reply.
+
+    Args:
+        reply: what the server sent.
+        request: what it answers.
+        seconds: from sending to the reply.
+        redaction: takes the key out.
+        note: told what is wrong with the server's counts of tokens.
 
     Raises:
         RequestFailure: the reply is not what OpenAI's interface promises.
@@ -18,9 +42,8 @@ def completion_of(reply: Any, request: Request, seconds: float, redaction: Redac
     try:
         choice = reply["choices"][0]
         message = choice["message"]
-        text = message.get("content") or message.get("refusal") or ""
-        reason = choice.get("finish_reason") or "stop"
-        usage = _usage(reply.get("usage"))
+        text = _text(message)
+        reason = choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
         error = reply.get("error") if isinstance(reply, Mapping) else None
         words = (
@@ -29,28 +52,94 @@ def completion_of(reply: Any, request: Request, seconds: float, redaction: Redac
             else "the server's reply has no message"
         )
         raise RequestFailure(words, status=502) from None
-    if not isinstance(text, str) or not isinstance(reason, str):
-        raise RequestFailure("the server's reply is not text", status=502)
-    if usage is None:  # the server reports no tokens: budgets then use estimates
-        usage = Usage(
-            estimated_tokens(request.messages), 0, -(-len(text.encode(errors="replace")) // 3)
-        )
-    ended = (
-        None
-        if reason in ("stop", "length")
-        else f"the server ended the request with {redaction.line(reason)!r}"
+    ending = redaction.line("stop" if reason is None or reason == "" else reason)
+    if ending.lower() in _CUT:
+        ending = "length"
+    ended = None
+    if ending.lower() in _NO_ANSWER:
+        ended = f"the server ended the request with {ending!r}"
+    usage = _usage(reply.get("usage"), request, text, note)
+    return Completion(redaction.reply(text), ending, usage, seconds, ended)
+
+
+def _text(message: Any) -> str:
+    """What the model wrote, wherever the server put it."""
+    text = (
+        _content(message.get("content")) or _arguments(message) or _content(message.get("refusal"))
     )
-    return Completion(redaction.reply(text), redaction.line(reason), usage, seconds, ended)
+    if text.strip():
+        return text
+    thought = next((t for name in _THOUGHTS if (t := _content(message.get(name)).strip())), "")
+    # A server that expects thoughts takes an answer without any for one. Anything else stays a
+    # thought, which decisions do not read: it may hold drafts.
+    is_answer = re.fullmatch(r"(?:```\w*\s*)?\{.*\}(?:\s*```)?", thought, re.DOTALL)
+    return thought if is_answer or not thought else f"<think>\n{thought}"
 
 
-def _usage(usage: Any) -> Usage | None:
+def _content(content: Any) -> str:
+    """The text of a message's content: a text, its parts, or an answer that is JSON already."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if isinstance(content, list) and any(isinstance(part, Mapping) for part in content):
+        return "".join(_part(part) for part in content)
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping) or part.get("type", "text") not in ("text", "output_text"):
+        return ""  # a thought, an image
+    text = part.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def _arguments(message: Mapping[str, Any]) -> str:
+    """What the model called functions with, one call a line."""
+    calls = message.get("tool_calls")
+    functions = [call.get("function") for call in calls or () if isinstance(call, Mapping)]
+    if not calls:
+        functions = [message.get("function_call")]
+    said = [f.get("arguments") for f in functions if isinstance(f, Mapping)]
+    return "\n".join(_content(arguments) for arguments in said)
+
+
+def _usage(usage: Any, request: Request, text: str, note: Callable[[str], None]) -> Usage:
+    """The tokens of a completion: the server's counts where they are possible, else estimates."""
+    sent = sum(len(message.content.encode(errors="replace")) + 64 for message in request.messages)
+    sent += len(json.dumps(request.schema)) if request.schema else 0
+    said = len(text.encode(errors="replace"))
+    estimate = Usage(estimated_tokens(request.messages), 0, -(-said // 3))
     if not isinstance(usage, Mapping):
-        return None
+        return estimate
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    prompt, *others = usage.get("prompt_tokens"), cached, usage.get("completion_tokens")
-    if not isinstance(prompt, int) or prompt <= 0:
-        return None
-    return Usage(
-        prompt, *(count if isinstance(count, int) and count > 0 else 0 for count in others)
+    most = max(request.sampling.max_tokens, said) + _HIDDEN_COMPLETION
+    counts = (
+        _count(usage.get("prompt_tokens"), sent + _HIDDEN_PROMPT),
+        _count(cached, sent + _HIDDEN_PROMPT),
+        _count(usage.get("completion_tokens"), most),
     )
+    prompt, cached, completion = counts
+    if None in counts or (cached or 0) > (prompt or 0):
+        note("its counts of tokens are impossible in places; estimates take their place")
+    return Usage(
+        prompt or estimate.prompt_tokens,
+        cached if cached and prompt and cached <= prompt else 0,
+        estimate.completion_tokens
+        if completion is None or not (prompt or completion)
+        else completion,
+    )
+
+
+def _count(count: Any, most: int) -> int | None:
+    """A count of tokens; 0 where there is none, None where it cannot be one."""
+    if count is None:
+        return 0
+    if isinstance(count, str) and re.fullmatch(r"\d{1,12}", count, re.ASCII):
+        count = int(count)
+    if isinstance(count, bool) or not isinstance(count, int | float):
+        return None
+    if isinstance(count, float) and not (math.isfinite(count) and count.is_integer()):
+        return None
+    return int(count) if 0 <= count <= most else None

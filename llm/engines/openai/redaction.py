@@ -1,30 +1,87 @@
 """Keeps the key out of transcripts, messages and logs."""
 
+import base64
 import re
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, field
+from functools import cached_property
 
-_MIN_KEY = 16  # characters; a shorter "key" of a local server may be an ordinary word of a reply
+_MIN_KEY = 16  # characters; a shorter one is taken out only where it stands by itself
+_MIN_ENCODED = 8  # characters of a key that is looked for in base64
+# What users set where a server takes any key or none.
+_DUMMIES = re.compile(
+    r"none|null|nil|empty|dummy|fake|test|unused|any|anything|x+|-+|0+|key|api[_-]?key|no[_-]?key|"
+    r"not[_-]?(?:needed|used|required)|placeholder|ollama|lm[_-]?studio|llama(?:[._-]?cpp)?|vllm|"
+    r"local|localhost|sk-no-key(?:-required)?|sk-(?:none|dummy|test|x+|0+)",
+    re.IGNORECASE,
+)
+# An answer may be one: a short key that is one is not looked for in replies.
+_VALUES = re.compile(r"[+-]?\d{1,7}(?:\.\d+)?|true|false|null|yes|no", re.IGNORECASE)
+_INVISIBLE = "[\u00ad\u200b-\u200f\u2060\ufeff]*"  # signs that may break a key up
 
 
 @dataclass(frozen=True)
 class Redaction:
     """Takes the key out of what a server says. key: "" where there is none."""
 
-    key: str
+    key: str = field(repr=False)
 
     def reply(self, text: str) -> str:
         """The reply as the transcript can store it.
 
         Unpaired surrogates are replaced, and so is the key, should a server echo it.
         """
-        text = text.encode(errors="replace").decode()
-        return text.replace(self.key, "[key]") if len(self.key) >= _MIN_KEY else text
+        return self._without_key(text.encode(errors="replace").decode(), self._in_replies)
 
     def line(self, words: object) -> str:
-        """One short line without the key or anything that looks like one."""
-        text = str(words).encode(errors="replace").decode()
-        if self.key:
-            text = text.replace(self.key, "[key]")
-        text = re.sub(r"(?i)\b(bearer|basic)\s+\S+", r"\1 [key]", text)
+        """One short line without the key or anything that looks like one.
+
+        Control characters, and those that change the direction of what is shown, become escapes.
+        """
+        text = self._without_key(str(words).encode(errors="replace").decode(), self._in_lines)
+        text = re.sub(r"(?i)\b(bearer|basic)\s+\S+", r"\1 [key]", text[:100_000])
         text = re.sub(r"\bsk-[\w*-]{4,}", "[key]", text)
-        return " ".join(text.split())[:300] or type(words).__name__
+        return _printable(" ".join(text.split())[:300]) or type(words).__name__
+
+    def _without_key(self, text: str, patterns: re.Pattern[str] | None) -> str:
+        return text if patterns is None else patterns.sub("[key]", text)
+
+    @cached_property
+    def _in_replies(self) -> re.Pattern[str] | None:
+        # A short key may be a word. As the name of a field it is part of the answer's form.
+        return None if _VALUES.fullmatch(self.key) else self._pattern(r"(?![\"']?\s*:)")
+
+    @cached_property
+    def _in_lines(self) -> re.Pattern[str] | None:
+        return self._pattern("")
+
+    def _pattern(self, unless: str) -> re.Pattern[str] | None:
+        """Finds the key: plain, URL-encoded, as JSON escapes, in base64; None where it is none."""
+        if not self.key or _DUMMIES.fullmatch(self.key):
+            return None
+        plain = _INVISIBLE.join(map(_any_form, self.key))
+        if len(self.key) < _MIN_KEY:
+            plain = rf"(?<![^\W_]){plain}(?![^\W_]){unless}"
+        encoded = _in_base64(self.key) if len(self.key) >= _MIN_ENCODED else []
+        return re.compile("|".join([plain, *map(re.escape, encoded)]))
+
+
+def _any_form(character: str) -> str:
+    code = ord(character)
+    return rf"(?:{re.escape(character)}|%(?i:{code:02x})|\\u00(?i:{code:02x}))"
+
+
+def _in_base64(key: str) -> set[str]:
+    """What a key becomes in base64 behind 0, 1 or 2 further bytes, as far as it is the key's."""
+    found = set()
+    for before in range(3):
+        data = b"\0" * before + key.encode()
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(data).decode()
+            # characters that other bytes have a part in are left out
+            found.add(text[-(-before * 8 // 6) : len(data) * 8 // 6])
+    return found
+
+
+def _printable(text: str) -> str:
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c).startswith("C") else c for c in text)

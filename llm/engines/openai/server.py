@@ -1,5 +1,6 @@
 """What has been learned about a server: its models, whether it is there, the format of requests."""
 
+import logging
 import time
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -8,15 +9,17 @@ from jaxecon.core.errors import EngineError
 from llm.engines.openai.failure import FATAL, RequestFailure
 from llm.engines.openai.request_format import RequestFormat
 
+_NOTES = logging.getLogger("jaxecon")
+
 
 @dataclass
 class Server:
     """One server and model, as all requests of an engine know it.
 
     key_name: the environment variable with the key. patience: seconds that the server may be gone.
-    models: the names that it lists. answered: requests that it has answered so far. lost_since:
-    since when it has been gone, if it is; resume_at: until when it asks for a pause (both
-    time.monotonic).
+    models: the names that it lists. answered: requests that it has answered so far.
+    notes: what has been learned, as the user was told. lost_since: since when it has been gone,
+    if it is; resume_at: until when it asks for a pause (both time.monotonic).
     """
 
     url: str
@@ -26,6 +29,7 @@ class Server:
     format: RequestFormat = field(default_factory=RequestFormat)
     models: list[str] = field(default_factory=list)
     answered: int = 0
+    notes: list[str] = field(default_factory=list)
     lost_since: float | None = None
     resume_at: float = 0.0
 
@@ -39,6 +43,12 @@ class Server:
             if getattr(self.format, name) == getattr(used, name):
                 self.format = replace(self.format, **{name: value})
         return bool(changes)
+
+    def note(self, words: str) -> None:
+        """Tell the user, once, what has been learned about the server."""
+        if words not in self.notes:
+            self.notes.append(words)
+            _NOTES.warning("%s: %s", self.url, words)
 
     def raise_if_fatal(self, failure: RequestFailure) -> None:
         """Raise EngineError for a failure that every further request would meet too."""

@@ -1,18 +1,25 @@
 """HTTP requests to the server; all their failures are RequestFailure."""
 
 import asyncio
+import importlib
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from llm.engines.openai.failure import GATEWAY_STATUSES, RequestFailure, system_error
 from llm.engines.openai.rate_limit import retry_after_seconds
 from llm.engines.openai.redaction import Redaction
+from llm.engines.openai.reply_body import bounded, decoded, json_of, page_title
 from llm.engines.openai.server import Server
+
+_MAX_COMPLAINT = 20_000  # characters of an error that are searched for what it means
+# A connection carries one request: an answer too many, which a server or a proxy sends when it has
+# lost count, can then be nobody's. Compressed answers are not asked for: they are short.
+_HEADERS = {"Connection": "close", "Accept-Encoding": "identity"}
 
 
 class Transport:
-    """The connections to one server. key: "" where it needs none; timeout: seconds per answer."""
+    """The way to one server. key: "" where it needs none; timeout: seconds per answer."""
 
     def __init__(self, server: Server, key: str, max_connections: int, timeout: float) -> None:
         import openai  # an extra, and slow to import
@@ -20,67 +27,84 @@ class Transport:
         self.redaction = Redaction(key)
         self._server, self._timeout = server, timeout
         limits = type(openai.DEFAULT_CONNECTION_LIMITS)
-        self._client = openai.AsyncOpenAI(
-            base_url=server.url,
-            api_key=key or "none",
-            max_retries=0,
+        self._http = openai.DefaultAsyncHttpxClient(
+            limits=limits(max_connections=max_connections, max_keepalive_connections=0),
             timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
-            http_client=openai.DefaultAsyncHttpxClient(
-                limits=limits(
-                    max_connections=max_connections, max_keepalive_connections=max_connections
-                ),
-                follow_redirects=False,  # the key is for this address alone
-            ),
+            follow_redirects=False,  # the key is for this address alone
         )
+        client = openai.AsyncOpenAI(
+            base_url=server.url, api_key=key or "none", max_retries=0, http_client=self._http
+        )
+        # OpenAI's own, such as the organisation that the environment names
+        headers = {**client.default_headers, **client.auth_headers}
+        self._headers = {n: v for n, v in headers.items() if isinstance(v, str)} | _HEADERS
+        # openai 2 uses httpx, openai 3 httpx2
+        package = openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
+        self._errors: Any = importlib.import_module(package)
         self.version = openai.__version__
 
     async def list_models(self, timeout: float) -> Any:
         """The JSON of the server's list of models. Raises RequestFailure."""
-        return await self._call(self._client.models.with_raw_response.list(), timeout)
+        return await self._call("GET", "/models", None, timeout)
 
     async def chat(self, body: dict[str, Any]) -> Any:
-        """The JSON of one chat completion. Raises RequestFailure."""
-        create = self._client.chat.completions.with_raw_response.create
-        return await self._call(create(**body), self._timeout)
+        """The JSON of one chat completion. Raises RequestFailure.
+
+        body: as `chat.completions.create` of the package openai takes it.
+        """
+        sent = {name: value for name, value in body.items() if name != "extra_body"}
+        sent |= body.get("extra_body") or {}
+        return await self._call("POST", "/chat/completions", sent, self._timeout)
 
     async def close(self) -> None:
         """Drop the connections."""
-        await self._client.close()
+        await self._http.aclose()
 
-    async def _call(self, sent: Awaitable[Any], timeout: float) -> Any:
+    async def _call(self, method: str, path: str, body: Any, timeout: float) -> Any:
         """The JSON of the reply.
 
         Raises RequestFailure for any failure of the server or of the way to it.
         """
-        import openai
-
+        http = self._errors
         try:
             async with asyncio.timeout(timeout):
-                raw = await sent
-        except openai.APIStatusError as error:
-            if error.status_code not in GATEWAY_STATUSES:
-                self._server.lost_since = None
-            raise self._refusal(error.status_code, error.body, error.response.headers) from None
-        except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
-            cause = error.__cause__ or error
-            # Compared by name, since openai 2 uses httpx and openai 3 httpx2.
-            unreachable = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
-            if isinstance(error, TimeoutError | openai.APITimeoutError):
+                status, headers, text = await self._reply(method, path, body)
+        except (http.HTTPError, TimeoutError) as error:
+            unreachable = isinstance(error, http.ConnectError | http.ConnectTimeout)
+            if isinstance(error, TimeoutError | http.TimeoutException):
                 words = (
                     "connecting takes too long"
                     if unreachable
                     else f"no answer within {timeout:g} s"
                 )
             else:
-                words = self.redaction.line(system_error(cause) or cause)
+                words = self.redaction.line(system_error(error) or error)
             raise RequestFailure(words, unreachable=unreachable) from None
         except ValueError as error:
             words = f"the request cannot be sent: {self.redaction.line(error)}"
             raise RequestFailure(words, status=400) from None
-        try:
-            return json.loads(raw.http_response.content)
-        except (ValueError, RecursionError):
-            raise RequestFailure("the server's reply is not JSON", status=502) from None
+        content_type = headers.get("content-type", "")
+        if not 200 <= status < 300:
+            if status not in GATEWAY_STATUSES:
+                self._server.lost_since = None
+            raise self._refusal(status, _error_in(text, content_type), headers)
+        return json_of(text, content_type, self.redaction)
+
+    async def _reply(self, method: str, path: str, body: Any) -> tuple[int, Mapping[str, str], str]:
+        """The status, the headers and the text of a reply. Raises RequestFailure."""
+        watch = _Watch(has_body=body is not None)
+        async with self._http.stream(
+            method,
+            self._server.url + path,
+            json=body,
+            headers=self._headers,
+            extensions={"trace": watch},
+        ) as response:
+            if watch.early and response.is_success:  # a refusal may come early
+                raise RequestFailure("the server answered before it was asked", status=502)
+            data = await bounded(response.aiter_raw(), response.headers.get("content-encoding", ""))
+            text = decoded(data, response.headers.get("content-type", ""))
+            return response.status_code, response.headers, text
 
     def _refusal(self, status: int, body: object, headers: Mapping[str, str]) -> RequestFailure:
         inner = body.get("error", body) if isinstance(body, Mapping) else body
@@ -91,7 +115,36 @@ class Transport:
             f"HTTP {status}: {self.redaction.line(words)}",
             status=status,
             gateway=status in GATEWAY_STATUSES,
-            complaint=str(body).lower(),
+            complaint=str(body)[:_MAX_COMPLAINT].lower(),
             parameter=str(fields.get("param") or fields.get("code")),
             retry_after=retry_after_seconds(headers.get("retry-after")) if waits else None,
         )
+
+
+def _error_in(text: str, content_type: str) -> object:
+    """What a server says with an error: its JSON, the title of its page, or else its text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return page_title(text, content_type) or text
+
+
+class _Watch:
+    """Notices bytes that come before a request is sent.
+
+    It is called by the HTTP client (its extension `trace`) with the steps of one request. An
+    encrypted connection has messages of its own then, so only plain ones are watched.
+    """
+
+    def __init__(self, *, has_body: bool) -> None:
+        steps = ("send_request_headers.started", "send_request_body.started")
+        self._steps = steps if has_body else steps[:1]
+        self._stream: Any = None
+        self.early = False
+
+    async def __call__(self, step: str, info: Mapping[str, Any]) -> None:
+        if step.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._stream = info["return_value"]
+        stream = self._stream
+        if step.endswith(self._steps) and stream and not stream.get_extra_info("ssl_object"):
+            self.early = self.early or bool(stream.get_extra_info("is_readable"))

@@ -30,6 +30,7 @@ CHOICES = tuple(range(0, 101, 10))
         ('{"hours": 30} {"hours": 30}', 30, True),
         ('{"reason": "é{", "hours": 70}', 70, False),
         ('{not json} {"hours": 20}', 20, True),
+        ("40", 40, True),
     ],
 )
 def test_usable_labor(text, hours, repaired):
@@ -40,7 +41,7 @@ def test_usable_labor(text, hours, repaired):
     "text",
     [
         "",
-        "40",
+        "40 or 50",
         "{",
         '{"hours": 4',
         '{"hours": 101}',

@@ -55,7 +55,8 @@ BROKEN = {
     "no choices": Reply({"id": "1"}),
     "empty choices": Reply({"choices": []}),
     "no message": Reply({"choices": [{"text": "worker"}]}),
-    "no text": Reply({"choices": [{"message": {"content": [1]}}]}),
+    "no text": Reply({"choices": [{"message": "worker"}]}),
+    "null message": Reply({"choices": [{"message": None}]}),
     "an error": Reply({"error": {"message": "upstream"}}),
 }
 
@@ -72,9 +73,9 @@ def test_a_broken_answer_is_asked_for_again(
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ("503", "HTTP 503: <html>busy</html>"),
+        ("503", "HTTP 503: busy"),
         ("cut", "peer closed connection"),
-        ("not JSON", "the server's reply is not JSON"),
+        ("not JSON", "the server sent a web page, not an answer: 'hello'"),
         ("no choices", "the server's reply has no message"),
         ("an error", "an error in place of an answer: {'message': 'upstream'}"),
     ],
