@@ -126,10 +126,19 @@ def _scripts(source: Path, scratch: Path, named: str) -> Iterator[Outcome]:
     if not scripts:
         return
     with (folder / "common.sh").open("a") as common:
-        common.write("\ncp ../../*.py ../../*.yaml . ; ln -s ../../base base; ln -s ../../o o\n")
+        common.write(_COMMON)
     _base_runs(folder)
     for script in scripts:
         yield _judged_script(_run(f"break {script.stem}", ["bash", script.name], folder), script)
+
+
+# What the scripts expect around them; the server's own errors are nobody's concern.
+_COMMON = """
+cp ../../*.py ../../*.yaml .
+ln -s ../../base base
+case $0 in *19_*) ln -s ../../o o;; esac
+fake() { $PY ./fake.py $1 2>/dev/null & FP=$!; trap "kill $FP" EXIT; sleep 3; }
+"""
 
 
 def _base_runs(folder: Path) -> None:

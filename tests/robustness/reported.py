@@ -123,7 +123,7 @@ SCRIPTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (r"(?s)ok income (\S+)$.*space income \1$.*capital income \1$",),
         (),
     ),
-    "06_negative_dollars": ((), (r"-\d",)),
+    "06_negative_dollars": ((), (r"dollars -", r"\d{4} %")),
     "07_extra_response": ((), (r"recorded",)),
     "08_short_key_in_transcript": ((), (r"^[rs]/",)),
     "09_terminal_escapes_in_error": ((), (r"\^\[", r"M-")),
