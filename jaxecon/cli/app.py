@@ -22,6 +22,9 @@ from jaxecon.cli.commands.survey import survey
 from jaxecon.cli.commands.sweep import sweep
 from jaxecon.cli.commands.transcript import transcript
 from jaxecon.cli.errors import one_line_errors
+from jaxecon.cli.output.printable import say_line
+from jaxecon.core.errors import UserError
+from jaxecon.core.text import is_text
 
 _COMMANDS = (
     *(run, resume, replay, branch, digest, optimum, compare),
@@ -35,6 +38,12 @@ class _Commands(TyperGroup):
     def make_context(self, *args: Any, **named: Any) -> Any:
         with one_line_errors():
             return super().make_context(*args, **named)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for argument in args:
+            if not is_text(argument):
+                raise UserError(f"{argument}: not text in UTF-8, as names and paths must be")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with one_line_errors():
@@ -62,7 +71,7 @@ def main() -> None:
 
 def _version(value: bool) -> None:
     if value:
-        print(f"jaxecon {__version__}")
+        say_line(f"jaxecon {__version__}")
         raise typer.Exit
 
 

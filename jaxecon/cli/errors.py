@@ -9,6 +9,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 
+from jaxecon.cli.output.printable import one_line
 from jaxecon.core.errors import (
     EngineError,
     Interrupted,
@@ -17,8 +18,11 @@ from jaxecon.core.errors import (
     first_line,
     is_out_of_memory,
 )
+from jaxecon.core.text import shortened
 
 DIFFERENT, USER_ERROR, ENGINE_FAILED, BUDGET_SPENT, INTERRUPTED = 1, 2, 3, 4, 130
+
+_MAX_LINE = 2000  # characters of a message
 
 PROCESS_LOST = ENGINE_FAILED  # another process of the same run
 IMPOSSIBLE_RESULT = ENGINE_FAILED  # the run broke one of its invariants
@@ -78,7 +82,7 @@ def _usage_line(error: Any) -> str:
 
 def fail(message: str, status: int) -> NoReturn:
     """End the process with one line on standard error and an exit status."""
-    line, processes = f"jaxecon: {message}", _joined_processes()
+    line, processes = f"jaxecon: {one_line(shortened(message, _MAX_LINE))}", _joined_processes()
     if processes is not None:
         processes.leave(status, line)
     print(line, file=sys.stderr)

@@ -29,6 +29,15 @@ def shown(value: object, most: int) -> str:
         return f"({type(value).__name__})"
 
 
+def is_text(text: str) -> bool:
+    """Whether a name or a path is text that UTF-8 can write, without null characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of another encoding, which Python keeps as surrogates
+        return False
+    return "\0" not in text
+
+
 def plural(count: float, one: str, many: str = "") -> str:
     """A number and its noun: "1 year", "2,000 years". many: the plural, if it has no plain s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

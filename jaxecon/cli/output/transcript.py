@@ -6,12 +6,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from jaxecon.cli.output.printable import printable
+from jaxecon.cli.output.printable import printable, say, say_line
 from jaxecon.cli.output.tables import new_table, share_text
+from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import STATUSES
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.text import shortened
@@ -40,14 +39,12 @@ def print_totals(
     console.print(_usage_table(totals))
     console.print("(seconds: summed over requests, several of which run at once)")
     names = (f"{m.get('model', '?')} ({m.get('engine', '?')})" for m in models)
-    console.print(
-        f"Answered by {escape(printable(', '.join(names)))}.\n\nHow decisions were reached:"
-    )
+    console.print(f"Answered by {', '.join(names)}.\n\nHow decisions were reached:")
     table = new_table("cohort", "kind", *STATUSES)
     for t in totals:
         table.add_row(
-            escape(printable(t.cohort)),
-            escape(printable(t.kind)),
+            t.cohort,
+            t.kind,
             *(f"{t.statuses.get(s, 0):,}" for s in STATUSES),
         )
     console.print(table)
@@ -62,8 +59,8 @@ def _usage_table(totals: "Sequence[Total]") -> Table:
     for t in totals:
         table.add_row(
             *(
-                escape(printable(t.cohort)),
-                escape(printable(t.kind)),
+                t.cohort,
+                t.kind,
                 f"{t.requests:,}",
                 f"{t.errors:,}",
             ),
@@ -101,11 +98,11 @@ def _print_answers(console: Console, answers: "Mapping[tuple[str, ...], Answers]
     for (cohort, kind), counted in answers.items():
         answer = printable(counted.most_frequent or "")
         table.add_row(
-            escape(printable(cohort)),
-            escape(printable(kind)),
+            cohort,
+            kind,
             f"{counted.usable:,}",
             f"{counted.distinct:,}",
-            escape(shortened(answer, _MAX_ANSWER)),
+            shortened(answer, _MAX_ANSWER),
             share_text(counted.most_frequent_count, counted.usable),
         )
     console.print(table)
@@ -119,17 +116,17 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
         usage = c["usage"]
         attempt = f", attempt {c['attempt']}" if c["attempt"] else ""
         whose = f"{printable(c['kind'])} of {printable(c['cohort'])} agent {c['agent']}"
-        print(f"=== year {c['year']}, day {c['day']}: {whose}{attempt}")
+        say_line(f"=== year {c['year']}, day {c['day']}: {whose}{attempt}")
         for message in c["messages"]:
-            print(f"--- {message['role']}\n{printable(message['content'])}")
+            say(f"--- {message['role']}\n{printable(message['content'])}")
         answer = c["response"] if c["error"] is None else f"(none: {c['error']})"
-        print(f"--- answer\n{printable(answer)}")
+        say(f"--- answer\n{printable(answer)}")
         decided = (
             f"decision {json.dumps(c['decision'])}, {c['status']}"
             if c["status"] is not None
             else "no decision yet"
         )
-        print(
+        say(
             f"--- {decided}; {usage['prompt_tokens']:,} tokens in ({usage['cached_tokens']:,} "
             "cached), "
             f"{usage['completion_tokens']:,} out ({printable(c['finish_reason'])}), "
@@ -153,7 +150,7 @@ def print_decisions(conversations: "Iterable[Conversation]") -> None:
         how = f" ({last['status']})" if last["status"] not in ("ok", None) else ""
         reason = None if last["status"] == "fallback" else last["reason"]
         why = f": {printable(' '.join(reason.split()))}" if reason else ""
-        print(
+        say_line(
             f"year {last['year']}, day {last['day']}: {printable(last['kind'])} of {whose}: "
             f"{printable(decided)}{how}{why}"
         )
