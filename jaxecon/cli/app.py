@@ -1,5 +1,7 @@
 """The command `jaxecon`: the list of its commands."""
 
+import sys
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any
 
 import typer
@@ -23,8 +25,11 @@ from jaxecon.cli.commands.sweep import sweep
 from jaxecon.cli.commands.transcript import transcript
 from jaxecon.cli.errors import one_line_errors
 from jaxecon.cli.output.printable import say_line
-from jaxecon.core.errors import UserError
+from jaxecon.cli.streams import guard_streams
+from jaxecon.core.environment import check_environment
+from jaxecon.core.errors import OutputError, UserError
 from jaxecon.core.text import is_text
+from jaxecon.simulation.signals import handling_signals
 
 _COMMANDS = (
     *(run, resume, replay, branch, digest, optimum, compare),
@@ -66,7 +71,16 @@ app.add_typer(prompts_app, name="prompts")
 
 def main() -> None:
     """Entry point of `jaxecon`."""
-    app()
+    guard_streams()
+    with one_line_errors(), handling_signals():
+        check_environment()
+        try:
+            app()
+        except SystemExit as ended:
+            # Here, where a failure is still one line. A command's own failure goes before it.
+            with suppress(OutputError) if ended.code else nullcontext():
+                sys.stdout.flush()
+            raise
 
 
 def _version(value: bool) -> None:

@@ -11,6 +11,7 @@ from jaxecon.cli.output.printable import say, say_line
 from jaxecon.config.base import one_of
 from jaxecon.config.language import Serving
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.files import write_atomically
 from jaxecon.storage.paths import TEMPLATE_ENDING
 
 DEFAULT_MODEL = str(Serving.model_fields["model"].default)
@@ -91,7 +92,7 @@ def prompts_copy(
         folder.mkdir(parents=True, exist_ok=True)
         for target, text in targets.items():
             written.append(target)
-            target.write_text(text, encoding="utf-8")
+            write_atomically(target, text.encode())
     except OSError as error:
         for target in written:
             target.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from jaxecon.cli.output.tables import new_table, share_text
 from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import STATUSES
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.files import atomically
 from jaxecon.core.text import shortened
 
 if TYPE_CHECKING:
@@ -168,25 +169,23 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
     """Write one JSON object a line, to a new file or, for `-`, to standard output.
 
     Raises:
-        UserError: the file exists or cannot be written; a file that was begun is removed.
+        UserError: the file exists or cannot be written; it appears whole or not at all.
     """
     if str(path) == "-":
         for row in rows:
             print(json.dumps(row))
         return
-    special = path.exists() and not path.is_file()  # a pipe, /dev/stdout
+    lines = ((json.dumps(row) + "\n").encode() for row in rows)
     try:
-        with path.open("w" if special else "x") as file:
-            try:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-                file.flush()
-            except BaseException:
-                if not special:
-                    path.unlink()
-                raise
+        if path.exists() and not path.is_file():  # a pipe, /dev/stdout
+            with path.open("wb") as file:
+                file.writelines(lines)
+        elif path.exists():
+            raise FileExistsError
+        else:
+            with atomically(path, new=True) as file:
+                file.writelines(lines)
     except FileExistsError:
         raise UserError(f"--export: {path}: exists; give a new file") from None
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise DiskError(f"--export: {path}: cannot be written ({error.strerror})") from error

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from llm.engines.openai.failure import GATEWAY_STATUSES, RequestFailure, system_error
+from llm.engines.openai.network import http_client
 from llm.engines.openai.rate_limit import retry_after_seconds
 from llm.engines.openai.redaction import Redaction
 from llm.engines.openai.server import Server
@@ -19,18 +20,12 @@ class Transport:
 
         self.redaction = Redaction(key)
         self._server, self._timeout = server, timeout
-        limits = type(openai.DEFAULT_CONNECTION_LIMITS)
         self._client = openai.AsyncOpenAI(
             base_url=server.url,
             api_key=key or "none",
             max_retries=0,
             timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
-            http_client=openai.DefaultAsyncHttpxClient(
-                limits=limits(
-                    max_connections=max_connections, max_keepalive_connections=max_connections
-                ),
-                follow_redirects=False,  # the key is for this address alone
-            ),
+            http_client=http_client(server.url, max_connections),
         )
         self.version = openai.__version__
 
