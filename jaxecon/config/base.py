@@ -38,6 +38,8 @@ def _has_wrong_kind(value: Any, annotation: Any) -> bool:
     of another of these.
     """
     members = annotation_members(annotation)
+    if Any in members:
+        return False
     if isinstance(value, bool):
         return bool not in members
     if isinstance(value, int | float):

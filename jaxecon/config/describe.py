@@ -92,7 +92,9 @@ def _kind(member: Any) -> str:
         number = "" if elements[-1] is Ellipsis else f"{len(elements)} "
         return f"a list of {number}{many}" if many else "a list"
     if typing.get_origin(member) is dict:
-        return "a mapping of names to " + ("sections" if section_of(member) else "numbers")
+        values = annotation_members(get_args(member)[1])[0]
+        many = "sections" if section_of(member) else _PLURALS.get(values, "values")
+        return f"a mapping of names to {many}"
     if isinstance(member, type) and issubclass(member, pydantic.BaseModel):
         return f"a section with {', '.join(member.model_fields)}"
     return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(

@@ -31,6 +31,8 @@ def check_name(name: str, tree: dict[str, Any]) -> None:
         node = node.get(part) if isinstance(node, dict) else None
         fields, above = fields_at(path[:i]), _field_at(path[:i])
         if above is not None and _is_mapping(above):
+            if _section_in(above) is None:
+                return  # the mapping says itself what it may hold
             continue  # a name that the user gives
         if part not in fields:
             raise UserError(

@@ -12,7 +12,7 @@ import pydantic
 from jaxecon.config.base import one_of
 from jaxecon.config.describe import accepted_values
 from jaxecon.config.fields import fields_at, place_in, setting_names
-from jaxecon.config.language import KEY_SETTING
+from jaxecon.config.language import KEY_SETTING, SECRET_SETTINGS
 from jaxecon.config.renamed_settings import refuse_renamed
 from jaxecon.config.settings import Config
 from jaxecon.config.yaml_text import check_tree, read_yaml_file, yaml_text, yaml_value
@@ -90,14 +90,15 @@ def apply(tree: dict[str, Any], override: str) -> None:
     """Set `key=value` in a tree of settings. Raises UserError where there is no such place."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        said = f"...{KEY_SETTING}..." if KEY_SETTING in override else shown(override, _MAX_VALUE)
+        secret = _secret_setting(override)
+        said = shown(override, _MAX_VALUE) if secret is None else f"...{secret}..."
         raise UserError(f"--set {said}: needs the form key=value, for example year.days=16")
     key = key.strip()
     _refuse_brackets(key)
     try:
         value = yaml_value(text)
     except ValueError as error:
-        if KEY_SETTING in override:
+        if _secret_setting(override) is not None:
             raise UserError(f"--set {key}: the value is not a YAML value") from None
         raise UserError(
             f"--set {key}: {shown(text, _MAX_VALUE)} is not a YAML value ({error}); quote texts "
@@ -106,12 +107,17 @@ def apply(tree: dict[str, Any], override: str) -> None:
     set_in(tree, key, value, "--set ")
 
 
+def _secret_setting(override: str) -> str | None:
+    """The setting in an override whose value may be a secret, which no message may show."""
+    return next((name for name in (KEY_SETTING, *SECRET_SETTINGS) if name in override), None)
+
+
 def _refuse_brackets(key: str) -> None:
     """Raise UserError for a name like cohorts[0].size, with what is meant."""
     if "[" not in key:
         return
-    if KEY_SETTING in key:  # the rest may be a key
-        raise UserError(f"--set ...{KEY_SETTING}...: no such setting; write it with dots")
+    if (secret := _secret_setting(key)) is not None:  # the rest may be a key
+        raise UserError(f"--set ...{secret}...: no such setting; write it with dots")
     dotted = re.sub(r"\[\s*['\"]?([^\[\]'\"]*)['\"]?\s*\]", r".\1", key).strip(".")
     *section, last = dotted.split(".")
     known = last in fields_at(section)
@@ -210,6 +216,8 @@ def _explain(path: Sequence[str], problem: Any) -> str:
             f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY "
             "(capitals, digits and _), never the key"
         )
+    if set(path) & set(SECRET_SETTINGS):
+        return f"{setting}: {accepted_values(path)}; texts that YAML reads otherwise need quotes"
     if problem["type"] == "extra_forbidden":
         return f"{setting}: no such setting; {one_of(list(fields_at(path[:-1])), path[-1])}"
     if problem["type"] == "value_error":

@@ -23,6 +23,8 @@ FREE = [
     "llm.kv_cache_gib",
     "llm.gpu_memory_share",
     "llm.api_key_env",
+    "llm.headers",
+    "llm.query",
     "llm.max_connections",
     "llm.requests_per_minute",
     "llm.tokens_per_minute",

@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
+from llm.engines.openai.address import Extras
 from llm.engines.openai.failure import GATEWAY_STATUSES, RequestFailure, system_error
 from llm.engines.openai.network import http_client
 from llm.engines.openai.rate_limit import retry_after_seconds
@@ -13,17 +14,29 @@ from llm.engines.openai.server import Server
 
 
 class Transport:
-    """The connections to one server. key: "" where it needs none; timeout: seconds per answer."""
+    """The connections to one server.
 
-    def __init__(self, server: Server, key: str, max_connections: int, timeout: float) -> None:
+    key: "" where it needs none; timeout: seconds per answer; extras: added to every request.
+    """
+
+    def __init__(
+        self, server: Server, key: str, max_connections: int, timeout: float, extras: Extras
+    ) -> None:
         import openai  # an extra, and slow to import
 
-        self.redaction = Redaction(key)
+        self.redaction = Redaction(key, tuple(extras.secrets))
+        sent = extras.filled()
+        # without a key of its own, the client would send one that says "none" beside the user's
+        headers: dict[str, Any] = dict(sent.headers)
+        if extras.authenticates and not key:
+            headers = {"Authorization": openai.Omit(), **headers}
         self._server, self._timeout = server, timeout
         self._client = openai.AsyncOpenAI(
             base_url=server.url,
             api_key=key or "none",
             max_retries=0,
+            default_headers=headers,
+            default_query=dict(sent.query),
             timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
             http_client=http_client(server.url, max_connections),
         )
@@ -36,7 +49,9 @@ class Transport:
     async def chat(self, body: dict[str, Any]) -> Any:
         """The JSON of one chat completion. Raises RequestFailure."""
         create = self._client.chat.completions.with_raw_response.create
-        return await self._call(create(**body), self._timeout)
+        # the client knows neither all fields nor that an answer may be read whole though streamed
+        sent = create(model=body["model"], messages=body["messages"], extra_body=body)
+        return await self._call(sent, self._timeout)
 
     async def close(self) -> None:
         """Drop the connections."""
@@ -88,5 +103,6 @@ class Transport:
             gateway=status in GATEWAY_STATUSES,
             complaint=str(body).lower(),
             parameter=str(fields.get("param") or fields.get("code")),
-            retry_after=retry_after_seconds(headers.get("retry-after")) if waits else None,
+            retry_after=retry_after_seconds(headers) if waits else None,
+            generated=self.redaction.reply(str(fields.get("failed_generation") or "")),
         )
