@@ -2,10 +2,12 @@
 # make test   set everything up and run the tests (all but those marked slow)
 # make lint   formatting, lint, import contracts, types
 # make bench  the benchmarks of kernels, of the optimum and of scale
+# make finds  inputs that people have reported, where their folder is (FINDS=elsewhere)
 # PYTHON=python3.12 and VENV=elsewhere choose another interpreter or folder.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+FINDS ?= ../shared/finds
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
@@ -15,7 +17,7 @@ TORCH := 2.13.0
 # Where a machine's own pip configuration offers no CPU build of torch. The address stands in the documentation alone.
 TORCH_INDEX ?= $(shell sed -n 's/.*`\(https:[^`]*\/whl\/cpu\)`.*/\1/p' docs/install.md | head -1)
 
-.PHONY: run test lint bench setup model clean
+.PHONY: run test lint bench finds setup model clean
 
 run: model
 	$(BIN)/jaxecon run $(ARGS)
@@ -33,6 +35,11 @@ bench: setup
 	$(BIN)/python -m experiments.benchmarks.kernels $(ARGS)
 	$(BIN)/python -m experiments.benchmarks.optimum
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m experiments.benchmarks.scale  # 2 MiB pages: docs/performance.md
+
+ifneq ($(wildcard $(FINDS)/.),)
+finds: setup
+	PYTHONPATH=.:tests $(BIN)/python -m robustness.finds $(FINDS) $(ARGS)
+endif
 
 setup: $(INSTALLED)
 

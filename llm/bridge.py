@@ -146,8 +146,8 @@ class Bridge:
             undecided = [i for i in range(len(observations)) if i not in decisions]
             if not undecided:
                 break
-            requests = [self._request(kind, observations[i], chats[i], attempt) for i in undecided]
-            for i, reply in zip(undecided, self._answers(requests), strict=True):
+            replies = self._fitted_answers(kind, observations, first, chats, undecided, attempt)
+            for i, reply in replies.items():
                 try:
                     decisions[i] = _decision(kind, observations[i], reply, attempt)
                 except Unusable as problem:
@@ -158,6 +158,50 @@ class Bridge:
         ]
         self._record(kind, observations, final)
         return final
+
+    def _fitted_answers(
+        self,
+        kind: DecisionKind[Observation, Value],
+        observations: list[Observation],
+        first: list[tuple[Message, ...]],
+        chats: list[tuple[Message, ...]],
+        places: Sequence[int],
+        attempt: int,
+    ) -> dict[int, Completion]:
+        """Replies by place. What is too long for a server is cut, in all lists, and asked again."""
+        replies, waiting = dict[int, Completion](), list(places)
+        while waiting:
+            requests = [self._request(kind, observations[i], chats[i], attempt) for i in waiting]
+            replies.update(zip(waiting, self._answers(requests), strict=True))
+            asked, waiting = waiting, []
+            for i in asked:
+                shorter = self._refitted(kind, observations[i], first[i], replies[i])
+                if shorter is not None:
+                    after = chats[i][len(first[i]) :]
+                    observations[i], first[i] = shorter
+                    chats[i] = (*first[i], *after)
+                    waiting.append(i)
+        return replies
+
+    def _refitted(
+        self,
+        kind: DecisionKind[Observation, Value],
+        observation: Observation,
+        asked: tuple[Message, ...],
+        reply: Completion,
+    ) -> tuple[Observation, tuple[Message, ...]] | None:
+        """A shorter question than one that was too long; all others keep to that limit too."""
+        tokens = reply.longest_taken
+        if tokens is None:
+            return None
+        if tokens:
+            served = self._served[observation.cohort]
+            served.max_model_len = min(served.max_model_len, tokens)
+        fitting, messages = self._fitting(kind, observation)
+        if messages != asked:
+            return fitting, messages
+        shorter = kind.shorter(observation)
+        return None if shorter is None else self._fitting(kind, shorter)
 
     def _fitting(
         self, kind: DecisionKind[Observation, Value], observation: Observation

@@ -5,6 +5,10 @@ from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 
+# How a request ended that has more tokens than the server takes: this, a colon, and how many it
+# takes (0 where it does not say).
+TOO_LONG = "too_long"
+
 
 @dataclass(frozen=True)
 class Message:
@@ -74,3 +78,13 @@ class Completion:
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     error: str | None = None
+
+    @property
+    def longest_taken(self) -> int | None:
+        """Tokens that the server takes, where this request has more; 0 where it does not say.
+
+        None for every other request. It is read from `finish_reason`, which transcripts keep, so
+        that a replay cuts the same histories.
+        """
+        ended, _, tokens = self.finish_reason.partition(":")
+        return int(tokens) if ended == TOO_LONG and tokens.isdecimal() else None

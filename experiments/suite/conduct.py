@@ -25,8 +25,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from experiments.suite.checks import (
     check_engines_of,
     check_years,
@@ -39,6 +37,7 @@ from experiments.suite.report import Report, notes_on, report_text, write_json, 
 from experiments.suite.study import REPORT, Study, Watch
 from experiments.suite.tables import Table
 from jaxecon.config.read import apply
+from jaxecon.config.yaml_text import yaml_text
 from jaxecon.core.files import write_atomically
 from jaxecon.report.schedules import check_matplotlib
 from jaxecon.storage.paths import MANIFEST
@@ -119,7 +118,7 @@ def _override(tree: Designs, overrides: Iterable[str], reserved: Iterable[str]) 
 def _identity(name: str, size: str, tree: Designs) -> str:
     """What identifies a folder's experiment, as YAML: its name, size and mechanical designs."""
     content = {"experiment": name, "size": size, "mechanical": tree["mechanical"]}
-    return str(yaml.safe_dump(content, sort_keys=False))
+    return yaml_text(content)
 
 
 def _write_results(

@@ -1,5 +1,7 @@
 """The command `jaxecon`: the list of its commands."""
 
+import sys
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +24,12 @@ from jaxecon.cli.commands.survey import survey
 from jaxecon.cli.commands.sweep import sweep
 from jaxecon.cli.commands.transcript import transcript
 from jaxecon.cli.errors import one_line_errors
+from jaxecon.cli.output.printable import say_line
+from jaxecon.cli.streams import guard_streams
+from jaxecon.core.environment import check_environment
+from jaxecon.core.errors import OutputError, UserError
+from jaxecon.core.text import is_text
+from jaxecon.simulation.signals import handling_signals
 
 _COMMANDS = (
     *(run, resume, replay, branch, digest, optimum, compare),
@@ -35,6 +43,12 @@ class _Commands(TyperGroup):
     def make_context(self, *args: Any, **named: Any) -> Any:
         with one_line_errors():
             return super().make_context(*args, **named)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for argument in args:
+            if not is_text(argument):
+                raise UserError(f"{argument}: not text in UTF-8, as names and paths must be")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with one_line_errors():
@@ -57,12 +71,21 @@ app.add_typer(prompts_app, name="prompts")
 
 def main() -> None:
     """Entry point of `jaxecon`."""
-    app()
+    guard_streams()
+    with one_line_errors(), handling_signals():
+        check_environment()
+        try:
+            app()
+        except SystemExit as ended:
+            # Here, where a failure is still one line. A command's own failure goes before it.
+            with suppress(OutputError) if ended.code else nullcontext():
+                sys.stdout.flush()
+            raise
 
 
 def _version(value: bool) -> None:
     if value:
-        print(f"jaxecon {__version__}")
+        say_line(f"jaxecon {__version__}")
         raise typer.Exit
 
 

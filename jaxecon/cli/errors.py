@@ -1,6 +1,8 @@
 """Errors of a command as one line and an exit status, never a traceback."""
 
+import errno
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,17 +11,24 @@ from typing import Any, NoReturn, cast
 
 import typer
 
+from jaxecon.cli.output.printable import one_line
+from jaxecon.core.environment import jax_mistake
 from jaxecon.core.errors import (
     EngineError,
     Interrupted,
     InvariantError,
+    OutputError,
     UserError,
     first_line,
     is_out_of_memory,
 )
+from jaxecon.core.text import shortened
 
 DIFFERENT, USER_ERROR, ENGINE_FAILED, BUDGET_SPENT, INTERRUPTED = 1, 2, 3, 4, 130
 
+_MAX_LINE = 2000  # characters of a message
+
+READER_GONE = 128 + signal.SIGPIPE  # the status of a program that this signal ends
 PROCESS_LOST = ENGINE_FAILED  # another process of the same run
 IMPOSSIBLE_RESULT = ENGINE_FAILED  # the run broke one of its invariants
 
@@ -51,7 +60,19 @@ def one_line_errors() -> Iterator[None]:
         fail("interrupted", 128 + error.signal)
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
-    except (RuntimeError, MemoryError, ValueError) as error:
+    except OutputError as error:
+        fail(str(error), READER_GONE if error.errno == errno.EPIPE else USER_ERROR)
+    except Exception as error:
+        _fail_for_surroundings(error)
+        raise
+
+
+def _fail_for_surroundings(error: Exception) -> None:
+    """End the process with one line where something around it is at fault.
+
+    A process of the same run, the machine's memory, the engine, a disk, or the environment.
+    """
+    if isinstance(error, RuntimeError | MemoryError | ValueError):
         processes = _joined_processes()
         if processes is not None and processes.is_lost_process(error):
             fail(
@@ -61,9 +82,14 @@ def one_line_errors() -> Iterator[None]:
             )
         if is_out_of_memory(error):
             fail(_OUT_OF_MEMORY, ENGINE_FAILED)
-        if not isinstance(error, EngineError):
-            raise
-        fail(str(error), ENGINE_FAILED)
+        if isinstance(error, EngineError):
+            fail(str(error), ENGINE_FAILED)
+    if isinstance(error, OSError) and error.errno is not None:
+        what = "" if error.filename is None else f"{error.filename}: "
+        fail(f"{what}{error.strerror}", USER_ERROR)
+    mistake = jax_mistake(error)
+    if mistake is not None:
+        fail(mistake, USER_ERROR)
 
 
 def _usage_line(error: Any) -> str:
@@ -78,7 +104,7 @@ def _usage_line(error: Any) -> str:
 
 def fail(message: str, status: int) -> NoReturn:
     """End the process with one line on standard error and an exit status."""
-    line, processes = f"jaxecon: {message}", _joined_processes()
+    line, processes = f"jaxecon: {one_line(shortened(message, _MAX_LINE))}", _joined_processes()
     if processes is not None:
         processes.leave(status, line)
     print(line, file=sys.stderr)

@@ -3,9 +3,10 @@
 These functions import JAX when they are called, so that `jaxecon --help` is instant.
 """
 
-import os
 import sys
 from typing import TYPE_CHECKING
+
+from jaxecon.cli.streams import keep_libraries_off_standard_output
 
 if TYPE_CHECKING:
     from jaxecon.cli.options import ExecutorName
@@ -16,7 +17,9 @@ def keep_compiled_programs() -> None:
     """Let this process read and write the user's cache of compiled programs."""
     from jaxecon.core.compilation import keep_compiled
 
-    keep_compiled()
+    problem = keep_compiled()
+    if problem is not None:
+        print(f"jaxecon: {problem}", file=sys.stderr)
 
 
 def join_other_processes(join: bool, seconds: int) -> bool:
@@ -25,11 +28,7 @@ def join_other_processes(join: bool, seconds: int) -> bool:
         return True
     from jaxecon.core.processes import is_main_process, join_run
 
-    # Gloo reports each connection on file descriptor 1, which now leads to standard error; our own
-    # output goes to standard output by another descriptor.
-    ours = os.dup(1)
-    os.dup2(2, 1)
-    sys.stdout = os.fdopen(ours, "w", closefd=False)
+    keep_libraries_off_standard_output()  # Gloo reports each connection there
     join_run(seconds)
     return is_main_process()
 
@@ -40,4 +39,5 @@ def executor_named(name: "ExecutorName") -> "Executor | None":
         return None
     from jaxecon.sweeps.ray_executor import RayExecutor
 
+    keep_libraries_off_standard_output()  # Ray's processes write warnings there
     return RayExecutor()

@@ -4,7 +4,7 @@ import difflib
 import types
 import typing
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -18,32 +18,43 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Section(pydantic.BaseModel):
     """A group of settings: immutable, without unknown names, infinities or NaN.
 
-    A number is never true or false, which pydantic would take for 1 and 0.
+    A number is a number, and true or false is one of these: pydantic would take true for 1, "1_000"
+    for 1000 and "on" for true.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
-    def _numbers_are_no_booleans(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+    def _scalars_are_of_their_kind(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         field = cls.model_fields[str(info.field_name)]
-        if _has_misplaced_boolean(value, field.annotation):
-            raise PydanticCustomError("boolean", "true or false in the place of something else")
+        if _has_wrong_kind(value, field.annotation):
+            raise PydanticCustomError("kind", "a value of one kind in the place of another")
         return value
 
 
-def _has_misplaced_boolean(value: Any, annotation: Any) -> bool:
-    """Whether a value, or one in its list or mapping, is true or false where neither is meant."""
+def _has_wrong_kind(value: Any, annotation: Any) -> bool:
+    """Whether a value, or one in its list or mapping, is text, a number or a boolean in the place
+    of another of these.
+    """
     members = annotation_members(annotation)
+    if Any in members:
+        return False
     if isinstance(value, bool):
         return bool not in members
+    if isinstance(value, int | float):
+        return bool in members and int not in members and float not in members
+    if isinstance(value, str | bytes):
+        choices = [typing.get_args(m) for m in members if typing.get_origin(m) is Literal]
+        taken = str in members or any(value in names for names in choices)
+        return not taken and not {int, float, bool}.isdisjoint(members)
     for member in members:
         origin, inner = typing.get_origin(member), typing.get_args(member)
         if origin is tuple and isinstance(value, list | tuple):
             kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-            return any(map(_has_misplaced_boolean, value, kinds))
+            return any(map(_has_wrong_kind, value, kinds))
         if origin is dict and isinstance(value, dict):
-            return any(_has_misplaced_boolean(x, inner[1]) for x in value.values())
+            return any(_has_wrong_kind(x, inner[1]) for x in value.values())
     return False
 
 

@@ -9,6 +9,7 @@ from jaxecon.config.dynamics import OPTIMUM
 from jaxecon.config.hours import choices_of
 from jaxecon.config.names import BRACKETS, LLM_RULE, RULES, WITHOUT_CHOICES
 from jaxecon.config.people import CohortConfig, shares_of_people
+from jaxecon.config.request_extras import check_extras
 from jaxecon.config.survey import MAX_CHOICES, Question
 
 if TYPE_CHECKING:
@@ -135,6 +136,12 @@ def _known_models(config: "Config") -> None:
                 f"{setting}: {model!r}; a name in llm.others: "
                 f"{', '.join(config.llm.others) or '(which is empty)'}"
             )
+
+
+def _request_extras(config: "Config") -> None:
+    others = {f"llm.others.{name}": serving for name, serving in config.llm.others.items()}
+    for where, one in ({"llm": config.llm} | others).items():
+        check_extras(where, one.extra_body, one.headers, one.query)
 
 
 def _servings(config: "Config") -> None:
@@ -342,6 +349,7 @@ _CHECKS: tuple[Callable[["Config"], None], ...] = (
     _unique_cohort_names,
     _cohorts,
     _known_models,
+    _request_extras,
     _servings,
     _price_of_budget,
     _survey,

@@ -50,11 +50,13 @@ def describe() -> Iterator[str]:
 
 def accepted_values(path: Sequence[str]) -> str:
     """The accepted range of a setting in words, from the model's own annotations."""
-    named = [p for p in path if not (p.isdigit() or p == "N")]
+    named = [p for p in path if not (p.isdecimal() or p == "N")]
     field = fields_at(named[:-1]).get(named[-1])
+    if field is None and len(named) < 2:
+        return f"a section with {', '.join(Config.model_fields)}"
     if field is None:  # an entry of a mapping: the mapping says what its values may be
         return accepted_values(named[:-1])
-    element = _element(field.annotation, int(path[-1])) if path[-1].isdigit() else None
+    element = _element(field.annotation, int(path[-1])) if path[-1].isdecimal() else None
     if element is not None:
         return _in_words(element, ())
     return _in_words(field.annotation, field.metadata)
@@ -90,7 +92,9 @@ def _kind(member: Any) -> str:
         number = "" if elements[-1] is Ellipsis else f"{len(elements)} "
         return f"a list of {number}{many}" if many else "a list"
     if typing.get_origin(member) is dict:
-        return "a mapping of names to " + ("sections" if section_of(member) else "numbers")
+        values = annotation_members(get_args(member)[1])[0]
+        many = "sections" if section_of(member) else _PLURALS.get(values, "values")
+        return f"a mapping of names to {many}"
     if isinstance(member, type) and issubclass(member, pydantic.BaseModel):
         return f"a section with {', '.join(member.model_fields)}"
     return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(

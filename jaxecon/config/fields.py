@@ -1,7 +1,7 @@
 """Settings by their dotted names."""
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 import pydantic
@@ -22,20 +22,30 @@ def check_name(name: str, tree: dict[str, Any]) -> None:
     path = name.split(".")
     node: Any = tree
     for i, part in enumerate(path):
-        if part.isdigit():
-            if not isinstance(node, list) or int(part) >= len(node):
+        if part.isdecimal():
+            place = place_in(node, part)
+            if place is None:
                 raise UserError(f"{name}: {'.'.join(path[:i])} has no part {part} here")
-            node = node[int(part)]
+            node = node[place]
             continue
         node = node.get(part) if isinstance(node, dict) else None
         fields, above = fields_at(path[:i]), _field_at(path[:i])
         if above is not None and _is_mapping(above):
+            if _section_in(above) is None:
+                return  # the mapping says itself what it may hold
             continue  # a name that the user gives
         if part not in fields:
             raise UserError(
                 f"{name}: no such setting; "
                 f"{one_of(list(fields), part) if fields else f'{path[i - 1]} has no parts'}"
             )
+
+
+def place_in(node: object, part: str) -> int | None:
+    """The index that a part of a dotted name has in a list; None where it is none."""
+    if not isinstance(node, list | tuple) or not (part.isascii() and part.isdecimal()):
+        return None
+    return int(part) if len(part) < 10 and int(part) < len(node) else None
 
 
 def is_section(name: str) -> str | None:
@@ -74,6 +84,22 @@ def marked(mark: Mark, model: type[pydantic.BaseModel] = Config, above: str = ""
     return names
 
 
+def setting_names(model: type[pydantic.BaseModel] = Config, above: str = "") -> Iterator[str]:
+    """The dotted names of all settings and sections; 0 stands for the place in a list."""
+    for name, field in model.model_fields.items():
+        yield f"{above}{name}"
+        section = _section_in(field)
+        if section is not None and not _is_mapping(field):
+            place = "0." if _is_list_of_sections(field) else ""
+            yield from setting_names(section, f"{above}{name}.{place}")
+
+
+def _is_list_of_sections(field: Any) -> bool:
+    """Whether a field holds a list of sections."""
+    members = annotation_members(field.annotation)
+    return any(typing.get_origin(m) is tuple and section_of(m) is not None for m in members)
+
+
 def _marks_along(path: Sequence[str]) -> set[Mark]:
     """The marks of a setting and of the sections around it."""
     marks: set[Mark] = set()
@@ -103,10 +129,9 @@ def _is_mapping(field: Any) -> bool:
 
 
 def _field_at(path: Sequence[str]) -> Any:
-    named = [part for part in path if not part.isdigit()]
-    return (
-        fields_at(path[: len(path) - 1]).get(path[-1]) if named and not path[-1].isdigit() else None
-    )
+    if not path or path[-1].isdecimal():
+        return None
+    return fields_at(path[:-1]).get(path[-1])
 
 
 def fields_at(path: Sequence[str]) -> dict[str, Any]:
@@ -114,7 +139,7 @@ def fields_at(path: Sequence[str]) -> dict[str, Any]:
     model: type[pydantic.BaseModel] = Config
     named = False  # whether the next part is a name that the user gave
     for part in path:
-        if part.isdigit() or part == "N" or named:
+        if part.isdecimal() or part == "N" or named:
             named = False
             continue
         field = model.model_fields.get(part)

@@ -1,7 +1,9 @@
 """Settings of language models: what serves them, how they are asked, what they may cost."""
 
-from typing import Literal
+import datetime
+from typing import Any, Literal
 
+import pydantic
 from pydantic import Field
 
 from jaxecon.config.base import Section
@@ -11,6 +13,7 @@ from jaxecon.config.names import EngineName, Style
 
 # The setting whose value no error may show: a user may have put the key itself there.
 KEY_SETTING = "api_key_env"
+SECRET_SETTINGS = ("headers", "query")  # likewise
 
 
 class Price(Section):
@@ -62,6 +65,20 @@ class Serving(Section):
         description="The name of the environment variable that holds the key, in capitals; never "
         "the key.",
     )
+    headers: Free[dict[str, str]] = Field(
+        default_factory=dict,
+        description="Sent with every request. ${NAME} stands for an environment variable's value; "
+        "secrets are given in no other way.",
+    )
+    query: Free[dict[str, str]] = Field(
+        default_factory=dict,
+        description="Of every request's address, such as api-version; ${NAME} as in headers.",
+    )
+    extra_body: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Added to the body of every request, such as a provider's options; part of "
+        "what tells one model from another.",
+    )
     max_connections: Free[int] = Field(64, ge=1, le=10_000)
     requests_per_minute: Free[float | None] = Field(None, gt=0)
     tokens_per_minute: Free[float | None] = Field(
@@ -78,6 +95,17 @@ class Serving(Section):
         None, description="Of replay: a run's folder, or its transcript.sqlite."
     )
     price: Free[Price] = Price()
+
+    @pydantic.field_validator("headers", "query", mode="before")
+    @classmethod
+    def _dates_are_texts(cls, value: Any) -> Any:
+        """YAML reads 2024-10-21, an api-version, as a date."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: text.isoformat() if type(text) is datetime.date else text
+            for name, text in value.items()
+        }
 
 
 class LLM(Serving):

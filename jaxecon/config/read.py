@@ -1,22 +1,23 @@
 """Reads settings from YAML and `key=value`, with one clear line for each mistake."""
 
 import copy
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 
 from jaxecon.config.base import one_of
 from jaxecon.config.describe import accepted_values
-from jaxecon.config.fields import fields_at
-from jaxecon.config.language import KEY_SETTING
+from jaxecon.config.fields import fields_at, place_in, setting_names
+from jaxecon.config.language import KEY_SETTING, SECRET_SETTINGS
 from jaxecon.config.renamed_settings import refuse_renamed
 from jaxecon.config.settings import Config
+from jaxecon.config.yaml_text import check_tree, read_yaml_file, yaml_text, yaml_value
 from jaxecon.core.errors import UserError
-from jaxecon.core.text import shortened
+from jaxecon.core.text import shown
 
 _MAX_VALUE = 200  # characters of a wrong value that its line shows
 
@@ -35,64 +36,47 @@ def load_config(
     if isinstance(source, Config):
         tree = source.model_dump(mode="json", exclude_unset=True)
     elif isinstance(source, dict):
-        tree = copy.deepcopy(source)
+        tree = _copied(source)
     elif source is None:
         tree = {}
     elif isinstance(source, str | Path):
         tree = read_yaml(Path(source))
     else:
-        raise UserError(f"configuration: {source!r}; a path, a dict, a Config or None")
-    if isinstance(overrides, str):
-        raise UserError(f"overrides: {overrides!r}; a list of key=value")
-    for override in overrides:
+        raise UserError(
+            f"configuration: {shown(source, _MAX_VALUE)}; a path, a dict, a Config or None"
+        )
+    for override in checked_overrides(overrides):
         apply(tree, override)
     return _validate(tree)
 
 
+def checked_overrides(overrides: Iterable[str]) -> list[str]:
+    """The overrides as a list. Raises UserError unless they are several texts."""
+    if isinstance(overrides, str) or not isinstance(overrides, Iterable):
+        raise UserError(f"overrides: {shown(overrides, _MAX_VALUE)}; a list of key=value")
+    listed = list(overrides)
+    for override in listed:
+        if not isinstance(override, str):
+            raise UserError(f"overrides: {shown(override, _MAX_VALUE)}; a text like year.days=16")
+    return listed
+
+
+def _copied(source: dict[str, Any]) -> dict[str, Any]:
+    try:
+        check_tree(source)
+    except ValueError as error:
+        raise UserError(f"configuration: {error}") from None
+    return copy.deepcopy(source)
+
+
 def to_yaml(config: Config) -> str:
     """The resolved configuration: every setting with its value."""
-    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-
-class YamlNumbers(yaml.SafeLoader):
-    """YAML in which 1e3 is a number, as it is in YAML 1.2."""
-
-
-YamlNumbers.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-class _UniqueKeys(YamlNumbers):
-    """The same, in which a key that appears twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep=True)
-        if len(mapping) != len(node.value):
-            names = [key.value for key, _ in node.value]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{twice} is given twice", node.start_mark
-            )
-        return mapping
+    return yaml_text(config.model_dump(mode="json"), allow_unicode=True)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A mapping from a YAML file. Raises UserError: no such file, no mapping, keys given twice."""
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except OSError as error:
-        raise UserError(f"configuration: {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"configuration: {path}: not a text file in UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(
-            f"configuration: {path}{where}: {getattr(error, 'problem', None) or 'not YAML'}"
-        ) from None
+    tree = read_yaml_file(path)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -106,19 +90,43 @@ def apply(tree: dict[str, Any], override: str) -> None:
     """Set `key=value` in a tree of settings. Raises UserError where there is no such place."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        said = f"...{KEY_SETTING}..." if KEY_SETTING in override else override
-        raise UserError(f"--set {said!r}: needs the form key=value, for example year.days=16")
+        secret = _secret_setting(override)
+        said = shown(override, _MAX_VALUE) if secret is None else f"...{secret}..."
+        raise UserError(f"--set {said}: needs the form key=value, for example year.days=16")
+    key = key.strip()
+    _refuse_brackets(key)
     try:
-        value = yaml.load(text, YamlNumbers)
-    except yaml.YAMLError as error:
-        if KEY_SETTING in override:
+        value = yaml_value(text)
+    except ValueError as error:
+        if _secret_setting(override) is not None:
             raise UserError(f"--set {key}: the value is not a YAML value") from None
-        said = " ".join(str(getattr(error, "problem", None) or "").split())
         raise UserError(
-            f"--set {key}: {text!r} is not a YAML value{f' ({said})' if said else ''}; quote texts "
+            f"--set {key}: {shown(text, _MAX_VALUE)} is not a YAML value ({error}); quote texts "
             "that hold signs"
         ) from None
-    set_in(tree, key.strip(), value, "--set ")
+    set_in(tree, key, value, "--set ")
+
+
+def _secret_setting(override: str) -> str | None:
+    """The setting in an override whose value may be a secret, which no message may show."""
+    return next((name for name in (KEY_SETTING, *SECRET_SETTINGS) if name in override), None)
+
+
+def _refuse_brackets(key: str) -> None:
+    """Raise UserError for a name like cohorts[0].size, with what is meant."""
+    if "[" not in key:
+        return
+    if (secret := _secret_setting(key)) is not None:  # the rest may be a key
+        raise UserError(f"--set ...{secret}...: no such setting; write it with dots")
+    dotted = re.sub(r"\[\s*['\"]?([^\[\]'\"]*)['\"]?\s*\]", r".\1", key).strip(".")
+    *section, last = dotted.split(".")
+    known = last in fields_at(section)
+    near = [dotted] if known else difflib.get_close_matches(dotted, list(setting_names()), 1, 0.6)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UserError(
+        f"--set {shown(key, _MAX_VALUE)}: no such setting; {hint}dots lead into sections and "
+        "lists, as in population.cohorts.0.size"
+    )
 
 
 def set_in(tree: dict[str, Any], key: str, value: Any, option: str = "") -> None:
@@ -129,16 +137,18 @@ def set_in(tree: dict[str, Any], key: str, value: Any, option: str = "") -> None
     *parents, last = key.split(".")
     node: Any = tree
     for parent in parents:
+        place = place_in(node, parent)
         if isinstance(node, dict):
             node = node.setdefault(parent, {})
-        elif isinstance(node, list) and parent.isdigit() and int(parent) < len(node):
-            node = node[int(parent)]
+        elif place is not None:
+            node = node[place]
         else:
             raise UserError(f"{option}{key}: {parent!r} is not a section of settings")
         if node is None:
             raise UserError(f"{option}{key}: {parent!r} is unset; give the whole of it")
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = value
+    place = place_in(node, last)
+    if place is not None:
+        node[place] = value
     elif isinstance(node, dict):
         node[last] = value
     else:
@@ -146,47 +156,68 @@ def set_in(tree: dict[str, Any], key: str, value: Any, option: str = "") -> None
 
 
 def _validate(tree: dict[str, Any]) -> Config:
-    for key in tree:
-        if not isinstance(key, str):
-            raise UserError(
-                f"{key!r}: no such setting; {one_of(list(Config.model_fields), str(key))}"
-            )
+    for path, key in _wrong_keys(tree):
+        above = f"{'.'.join(path)}: " if path else ""
+        names = list(fields_at(path))
+        known = one_of(names, shown(key, _MAX_VALUE)) if names else "names are texts"
+        raise UserError(f"{above}{shown(key, _MAX_VALUE)}: no such setting; {known}")
     refuse_renamed(tree)
     try:
         return Config.model_validate(tree)
     except pydantic.ValidationError as error:
+        paths = [(_path(problem, tree), problem) for problem in error.errors(include_url=False)]
         # an unknown name first, since other complaints are often its consequence; then the most
         # precise place
-        problems = sorted(
-            error.errors(), key=lambda e: (e["type"] != "extra_forbidden", -len(_path(e)))
-        )
-        settings = {_path(p)[:2] for p in problems}
+        problems = sorted(paths, key=lambda p: (p[1]["type"] != "extra_forbidden", -len(p[0])))
+        settings = {path[:2] for path, _ in problems}
         more = f" (and {len(settings) - 1} more)" if len(settings) > 1 else ""
-        raise UserError(_explain(problems[0]) + more) from None
+        raise UserError(_explain(*problems[0]) + more) from None
 
 
-def _path(problem: Any) -> tuple[str, ...]:
-    return tuple(str(part) for part in problem["loc"] if not _is_union_tag(part))
+def _wrong_keys(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Keys that are no texts, with the places of their mappings."""
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(tree, dict):
+        yield from ((above, key) for key in tree if not isinstance(key, str))
+        parts = tree.items()
+    elif isinstance(tree, list | tuple):
+        parts = enumerate(tree)
+    for key, value in parts:
+        yield from _wrong_keys(value, (*above, str(key)))
 
 
-def _is_union_tag(part: object) -> bool:
-    """Whether pydantic put this part of a location there: the name of a union's member.
+def _path(problem: Any, tree: Mapping[str, Any]) -> tuple[str, ...]:
+    """The user's own key of a problem: what pydantic adds, such as `float` in a union, is left out.
 
-    It is no part of the user's key.
+    Such an addition is at no place of the user's tree.
     """
-    return isinstance(part, str) and (
-        "[" in part or part.startswith("constrained-") or part in ("float", "int", "str", "bool")
-    )
+    path: list[str] = []
+    node: Any = tree
+    *parts, last = problem["loc"] or ("",)
+    for part in parts:
+        if _is_place(node, part):
+            node = node[part]
+            path.append(str(part))
+    own = problem["type"] == "missing" or _is_place(node, last)
+    return (*path, str(last)) if own else tuple(path)
 
 
-def _explain(problem: Any) -> str:
-    path = _path(problem)
-    setting, value = ".".join(path), shortened(repr(problem["input"]), _MAX_VALUE)
+def _is_place(node: Any, part: Any) -> bool:
+    """Whether a mapping has that name, or a list that index."""
+    if isinstance(node, list | tuple):
+        return isinstance(part, int) and part < len(node)
+    return isinstance(node, Mapping) and part in node
+
+
+def _explain(path: Sequence[str], problem: Any) -> str:
+    setting, value = ".".join(path), shown(problem["input"], _MAX_VALUE)
     if KEY_SETTING in path:
         return (
             f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY "
             "(capitals, digits and _), never the key"
         )
+    if set(path) & set(SECRET_SETTINGS):
+        return f"{setting}: {accepted_values(path)}; texts that YAML reads otherwise need quotes"
     if problem["type"] == "extra_forbidden":
         return f"{setting}: no such setting; {one_of(list(fields_at(path[:-1])), path[-1])}"
     if problem["type"] == "value_error":

@@ -26,7 +26,7 @@ class Question(Section):
         min_length=1, max_length=2000, description="The question, in the words that are read."
     )
     choices: tuple[Line, ...] | None = Field(
-        None, description="The 2 to 50 answers to choose among (in YAML, quote yes and no)."
+        None, description="The 2 to 50 answers to choose among."
     )
     number: tuple[Whole, Whole] | None = Field(
         None, description="An answer is a whole number: the least and the largest."

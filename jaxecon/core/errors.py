@@ -14,6 +14,20 @@ class DiskError(UserError):
     """A disk, or a file on it, cannot be read or written; the run itself is not at fault."""
 
 
+class OutputError(Exception):
+    """Standard output cannot be written: it is full, closed, or a pipe whose reader has gone.
+
+    No OSError, which would be taken for a failure of a file. error: the operating system's.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"standard output: cannot be written ({error.strerror}); not everything was printed, "
+            "what was written to files is kept"
+        )
+        self.errno = error.errno
+
+
 class BudgetSpent(RuntimeError):
     """A budget for language models is used up.
 

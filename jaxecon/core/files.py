@@ -1,11 +1,14 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # on some file systems
 
 _UMASK = os.umask(0o022)  # the only way to read it is to set it
 os.umask(_UMASK)
@@ -18,22 +21,51 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def atomically(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that replaces `path` when the block ends without an error."""
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        try:
-            yield cast(BinaryIO, file)
-            file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # the permissions that open() gives
-            os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+def atomically(path: Path, *, new: bool = False) -> Iterator[BinaryIO]:
+    """Open a temporary file that takes the name `path` when the block ends without an error.
+
+    Args:
+        path: the file; one that is there is replaced.
+        new: refuse to replace one.
+
+    Raises:
+        OSError: it cannot be written; the error names `path` where it would name no file.
+        FileExistsError: with `new`, the file exists.
+    """
     try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            try:
+                yield cast(BinaryIO, file)
+                file.flush()
+                os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # the permissions that open() gives
+                os.fsync(file.fileno())
+            except BaseException:
+                os.unlink(file.name)
+                raise
+        _give_name(file.name, path, new)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself must survive a power cut
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.filename is None:  # as errors of writing do
+            error.filename = str(path)
+        raise
+
+
+def _give_name(temporary: str, path: Path, new: bool) -> None:
+    try:
+        if new:
+            os.link(temporary, path)  # unlike a rename it never replaces a file
+            os.unlink(temporary)
+        else:
+            os.replace(temporary, path)
+    except OSError as error:
+        if new and error.errno in _NO_LINKS and not path.exists():
+            os.replace(temporary, path)
+            return
+        os.unlink(temporary)
+        raise

@@ -306,6 +306,8 @@ def _end(line: str, status: int) -> None:
     with _ending:
         if line:
             print(line, file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # whatever the streams say
+            os._exit(status)

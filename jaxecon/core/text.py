@@ -18,6 +18,31 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 2]}.."
 
 
+def shown(value: object, most: int) -> str:
+    """Any value as Python writes it, in at most so many characters.
+
+    A number too long to be written, or an object that cannot be, is named by its type.
+    """
+    try:
+        return shortened(repr(value), most)
+    except Exception:  # of a user's own object, or ValueError of a number of 4,300 digits and more
+        return f"({type(value).__name__})"
+
+
+def is_text(text: str) -> bool:
+    """Whether a name or a path is text that UTF-8 can write, without null characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of another encoding, which Python keeps as surrogates
+        return False
+    return "\0" not in text
+
+
+def plural(count: float, one: str, many: str = "") -> str:
+    """A number and its noun: "1 year", "2,000 years". many: the plural, if it has no plain s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def decimals_apart(values: Sequence[float], resolution: float = 0.0) -> int:
     """How many decimals show the differences of amounts: two digits of the smallest one.
 

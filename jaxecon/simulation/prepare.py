@@ -1,7 +1,8 @@
 """A run before it begins: everything that can be checked and computed without its engine."""
 
+import atexit
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import pyarrow as pa
 
 from jaxecon.config.settings import Config
+from jaxecon.core.errors import DiskError
 from jaxecon.core.processes import broadcast_from_main, is_main_process, run_together
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.devices import layout_for
@@ -25,11 +27,39 @@ from jaxecon.storage.recorder import Recorder
 
 
 def default_folder() -> Path:
-    """The path of a new folder: runs/ and the time in UTC, with a number where that is taken."""
+    """Make a new folder: runs/ and the time in UTC, with a number where that is taken.
+
+    Making it is what takes its name, so that two commands never get the same one. If nothing is
+    written into it, it is removed when this process ends.
+
+    Raises DiskError where it cannot be made.
+    """
+    made = run_together(lambda: str(_made_folder()) if is_main_process() else "")
+    return Path(broadcast_from_main(made))
+
+
+def _made_folder() -> Path:
     base = Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    taken = (base if n == 1 else base.with_name(f"{base.name}-{n}") for n in range(1, 1_000_000))
-    path = next(path for path in taken if not path.exists())
-    return Path(broadcast_from_main(str(path)))
+    path, number = base, 1
+    while True:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            if not path.parent.is_dir():
+                raise DiskError(f"--out: {path.parent}: is a file; give a new folder") from None
+            number += 1
+            path = base.with_name(f"{base.name}-{number}")
+            continue
+        except OSError as error:
+            raise DiskError(f"--out: {path}: cannot be made ({error.strerror})") from error
+        atexit.register(_remove_empty, path.absolute())
+        return path
+
+
+def _remove_empty(path: Path) -> None:
+    with suppress(OSError):  # not empty: a run is in it
+        path.rmdir()
 
 
 def prepare(config: Config, out: Path) -> Prepared:

@@ -1,37 +1,60 @@
-"""Handling of SIGINT and SIGTERM during a run."""
+"""Handling of the signals that end a command: Ctrl-C, SIGTERM and SIGHUP (a closed terminal)."""
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jaxecon.core.errors import Interrupted
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# A closing terminal sends SIGHUP twice, and a machine that shuts down sends SIGTERM too: signals
+# within so many seconds are one request.
+_ONE_REQUEST_SECONDS = 1.0
+
 
 class _Signals:
-    """The handler of SIGINT and SIGTERM: stops the simulation once there is one."""
+    """The handler of the signals: stops the simulation once there is one.
+
+    The first raises Interrupted, or asks the simulation to stop. The second is from a user in a
+    hurry and raises Interrupted in any case. The third ends the process at once.
+    """
 
     def __init__(self) -> None:
         self.stop: Callable[[int], None] | None = None
-        self._received = False
+        self._requests = 0
+        self._last = 0.0
 
     def __call__(self, signum: int, frame: object) -> None:
-        if self.stop is None:
+        now = time.monotonic()
+        if self._requests and now - self._last < _ONE_REQUEST_SECONDS:
+            return
+        self._requests, self._last = self._requests + 1, now
+        if self._requests > 2:
+            os._exit(128 + signum)
+        if self.stop is None or self._requests > 1:
             raise Interrupted(signum)
-        if self._received:  # a second signal: the user is in a hurry
-            raise KeyboardInterrupt
-        self._received = True
         self.stop(signum)
 
 
 @contextmanager
 def handling_signals() -> Iterator[_Signals]:
-    """Install the handlers during a run; in threads other than the main one, do nothing."""
+    """Install the handlers for a command or a run; in threads other than the main one, do nothing.
+
+    A signal that this process was started to ignore (by nohup, or in the background) stays ignored.
+    """
     handler = _Signals()
     if threading.current_thread() is not threading.main_thread():
         yield handler
         return
-    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.getsignal(number) for number in ENDING}
+    # None: a handler that is not Python's and could not be put back
+    old = {number: before for number, before in old.items() if before not in (signal.SIG_IGN, None)}
+    for number in old:
+        signal.signal(number, handler)
     try:
         yield handler
     finally:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -32,6 +33,7 @@ from jaxecon.storage.checkpoint_files import (
     orbax_checkpoint,
     positions,
     sha256_of_file,
+    unsaid_late_writes,
 )
 
 # --- writing --------------------------------------------------------------------------------------
@@ -77,11 +79,10 @@ class Checkpoints:
                 return True
         if policy.every_days and done % policy.every_days == 0:
             return True
-        waited = time.monotonic() - self._last
-        saving = self._saving is not None and not self._saving.done()
-        return (
-            policy.every_minutes is not None and waited >= 60 * policy.every_minutes and not saving
-        )
+        if policy.every_minutes is None or (self._saving is not None and not self._saving.done()):
+            return False
+        first_year = self.latest is None and position.day == 0  # a kill then costs no whole run
+        return first_year or time.monotonic() - self._last >= 60 * policy.every_minutes
 
     def save(self, position: Position, state: Any, meta: Mapping[str, Any]) -> None:
         """Copy the state and write the copy while the run continues.
@@ -142,12 +143,19 @@ class Checkpoints:
         self._saving = None
         if isinstance(error, UserError):
             raise error
-        # tensorstore reports a full disk as a ValueError with a very long message
-        reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
         raise DiskError(
-            f"{self.folder}: no checkpoint can be written ({reason}); what was written before is "
-            "kept"
+            f"{self.folder}: no checkpoint can be written ({_reason(error)}); what was written "
+            "before is kept"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Why a checkpoint cannot be written, in the operating system's words where it has some."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # tensorstore raises a ValueError with a very long message
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else first_line(error)
 
 
 def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, Any]) -> Path:
@@ -167,7 +175,7 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
     unfinished = Path(processes.broadcast_from_main(made))
     target = folder / position.name
     try:
-        with arrays_handler() as handler:
+        with unsaid_late_writes(), arrays_handler() as handler:
             pieces = dict.fromkeys(leaves, orbax_checkpoint().SaveArgs(chunk_byte_size=FILE_BYTES))
             handler.save(
                 unfinished / ARRAYS,

@@ -4,8 +4,10 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import total_ordering
 from pathlib import Path
@@ -263,6 +265,24 @@ def arrays_handler() -> Any:
     ocp = orbax_checkpoint()
     # plain files of the arrays as in memory: quicker to write than one database of all arrays
     return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False, use_ocdbt=False))
+
+
+@contextmanager
+def unsaid_late_writes() -> Iterator[None]:
+    """While orbax writes, show no traceback of a write that ends after another one has failed.
+
+    The first failure is raised, and closes the event loop to which tensorstore's threads report the
+    others; each would print a traceback. After a failure they still come.
+    """
+    show = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if repr(unraisable.exc_value) != "RuntimeError('Event loop is closed')":
+            show(unraisable)
+
+    sys.unraisablehook = hook
+    yield
+    sys.unraisablehook = show
 
 
 def files_below(folder: Path) -> list[str]:

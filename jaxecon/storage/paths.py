@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.locks import refuse_locked
+from jaxecon.core.text import is_text
 
 CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = (
     "config.yaml",
@@ -70,6 +71,8 @@ def refuse_while_written(path: Path) -> None:
 
 def refuse_existing(path: Path) -> None:
     """Raise UserError unless a new run can be created at `path`. Leaves nothing behind."""
+    if not is_text(str(path.absolute())):  # checkpoints could not be written there
+        raise UserError(f"--out: {str(path.absolute())!r}: a path must be text in UTF-8")
     try:
         if path.is_dir() and any(path.iterdir()):
             what = "already holds a run" if (path / MANIFEST).exists() else "is not empty"

@@ -8,16 +8,19 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
-import yaml
 from pydantic import Field
 
 from jaxecon.config.base import Section
-from jaxecon.config.read import apply, read_yaml
+from jaxecon.config.read import apply, checked_overrides, read_yaml
+from jaxecon.config.yaml_text import check_tree, yaml_text
 from jaxecon.core.errors import UserError
+from jaxecon.core.text import shortened, shown
 
 _Scalar = bool | int | float | str | None
 
 _Value = _Scalar | list[Any] | dict[str, Any]
+
+_MAX_VALUE = 80  # characters of a wrong value that its line shows
 
 _Name = Annotated[str, Field(pattern=r"^[a-z][A-Za-z0-9_.]*$")]
 
@@ -99,12 +102,12 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     Raises:
         UserError: one line with the place, the value and what is accepted.
     """
-    tree = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(Path(source))
-    if overrides:
+    tree = _tree(source)
+    if listed := checked_overrides(overrides):
         if not isinstance(tree.get("run") or {}, dict):
-            raise UserError(f"run: {tree['run']!r}; a mapping of settings")
+            raise UserError(f"run: {shown(tree['run'], _MAX_VALUE)}; a mapping of settings")
         tree["run"] = dict(tree.get("run") or {})
-        for override in overrides:
+        for override in listed:
             apply(tree["run"], override)
     try:
         design = Design.model_validate(tree)
@@ -115,6 +118,20 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
             "nothing varies: a sweep needs list, random, latin_hypercube, grid or seeds"
         )
     return design
+
+
+def _tree(source: object) -> dict[str, Any]:
+    """A design as a tree of its own. Raises UserError for what is none."""
+    if isinstance(source, str | Path):
+        return read_yaml(Path(source))
+    if not isinstance(source, Mapping):
+        raise UserError(f"design: {shown(source, _MAX_VALUE)}; a path, a mapping or a Design")
+    tree = dict(source)
+    try:
+        check_tree(tree)
+    except ValueError as error:
+        raise UserError(f"design: {error}") from None
+    return copy.deepcopy(tree)
 
 
 def _explain(error: pydantic.ValidationError) -> str:
@@ -128,17 +145,16 @@ def _explain(error: pydantic.ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in Design.model_fields.items()]
         return f"{place}: not a part of a sweep; {', '.join(known)}"
-    value = json.dumps(problem["input"], default=str)
-    shown = value if len(value) < 80 else value[:77] + "..."
+    value = shortened(json.dumps(problem["input"], default=str), _MAX_VALUE)
     if problem["type"] == "missing":
         return f"{place}: missing"
     if problem["type"] in ("value_error", "greater_than_equal", "less_than_equal"):
-        return f"{place}: {shown}; {problem['msg'].removeprefix('Value error, ')}"
+        return f"{place}: {value}; {problem['msg'].removeprefix('Value error, ')}"
     accepted = next(
         (words for part, words in _ACCEPTED.items() if place.startswith(part)),
         "see docs/scaling.md",
     )
-    return f"{place}: {shown}; {accepted}"
+    return f"{place}: {value}; {accepted}"
 
 
 _VALUES = "a list of values: numbers, text, true or false, null, lists, mappings"
@@ -155,8 +171,4 @@ _ACCEPTED = {
 
 def to_yaml(design: Design) -> str:
     """The design as YAML text that `read` accepts."""
-    return str(
-        yaml.safe_dump(
-            design.model_dump(mode="json", by_alias=True, exclude_unset=True), sort_keys=False
-        )
-    )
+    return yaml_text(design.model_dump(mode="json", by_alias=True, exclude_unset=True))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jaxecon.config.language import Serving
 from llm.engines import models
 from llm.engines.base import Engine
-from llm.engines.openai.address import check_openai
+from llm.engines.openai.address import Extras, check_openai
 from llm.engines.openai.engine import OpenAIEngine
 from llm.engines.replayed import ReplayEngine, transcript_path
 from llm.engines.simulated import SimulatedEngine
@@ -54,7 +54,13 @@ def _start_openai(settings: Serving, seed: int, cohorts: Sequence[str]) -> Engin
         timeout_seconds=settings.timeout_seconds,
         transport_retries=settings.transport_retries,
         patience_seconds=settings.patience_seconds,
+        max_model_len=settings.max_model_len,
+        extras=_extras(settings),
     )
+
+
+def _extras(settings: Serving) -> Extras:
+    return Extras(settings.extra_body, settings.headers, settings.query)
 
 
 ENGINES: dict[str, EngineKind] = {
@@ -62,7 +68,9 @@ ENGINES: dict[str, EngineKind] = {
         check=lambda settings: models.resolve(settings.model), start=_start_vllm, restarts=True
     ),
     "openai": EngineKind(
-        check=lambda settings: check_openai(settings.base_url, settings.api_key_env),
+        check=lambda settings: check_openai(
+            settings.base_url, settings.api_key_env, _extras(settings)
+        ),
         start=_start_openai,
     ),
     "simulated": EngineKind(

@@ -197,7 +197,7 @@ def test_zero_agents():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("years: 2\nyears: 3", "line 1: years is given twice"),
+        ("years: 2\nyears: 3", "line 2: years is given twice"),
         ("1: 2", "1: no such setting"),
         ("years: [", "line 1"),
         ("- 1\n- 2\n", "holds a list"),

@@ -23,6 +23,8 @@ FREE = [
     "llm.kv_cache_gib",
     "llm.gpu_memory_share",
     "llm.api_key_env",
+    "llm.headers",
+    "llm.query",
     "llm.max_connections",
     "llm.requests_per_minute",
     "llm.tokens_per_minute",
@@ -114,9 +116,9 @@ def _numbers(model=Config, path=()):
 
 
 @pytest.mark.parametrize("name", list(_numbers()))
-@pytest.mark.parametrize("value", ["true", "no"])
+@pytest.mark.parametrize("value", ["true", "false"])
 def test_true_and_false_are_no_numbers(name, value):
-    """YAML's yes, no, true and false would be 1 and 0."""
+    """True and false would be 1 and 0."""
     with pytest.raises(UserError) as caught:
         load_config(None, [f"{name}={value}"])
     assert str(caught.value).startswith(f"{name}: {value == 'true'}; ")

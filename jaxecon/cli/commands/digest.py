@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jaxecon.cli.options import RunArgument
+from jaxecon.cli.output.printable import say_line
 
 
 def digest(
@@ -20,7 +21,7 @@ def digest(
 
     computed = digest_of(run)
     if not as_json:
-        print(computed.combined)
+        say_line(computed.combined)
         return
     position = (
         None if computed.position is None else [computed.position.year, computed.position.day]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jaxecon.cli.output.printable import say_line
 from jaxecon.core.errors import UserError
 
 _VLLM_HELP = "install the extra `vllm` on a GPU, or what docs/install.md says on a CPU"
@@ -67,12 +68,12 @@ def _print_report(report: dict[str, Any]) -> None:
         for name, here in report["engines"].items()
     )
     models = (f"{model['name']} ({model['path']})" for model in report["models"])
-    print(f"versions   {', '.join(versions)}")
-    print(
+    say_line(f"versions   {', '.join(versions)}")
+    say_line(
         f"hardware   {hardware['cpu']}, {hardware['visible_cores']} cores; JAX devices: "
         f"{', '.join(hardware['devices'])}"
     )
-    print(f"engines    {', '.join(engines)}")
-    print(f"models     {', '.join(models) or 'none'}")
+    say_line(f"engines    {', '.join(engines)}")
+    say_line(f"models     {', '.join(models) or 'none'}")
     for purpose, remedy in report["missing"].items():
-        print(f"missing    for {purpose}: {remedy}")
+        say_line(f"missing    for {purpose}: {remedy}")

@@ -1,10 +1,11 @@
 """`jaxecon models list`, `pull` and `path`. They import `llm` when they are called."""
 
 import json
-import sys
 from typing import Annotated
 
 import typer
+
+from jaxecon.cli.output.printable import say_line
 
 models_app = typer.Typer(no_args_is_help=True, help="Local language models.")
 
@@ -24,7 +25,7 @@ def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
         print(json.dumps(rows))
         return
     for row in rows:
-        print(
+        say_line(
             f"{row['name']:<12} {row['license']:<12} "
             f"{row['path'] or 'not here; jaxecon models pull ' + row['name']}"
         )
@@ -37,7 +38,8 @@ def models_pull(
     """Fetch a model, convert it once, and keep it in the user's cache."""
     from jaxecon.simulation.language import model_store
 
-    print(model_store().pull(name, report=lambda line: print(line, file=sys.stderr)))
+    path = model_store().pull(name, report=lambda line: say_line(line, stderr=True))
+    say_line(str(path))
 
 
 @models_app.command("path")
@@ -47,4 +49,4 @@ def models_path(
     """Print the folder of a model."""
     from jaxecon.simulation.language import model_store
 
-    print(model_store().resolve(name))
+    say_line(str(model_store().resolve(name)))

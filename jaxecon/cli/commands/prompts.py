@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from jaxecon.cli.errors import USER_ERROR
+from jaxecon.cli.output.printable import say, say_line
 from jaxecon.config.base import one_of
 from jaxecon.config.language import Serving
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.files import write_atomically
 from jaxecon.storage.paths import TEMPLATE_ENDING
 
 DEFAULT_MODEL = str(Serving.model_fields["model"].default)
@@ -52,7 +54,7 @@ def prompts_show(
         return
     _check_name(name, words.names)
     if not (example or values):
-        print(words.source(name), end="")
+        say(words.source(name), end="")
         return
     if name not in check.TEMPLATES:
         raise UserError(
@@ -90,13 +92,13 @@ def prompts_copy(
         folder.mkdir(parents=True, exist_ok=True)
         for target, text in targets.items():
             written.append(target)
-            target.write_text(text, encoding="utf-8")
+            write_atomically(target, text.encode())
     except OSError as error:
         for target in written:
             target.unlink(missing_ok=True)
         raise DiskError(f"{folder}: cannot be written ({error.strerror})") from error
     for target in targets:
-        print(target)
+        say_line(str(target))
 
 
 @prompts_app.command("check")
@@ -128,7 +130,7 @@ def prompts_check(
     if unit.startswith("tokens"):
         print_too_long(sizes, Serving.model_fields["max_model_len"].default)
     print_unused(check.unused_values(words))
-    print("No mistakes.")
+    say_line("No mistakes.")
 
 
 def _tokenizer(model: str | None) -> tuple[Any, str]:

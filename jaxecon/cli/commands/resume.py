@@ -1,6 +1,5 @@
 """`jaxecon resume`. Imports what takes long (JAX, Arrow) when it is called."""
 
-import sys
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from jaxecon.cli.options import (
     RunArgument,
     overrides_of,
 )
+from jaxecon.cli.output.printable import say_line
 from jaxecon.cli.preparation import join_other_processes, keep_compiled_programs
 
 
@@ -68,5 +68,5 @@ def resume(
     if not prints:
         return
     if complete and "resumed" not in finished.manifest:
-        print(f"{run}: is complete; nothing to resume", file=sys.stderr)
+        say_line(f"{run}: is complete; nothing to resume", stderr=True)
     print_end(finished, as_json)

@@ -3,7 +3,8 @@
 
 def settings() -> None:
     """Print all settings: default, accepted values, meaning."""
+    from jaxecon.cli.output.printable import say
     from jaxecon.config.describe import describe
 
     for line in describe():
-        print(line)
+        say(line)

@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from rich.console import Console
-
 from jaxecon.cli.output.tables import diagnostic_line, new_table, percent_error, percent_text
+from jaxecon.cli.output.terminal import Console
 from jaxecon.storage.run import Run
 
 
@@ -32,7 +31,7 @@ def print_futures(futures: Sequence[Run]) -> None:
     for future in futures:
         for diagnostic in future.diagnostics:
             where = f"SIGN OF FAILURE in future {future.config.seed_of_draws}"
-            console.print(f"{where}: {diagnostic_line(diagnostic)}", soft_wrap=True)
+            console.print_line(f"{where}: {diagnostic_line(diagnostic)}")
     for name, values in zip(
         ("as simulated", "at equilibrium"), zip(*gains, strict=True), strict=False
     ):

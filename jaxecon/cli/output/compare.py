@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from jaxecon.cli.output.policies import print_missing, print_not_converged
 from jaxecon.cli.output.tables import new_table, percent_error
+from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import policy_name
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def print_comparison(comparison: "Comparison", folder: Path) -> None:
     _print_who_gains(console, summary)
     _print_rates(console, summary)
     _print_weights(console, summary)
-    console.print(f"Written to {folder}", soft_wrap=True)
+    console.print_line(f"Written to {folder}")
 
 
 def _print_gains(console: Console, summary: Rows, yardstick: str) -> None:

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-
 from jaxecon.cli.output.tables import new_table
+from jaxecon.cli.output.terminal import Console
 
 if TYPE_CHECKING:
     from experiments.suite.report import Report
@@ -17,20 +15,19 @@ _MIN_LABEL = 10  # characters of a table's first column
 def print_experiment(report: "Report", seconds: float) -> None:
     """Print the question, its tables, and where the figures are."""
     console = Console()
-    console.print(escape(report.question))
+    console.print(report.question)
     for table in report.tables:
         if table.printed:
-            console.print(f"\n{escape(table.title)}", soft_wrap=True)
+            console.print()
+            console.print_line(table.title)
             _print_sections(console, table.heads, table.cells)
             if table.note:
-                console.print(escape(table.note))
+                console.print(table.note)
     for note in report.notes:
-        console.print(escape(note))
+        console.print(note)
     for path in report.figures:
-        console.print(f"Figure: {escape(str(path))}", soft_wrap=True)
-    console.print(
-        f"All tables: {escape(str(report.folder / 'report.md'))}  ({seconds:.0f} s)", soft_wrap=True
-    )
+        console.print_line(f"Figure: {path}")
+    console.print_line(f"All tables: {report.folder / 'report.md'}  ({seconds:.0f} s)")
 
 
 def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
@@ -53,17 +50,17 @@ def _print_sections(console: Console, heads: Sequence[str], cells: Sequence[Sequ
     headed = False
     for title, rows in sections:
         if title:
-            console.print(escape(title))
+            console.print(title)
         if not rows:
             continue
-        table = new_table(*map(escape, heads))
+        table = new_table(*heads)
         table.show_header, headed = not headed, True
         table.padding = 0  # the box already puts a space between columns
         table.columns[0].width = labels
         for column, width in zip(table.columns[1:], widths, strict=True):
             column.width, column.overflow = width, "fold"
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*row)
         console.print(table)
 
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from jaxecon.cli.output.policies import print_missing, print_not_converged, print_policies
+from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import policy_name
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
@@ -37,7 +36,7 @@ def print_optimum(study: "OptimumStudy", config: Config, folder: Path) -> None:
             f"Welfare weights {config.welfare.function}: effective sample "
             f"{study.effective_sample_size:,.0f} agents."
         )
-    console.print(f"Written to {folder}", soft_wrap=True)
+    console.print_line(f"Written to {folder}")
 
 
 def _search_line(optimum: Mapping[str, Any]) -> str:

@@ -4,9 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-
 from jaxecon.cli.output.tables import new_table
+from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import policy_name
 from jaxecon.core.text import amount_text
 
@@ -74,15 +73,14 @@ def print_not_converged(console: Console, rows: Sequence[Mapping[str, Any]]) -> 
         ended = [row for row in rows if row["policy"] == name and row.get("converged") is not None]
         wrong = [row["last_change"] for row in ended if not row["converged"]]
         if wrong:
-            console.print(
+            console.print_line(
                 f"{policy_name(name).words}: not a fixed point in {len(wrong)} of {len(ended)} "
                 f"population{'s' if len(ended) > 1 else ''} "
-                f"(the last iteration asked for changes of up to {max(wrong):.3g} in a rate).",
-                soft_wrap=True,
+                f"(the last iteration asked for changes of up to {max(wrong):.3g} in a rate)."
             )
 
 
 def print_missing(console: Console, missing: Mapping[str, str]) -> None:
     """Name policies that have no schedule for this economy, and why."""
     for kind, reason in missing.items():
-        console.print(f"No schedule of {policy_name(kind).words} here: {reason}", soft_wrap=True)
+        console.print_line(f"No schedule of {policy_name(kind).words} here: {reason}")

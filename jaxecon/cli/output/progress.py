@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TimeElapsedColumn
+from rich.text import Text
 
 from jaxecon.cli.output.tables import diagnostic_line, percent_text, share_text
+from jaxecon.cli.output.terminal import Console, PlainColumn
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from jaxecon.sweeps.chunk import Chunk
 
 
-def _progress_bar(*columns: TextColumn) -> Progress:
+def _progress_bar(console: Console, *columns: PlainColumn) -> Progress:
     """A progress line that disappears at the end. columns: shown to the right of the bar."""
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        PlainColumn("{task.description}"),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),
         *columns,
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     )
 
@@ -43,14 +43,13 @@ class RunProgress:
     def __init__(self, config: Config, folder: Path) -> None:
         self._config = config
         self._days = config.year.days
-        self._bar = _progress_bar(TextColumn(_STATISTICS))
-        self._console = self._bar.console
+        self._console = Console(stderr=True)
+        self._bar = _progress_bar(self._console, PlainColumn(_STATISTICS))
         self._task: TaskID | None = None
         agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
-        self._console.print(
+        self._console.print_line(
             f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days "
-            f"-> {folder}",
-            soft_wrap=True,
+            f"-> {folder}"
         )
 
     def __enter__(self) -> "RunProgress":
@@ -95,20 +94,20 @@ class RunProgress:
             )
 
     def on_diagnostic(self, diagnostic: "Diagnostic") -> None:
-        self._console.print(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}", soft_wrap=True)
+        self._console.print_line(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}")
 
 
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
     """Show a spinner while something takes seconds."""
-    with Console(stderr=True).status(what):
+    with Console(stderr=True).status(Text(what)):
         yield
 
 
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how many of `total` are done. Yields a function that is called with this number."""
-    with _progress_bar() as bar:
+    with _progress_bar(Console(stderr=True)) as bar:
         task = bar.add_task(f"{what} 1/{total}", total=total)
         yield lambda done: bar.update(
             task, completed=done, description=f"{what} {min(done + 1, total)}/{total}"
@@ -119,8 +118,8 @@ class SweepProgress:
     """The progress of a sweep; a SweepListener. title: a line above it."""
 
     def __init__(self, title: str | None = None) -> None:
-        self._bar = _progress_bar(TextColumn(_STATISTICS))
-        self._console = self._bar.console
+        self._console = Console(stderr=True)
+        self._bar = _progress_bar(self._console, PlainColumn(_STATISTICS))
         self._task = self._bar.add_task("planning", total=None, statistics="")
         self._begun, self._before, self._done, self._failed = 0.0, 0, 0, 0
         if title is not None:
@@ -139,7 +138,7 @@ class SweepProgress:
             self._bar.stop()
 
     def on_note(self, line: str) -> None:
-        self._console.print(escape(line), soft_wrap=True)
+        self._console.print_line(line)
 
     def on_plan(self, examined: int, total: int) -> None:
         self._bar.start()  # only once there is a sweep to plan

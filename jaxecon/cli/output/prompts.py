@@ -1,13 +1,11 @@
 """What `jaxecon prompts` prints."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-
+from jaxecon.cli.output.printable import say, say_line
 from jaxecon.cli.output.tables import new_table
+from jaxecon.cli.output.terminal import Console
 
 if TYPE_CHECKING:
     from llm.decisions.template_check import PromptSize
@@ -19,7 +17,7 @@ def print_templates(descriptions: Mapping[str, str]) -> None:
     table = new_table("template")
     table.add_column("what it says", overflow="fold")
     for name, description in descriptions.items():
-        table.add_row(name, escape(description))
+        table.add_row(name, description)
     console = Console()
     console.print(table)
     console.print(
@@ -31,7 +29,7 @@ def print_templates(descriptions: Mapping[str, str]) -> None:
 def print_chat(chat: "Iterable[Message]") -> None:
     """Print a chat as `jaxecon transcript --show` does."""
     for message in chat:
-        print(f"--- {message.role}\n{message.content}")
+        say(f"--- {message.role}\n{message.content}")
 
 
 def print_values(values: Mapping[str, tuple[bool, Any]]) -> None:
@@ -40,7 +38,7 @@ def print_values(values: Mapping[str, tuple[bool, Any]]) -> None:
     table.add_column("known in")
     table.add_column("for example", overflow="fold")
     for name, (in_rules, value) in sorted(values.items()):
-        table.add_row(name, "system, user" if in_rules else "user", escape(_example_text(value)))
+        table.add_row(name, "system, user" if in_rules else "user", _example_text(value))
     Console().print(table)
 
 
@@ -54,7 +52,7 @@ def _example_text(value: Any) -> str:
 def print_problems(problems: Sequence[str]) -> None:
     """Print each mistake on a line, on standard error."""
     for problem in problems:
-        print(f"jaxecon: {problem}", file=sys.stderr)
+        say_line(f"jaxecon: {problem}", stderr=True)
 
 
 def print_sizes(sizes: "Sequence[PromptSize]", unit: str) -> None:
@@ -68,10 +66,8 @@ def print_sizes(sizes: "Sequence[PromptSize]", unit: str) -> None:
     console = Console()
     console.print(table)
     console.print(
-        escape(
-            f"In {unit}: the rules, the first and the longest of the sample prompts. shared: how "
-            "much of them a prefix cache can serve again, over some days of two agents."
-        )
+        f"In {unit}: the rules, the first and the longest of the sample prompts. shared: how "
+        "much of them a prefix cache can serve again, over some days of two agents."
     )
 
 
@@ -79,12 +75,16 @@ def print_too_long(sizes: "Sequence[PromptSize]", limit: int) -> None:
     """Print which prompts do not fit a model. limit: tokens of prompt and answer together."""
     for size in sizes:
         if size.first > limit:
-            print(f"{size.template}: fits only with llm.max_model_len above {size.first} ({limit})")
+            say_line(
+                f"{size.template}: fits only with llm.max_model_len above {size.first} ({limit})"
+            )
         elif size.longest > limit:
-            print(f"{size.template}: longer than llm.max_model_len ({limit}); its history is cut")
+            say_line(
+                f"{size.template}: longer than llm.max_model_len ({limit}); its history is cut"
+            )
 
 
 def print_unused(unused: Mapping[str, Sequence[str]]) -> None:
     """Print which values a user's templates leave out."""
     for template, names in unused.items():
-        print(f"{template}: does not use {', '.join(names)}")
+        say_line(f"{template}: does not use {', '.join(names)}")

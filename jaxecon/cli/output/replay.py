@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from jaxecon.cli.output.tables import new_table
+from jaxecon.cli.output.terminal import Console
 
 if TYPE_CHECKING:
     from jaxecon.simulation.replay import Replay
@@ -28,11 +27,10 @@ def print_replay(replay: "Replay") -> None:
     console = Console()
     position = replay.recorded.position
     for note in replay.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        console.print_line(f"note: {note}")
     if replay.equal:
-        console.print(
-            f"equal: computed again up to {position}, the digest is {replay.recorded.combined}",
-            soft_wrap=True,
+        console.print_line(
+            f"equal: computed again up to {position}, the digest is {replay.recorded.combined}"
         )
         return
     console.print(
@@ -40,9 +38,8 @@ def print_replay(replay: "Replay") -> None:
         f"{replay.replayed.combined} is computed now"
     )
     decided = [d for d in replay.differences if d.decided]
-    console.print(
-        f"Decisions that differ: {', '.join(f'{d.where} {d.column}' for d in decided) or 'none'}.",
-        soft_wrap=True,
+    console.print_line(
+        f"Decisions that differ: {', '.join(f'{d.where} {d.column}' for d in decided) or 'none'}."
     )
     table = new_table("", "", "largest difference", "relative")
     for d in sorted(replay.differences, key=lambda d: -d.relative)[:MAX_DIFFERENCES]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from jaxecon.cli.output.terminal import Console
 
 if TYPE_CHECKING:
     from jaxecon.simulation.resume import Resumption
@@ -12,17 +12,14 @@ def print_resumption(resumption: "Resumption") -> None:
     """Say from where a run continues, and what may differ from a run without interruption."""
     console = Console(stderr=True)
     for line in resumption.damaged:
-        console.print(f"damaged, so not used: {line}", soft_wrap=True)
+        console.print_line(f"damaged, so not used: {line}")
     start = (
         "the start: there is no checkpoint yet"
         if resumption.position.name == "00000000-000000"
         else str(resumption.position)
     )
-    console.print(f"resuming from {start}", soft_wrap=True)
+    console.print_line(f"resuming from {start}")
     for line in resumption.changed:
-        console.print(f"forced: {line}", soft_wrap=True)
+        console.print_line(f"forced: {line}")
     if resumption.inexact:
-        console.print(
-            f"results can differ in the last bits: {'; '.join(resumption.inexact)}",
-            soft_wrap=True,
-        )
+        console.print_line(f"results can differ in the last bits: {'; '.join(resumption.inexact)}")

@@ -3,13 +3,10 @@
 from contextlib import closing
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
 from jaxecon.cli.output.policies import print_missing, print_not_converged, print_policies
-from jaxecon.cli.output.printable import printable
 from jaxecon.cli.output.survey import survey_lines
 from jaxecon.cli.output.tables import SIMULATED, diagnostic_line, percent_text, usage_line
+from jaxecon.cli.output.terminal import Console
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
 from jaxecon.simulation.language import open_transcript
@@ -41,11 +38,11 @@ def print_summary(run: Run) -> None:
     for line in survey_lines(run):
         console.print(line)
     for diagnostic in run.diagnostics:
-        console.print(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}", soft_wrap=True)
+        console.print_line(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}")
     if "stopped" in run.manifest:
         years = summary["realised"]["year"] + 1
         console.print(f"STOPPED after {years} of {config.years} years: {run.manifest['stopped']}")
-    console.print(f"Run directory: {run.path}  ({summary['seconds']:.0f} s)", soft_wrap=True)
+    console.print_line(f"Run directory: {run.path}  ({summary['seconds']:.0f} s)")
 
 
 def _print_reason(console: Console, run: Run) -> None:
@@ -57,7 +54,7 @@ def _print_reason(console: Console, run: Run) -> None:
     if plans and plans[-1]["reason"] and plans[-1]["status"] != "fallback":
         reason = " ".join(plans[-1]["reason"].split())
         year = plans[-1]["year"] + 1
-        console.print(f"Reason given for the rates of year {year}: {escape(printable(reason))}")
+        console.print(f"Reason given for the rates of year {year}: {reason}")
 
 
 def _last_year_line(summary: dict[str, Any], config: Config) -> str:

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-
-from jaxecon.cli.output.printable import printable
+from jaxecon.cli.output.printable import say_line
 from jaxecon.cli.output.tables import new_table, share_text
+from jaxecon.cli.output.terminal import Console
 from jaxecon.config.survey import FORMS, Form, Question
 from jaxecon.core.text import amount_text
 from jaxecon.storage.run import Run
@@ -28,7 +26,8 @@ def print_tallies(counted: Sequence[Tally], questions: Sequence[Question]) -> No
         years = [tally for tally in counted if tally.question == question.name]
         if not years:
             continue
-        console.print(f"\n{question.name}: {escape(printable(question.ask))}", soft_wrap=True)
+        console.print()
+        console.print_line(f"{question.name}: {question.ask}")
         table = new_table("year", "answers", "without", *_COLUMNS[question.form])
         for tally in years:
             first, *more = _cells(tally)
@@ -37,7 +36,7 @@ def print_tallies(counted: Sequence[Tally], questions: Sequence[Question]) -> No
                 table.add_row("", "", "", *cells)
         console.print(table)
         for text in years[-1].texts[:_EXAMPLES]:
-            console.print(f"  of year {years[-1].year}: {escape(printable(text))}", soft_wrap=True)
+            console.print_line(f"  of year {years[-1].year}: {text}")
     console.print(
         "Shares and means are weighted by how many people an agent stands for; choices that nobody "
         "took are left out. without: agents whose replies could not be used."
@@ -67,20 +66,13 @@ def print_answers(rows: Iterable[Mapping[str, Any]]) -> None:
         answer = next((row[f] for f in FORMS if row[f] is not None), None)
         said = "no usable answer" if answer is None else answer
         said = f"{said:.0f}" if isinstance(said, float) else said
-        print(
-            f"year {row['year']}: {row['question']}: {row['cohort']} {row['agent']}: "
-            f"{printable(said)}"
-        )
+        say_line(f"year {row['year']}: {row['question']}: {row['cohort']} {row['agent']}: {said}")
 
 
 def _cells(tally: Tally) -> list[list[str]]:
     """The lines of a year in the columns of the question's form; one at least."""
     if tally.shares:
-        return [
-            [share_text(share, 1), escape(printable(choice))]
-            for choice, share in tally.shares.items()
-            if share
-        ]
+        return [[share_text(share, 1), choice] for choice, share in tally.shares.items() if share]
     if tally.numbers is not None:
         return [[f"{number:,.0f}" for number in vars(tally.numbers).values()]]
     return [[]]
@@ -90,9 +82,7 @@ def _in_words(tally: Tally) -> str:
     """The answers of a year in a few words."""
     if tally.shares:
         chosen = sorted(tally.shares.items(), key=lambda share: -share[1])
-        return ", ".join(
-            f"{escape(printable(choice))} {share_text(share, 1)}" for choice, share in chosen
-        )
+        return ", ".join(f"{choice} {share_text(share, 1)}" for choice, share in chosen)
     if tally.numbers is not None:
         n = tally.numbers
         return (
@@ -101,5 +91,5 @@ def _in_words(tally: Tally) -> str:
         )
     different = len(set(tally.texts))
     if different == 1:
-        return f"always {escape(printable(repr(tally.texts[0])))}"
+        return f"always {tally.texts[0]!r}"
     return f"{different} different texts" if different else "none"

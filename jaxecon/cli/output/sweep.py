@@ -4,10 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-
 from jaxecon.cli.output.tables import new_table
+from jaxecon.cli.output.terminal import Console
 
 if TYPE_CHECKING:
     from jaxecon.sweeps.results import Sweep
@@ -31,11 +29,8 @@ def print_sweep(swept: "Sweep", seconds: float) -> None:
             errors.setdefault(error, []).append(index)
     for error, indices in list(errors.items())[:MAX_ERRORS]:
         more = f" and {len(indices) - 1:,} more" if len(indices) > 1 else ""
-        console.print(f"FAILED: point {indices[0]}{more}: {escape(error)}", soft_wrap=True)
-    console.print(
-        f"Sweep directory: {escape(str(swept.path))}  (points.parquet, years.parquet)",
-        soft_wrap=True,
-    )
+        console.print_line(f"FAILED: point {indices[0]}{more}: {error}")
+    console.print_line(f"Sweep directory: {swept.path}  (points.parquet, years.parquet)")
 
 
 def print_sweep_summary(swept: "Sweep", statistics: Sequence[str], level: float) -> None:
@@ -77,4 +72,4 @@ def _mean_cell(name: str, mean: float | None, width: float | None) -> str:
 
 
 def _value_cell(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else escape(str(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

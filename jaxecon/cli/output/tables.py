@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from jaxecon.config.names import DIAGNOSTICS
@@ -24,7 +23,7 @@ def diagnostic_line(diagnostic: "Diagnostic") -> str:
     )
     years = "year" if diagnostic.years[0][0] == diagnostic.years[-1][1] else "years"
     words = DIAGNOSTICS[diagnostic.name].words
-    return f"{words} in {years} {spans}: {escape(diagnostic.seen)}"
+    return f"{words} in {years} {spans}: {diagnostic.seen}"
 
 
 def percent_error(error: float) -> str:

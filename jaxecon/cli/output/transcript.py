@@ -6,14 +6,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from jaxecon.cli.output.printable import printable
+from jaxecon.cli.output.printable import printable, say, say_line
 from jaxecon.cli.output.tables import new_table, share_text
+from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import STATUSES
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.files import atomically
 from jaxecon.core.text import shortened
 
 if TYPE_CHECKING:
@@ -40,14 +40,12 @@ def print_totals(
     console.print(_usage_table(totals))
     console.print("(seconds: summed over requests, several of which run at once)")
     names = (f"{m.get('model', '?')} ({m.get('engine', '?')})" for m in models)
-    console.print(
-        f"Answered by {escape(printable(', '.join(names)))}.\n\nHow decisions were reached:"
-    )
+    console.print(f"Answered by {', '.join(names)}.\n\nHow decisions were reached:")
     table = new_table("cohort", "kind", *STATUSES)
     for t in totals:
         table.add_row(
-            escape(printable(t.cohort)),
-            escape(printable(t.kind)),
+            t.cohort,
+            t.kind,
             *(f"{t.statuses.get(s, 0):,}" for s in STATUSES),
         )
     console.print(table)
@@ -62,8 +60,8 @@ def _usage_table(totals: "Sequence[Total]") -> Table:
     for t in totals:
         table.add_row(
             *(
-                escape(printable(t.cohort)),
-                escape(printable(t.kind)),
+                t.cohort,
+                t.kind,
                 f"{t.requests:,}",
                 f"{t.errors:,}",
             ),
@@ -101,11 +99,11 @@ def _print_answers(console: Console, answers: "Mapping[tuple[str, ...], Answers]
     for (cohort, kind), counted in answers.items():
         answer = printable(counted.most_frequent or "")
         table.add_row(
-            escape(printable(cohort)),
-            escape(printable(kind)),
+            cohort,
+            kind,
             f"{counted.usable:,}",
             f"{counted.distinct:,}",
-            escape(shortened(answer, _MAX_ANSWER)),
+            shortened(answer, _MAX_ANSWER),
             share_text(counted.most_frequent_count, counted.usable),
         )
     console.print(table)
@@ -119,17 +117,17 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
         usage = c["usage"]
         attempt = f", attempt {c['attempt']}" if c["attempt"] else ""
         whose = f"{printable(c['kind'])} of {printable(c['cohort'])} agent {c['agent']}"
-        print(f"=== year {c['year']}, day {c['day']}: {whose}{attempt}")
+        say_line(f"=== year {c['year']}, day {c['day']}: {whose}{attempt}")
         for message in c["messages"]:
-            print(f"--- {message['role']}\n{printable(message['content'])}")
+            say(f"--- {message['role']}\n{printable(message['content'])}")
         answer = c["response"] if c["error"] is None else f"(none: {c['error']})"
-        print(f"--- answer\n{printable(answer)}")
+        say(f"--- answer\n{printable(answer)}")
         decided = (
             f"decision {json.dumps(c['decision'])}, {c['status']}"
             if c["status"] is not None
             else "no decision yet"
         )
-        print(
+        say(
             f"--- {decided}; {usage['prompt_tokens']:,} tokens in ({usage['cached_tokens']:,} "
             "cached), "
             f"{usage['completion_tokens']:,} out ({printable(c['finish_reason'])}), "
@@ -153,7 +151,7 @@ def print_decisions(conversations: "Iterable[Conversation]") -> None:
         how = f" ({last['status']})" if last["status"] not in ("ok", None) else ""
         reason = None if last["status"] == "fallback" else last["reason"]
         why = f": {printable(' '.join(reason.split()))}" if reason else ""
-        print(
+        say_line(
             f"year {last['year']}, day {last['day']}: {printable(last['kind'])} of {whose}: "
             f"{printable(decided)}{how}{why}"
         )
@@ -171,25 +169,23 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
     """Write one JSON object a line, to a new file or, for `-`, to standard output.
 
     Raises:
-        UserError: the file exists or cannot be written; a file that was begun is removed.
+        UserError: the file exists or cannot be written; it appears whole or not at all.
     """
     if str(path) == "-":
         for row in rows:
             print(json.dumps(row))
         return
-    special = path.exists() and not path.is_file()  # a pipe, /dev/stdout
+    lines = ((json.dumps(row) + "\n").encode() for row in rows)
     try:
-        with path.open("w" if special else "x") as file:
-            try:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-                file.flush()
-            except BaseException:
-                if not special:
-                    path.unlink()
-                raise
+        if path.exists() and not path.is_file():  # a pipe, /dev/stdout
+            with path.open("wb") as file:
+                file.writelines(lines)
+        elif path.exists():
+            raise FileExistsError
+        else:
+            with atomically(path, new=True) as file:
+                file.writelines(lines)
     except FileExistsError:
         raise UserError(f"--export: {path}: exists; give a new file") from None
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise DiskError(f"--export: {path}: cannot be written ({error.strerror})") from error

@@ -5,26 +5,41 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
+from llm.engines.base import estimated_tokens
 from llm.engines.openai.completion import completion_of
 from llm.engines.openai.failure import RequestFailure
+from llm.engines.openai.negotiation import Negotiation
 from llm.engines.openai.rate_limit import RateLimit
+from llm.engines.openai.refusals import (
+    REFUSALS,
+    is_bad_generation,
+    is_filtered,
+    longest_taken,
+)
 from llm.engines.openai.request_format import RequestFormat
 from llm.engines.openai.server import Server
 from llm.engines.openai.transport import Transport
-from llm.messages import Completion, Request
+from llm.messages import TOO_LONG, Completion, Request, Usage
 
 _BACKOFF_SECONDS = 0.5  # after the first failure; doubled after each further one
 _LONGEST_BACKOFF_SECONDS = 20.0
+_CUT = ("length", "max_tokens", "MAX_TOKENS")  # what servers say where the limit ended an answer
 
 
 @dataclass
 class _Batch:
-    """The progress of a batch. open: how many of its requests are unanswered."""
+    """The progress of a batch.
+
+    open: how many of its requests are unanswered. held: refused requests, which are reported once
+    the server has answered any: it may refuse all.
+    """
 
     size: int
     open: int
+    held: list[tuple[int, Completion]] = field(default_factory=list)
 
     @property
     def at_its_last(self) -> bool:
@@ -33,6 +48,11 @@ class _Batch:
         No other request can then show that the server is there.
         """
         return self.open == 1 < self.size
+
+    def report_held(self, report: Callable[[tuple[int, Completion]], None]) -> None:
+        """Report the refused requests as failures of their own."""
+        while self.held:
+            report(self.held.pop())
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,8 @@ class BatchSender:
                     workers.create_task(self._work(waiting, batch, report))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        if batch.held:
+            self.server.refuses_all(str(batch.held[0][1].error))
 
     async def _work(
         self,
@@ -71,28 +93,117 @@ class BatchSender:
         report: Callable[[tuple[int, Completion]], None],
     ) -> None:
         for index, request in waiting:
-            completion = await self._answer(request, batch)
+            try:
+                completion = await self._answer(request, batch)
+            except RequestFailure as failure:
+                completion = Completion(text="", finish_reason="error", error=str(failure))
+                if failure.refused:
+                    batch.held.append((index, completion))
+                else:
+                    report((index, completion))
+            else:
+                report((index, completion))
             batch.open -= 1
-            report((index, completion))
+            if self.server.answered:
+                batch.report_held(report)
 
     async def _answer(self, request: Request, batch: _Batch) -> Completion:
-        """Send one request until it is answered or asking again would not help."""
-        server = self.server
+        """Ask until there is an answer, in the formats that the server may take.
+
+        Raises RequestFailure where it is refused in all of them, or where retries are used up.
+        """
+        server, talk = self.server, Negotiation(self.server, request)
+        cut: Completion | None = None  # by the limit on an answer's tokens, before it began
+        while True:
+            before = talk.used
+            try:
+                completion = await self._sent(request, talk, batch)
+            except RequestFailure as failure:
+                own = cut or _own_failure(failure, request)
+                if own is not None:
+                    return own
+                if talk.adapt(failure):
+                    continue
+                guess = None
+                if talk.may_guess(failure):
+                    guess = await self._guessed(request, talk, batch, failure)
+                    if guess is None and (talk.used != before or failure.status == 500):
+                        continue
+                if guess is None:
+                    server.raise_if_fatal(failure)
+                    raise
+                completion = guess
+            if cut is not None:
+                completion = replace(completion, usage=_sum(cut.usage, completion.usage))
+            if completion.finish_reason not in _CUT or _begins_an_answer(completion.text):
+                server.learn(talk.used, request)
+                return completion
+            tokens = talk.used.answer_tokens(request, server.max_model_len)
+            words = f"llm.max_tokens: no answer within {tokens} tokens; the model may think first"
+            cut = replace(completion, error=words)
+            if not talk.raise_limit():
+                return cut
+
+    async def _guessed(
+        self, request: Request, talk: Negotiation, batch: _Batch, refusal: RequestFailure
+    ) -> Completion | None:
+        """The answer in the first of the guessed formats in which there is one; None without.
+
+        One request at a time guesses. It asks once more in the refused format, so that a chance
+        failure does not degrade all further requests.
+        """
+        server, refused = self.server, talk.used
+        async with server.guessing:
+            if talk.catch_up() or not talk.may_guess(refusal):
+                return None
+            talk.guessed = talk.guessing = True
+            for guess in refused.guesses():
+                talk.used = guess
+                completion = await self._in_words(request, talk, batch)
+                if completion is None:
+                    continue
+                talk.guessing = False
+                with suppress(RequestFailure):
+                    again = await self._attempt(request, refused)
+                    talk.used = refused
+                    return replace(again, usage=_sum(completion.usage, again.usage))
+                server.learn(talk.used, request)
+                return completion
+            talk.guessing, talk.used = False, refused
+            server.guessed[request.draw.kind] += 1
+            return None
+
+    async def _in_words(
+        self, request: Request, talk: Negotiation, batch: _Batch
+    ) -> Completion | None:
+        """The answer in a guessed format, less what the server then names; None if it refuses."""
+        while True:
+            try:
+                return await self._sent(request, talk, batch)
+            except RequestFailure as failure:
+                if not talk.leave_out(talk.used, failure):
+                    return None
+
+    async def _sent(self, request: Request, talk: Negotiation, batch: _Batch) -> Completion:
+        """Send a request in one format until it is answered or asking again would not help.
+
+        Raises RequestFailure then, and EngineError where every further request would fail too.
+        """
+        server, used = self.server, talk.used
         failures = outages = tries = 0
         # how many requests had been answered when this one last got a gateway error
         seen: int | None = None
         while True:
-            used = server.format
             try:
                 return await self._attempt(request, used)
             except RequestFailure as failure:
-                server.raise_if_fatal(failure)
-                if server.adapt_format(used, failure):
-                    continue
+                if not (failure.status == 404 and talk.may_change(failure)):
+                    server.raise_if_fatal(failure)
                 tries += 1
+                gone = failure.gateway or failure.silent
                 if failure.unreachable:
                     wait = server.patience_left(failure)
-                elif failure.gateway and seen in (None, server.answered) and not batch.at_its_last:
+                elif gone and seen in (None, server.answered) and not batch.at_its_last:
                     outages += 1
                     wait = server.patience_left(failure)
                 else:
@@ -100,14 +211,24 @@ class BatchSender:
                     # unless there were so many that it was an outage.
                     failures += 1 + (outages if outages <= self.retries else 0)
                     outages, wait = 0, math.inf
-                    if failures > self.retries or not failure.transient:
-                        return Completion(text="", finish_reason="error", error=str(failure))
-                if failure.gateway:
+                    if failures > self._retries_after(failure, talk):
+                        raise
+                if gone:
                     seen = server.answered
                 if failure.retry_after is not None:
                     server.resume_at = max(server.resume_at, time.monotonic() + failure.retry_after)
                 backoff = min(_BACKOFF_SECONDS * 2 ** min(tries - 1, 30), _LONGEST_BACKOFF_SECONDS)
                 await asyncio.sleep(min(self.jitter.uniform(backoff / 2, backoff), wait))
+
+    def _retries_after(self, failure: RequestFailure, talk: Negotiation) -> int:
+        """How often a request is sent again in the same format after such a failure."""
+        if not failure.transient or failure.status == 501 or talk.used.changes_after(failure):
+            return 0
+        if longest_taken(failure) is not None or (talk.guessing and failure.status in REFUSALS):
+            return 0
+        # an HTTP 500 that says nothing may pass, or be how a server refuses the format
+        may_be_format = failure.status == 500 and talk.may_guess(failure)
+        return min(self.retries, 1) if may_be_format else self.retries
 
     async def _attempt(self, request: Request, used: RequestFormat) -> Completion:
         """Send a request once, when its turn comes. Raises RequestFailure."""
@@ -116,15 +237,14 @@ class BatchSender:
         # back together.
         while (pause := server.resume_at - time.monotonic()) > 0:
             await asyncio.sleep(pause + self.jitter.uniform(0, _BACKOFF_SECONDS))
-        estimate = (
-            sum(len(message.content) for message in request.messages) / 4
-            + request.sampling.max_tokens
-        )
+        estimate = sum(
+            len(message.content) for message in request.messages
+        ) / 4 + used.answer_tokens(request, server.max_model_len)
         await self.requests.take(1)
         await self.tokens.take(estimate)
         async with self.connections:
             begun = time.perf_counter()
-            reply = await self.transport.chat(used.body(server.model, request))
+            reply = await self.transport.chat(server.body(request, used))
             server.lost_since = None
             server.answered += 1
             seconds = time.perf_counter() - begun
@@ -134,3 +254,32 @@ class BatchSender:
         if tokens:
             self.tokens.correct(tokens - estimate)
         return completion
+
+
+def _own_failure(failure: RequestFailure, request: Request) -> Completion | None:
+    """The completion of a request that is refused for its own words; None for other failures."""
+    longest = longest_taken(failure)
+    if longest is not None:
+        words = f"llm.max_model_len: longer than the server takes ({failure})"
+        return Completion(text="", finish_reason=f"{TOO_LONG}:{longest}", error=words)
+    if is_filtered(failure):
+        return Completion(text="", finish_reason="error", error=str(failure))
+    if is_bad_generation(failure):
+        text = failure.generated
+        used = Usage(estimated_tokens(request.messages), 0, -(-len(text.encode()) // 3))
+        return Completion(text=text, usage=used)
+    return None
+
+
+def _begins_an_answer(text: str) -> bool:
+    """Whether a text that was cut holds more than what the model thinks before it answers."""
+    said = text.rpartition("</think>")[2].strip()
+    return bool(said) and not said.startswith("<think")
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.prompt_tokens + other.prompt_tokens,
+        one.cached_tokens + other.cached_tokens,
+        one.completion_tokens + other.completion_tokens,
+    )

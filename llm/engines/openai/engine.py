@@ -6,10 +6,17 @@ import random
 import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
+from typing import Any
 
 from jaxecon.core.errors import EngineError
 from llm.engines.base import OnCompletion, estimated_tokens
-from llm.engines.openai.address import OPENAI_KEY, api_key, check_openai, engine_identity
+from llm.engines.openai.address import (
+    OPENAI_KEY,
+    Extras,
+    check_openai,
+    engine_identity,
+    key_to_send,
+)
 from llm.engines.openai.batch import BatchSender
 from llm.engines.openai.probing import probe
 from llm.engines.openai.rate_limit import RateLimit
@@ -35,12 +42,14 @@ class OpenAIEngine:
         transport_retries: further attempts after a timeout, a cut connection, a passing HTTP error
             or a broken answer.
         patience_seconds: how long the server may be gone, or ask for a pause, before the engine
-            gives up. It is gone if nothing answers, or if it answers HTTP 502, 503 or 504 and no
-            request gets through.
+            gives up. It is gone if nothing answers, or if no request gets through for HTTP 502,
+            503, 504 or 520 to 530, time-outs and cut connections.
+        max_model_len: tokens of prompt and answer together.
+        extras: what is added to every request.
 
     Raises:
         UserError: the openai package is missing, base_url is not a plain address, or a needed key
-            is missing.
+            or another environment variable is missing.
         EngineError: nothing answers at base_url, or it refuses the key.
     """
 
@@ -56,13 +65,16 @@ class OpenAIEngine:
         timeout_seconds: float = 120.0,
         transport_retries: int = 6,
         patience_seconds: float = 120.0,
+        max_model_len: int = 1_048_576,
+        extras: Extras | None = None,
     ) -> None:
-        self._identity = engine_identity(model, base_url)
-        check_openai(base_url, api_key_env)
+        extras = extras or Extras()
+        self._identity = engine_identity(model, base_url, extras.body)
+        check_openai(base_url, api_key_env, extras)
         url = self._identity["base_url"]
-        key = api_key(api_key_env, url)
-        self._server = Server(url, model, api_key_env, patience_seconds)
-        self._transport = Transport(self._server, key, max_connections, timeout_seconds)
+        key = key_to_send(api_key_env, url, extras)
+        self._server = Server(url, model, api_key_env, patience_seconds, max_model_len, extras.body)
+        self._transport = Transport(self._server, key, max_connections, timeout_seconds, extras)
         self._sender = BatchSender(
             self._server,
             self._transport,
@@ -73,7 +85,7 @@ class OpenAIEngine:
             retries=transport_retries,
             jitter=random.Random(),
         )
-        self._description: dict[str, str | int | float] = {
+        self._description: dict[str, Any] = {
             "openai": self._transport.version,
             "max_connections": max_connections,
             "requests_per_minute": requests_per_minute or 0.0,
@@ -81,6 +93,8 @@ class OpenAIEngine:
             "timeout_seconds": timeout_seconds,
             "transport_retries": transport_retries,
             "patience_seconds": patience_seconds,
+            "headers": dict(extras.headers),
+            "query": dict(extras.query),
         }
         self._start()
 
@@ -104,15 +118,21 @@ class OpenAIEngine:
         return dict(self._identity)
 
     @property
-    def description(self) -> dict[str, str | int | float]:
+    def description(self) -> dict[str, Any]:
         """What the manifest records beside the identity.
 
-        These are the client's version, the limits, and the format of requests.
+        These are the client's version, the limits, the format of requests, and what has been
+        learned about the server in words. Variables are named, without their values.
         """
         used = self._server.format
         return self._description | {
             "structured_output": used.structured_output,
             "seed": "sent" if used.seed else "not sent",
+            "system_message": "sent" if used.system_role else "in the first question",
+            "stream": "asked for" if used.stream else "not asked for",
+            "limit": used.limit,
+            "answer_factor": used.answer_factor,
+            "learned": list(self._server.notes),
         }
 
     def prompt_tokens(self, request: Request) -> int:

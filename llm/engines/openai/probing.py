@@ -11,6 +11,7 @@ from llm.engines.openai.transport import Transport
 
 _CHECK_SECONDS = 4.0  # for each of two tries
 _PAUSE_SECONDS = 0.5  # between them
+_NO_LIST = frozenset({404, 405, 406, 410, 411, 417})  # of servers that do not list their models
 
 
 async def probe(server: Server, transport: Transport) -> None:
@@ -22,9 +23,9 @@ async def probe(server: Server, transport: Transport) -> None:
         try:
             listing = await transport.list_models(_CHECK_SECONDS)
         except RequestFailure as failure:
+            if failure.status not in _NO_LIST:
+                server.raise_if_fatal(failure)
             if failure.status:
-                if failure.status != 404:
-                    server.raise_if_fatal(failure)
                 return
             if last:
                 raise EngineError(

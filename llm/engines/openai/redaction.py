@@ -22,48 +22,64 @@ _INVISIBLE = "[\u00ad\u200b-\u200f\u2060\ufeff]*"  # signs that may break a key 
 
 @dataclass(frozen=True)
 class Redaction:
-    """Takes the key out of what a server says. key: "" where there is none."""
+    """Takes the key out of what a server says.
+
+    key: "" where there is none. others: further secrets, such as those in headers.
+    """
 
     key: str = field(repr=False)
+    others: tuple[str, ...] = field(default=(), repr=False)
 
     def reply(self, text: str) -> str:
         """The reply as the transcript can store it.
 
         Unpaired surrogates are replaced, and so is the key, should a server echo it.
         """
-        return self._without_key(text.encode(errors="replace").decode(), self._in_replies)
+        return _without(self._in_replies, text.encode(errors="replace").decode())
 
     def line(self, words: object) -> str:
         """One short line without the key or anything that looks like one.
 
         Control characters, and those that change the direction of what is shown, become escapes.
         """
-        text = self._without_key(str(words).encode(errors="replace").decode(), self._in_lines)
+        text = _without(self._in_lines, str(words).encode(errors="replace").decode())
         text = re.sub(r"(?i)\b(bearer|basic)\s+\S+", r"\1 [key]", text[:100_000])
         text = re.sub(r"\bsk-[\w*-]{4,}", "[key]", text)
         return _printable(" ".join(text.split())[:300]) or type(words).__name__
 
-    def _without_key(self, text: str, patterns: re.Pattern[str] | None) -> str:
-        return text if patterns is None else patterns.sub("[key]", text)
-
     @cached_property
     def _in_replies(self) -> re.Pattern[str] | None:
         # A short key may be a word. As the name of a field it is part of the answer's form.
-        return None if _VALUES.fullmatch(self.key) else self._pattern(r"(?![\"']?\s*:)")
+        secrets = [secret for secret in self._secrets if not _VALUES.fullmatch(secret)]
+        return _pattern(secrets, r"(?![\"']?\s*:)")
 
     @cached_property
     def _in_lines(self) -> re.Pattern[str] | None:
-        return self._pattern("")
+        return _pattern(self._secrets, "")
 
-    def _pattern(self, unless: str) -> re.Pattern[str] | None:
-        """Finds the key: plain, URL-encoded, as JSON escapes, in base64; None where it is none."""
-        if not self.key or _DUMMIES.fullmatch(self.key):
-            return None
-        plain = _INVISIBLE.join(map(_any_form, self.key))
-        if len(self.key) < _MIN_KEY:
-            plain = rf"(?<![^\W_]){plain}(?![^\W_]){unless}"
-        encoded = _in_base64(self.key) if len(self.key) >= _MIN_ENCODED else []
-        return re.compile("|".join([plain, *map(re.escape, encoded)]))
+    @property
+    def _secrets(self) -> list[str]:
+        """The longest first, since one may be a part of another."""
+        secrets = {s for s in (self.key, *self.others) if s and not _DUMMIES.fullmatch(s)}
+        return sorted(secrets, key=len, reverse=True)
+
+
+def _pattern(secrets: list[str], unless: str) -> re.Pattern[str] | None:
+    """Finds secrets: plain, URL-encoded, as JSON escapes, in base64; None where there are none.
+
+    unless: what a short one may not stand before.
+    """
+    forms = []
+    for secret in secrets:
+        plain = _INVISIBLE.join(map(_any_form, secret))
+        is_short = len(secret) < _MIN_KEY
+        forms.append(rf"(?<![^\W_]){plain}(?![^\W_]){unless}" if is_short else plain)
+        forms += map(re.escape, _in_base64(secret)) if len(secret) >= _MIN_ENCODED else []
+    return re.compile("|".join(forms)) if forms else None
+
+
+def _without(secrets: re.Pattern[str] | None, text: str) -> str:
+    return text if secrets is None else secrets.sub("[key]", text)
 
 
 def _any_form(character: str) -> str:

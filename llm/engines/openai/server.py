@@ -1,13 +1,18 @@
 """What has been learned about a server: its models, whether it is there, the format of requests."""
 
+import asyncio
 import logging
 import time
-from dataclasses import dataclass, field, replace
-from typing import NoReturn
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from jaxecon.core.errors import EngineError
-from llm.engines.openai.failure import FATAL, RequestFailure
+from llm.engines.openai.failure import RequestFailure
+from llm.engines.openai.fatal import fatal_line
 from llm.engines.openai.request_format import RequestFormat
+from llm.messages import Request
 
 _NOTES = logging.getLogger("jaxecon")
 
@@ -17,32 +22,41 @@ class Server:
     """One server and model, as all requests of an engine know it.
 
     key_name: the environment variable with the key. patience: seconds that the server may be gone.
-    models: the names that it lists. answered: requests that it has answered so far.
-    notes: what has been learned, as the user was told. lost_since: since when it has been gone,
-    if it is; resume_at: until when it asks for a pause (both time.monotonic).
+    max_model_len: tokens of prompt and answer. extra_body: what the user adds to every request.
+    models: the names that it lists. answered: requests that it has answered so far. accepted: kinds
+    of decisions that it has answered in the format. guessed: by kind, how often a guess at what it
+    refuses has led nowhere. notes: what has been learned, as the user was told. lost_since: since
+    when it has been gone, if it is; resume_at: until when it asks for a pause (both
+    time.monotonic).
     """
 
     url: str
     model: str
     key_name: str
     patience: float
+    max_model_len: int = 1_048_576
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
     format: RequestFormat = field(default_factory=RequestFormat)
     models: list[str] = field(default_factory=list)
     answered: int = 0
+    accepted: set[str] = field(default_factory=set)
+    guessed: Counter[str] = field(default_factory=Counter)
+    guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
     notes: list[str] = field(default_factory=list)
     lost_since: float | None = None
     resume_at: float = 0.0
 
-    def adapt_format(self, used: RequestFormat, failure: RequestFailure) -> bool:
-        """Adapt the format to a failure. Returns whether to ask again in another format.
+    def body(self, request: Request, used: RequestFormat) -> dict[str, Any]:
+        """What is sent for a request; what the user adds comes last."""
+        return used.body(self.model, request, self.max_model_len) | dict(self.extra_body)
 
-        used: the format of the failed request; another request may have adapted it already.
-        """
-        changes = used.changes_after(failure)
-        for name, value in changes.items():
-            if getattr(self.format, name) == getattr(used, name):
-                self.format = replace(self.format, **{name: value})
-        return bool(changes)
+    def learn(self, used: RequestFormat, request: Request) -> None:
+        """Keep the format in which a request has been answered, for all further requests."""
+        self.accepted.add(request.draw.kind)
+        learned = self.format.joined(used)
+        if learned != self.format:
+            self.note(learned.words(self.format))
+            self.format = learned
 
     def note(self, words: str) -> None:
         """Tell the user, once, what has been learned about the server."""
@@ -52,29 +66,13 @@ class Server:
 
     def raise_if_fatal(self, failure: RequestFailure) -> None:
         """Raise EngineError for a failure that every further request would meet too."""
-        if failure.status in FATAL:
-            known = f" (it has {', '.join(self.models[:5])})" if self.models else ""
-            line = FATAL[failure.status]
-            self._give_up(
-                line.format(
-                    url=self.url, key=self.key_name, model=self.model, known=known, words=failure
-                )
-            )
-        if 300 <= failure.status < 400:
-            self._give_up(
-                f"llm.base_url: {self.url} sends its callers elsewhere ({failure}); give the "
-                "address it means"
-            )
-        if failure.status == 429 and "insufficient_quota" in failure.complaint:
-            self._give_up(
-                f"llm.api_key_env: the account at {self.url} has used up its quota ({failure})"
-            )
-        if failure.status in (400, 422) and failure.parameter in ("temperature", "top_p"):
-            self._give_up(
-                f"llm.{failure.parameter}: {self.model} at {self.url} does not take it ({failure})"
-            )
+        line = fatal_line(
+            failure, url=self.url, key=self.key_name, model=self.model, models=self.models
+        )
+        if line is not None:
+            self.give_up(line)
         if failure.retry_after is not None and failure.retry_after > self.patience:
-            self._give_up(
+            self.give_up(
                 f"llm.base_url: {self.url} is to be left alone for {failure.retry_after:.0f} s "
                 f"({failure}); resume the run then"
             )
@@ -84,12 +82,25 @@ class Server:
         now = time.monotonic()
         self.lost_since = self.lost_since or now
         left = self.lost_since + self.patience - now
+        if left <= 0 and failure.silent:
+            self.give_up(
+                f"llm.base_url: {self.url} has answered nothing for {self.patience:g} s "
+                f"({failure}); start the server again, or raise llm.timeout_seconds"
+            )
         if left <= 0:
-            self._give_up(
+            self.give_up(
                 f"llm.base_url: {self.url} cannot be reached for {self.patience:g} s "
                 f"({failure}); start the server again"
             )
         return left
 
-    def _give_up(self, line: str) -> NoReturn:
+    def refuses_all(self, failure: str) -> NoReturn:
+        """Raise EngineError: not one request was answered, in any format."""
+        self.give_up(
+            f"llm.base_url: {self.url} refuses every request ({failure}); see llm.model and "
+            "llm.extra_body"
+        )
+
+    def give_up(self, line: str) -> NoReturn:
+        """Raise EngineError with a line for the user."""
         raise EngineError(line) from None

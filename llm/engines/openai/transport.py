@@ -6,38 +6,44 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from llm.engines.openai.address import Extras
 from llm.engines.openai.failure import GATEWAY_STATUSES, RequestFailure, system_error
+from llm.engines.openai.network import http_client
 from llm.engines.openai.rate_limit import retry_after_seconds
 from llm.engines.openai.redaction import Redaction
 from llm.engines.openai.reply_body import bounded, decoded, json_of, page_title
 from llm.engines.openai.server import Server
 
 _MAX_COMPLAINT = 20_000  # characters of an error that are searched for what it means
-# A connection carries one request: an answer too many, which a server or a proxy sends when it has
-# lost count, can then be nobody's. Compressed answers are not asked for: they are short.
+# A connection carries one request (see `network`). Compressed answers are not asked for: they are
+# short.
 _HEADERS = {"Connection": "close", "Accept-Encoding": "identity"}
 
 
 class Transport:
-    """The way to one server. key: "" where it needs none; timeout: seconds per answer."""
+    """The way to one server.
 
-    def __init__(self, server: Server, key: str, max_connections: int, timeout: float) -> None:
+    key: "" where it needs none; timeout: seconds per answer; extras: added to every request.
+    """
+
+    def __init__(
+        self, server: Server, key: str, max_connections: int, timeout: float, extras: Extras
+    ) -> None:
         import openai  # an extra, and slow to import
 
-        self.redaction = Redaction(key)
+        self.redaction = Redaction(key, tuple(extras.secrets))
+        sent = extras.filled()
         self._server, self._timeout = server, timeout
-        limits = type(openai.DEFAULT_CONNECTION_LIMITS)
-        self._http = openai.DefaultAsyncHttpxClient(
-            limits=limits(max_connections=max_connections, max_keepalive_connections=0),
-            timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
-            follow_redirects=False,  # the key is for this address alone
-        )
-        client = openai.AsyncOpenAI(
-            base_url=server.url, api_key=key or "none", max_retries=0, http_client=self._http
-        )
-        # OpenAI's own, such as the organisation that the environment names
-        headers = {**client.default_headers, **client.auth_headers}
-        self._headers = {n: v for n, v in headers.items() if isinstance(v, str)} | _HEADERS
+        self._query = dict(sent.query)
+        self._http = http_client(server.url, max_connections, timeout)
+        client = openai.AsyncOpenAI(api_key=key or "none", http_client=self._http)
+        # OpenAI's own, such as the organisation that the environment names. Without a key, the
+        # client would send one that says "none" beside the user's.
+        own: dict[str, Any] = {**client.default_headers, **client.auth_headers}
+        if extras.authenticates and not key:
+            own.pop("Authorization", None)
+        self._headers = {name.lower(): text for name, text in own.items() if isinstance(text, str)}
+        self._headers |= {name.lower(): text for name, text in {**_HEADERS, **sent.headers}.items()}
         # openai 2 uses httpx, openai 3 httpx2
         package = openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
         self._errors: Any = importlib.import_module(package)
@@ -48,13 +54,8 @@ class Transport:
         return await self._call("GET", "/models", None, timeout)
 
     async def chat(self, body: dict[str, Any]) -> Any:
-        """The JSON of one chat completion. Raises RequestFailure.
-
-        body: as `chat.completions.create` of the package openai takes it.
-        """
-        sent = {name: value for name, value in body.items() if name != "extra_body"}
-        sent |= body.get("extra_body") or {}
-        return await self._call("POST", "/chat/completions", sent, self._timeout)
+        """The JSON of one chat completion. Raises RequestFailure."""
+        return await self._call("POST", "/chat/completions", body, self._timeout)
 
     async def close(self) -> None:
         """Drop the connections."""
@@ -97,6 +98,7 @@ class Transport:
             method,
             self._server.url + path,
             json=body,
+            params=self._query or None,
             headers=self._headers,
             extensions={"trace": watch},
         ) as response:
@@ -117,7 +119,8 @@ class Transport:
             gateway=status in GATEWAY_STATUSES,
             complaint=str(body)[:_MAX_COMPLAINT].lower(),
             parameter=str(fields.get("param") or fields.get("code")),
-            retry_after=retry_after_seconds(headers.get("retry-after")) if waits else None,
+            retry_after=retry_after_seconds(headers) if waits else None,
+            generated=self.redaction.reply(str(fields.get("failed_generation") or "")),
         )
 
 

@@ -5,18 +5,14 @@ model.
 import importlib.util
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.server_process import end, free_port, wait_until_healthy
 
 import jaxecon as je
 from jaxecon.core.errors import EngineError
@@ -30,7 +26,6 @@ RULES = (
     "You are a worker who earns wages. "
     + "Income is skill times hours. Taxes are taken by bracket. Work costs effort. " * 12
 )
-START_SECONDS = 300
 
 
 @pytest.fixture
@@ -44,9 +39,7 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     from llm.engines.cpu import cpu_dtype
 
     models.pull("smollm2")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     memory = psutil.virtual_memory()
     options = {
         "--model": models.resolve("smollm2"),
@@ -83,27 +76,6 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
         yield f"http://127.0.0.1:{port}/v1", process
     finally:
         end(process)
-
-
-def wait_until_healthy(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        with (
-            suppress(urllib.error.URLError, ConnectionError),
-            urllib.request.urlopen(address, timeout=5) as answer,
-        ):
-            if answer.status == 200:
-                return
-        time.sleep(1.0)
-    pytest.fail(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def end(process: "subprocess.Popen[bytes]") -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def worker(agent: int) -> Request:

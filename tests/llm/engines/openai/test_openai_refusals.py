@@ -36,9 +36,11 @@ def test_a_prompt_too_long_concerns_itself_alone(
     )
     server.answer = lambda call: refused(400, too_long) if call.said == "worker 2" else echo(call)
     completions = collect(connect(), asks(5, SCHEMA))
+    words = f"HTTP 400: {' '.join(too_long.split())}"
     assert completions[2] == Completion(
-        "", "error", error=f"HTTP 400: {' '.join(too_long.split())}"
+        "", "too_long:8", error=f"llm.max_model_len: longer than the server takes ({words})"
     )
+    assert completions[2].longest_taken == 8
     assert [c.text for i, c in enumerate(completions) if i != 2] == [
         f"worker {i}" for i in (0, 1, 3, 4)
     ]
@@ -53,7 +55,7 @@ def test_other_refusals_are_final(
         Reply("no, thank you", status) if call.said == "worker 0" else echo(call)
     )
     completions = collect(connect(), asks(2))
-    assert completions[0].error == f"HTTP {status}: no, thank you"
+    assert f"HTTP {status}: no, thank you" in (completions[0].error or "")
     assert completions[1].error is None
     assert len(server.calls) == 2
 

@@ -1,0 +1,128 @@
+"""What a server's words mean when it refuses a request."""
+
+import re
+from typing import Literal
+
+from llm.engines.openai.failure import RequestFailure
+
+# How servers refuse what they do not know; 404: a router without a provider that takes it all.
+REFUSALS = frozenset({400, 404, 415, 422, 500, 501})
+
+StructuredOutput = Literal["json_schema", "json_object", "plain"]
+
+_NOT_TAKEN = (
+    r"unsupported|not supported|not support|instead|unrecogni[sz]ed|unknown|unexpected|"
+    r"not permitted|not allowed|forbidden|cannot find field|invalid(?!.?(request|argument))"
+)
+_OUT_OF_RANGE = r"must be|range|at most|less than|greater than|only the default|does not support"
+_SCHEMA = (
+    r"response.?format|response.?schema|json.?schema|json.?object|json.?mode|structured.?output|"
+    r"guided|grammar"
+)
+_SYSTEM = (
+    r"system.{0,30}(role|message|prompt|instruction).{0,80}(not|n't|unsupported|only|invalid)|"
+    r"(not|n't|unsupported|invalid|unknown).{0,60}system.{0,30}(role|message|prompt|instruction)|"
+    r"(invalid|unknown|unsupported|unexpected).{0,30}role.{0,30}system|"
+    r"only user|roles? must|must alternate|developer instruction|must be (a |from )?.{0,8}user"
+)
+_STREAM = (
+    r"stream.{0,80}(must|require|only|need|true|mandatory)|(must|require|only|need).{0,80}stream"
+)
+_TOO_LONG = (
+    r"context.{0,10}(length|window|size|limit)|maximum model length|max_new_tokens|"
+    r"too many (input )?tokens|input token count|too long|longer than|must have less than|"
+    r"reduce (the length of )?(your|the) (messages?|prompt|input)|exceed_context"
+)
+_NUMBER = r"([\d,]*\d)"
+# Where the words name how many tokens the server takes, the surest first.
+_LIMITS = tuple(
+    re.compile(pattern.replace("N", _NUMBER))
+    for pattern in (
+        r"'n_ctx': N",
+        r"tokens? > N",
+        r"\d > N",
+        r"maximum number of tokens allowed \(N\)",
+        r"N maximum context length",
+        r"(?:context.{0,10}(?:length|window|size|limit)|maximum model length)"
+        r"(?: is| of| of only|:|=)? ?\(?N",
+        r"must be <= N",
+        r"must have less than N",
+    )
+)
+_FILTERED = r"content.?filter|content management|content policy|moderation|was flagged"
+
+
+def structured_output_after(
+    used: StructuredOutput, failure: RequestFailure
+) -> StructuredOutput | None:
+    """The next weaker form, where the words are about the form; None otherwise."""
+    if used == "plain" or not re.search(_SCHEMA, failure.complaint):
+        return None
+    return "json_object" if used == "json_schema" else "plain"
+
+
+def refuses_field(name: str, failure: RequestFailure) -> bool:
+    """Whether the words are about a field of the request that the server does not take."""
+    return failure.parameter == name or bool(
+        re.search(rf"\b{name}\b", failure.complaint) and re.search(_NOT_TAKEN, failure.complaint)
+    )
+
+
+def refuses_seed(failure: RequestFailure) -> bool:
+    """Whether the words are about the seed."""
+    return bool(re.search(r"\bseed\b", failure.complaint))
+
+
+def refuses_system(failure: RequestFailure) -> bool:
+    """Whether the words are about a message of the system."""
+    return bool(re.search(_SYSTEM, failure.complaint))
+
+
+def wants_stream(failure: RequestFailure) -> bool:
+    """Whether the words ask for an answer as a stream."""
+    return bool(re.search(_STREAM, failure.complaint))
+
+
+def longest_taken(failure: RequestFailure) -> int | None:
+    """The tokens that the server takes, where the request had more; 0 where it names no number.
+
+    None where the failure has another reason.
+    """
+    if failure.status == 413:
+        return 0
+    if failure.status not in (400, 422, 500) or not re.search(_TOO_LONG, failure.complaint):
+        return None
+    found = next((m for limit in _LIMITS if (m := limit.search(failure.complaint))), None)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def is_filtered(failure: RequestFailure) -> bool:
+    """Whether the words of this one request were not liked."""
+    return failure.status in (400, 403) and bool(re.search(_FILTERED, failure.complaint))
+
+
+def is_bad_generation(failure: RequestFailure) -> bool:
+    """Whether the model, not the server, failed: what it wrote is not as the schema says."""
+    return failure.status == 400 and bool(
+        re.search("json_validate_failed|failed_generation", failure.complaint)
+    )
+
+
+def names_what_is_missing(failure: RequestFailure) -> bool:
+    """Whether a 404 says that the model or the address does not exist."""
+    return bool(
+        re.search(r"not.?found|no such|not exist|unknown model|unknown url", failure.complaint)
+    )
+
+
+def sampling_setting(failure: RequestFailure) -> str | None:
+    """The setting of sampling that the server does not take as it is: it would change results."""
+    if failure.status not in (400, 422):
+        return None
+    for name in ("temperature", "top_p"):
+        mentioned = re.search(rf"\b{name}\b", failure.complaint)
+        if refuses_field(name, failure) or (
+            mentioned and re.search(_OUT_OF_RANGE, failure.complaint)
+        ):
+            return name
+    return None
