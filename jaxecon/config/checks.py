@@ -9,7 +9,7 @@ from jaxecon.config.dynamics import OPTIMUM
 from jaxecon.config.hours import choices_of
 from jaxecon.config.names import BRACKETS, LLM_RULE, RULES, WITHOUT_CHOICES
 from jaxecon.config.people import CohortConfig, shares_of_people
-from jaxecon.config.request_extras import check_extras
+from jaxecon.config.request_extras import check_address, check_extras
 from jaxecon.config.survey import MAX_CHOICES, Question
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def _known_models(config: "Config") -> None:
 def _request_extras(config: "Config") -> None:
     others = {f"llm.others.{name}": serving for name, serving in config.llm.others.items()}
     for where, one in ({"llm": config.llm} | others).items():
+        check_address(where, one.base_url)
         check_extras(where, one.extra_body, one.headers, one.query)
 
 

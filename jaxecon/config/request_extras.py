@@ -19,8 +19,27 @@ _SECRET_VALUE = re.compile(
     r"\b(sk|pk|gsk|hf|xai|ghp)[-_]\w{8}|\b(bearer|basic) [^$\s]", re.IGNORECASE
 )
 
+_SECRET_PLACES = re.compile(r"^[^/]*(?://)?[^/]*@|[?#]")  # of an address
+
 _OWN_FIELDS = ("messages", "model", "stream", "n")  # of a request's body, which jaxecon writes
 _OWN_HEADERS = ("host", "content-length", "content-type", "transfer-encoding", "connection")
+
+
+def check_address(where: str, url: str | None) -> None:
+    """Raise ValueError, one line without the address, where it may hold a secret.
+
+    Whatever the engine is: a run's files hold its settings.
+
+    Args:
+        where: the settings' common part, such as llm.
+        url: `base_url`.
+    """
+    if url is not None and _SECRET_PLACES.search(url):
+        raise ValueError(
+            f"{where}.base_url: must be a plain address such as http://127.0.0.1:8000/v1, without "
+            f"user, password or query; the key goes where {where}.api_key_env says, a query into "
+            f"{where}.query"
+        )
 
 
 def check_extras(
