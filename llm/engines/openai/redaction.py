@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 _MIN_KEY = 16  # characters; a shorter one is taken out only where it stands by itself
-_MIN_ENCODED = 8  # characters of a key that is looked for in base64
+_MIN_ENCODED = 8  # likewise, in base64, of which a part of a short key is any text
 # What users set where a server takes any key or none.
 _DUMMIES = re.compile(
     r"none|null|nil|empty|dummy|fake|test|unused|any|anything|x+|-+|0+|key|api[_-]?key|no[_-]?key|"
@@ -17,6 +17,7 @@ _DUMMIES = re.compile(
 )
 # An answer may be one: a short key that is one is not looked for in replies.
 _VALUES = re.compile(r"[+-]?\d{1,7}(?:\.\d+)?|true|false|null|yes|no", re.IGNORECASE)
+_START, _END = r"(?<![^\W_])", r"(?![^\W_])"  # where a word may begin and end
 _INVISIBLE = "[\u00ad\u200b-\u200f\u2060\ufeff]*"  # signs that may break a key up
 
 
@@ -72,9 +73,13 @@ def _pattern(secrets: list[str], unless: str) -> re.Pattern[str] | None:
     forms = []
     for secret in secrets:
         plain = _INVISIBLE.join(map(_any_form, secret))
-        is_short = len(secret) < _MIN_KEY
-        forms.append(rf"(?<![^\W_]){plain}(?![^\W_]){unless}" if is_short else plain)
-        forms += map(re.escape, _in_base64(secret)) if len(secret) >= _MIN_ENCODED else []
+        encoded = "|".join(map(re.escape, _in_base64(secret)))
+        if len(secret) < _MIN_KEY:
+            plain = rf"{_START}{plain}{_END}{unless}"
+        if len(secret) < _MIN_ENCODED:
+            whole = base64.b64encode(secret.encode()).decode()
+            encoded = rf"{_START}{re.escape(whole.rstrip('='))}{_END}"
+        forms += [plain, encoded]
     return re.compile("|".join(forms)) if forms else None
 
 

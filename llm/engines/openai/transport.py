@@ -14,6 +14,7 @@ from llm.engines.openai.redaction import Redaction
 from llm.engines.openai.reply_body import bounded, decoded, json_of, page_title
 from llm.engines.openai.server import Server
 
+_EARLY_SECONDS = 0.005  # before the end of a request is sent: what was sent unasked arrives in them
 _MAX_COMPLAINT = 20_000  # characters of an error that are searched for what it means
 # A connection carries one request (see `network`). Compressed answers are not asked for: they are
 # short.
@@ -133,15 +134,15 @@ def _error_in(text: str, content_type: str) -> object:
 
 
 class _Watch:
-    """Notices bytes that come before a request is sent.
+    """Notices bytes that come before a request is sent: they are no answer to it.
 
     It is called by the HTTP client (its extension `trace`) with the steps of one request. An
     encrypted connection has messages of its own then, so only plain ones are watched.
     """
 
     def __init__(self, *, has_body: bool) -> None:
-        steps = ("send_request_headers.started", "send_request_body.started")
-        self._steps = steps if has_body else steps[:1]
+        part = "body" if has_body else "headers"
+        self._last_step = f"send_request_{part}.started"
         self._stream: Any = None
         self.early = False
 
@@ -149,5 +150,6 @@ class _Watch:
         if step.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._stream = info["return_value"]
         stream = self._stream
-        if step.endswith(self._steps) and stream and not stream.get_extra_info("ssl_object"):
-            self.early = self.early or bool(stream.get_extra_info("is_readable"))
+        if step.endswith(self._last_step) and stream and not stream.get_extra_info("ssl_object"):
+            await asyncio.sleep(_EARLY_SECONDS)
+            self.early = bool(stream.get_extra_info("is_readable"))
