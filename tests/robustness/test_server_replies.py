@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.openai_server import ask
 
 from llm.engines.openai.completion import completion_of
@@ -126,6 +128,66 @@ def test_what_is_no_completion_is_one_line(broken: Any) -> None:
         completion(broken)
     assert str(failed.value).isprintable()
     assert failed.value.transient
+
+
+def line_of(broken: Any) -> str:
+    """How the completion ended, or why there is none."""
+    try:
+        return completion(broken).finish_reason
+    except RequestFailure as failed:
+        return str(failed)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["choices", "message", "content", "type", "text", "tool_calls", "function", "usage"]
+                + ["arguments", "delta", "finish_reason", "error", "reasoning", "prompt_tokens"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(JSON | JSON.map(reply) | JSON.map(lambda j: reply({"content": j, "reasoning": j}, usage=j)))
+def test_any_json_is_a_completion_or_a_failure(sent: Any) -> None:
+    assert line_of(sent).isprintable()
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=80) | JSON.map(lambda j: f"data: {json.dumps(j)}\n\n".encode()))
+def test_any_bytes_are_a_completion_or_a_failure(body: bytes) -> None:
+    for content_type in ("application/json", "text/event-stream", "text/html; charset=utf-7"):
+        try:
+            got = read(body, content_type)
+        except RequestFailure as failed:
+            problem = str(failed)
+        else:
+            problem = got.error or ""
+        assert problem.isprintable()
+
+
+@pytest.mark.parametrize("depth", [300, 700, 900, 950, 980, 990])
+def test_no_depth_of_json_is_too_much(depth: int) -> None:
+    deep: Any = []
+    for _ in range(depth):
+        deep = [deep]
+    for broken in (
+        {"error": deep},
+        reply(message(deep)),
+        reply(message(ANSWER), deep),
+        reply(message(ANSWER), usage={"prompt_tokens": deep}),
+        reply(message(tool_calls=[call(deep)])),
+        {"choices": deep},
+    ):
+        assert line_of(broken).isprintable()
 
 
 def chunk(delta: Any = None, reason: str | None = None, **fields: Any) -> str:

@@ -44,7 +44,7 @@ def completion_of(
         message = choice["message"]
         text = _text(message)
         reason = choice.get("finish_reason")
-    except (KeyError, IndexError, TypeError, AttributeError):
+    except (KeyError, IndexError, TypeError, AttributeError, RecursionError):
         error = reply.get("error") if isinstance(reply, Mapping) else None
         words = (
             f"an error in place of an answer: {redaction.line(error)}"

@@ -36,27 +36,27 @@ class Redaction:
 
         Unpaired surrogates are replaced, and so is the key, should a server echo it.
         """
-        return _without(self._in_replies, text.encode(errors="replace").decode())
+        text = text.encode(errors="replace").decode()
+        return self._in_replies.sub(_masked, text) if self._in_replies else text
 
     def line(self, words: object) -> str:
         """One short line without the key or anything that looks like one.
 
         Control characters, and those that change the direction of what is shown, become escapes.
         """
-        text = _without(self._in_lines, str(words).encode(errors="replace").decode())
+        text = plain_text(words).encode(errors="replace").decode()
+        text = self._in_lines.sub("[key]", text) if self._in_lines else text
         text = re.sub(r"(?i)\b(bearer|basic)\s+\S+", r"\1 [key]", text[:100_000])
         text = re.sub(r"\bsk-[\w*-]{4,}", "[key]", text)
         return _printable(" ".join(text.split())[:300]) or type(words).__name__
 
     @cached_property
     def _in_replies(self) -> re.Pattern[str] | None:
-        # A short key may be a word. As the name of a field it is part of the answer's form.
-        secrets = [secret for secret in self._secrets if not _VALUES.fullmatch(secret)]
-        return _pattern(secrets, r"(?![\"']?\s*:)")
+        return _pattern([secret for secret in self._secrets if not _VALUES.fullmatch(secret)])
 
     @cached_property
     def _in_lines(self) -> re.Pattern[str] | None:
-        return _pattern(self._secrets, "")
+        return _pattern(self._secrets)
 
     @property
     def _secrets(self) -> list[str]:
@@ -65,26 +65,36 @@ class Redaction:
         return sorted(secrets, key=len, reverse=True)
 
 
-def _pattern(secrets: list[str], unless: str) -> re.Pattern[str] | None:
-    """Finds secrets: plain, URL-encoded, as JSON escapes, in base64; None where there are none.
+def plain_text(words: object) -> str:
+    """What somebody sent, as text; the name of its type where it is nested too deeply for one."""
+    try:
+        return str(words)
+    except RecursionError:
+        return type(words).__name__
 
-    unless: what a short one may not stand before.
-    """
+
+def _masked(match: re.Match[str]) -> str:
+    """What takes a key's place in a reply: a short one may be the name of a field of the answer."""
+    key, text = match.group(), match.string
+    before = text[max(0, match.start() - 20) : match.start()].rstrip(" \t\r\n\"'")
+    after = text[match.end() : match.end() + 20].lstrip(" \t\r\n\"'")
+    is_name = before.endswith(("{", ",")) and after.startswith(":") and key.isidentifier()
+    return key if is_name and len(key) < _MIN_KEY else "[key]"
+
+
+def _pattern(secrets: list[str]) -> re.Pattern[str] | None:
+    """Finds secrets: plain, URL-encoded, as JSON escapes, in base64; None where there are none."""
     forms = []
     for secret in secrets:
         plain = _INVISIBLE.join(map(_any_form, secret))
         encoded = "|".join(map(re.escape, _in_base64(secret)))
         if len(secret) < _MIN_KEY:
-            plain = rf"{_START}{plain}{_END}{unless}"
+            plain = rf"{_START}{plain}{_END}"
         if len(secret) < _MIN_ENCODED:
             whole = base64.b64encode(secret.encode()).decode()
             encoded = rf"{_START}{re.escape(whole.rstrip('='))}{_END}"
         forms += [plain, encoded]
     return re.compile("|".join(forms)) if forms else None
-
-
-def _without(secrets: re.Pattern[str] | None, text: str) -> str:
-    return text if secrets is None else secrets.sub("[key]", text)
 
 
 def _any_form(character: str) -> str:

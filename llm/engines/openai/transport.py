@@ -10,7 +10,7 @@ from llm.engines.openai.address import Extras
 from llm.engines.openai.failure import GATEWAY_STATUSES, RequestFailure, system_error
 from llm.engines.openai.network import http_client
 from llm.engines.openai.rate_limit import retry_after_seconds
-from llm.engines.openai.redaction import Redaction
+from llm.engines.openai.redaction import Redaction, plain_text
 from llm.engines.openai.reply_body import bounded, decoded, json_of, page_title
 from llm.engines.openai.server import Server
 
@@ -118,10 +118,10 @@ class Transport:
             f"HTTP {status}: {self.redaction.line(words)}",
             status=status,
             gateway=status in GATEWAY_STATUSES,
-            complaint=str(body)[:_MAX_COMPLAINT].lower(),
-            parameter=str(fields.get("param") or fields.get("code")),
+            complaint=plain_text(body)[:_MAX_COMPLAINT].lower(),
+            parameter=plain_text(fields.get("param") or fields.get("code")),
             retry_after=retry_after_seconds(headers) if waits else None,
-            generated=self.redaction.reply(str(fields.get("failed_generation") or "")),
+            generated=self.redaction.reply(plain_text(fields.get("failed_generation") or "")),
         )
 
 
