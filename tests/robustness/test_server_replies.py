@@ -144,8 +144,10 @@ JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["choices", "message", "content", "type", "text", "tool_calls", "function", "usage"]
-                + ["arguments", "delta", "finish_reason", "error", "reasoning", "prompt_tokens"]
+                (
+                    *("choices", "message", "content", "type", "text", "tool_calls", "function"),
+                    *("arguments", "delta", "finish_reason", "error", "reasoning", "usage"),
+                )
             ),
             inner,
             max_size=4,
