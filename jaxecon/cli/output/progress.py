@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TimeElapsedColumn
 from rich.text import Text
 
-from jaxecon.cli.output.printable import printable
 from jaxecon.cli.output.tables import diagnostic_line, percent_text, share_text
 from jaxecon.cli.output.terminal import Console, PlainColumn
 from jaxecon.config.settings import Config
@@ -98,7 +97,7 @@ class RunProgress:
         self._console.print_line(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}")
 
     def on_note(self, line: str) -> None:
-        self._console.print(escape(printable(line)), soft_wrap=True)
+        self._console.print_line(line)
 
 
 @contextmanager

@@ -52,8 +52,7 @@ def print_totals(
         )
     console.print(table)
     for (cohort, kind), words in reasons.items():
-        why = escape(printable(f"Fallbacks of {cohort}, {kind}, most often: {words}"))
-        console.print(why, soft_wrap=True)
+        console.print_line(f"Fallbacks of {cohort}, {kind}, most often: {words}")
     _print_answers(console, answers)
 
 

@@ -143,8 +143,9 @@ def _joined(events: Iterator[Any]) -> dict[str, Any]:
 def _first_choice(event: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = event.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
-    mine = isinstance(first, Mapping) and first.get("index") in (0, None)
-    return first if mine else {}
+    if isinstance(first, Mapping) and first.get("index") in (0, None):
+        return first
+    return {}
 
 
 def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
