@@ -1,30 +1,26 @@
 """Turns observations into decisions.
 
 Each kind and day is one batch. After unusable replies the model is asked again, then the kind's
-fallback is taken. Every call is recorded in the transcript and counted.
+fallback is taken. Every call is recorded in the transcript and counted. A batch without usable
+answers ends the run: its answers are then asked for again when the run is resumed.
 """
 
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Generic
 
-from jaxecon.config.language import Price
 from jaxecon.config.names import Status
-from jaxecon.core.errors import EngineError
 from jaxecon.storage.usage import LLMUsage
 from llm.accounts import Accounts
+from llm.asking import Asker
 from llm.decisions.base import DecisionKind, Observation, Unusable, Value
 from llm.decisions.prompts import Prompts
-from llm.engines.base import Engine
+from llm.limits import FallbackLimit, Outcome
 from llm.messages import Completion, Draw, Message, Request, Sampling
-from llm.transcript.keys import request_key
+from llm.served import ServedModel
 from llm.transcript.rows import StoredDecision
 from llm.transcript.store import Transcript
 
@@ -38,47 +34,6 @@ class Decision(Generic[Value]):
     value: Value
     status: Status
     attempts: int
-
-
-@dataclass
-class ServedModel:
-    """An engine, and what the bridge knows about it.
-
-    restart: starts a replacement if the engine dies; used at most once. max_model_len: tokens of
-    prompt and answer together. price: dollars per million tokens.
-    """
-
-    engine: Engine
-    restart: Callable[[], Engine] | None = None
-    max_model_len: int = 1_048_576
-    price: Price = field(default_factory=Price)
-    restarts: int = field(default=0, init=False)
-
-    def close(self) -> None:
-        """Close the engine that serves now, which may have been restarted."""
-        self.engine.close()
-
-    def usage(self, completion: Completion) -> LLMUsage:
-        """What one completion used and cost."""
-        used, price = completion.usage, self.price
-        cached = price.prompt if price.cached is None else price.cached
-        fresh = used.prompt_tokens - used.cached_tokens
-        dollars = (
-            fresh * price.prompt
-            + used.cached_tokens * cached
-            + used.completion_tokens * price.completion
-        ) / 1e6
-        return LLMUsage(
-            1,
-            used.prompt_tokens,
-            used.cached_tokens,
-            used.completion_tokens,
-            dollars=dollars,
-        )
-
-
-class _Abandoned(Exception):
-    """Ends a batch whose answers are no longer needed."""
 
 
 class Bridge:
@@ -97,7 +52,9 @@ class Bridge:
             it asks.
         budget_usd: dollars, likewise.
         prompts: the words of its questions; by default the package's.
-        inherited: the transcript of the run that this one was branched from.
+        inherited: the transcript of the run that this one was branched from, or that it repeats.
+        fallback_limit: share of a batch that may be fallbacks; 1 for any.
+        tell: called with one line for the user where another model answers in a model's place.
 
     Attributes:
         accounts: What the models did and cost so far.
@@ -115,11 +72,15 @@ class Bridge:
         budget_usd: float | None = None,
         prompts: Prompts | None = None,
         inherited: Transcript | None = None,
+        fallback_limit: float = 1.0,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        self._served, self._transcript, self._inherited = served, transcript, inherited
+        self._served, self._transcript = served, transcript
         self._seed, self._sampling, self._retries = seed, sampling, retries
         self._prompts = prompts or Prompts()
         self.accounts = Accounts(budget_tokens, budget_usd)
+        self._asker = Asker(served, transcript, self.accounts, inherited=inherited, tell=tell)
+        self._limit = FallbackLimit(fallback_limit, served, self._asker, transcript, self.accounts)
 
     @property
     def usage(self) -> LLMUsage:
@@ -132,7 +93,8 @@ class Bridge:
         """One decision per observation, in order.
 
         Raises:
-            EngineError: an engine is gone, and starting it again has not helped.
+            EngineError: an engine is gone, and starting it again has not helped; or too few of the
+                answers can be used, in which case nothing is decided.
             BudgetSpent: a budget is used up; nothing was asked.
         """
         if not observations:
@@ -140,14 +102,17 @@ class Bridge:
         self.accounts.check_budget()
         fitting = [self._fitting(kind, o) for o in observations]
         observations, first = [o for o, _ in fitting], [messages for _, messages in fitting]
+        self._set_failures_aside(kind, observations, first)
         chats = list(first)
         decisions: dict[int, Decision[Value]] = {}
+        replies: dict[int, Completion] = {}  # the last one
         for attempt in range(self._retries + 1):
             undecided = [i for i in range(len(observations)) if i not in decisions]
             if not undecided:
                 break
-            replies = self._fitted_answers(kind, observations, first, chats, undecided, attempt)
-            for i, reply in replies.items():
+            answers = self._fitted_answers(kind, observations, first, chats, undecided, attempt)
+            replies.update(answers)
+            for i, reply in answers.items():
                 try:
                     decisions[i] = _decision(kind, observations[i], reply, attempt)
                 except Unusable as problem:
@@ -156,6 +121,14 @@ class Bridge:
             decisions.get(i) or Decision(kind.fallback(o), "fallback", self._retries + 1)
             for i, o in enumerate(observations)
         ]
+        self._limit.check(
+            self._seed,
+            kind.name,
+            [
+                Outcome(o, replies[i] if d.status == "fallback" else None)
+                for i, (o, d) in enumerate(zip(observations, final, strict=True))
+            ],
+        )
         self._record(kind, observations, final)
         return final
 
@@ -172,7 +145,7 @@ class Bridge:
         replies, waiting = dict[int, Completion](), list(places)
         while waiting:
             requests = [self._request(kind, observations[i], chats[i], attempt) for i in waiting]
-            replies.update(zip(waiting, self._answers(requests), strict=True))
+            replies.update(zip(waiting, self._asker.answers(requests), strict=True))
             asked, waiting = waiting, []
             for i in asked:
                 shorter = self._refitted(kind, observations[i], first[i], replies[i])
@@ -203,6 +176,44 @@ class Bridge:
         shorter = kind.shorter(observation)
         return None if shorter is None else self._fitting(kind, shorter)
 
+    def _set_failures_aside(
+        self,
+        kind: DecisionKind[Observation, Value],
+        observations: Sequence[Observation],
+        first: Sequence[tuple[Message, ...]],
+    ) -> None:
+        """See to it that what failed without ever being decided is asked again.
+
+        A fallback is final once its decision is recorded. Where the run ended before that, because
+        too many answers failed or in the middle of the batch, its failed answers count no more.
+        """
+        undecided = self._asker.undecided(self._seed, kind.name, observations)
+        for observation, messages in zip(observations, first, strict=True):
+            if (observation.cohort, observation.agent) in undecided:
+                self._asker.set_aside(self._keys_of_failure(kind, observation, messages))
+
+    def _keys_of_failure(
+        self,
+        kind: DecisionKind[Observation, Value],
+        observation: Observation,
+        messages: tuple[Message, ...],
+    ) -> list[str]:
+        """The keys of the stored answers that add up to a fallback; none where they do not."""
+        chat, keys = messages, list[str]()
+        for attempt in range(self._retries + 1):
+            request = self._request(kind, observation, chat, attempt)
+            found, reply = self._asker.recorded(request)
+            keys += found
+            if reply is None:
+                return []
+            try:
+                decision = _decision(kind, observation, reply, attempt)
+            except Unusable as problem:
+                chat = self._prompts.try_again(messages, reply.text, str(problem))
+            else:
+                return keys if decision.status == "fallback" else []
+        return keys
+
     def _fitting(
         self, kind: DecisionKind[Observation, Value], observation: Observation
     ) -> tuple[Observation, tuple[Message, ...]]:
@@ -212,7 +223,7 @@ class Bridge:
         """
         served = self._served[observation.cohort]
         room = (
-            served.max_model_len
+            served.room
             - max(self._sampling.max_tokens, kind.tokens(observation))
             - _REPLY_ROOM * bool(self._retries)
         )
@@ -221,7 +232,7 @@ class Bridge:
             # a token has at least a byte, so that most prompts need not be counted
             if sum(len(m.content.encode()) + 16 for m in messages) <= room:
                 return observation, messages
-            if served.engine.prompt_tokens(self._request(kind, observation, messages, 0)) <= room:
+            if served.prompt_tokens(self._request(kind, observation, messages, 0)) <= room:
                 return observation, messages
             shorter = kind.shorter(observation)
             if shorter is None:
@@ -247,110 +258,6 @@ class Bridge:
         sampling = _with_room(self._sampling, kind.tokens(observation))
         template = self._prompts.digest_of(kind.template, attempt)
         return Request(messages, kind.schema(observation), sampling, draw, observation, template)
-
-    def _answers(self, requests: Sequence[Request]) -> list[Completion]:
-        """Completions of requests to any number of engines, which work at the same time."""
-        by_served: dict[int, list[int]] = {}
-        for i, request in enumerate(requests):
-            by_served.setdefault(id(self._served[request.draw.cohort]), []).append(i)
-        replies: dict[int, Completion] = {}
-        abandoned = threading.Event()
-
-        def ask(indices: list[int]) -> None:
-            served = self._served[requests[indices[0]].draw.cohort]
-            try:
-                replies.update(
-                    zip(
-                        indices,
-                        self._answers_of(served, [requests[i] for i in indices], abandoned),
-                        strict=True,
-                    )
-                )
-            except BaseException:
-                # makes the other batches stop at their next answer
-                abandoned.set()
-                raise
-
-        started = time.monotonic()
-        first, *others = by_served.values()
-        try:
-            with ThreadPoolExecutor(max(len(others), 1), "jaxecon-engine") as beside:
-                waiting = [beside.submit(ask, indices) for indices in others]
-                try:
-                    with suppress(_Abandoned):  # it ended because another engine failed
-                        ask(first)
-                    wait(waiting)
-                except BaseException:
-                    abandoned.set()  # after an interruption of the wait, too
-                    raise
-            # raise the failure itself, not that of the batches abandoned after it
-            for failure in (one.exception() for one in waiting):
-                if failure is not None and not isinstance(failure, _Abandoned):
-                    raise failure
-        finally:
-            self.accounts.add_seconds(requests[0].draw.kind, time.monotonic() - started)
-        return [replies[i] for i in range(len(requests))]
-
-    def _answers_of(
-        self, served: ServedModel, requests: Sequence[Request], abandoned: threading.Event
-    ) -> list[Completion]:
-        """One engine's completions: from the transcript where it holds them, else asked for.
-
-        Each is committed as it comes. abandoned: set by another engine's failure, after which no
-        more answers are needed; those that came are kept.
-        """
-        identity = served.engine.identity
-        keys = [request_key(identity, request) for request in requests]
-        completions: dict[str, Completion] = {}
-
-        def take(i: int, completion: Completion) -> None:
-            """Count a completion as it comes: it is paid for even if an error ends the batch."""
-            draw = requests[i].draw
-            self.accounts.add(draw.cohort, draw.kind, served.usage(completion))
-            completions[keys[i]] = completion
-
-        def take_stored(stored: Mapping[str, Completion]) -> None:
-            for i, key in enumerate(keys):
-                if key in stored:
-                    take(i, stored[key])
-
-        take_stored(self._transcript.get_many(keys))
-        if self._inherited is not None:
-            position = {key: i for i, key in enumerate(keys) if key not in completions}
-            inherited = self._inherited.get_many(list(position))
-            for key, completion in inherited.items():
-                self._transcript.put_soon(key, identity, requests[position[key]], completion)
-            take_stored(inherited)
-            self._transcript.flush()
-
-        def ask_for_missing() -> None:
-            if abandoned.is_set():
-                raise _Abandoned
-            missing = [i for i, key in enumerate(keys) if key not in completions]
-
-            def keep(position: int, completion: Completion) -> None:
-                i = missing[position]
-                self._transcript.put_soon(keys[i], identity, requests[i], completion)
-                take(i, completion)
-                if abandoned.is_set():
-                    raise _Abandoned
-
-            if missing:
-                try:
-                    served.engine.complete([requests[i] for i in missing], on_completion=keep)
-                finally:
-                    self._transcript.flush()
-
-        try:
-            ask_for_missing()
-        except EngineError:
-            if abandoned.is_set() or served.restart is None or served.restarts:
-                raise
-            served.restarts += 1
-            served.engine.close()
-            served.engine = served.restart()
-            ask_for_missing()
-        return [completions[key] for key in keys]
 
     def _record(
         self,

@@ -32,11 +32,12 @@ from jaxecon.kernels.equilibrium import settle
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.workers.base import Cohort
 from llm.agents.workers import LLMWorkers
-from llm.bridge import Bridge, ServedModel
+from llm.bridge import Bridge
 from llm.engines.base import Engine, OnCompletion
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Message, Request, Sampling, Usage
 from llm.prefix_cache import cachable_share
+from llm.served import ServedModel
 from llm.transcript.store import Transcript
 
 if TYPE_CHECKING:

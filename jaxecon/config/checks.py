@@ -145,6 +145,30 @@ def _request_extras(config: "Config") -> None:
         check_extras(where, one.extra_body, one.headers, one.query)
 
 
+def _fallbacks(config: "Config") -> None:
+    """Whether each `fallback` names another model, and none comes back to itself."""
+    others = config.llm.others
+    for where, first in {
+        "llm": config.llm,
+        **{f"llm.others.{n}": others[n] for n in others},
+    }.items():
+        seen, serving = [where], first
+        while serving.fallback is not None:
+            if serving.fallback not in others:
+                raise ValueError(
+                    f"{seen[-1]}.fallback: {serving.fallback!r}; a name in llm.others: "
+                    f"{', '.join(others) or '(which is empty)'}"
+                )
+            following = f"llm.others.{serving.fallback}"
+            if following in seen:
+                raise ValueError(
+                    f"{where}.fallback: {first.fallback!r}; comes back to {following} "
+                    f"({' -> '.join([*seen, following])}), and a model cannot stand in for itself"
+                )
+            seen.append(following)
+            serving = others[serving.fallback]
+
+
 def _servings(config: "Config") -> None:
     for other, serving in config.servings.items():
         where = "llm" if other is None else f"llm.others.{other}"
@@ -351,6 +375,7 @@ _CHECKS: tuple[Callable[["Config"], None], ...] = (
     _cohorts,
     _known_models,
     _request_extras,
+    _fallbacks,
     _servings,
     _price_of_budget,
     _survey,

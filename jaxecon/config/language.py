@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field
 
-from jaxecon.config.base import Section
+from jaxecon.config.base import Bounded, Section
 from jaxecon.config.field_marks import Free
 from jaxecon.config.memory import WorkerMemory
 from jaxecon.config.names import EngineName, Style
@@ -95,6 +95,11 @@ class Serving(Section):
         None, description="Of replay: a run's folder, or its transcript.sqlite."
     )
     price: Free[Price] = Price()
+    fallback: str | None = Field(
+        None,
+        description="A name in llm.others: the model that answers what this one does not, because "
+        "it is gone or a request ends with an error.",
+    )
 
     @pydantic.field_validator("headers", "query", mode="before")
     @classmethod
@@ -136,6 +141,11 @@ class LLM(Serving):
         ge=0,
         le=10,
         description="Further attempts after an unusable answer, before the fallback.",
+    )
+    fallback_limit: Free[Bounded] = Field(
+        0.5,
+        description="Share of a model's answers to one batch that may be unusable, among at least "
+        "8, before the run stops; below 1 it also stops where none is usable.",
     )
     decide_every: int = Field(
         1,

@@ -110,14 +110,21 @@ class Config(Section):
 
     @property
     def servings(self) -> dict[str | None, Serving]:
-        """The models that this run asks, by their name in llm.others; None is `llm` itself."""
+        """The models that this run may ask, by their name in llm.others; None is `llm` itself.
+
+        Those of `fallback` come after the models that they stand in for.
+        """
         asked = [c.llm for c in self.cohorts if c.rule == LLM_RULE] + (
             [self.planner.llm] if self.planner_kind == "llm" else []
         )
-        return {
-            name: self.llm if name is None else self.llm.others[name]
-            for name in dict.fromkeys(asked)
-        }
+        servings: dict[str | None, Serving] = {}
+        for name in asked:
+            serving = self.llm if name is None else self.llm.others[name]
+            servings[name] = serving
+            while serving.fallback is not None:
+                name = serving.fallback
+                servings[name] = serving = self.llm.others[name]
+        return servings
 
     @property
     def shares(self) -> dict[str, float]:

@@ -199,7 +199,7 @@ def _state_at(run: Run, position: Position) -> RunState:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-branch-")))
         prepared = assemble_run(run.config, folder)
         served = stack.enter_context(replay_engines_of(run))
-        bridge, _ = make_bridge(run.config, folder, served, None, stack)
+        bridge, _ = make_bridge(run.config, folder, served, run.path / TRANSCRIPT, stack)
         planner, workers = make_deciders(prepared, bridge)
         again = _RecordedYearChecker(run)
         simulation = Simulation(

@@ -8,9 +8,11 @@ transcripts use this module too: importing it loads no JAX.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jaxecon.config.names import decision_name
 from jaxecon.config.settings import Config
 from jaxecon.core.installation import check_ours
 from jaxecon.storage.paths import PROMPTS, TRANSCRIPT
@@ -18,6 +20,7 @@ from jaxecon.storage.paths import PROMPTS, TRANSCRIPT
 if TYPE_CHECKING:
     from jaxecon.planners.base import Planner
     from jaxecon.planners.elections.electorate import Electorate
+    from jaxecon.storage.failure_diagnostics import Diagnostic
     from llm.engines.base import Engine
     from llm.messages import Message
     from llm.transcript.store import Transcript
@@ -86,7 +89,10 @@ def replay_engines(
 
 
 def models(served: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The manifest's entry on the models that serve the cohorts; None without any."""
+    """The manifest's entry on the models that serve the cohorts; None without any.
+
+    By cohort; those of `llm.fallback` by their section of the settings.
+    """
     if not served:
         return None
     from llm.serving import manifest
@@ -95,8 +101,12 @@ def models(served: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The identity of each cohort's engine: part of every request's key."""
-    return {cohort: one.engine.identity for cohort, one in served.items()}
+    """The identity of each engine, part of every request's key, by the names of `models`."""
+    if not served:
+        return {}
+    from llm.serving import identities
+
+    return identities(served)
 
 
 def templates() -> tuple[Any, Any]:
@@ -148,12 +158,52 @@ def prompts_of(config: Config) -> KeptPrompts:
     return KeptPrompts(prompts.digest(), prompts.own)
 
 
+def fallback_reasons(transcript: "Transcript", **selection: Any) -> dict[tuple[str, str], str]:
+    """The commonest reason for the fallbacks of each cohort and kind, in words.
+
+    selection: a part of the transcript, as for its `totals`.
+    """
+    from llm.failures import Reason, commonest
+
+    reasons: dict[tuple[str, str], list[Reason]] = {}
+    for cohort, kind, why in transcript.fallback_reasons(**selection):
+        reasons.setdefault((cohort, kind), []).append(why)
+    found = {whose: commonest(all_) for whose, all_ in sorted(reasons.items())}
+    return {whose: one.words for whose, one in found.items() if one is not None}
+
+
+def with_reason(diagnostic: "Diagnostic", transcript: Path) -> "Diagnostic":
+    """A diagnostic as it is or, of fallbacks, with their commonest reason so far.
+
+    transcript: of the run; it need not be there.
+    """
+    if diagnostic.name != "fallback_rate" or not transcript.is_file():
+        return diagnostic
+    from llm.failures import commonest
+
+    with closing(open_transcript(transcript)) as opened:
+        reasons = opened.fallback_reasons((0, diagnostic.years[-1][1]))
+        found = commonest(why for _, kind, why in reasons if decision_name(kind) != "survey")
+    return (
+        diagnostic
+        if found is None
+        else replace(diagnostic, seen=f"{diagnostic.seen}: {found.words}")
+    )
+
+
 def make_bridge(
-    config: Config, out: Path, served: Mapping[str, Any], inherited: Path | None, stack: ExitStack
+    config: Config,
+    out: Path,
+    served: Mapping[str, Any],
+    inherited: Path | None,
+    stack: ExitStack,
+    *,
+    tell: "Callable[[str], None] | None" = None,
 ) -> tuple[Any, "Callable[[], int] | None"]:
     """The bridge that all cohorts share, and a function that makes its transcript durable.
 
-    Both are None without a model.
+    Both are None without a model. inherited: a transcript whose answers count as the run's own.
+    tell: called with a line for the user where another model answers in a model's place.
     """
     if not served:
         return None, None
@@ -180,6 +230,8 @@ def make_bridge(
         budget_usd=llm.budget_usd,
         prompts=Prompts(kept if kept.is_dir() else llm.prompts),
         inherited=before,
+        fallback_limit=llm.fallback_limit,
+        tell=tell,
     )
     return bridge, transcript.sync
 
@@ -212,11 +264,13 @@ def make_electorate(
 
 def llm_summary(bridge: Any, served: Mapping[str, Any]) -> dict[str, Any]:
     """What language models did and cost so far, for the manifest and the summary."""
+    from llm.serving import all_models
+
     return {
         **vars(bridge.usage),
         "by_kind": bridge.accounts.statuses,
         "by_cohort": bridge.accounts.as_json(),
         "seconds_by_kind": bridge.accounts.seconds,
-        "engines": sorted({one.engine.identity["engine"] for one in served.values()}),
-        "restarts": sum({id(one): one.restarts for one in served.values()}.values()),
+        "engines": sorted({identity["engine"] for identity in identities(served).values()}),
+        "restarts": sum({id(one): one.restarts for one in all_models(served).values()}.values()),
     }

@@ -14,16 +14,22 @@ class DiagnosingListener:
     """Calls another listener, and reports a diagnostic when a year's row first shows it.
 
     monitor: the diagnostics, with the years so far. note: puts entries into the run's manifest.
+    explain: adds to a diagnostic what the rows of the years do not say.
     """
 
     def __init__(
-        self, listener: "Listener", monitor: DiagnosticsMonitor, note: Callable[..., None]
+        self,
+        listener: "Listener",
+        monitor: DiagnosticsMonitor,
+        note: Callable[..., None],
+        explain: Callable[[Diagnostic], Diagnostic],
     ) -> None:
         self.monitor, self._listener, self._note = monitor, listener, note
+        self._explain = explain
 
     def found(self) -> list[dict[str, Any]]:
         """The diagnostics as the manifest stores them."""
-        return [vars(diagnostic) for diagnostic in self.monitor.found]
+        return [vars(self._explain(diagnostic)) for diagnostic in self.monitor.found]
 
     def on_days(
         self, year: int, days_done: int, day: Mapping[str, float], usage: "LLMUsage"
@@ -37,4 +43,7 @@ class DiagnosingListener:
 
     def on_diagnostic(self, diagnostic: Diagnostic) -> None:
         self._note(diagnostics=self.found())  # at once, so that a crash does not lose it
-        self._listener.on_diagnostic(diagnostic)
+        self._listener.on_diagnostic(self._explain(diagnostic))
+
+    def on_note(self, line: str) -> None:
+        self._listener.on_note(line)

@@ -160,6 +160,14 @@ class Listener(Protocol):
         """
         ...
 
+    def on_note(self, line: str) -> None:
+        """Something happened that the user should know, such as another model taking over.
+
+        Args:
+            line: what, in one line. It may come from another thread.
+        """
+        ...
+
 
 class SilentListener:
     """A listener that does nothing; a base class for those that need only some methods."""
@@ -171,6 +179,9 @@ class SilentListener:
         return
 
     def on_diagnostic(self, diagnostic: Diagnostic) -> None:
+        return
+
+    def on_note(self, line: str) -> None:
         return
 
 

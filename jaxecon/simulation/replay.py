@@ -105,7 +105,15 @@ def replay(
             if first_position(run).year:
                 simulation.restore(_origin(run))
 
-        simulate(prepared, recorder, served, listener, begin=begin, until=recorded.position)
+        simulate(
+            prepared,
+            recorder,
+            served,
+            listener,
+            begin=begin,
+            until=recorded.position,
+            inherited=run.path / TRANSCRIPT,
+        )
         again, _ = newest(folder / CHECKPOINTS)
         digests = digest_at(run.path, recorded), digest_at(folder, again)
         apart = [] if digests[0] == digests[1] else differences(run.path, folder, (recorded, again))

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,13 @@ from jaxecon.planners.announced import Knowledge
 from jaxecon.planners.appraisal import policy_rows
 from jaxecon.simulation.deciders import make_deciders
 from jaxecon.simulation.journal import Journal
-from jaxecon.simulation.language import llm_summary, make_bridge, models, start_engines
+from jaxecon.simulation.language import (
+    llm_summary,
+    make_bridge,
+    models,
+    start_engines,
+    with_reason,
+)
 from jaxecon.simulation.listeners import DiagnosingListener
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.ports import SilentListener
@@ -30,7 +37,7 @@ from jaxecon.simulation.state import Prepared
 from jaxecon.storage.checkpoint import Checkpoints, remove_unfinished
 from jaxecon.storage.checkpoint_files import Position
 from jaxecon.storage.failure_diagnostics import DiagnosticsMonitor
-from jaxecon.storage.paths import CHECKPOINTS
+from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
 from jaxecon.storage.provenance import configuration_hash
 from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.run import Run, last_row
@@ -121,12 +128,17 @@ def simulate(
         stack.enter_context(journal.final_status())
         signals = stack.enter_context(handling_signals())
         diagnosing = DiagnosingListener(
-            listener or SilentListener(), DiagnosticsMonitor(prepared.config), journal.note
+            listener or SilentListener(),
+            DiagnosticsMonitor(prepared.config),
+            journal.note,
+            partial(with_reason, transcript=prepared.folder / TRANSCRIPT),
         )
         stack.callback(
             lambda: journal.note(seconds=journal.seconds, diagnostics=diagnosing.found())
         )
-        bridge, durable = make_bridge(prepared.config, prepared.folder, served, inherited, stack)
+        bridge, durable = make_bridge(
+            prepared.config, prepared.folder, served, inherited, stack, tell=diagnosing.on_note
+        )
         if bridge is not None:
             _account_for(bridge, served, journal, stack)
         checkpoints = _open_checkpoints(prepared, recorder, durable, stack)

@@ -258,7 +258,13 @@ def orbax_checkpoint() -> Any:
 
     # orbax logs a traceback of each error before raising it
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addFilter(_not_of_orbax)
     return ocp
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    # orbax raises the first of several failed writes, and leaves the others to asyncio's log
+    return "/orbax/" not in record.getMessage()
 
 
 def arrays_handler() -> Any:

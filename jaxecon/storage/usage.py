@@ -11,7 +11,8 @@ class LLMUsage:
     calls: completions, retries included. prompt_tokens, completion_tokens: of these calls;
     cached_tokens: prompt tokens that came from the engine's prefix cache. seconds: spent waiting
     for the engines. dollars: by the configured prices. statuses: numbers of decisions by status
-    ("ok", "repaired", "retried", "fallback").
+    ("ok", "repaired", "retried", "fallback"). substitute_calls: of these calls, those to the model
+    of `llm.fallback` in another one's place.
     """
 
     calls: int = 0
@@ -21,6 +22,7 @@ class LLMUsage:
     seconds: float = 0.0
     dollars: float = 0.0
     statuses: Mapping[str, int] = field(default_factory=dict)
+    substitute_calls: int = 0
 
     @property
     def decisions(self) -> int:
@@ -54,4 +56,5 @@ class LLMUsage:
             self.seconds + sign * other.seconds,
             self.dollars + sign * other.dollars,
             statuses,
+            self.substitute_calls + sign * other.substitute_calls,
         )

@@ -3,10 +3,14 @@
 import math
 import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from jaxecon.core.errors import UserError, first_line
@@ -16,7 +20,18 @@ from jaxecon.sweeps.run_point import SharedEngines
 from jaxecon.sweeps.task import Task
 
 RETRIES = 5  # of a chunk whose machine or process was lost
-PATIENCE = 30.0  # seconds to wait for a cluster that is starting
+PATIENCE = 20.0  # seconds to wait for a cluster that is starting
+_LAST_PORT = 65_535
+
+_ASK = """
+import sys
+try:
+    import ray
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level="CRITICAL")
+except BaseException as error:
+    print(" ".join(str(error).split())[:300] or type(error).__name__, flush=True)
+    sys.exit(1)
+"""
 
 
 class RayExecutor:
@@ -111,11 +126,13 @@ def _connect(ray: Any, address: str | None) -> None:
     """Connect to a cluster.
 
     address: None for the cluster of this machine or, without one, a new one on it alone.
+
+    Raises UserError where no cluster answers at the address.
     """
-    settings = {"log_to_driver": False, "include_dashboard": False}
+    settings = {"log_to_driver": False, "include_dashboard": False, "logging_level": "ERROR"}
     try:
         if address:
-            _wait_for(address)
+            _check_answers(address)
         ray.init(address=address or "auto", **settings)
     except (OSError, OverflowError, ValueError) as error:
         if address:
@@ -125,21 +142,54 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init(address="local", **settings)
 
 
-def _wait_for(address: str) -> None:
-    """Wait until something listens at host:port; Ray itself would wait for many minutes.
+def _check_answers(address: str) -> None:
+    """Check that a Ray cluster answers at host:port or ray://host:port.
+
+    Another process asks, which can be ended: where something else than Ray listens, Ray waits for
+    many minutes.
+
+    Raises OSError or OverflowError where none answers.
+    """
+    parts = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)
+    if parts is None:
+        return  # a cluster of this machine, or no address at all: Ray says so at once
+    deadline = time.monotonic() + PATIENCE
+    _wait_for(parts[1].strip("[]"), int(parts[2]), deadline)
+    asking = subprocess.Popen(
+        [sys.executable, "-c", _ASK, address],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # so that what it starts ends with it
+    )
+    try:
+        said, _ = asking.communicate(timeout=max(deadline - time.monotonic(), PATIENCE / 2))
+    except subprocess.TimeoutExpired:
+        raise ConnectionError("something listens, but not as a Ray cluster does") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(asking.pid, signal.SIGKILL)
+        asking.communicate()
+    if asking.returncode:
+        reason = said.decode(errors="replace").strip()
+        raise ConnectionError(reason or f"Ray ended with status {asking.returncode}")
+
+
+def _wait_for(host: str, port: int, deadline: float) -> None:
+    """Wait until something listens; Ray itself would wait for many minutes.
 
     Raises OSError where nothing does, and OverflowError for an impossible port.
     """
-    parts = re.fullmatch(r"([^/]+):(\d+)", address)
-    deadline = time.monotonic() + PATIENCE
-    while parts is not None:
+    if port > _LAST_PORT:
+        raise OverflowError(f"a port is at most {_LAST_PORT}")
+    while True:
         try:
-            socket.create_connection(
-                (parts[1].strip("[]"), int(parts[2])), timeout=PATIENCE
-            ).close()
+            left = max(deadline - time.monotonic(), 1.0)
+            socket.create_connection((host, port), timeout=left).close()
             return
-        except OSError:
-            if time.monotonic() > deadline:
+        except OSError as error:
+            unknown = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+            if unknown or time.monotonic() > deadline:
                 raise
             time.sleep(1)
 

@@ -32,7 +32,7 @@ class ReplayEngine:
     The file does not change.
 
     cohorts: those whose requests show which model was recorded; None for all. identity: that of the
-    model, where it is known.
+    model, where it is known. others: those of models that may have answered in its place.
 
     Raises:
         UserError: there is no such transcript, or it holds answers of no model, or of several, for
@@ -45,6 +45,7 @@ class ReplayEngine:
         cohorts: Sequence[str] | None = None,
         *,
         identity: Mapping[str, str] | None = None,
+        others: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self._transcript: Transcript | None = Transcript(path, read_only=True)
         try:
@@ -56,6 +57,7 @@ class ReplayEngine:
         except BaseException:
             self._transcript.close()
             raise
+        self._others = [dict(other) for other in others]
         self._path = self._transcript.path
 
     @property
@@ -75,8 +77,8 @@ class ReplayEngine:
         """
         if self._transcript is None:
             raise EngineError("the replay engine is closed")
-        key = request_key(self._identity, request)
-        return 0 if self._transcript.get_many([key]) else sys.maxsize
+        keys = [request_key(identity, request) for identity in (self._identity, *self._others)]
+        return 0 if self._transcript.get_many(keys) else sys.maxsize
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
         """Answer all requests, or none if one of them was never recorded.

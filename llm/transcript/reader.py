@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from jaxecon.core.errors import UserError
+from llm.failures import Reason, reason
 from llm.messages import Completion, Draw
 from llm.transcript.answers import GROUPED_BY, Answers, counted
 from llm.transcript.errors import decoded, explained
@@ -104,6 +105,54 @@ class TranscriptReader:
             for agent, status, decision, attempts in rows
         }
 
+    def undecided(self, *, seed: int, kind: str, year: int, day: int) -> set[tuple[str, int]]:
+        """Cohort and agent of those who were asked on a day and whose decision is not recorded.
+
+        Answers that were set aside do not count.
+        """
+        query = (
+            f"SELECT DISTINCT cohort, agent FROM requests {JOIN} WHERE status IS NULL"
+            " AND (seed, kind, year, day) = (?, ?, ?, ?) AND typeof(key) = 'blob'"
+        )
+        with self._lock, explained(self.path):
+            return {tuple(row) for row in self._db.execute(query, (seed, kind, year, day))}
+
+    def last_statuses(
+        self, *, kind: str, cohort: str, before: tuple[int, int], most: int
+    ) -> list[str]:
+        """How the last decisions of a kind and cohort before a year and day were reached.
+
+        The newest is the first; at most so many.
+        """
+        query = (
+            "SELECT status FROM decisions WHERE (kind, cohort) = (?, ?) AND (year, day) < (?, ?)"
+            " ORDER BY year DESC, day DESC LIMIT ?"
+        )
+        with self._lock, explained(self.path):
+            return [status for (status,) in self._db.execute(query, (kind, cohort, *before, most))]
+
+    def fallback_reasons(
+        self, years: tuple[int, int] | None = None, **selection: Unpack[Selection]
+    ) -> Iterator[tuple[str, str, Reason]]:
+        """Cohort, kind and reason of each fallback, in order of time.
+
+        years: the first and the last that are wanted.
+        """
+        where, wanted = where_clause(selection)
+        if years is not None:
+            where += " AND year BETWEEN :first AND :last"
+            wanted |= {"first": years[0], "last": years[1]}
+        # of a group's columns, those of the row with the largest id: the last answer
+        query = (
+            "SELECT cohort, kind, response, finish_reason, error, max(requests.id)"
+            " FROM decisions CROSS JOIN requests USING (seed, kind, year, day, cohort, agent)"
+            f" WHERE status = 'fallback' AND {where}"
+            " GROUP BY year, day, kind, cohort, agent, seed"
+        )
+        with explained(self.path), closing(connect(self._file, read_only=True)) as db:
+            for cohort, kind, text, finish_reason, error, _ in db.execute(query, wanted):
+                yield cohort, kind, reason(text, finish_reason, error)
+
     def decisions(self) -> Iterator[tuple[Draw, StoredDecision]]:
         """All decisions in order of time and agent, from one snapshot of the file."""
         query = (
@@ -161,6 +210,13 @@ class TranscriptReader:
                 for (text,) in self._db.execute(query, tuple(cohorts or ()))
             ]
         return [identity for i, identity in enumerate(identities) if identity not in identities[:i]]
+
+    def values(self, column: Literal["year", "day", "agent", "decision"]) -> list[Any]:
+        """What a column holds, each value once, sorted. Decisions are JSON."""
+        table = "decisions" if column == "decision" else "requests"
+        query = f"SELECT DISTINCT {column} FROM {table} ORDER BY 1"
+        with self._lock, explained(self.path):
+            return [value for (value,) in self._db.execute(query)]
 
     def counts(self) -> Counts:
         """Totals over the whole file."""

@@ -19,6 +19,8 @@ REQUEST = (
 
 ANSWER = "response, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error"
 
+SET_ASIDE = "set aside "  # how the keys of answers begin that a resumed run asked for again
+
 
 @dataclass(frozen=True)
 class StoredDecision:
@@ -83,7 +85,8 @@ class Conversation(TypedDict):
 
     Status and decision (None before it is made) are those of all its attempts together. reason: the
     line of reasoning in the response, None without one. template: hash of the template, "" in
-    transcripts of earlier versions.
+    transcripts of earlier versions. set_aside: whether a resumed run asked again, so that nothing
+    follows from the response.
     """
 
     key: str
@@ -107,6 +110,7 @@ class Conversation(TypedDict):
     status: str | None
     decision: Any
     reason: str | None
+    set_aside: bool
 
 
 JOIN = "LEFT JOIN decisions USING (seed, kind, year, day, cohort, agent)"
@@ -181,4 +185,5 @@ def conversation_of(
         "status": status,
         "decision": None if decision is None else json.loads(decision),
         "reason": reason_in(completion.text),
+        "set_aside": shown_key(key).startswith(SET_ASIDE),
     }

@@ -16,7 +16,7 @@ from llm.transcript.format import bring_up_to_date, connect, stored_format, stor
 from llm.transcript.keys import compact_json
 from llm.transcript.pieces import PieceWriter, insert_rows
 from llm.transcript.reader import TranscriptReader
-from llm.transcript.rows import REQUEST, StoredDecision
+from llm.transcript.rows import REQUEST, SET_ASIDE, StoredDecision
 
 # key, the engine's identity, what was asked and answered
 _Entry = tuple[str, dict[str, str], Request, Completion]
@@ -106,6 +106,16 @@ class Transcript(TranscriptReader):
         if rows:
             with self._commit():
                 self._db.executemany(query, rows)
+
+    def set_aside(self, keys: Sequence[str]) -> None:
+        """Keep the answers under these keys for reading alone, so that they are asked again.
+
+        They stay in totals and among the conversations, under keys that no request has.
+        """
+        query = "UPDATE requests SET key = ? || id WHERE key = ?"
+        if keys:
+            with self._commit():
+                self._db.executemany(query, [(SET_ASIDE, stored_key(key)) for key in keys])
 
     def sync(self) -> int:
         """Make what was put survive a power cut too. Returns how many requests the file holds."""

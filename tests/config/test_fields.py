@@ -34,6 +34,7 @@ FREE = [
     "llm.transcript",
     "llm.price",
     "llm.prompts",
+    "llm.fallback_limit",
     "llm.budget_tokens",
     "llm.budget_usd",
     "diagnostics",

@@ -56,7 +56,7 @@ def arms(tmp_path_factory):
             "population": {"cohorts": [{"name": "people", "rule": "rational", "size": 4}]},
             "schedule": {"brackets": "flat"},
             "planner": {"kind": "llm", "compared_with": []},
-            "llm": {"engine": "simulated"},
+            "llm": {"engine": "simulated", "fallback_limit": 1},
         },
         "list": [
             {

@@ -20,10 +20,11 @@ from jaxecon.planners import PlannerContext, YearObservation
 from jaxecon.workers.base import Cohort
 from llm.agents.planner import LLMPlanner
 from llm.agents.workers import LLMWorkers
-from llm.bridge import Bridge, ServedModel
+from llm.bridge import Bridge
 from llm.decisions.labor import Labor
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Draw, Message, Request, Sampling, Usage
+from llm.served import ServedModel
 from llm.transcript.keys import request_key
 from llm.transcript.store import Transcript
 

@@ -288,10 +288,11 @@ def test_survey_weights_of_a_hybrid_population(run):
 
 def test_a_reply_cut_short_falls_back_and_is_counted(engine, tmp_path):
     """The real engine with too few tokens for any answer: every decision falls back."""
-    from llm.bridge import Bridge, ServedModel
+    from llm.bridge import Bridge
     from llm.decisions.labor import Labor, LaborObservation
     from llm.decisions.shared import Bracket, EconomyFacts
     from llm.messages import Sampling
+    from llm.served import ServedModel
 
     class Terse(Labor):
         def tokens(self, observation):
@@ -328,10 +329,11 @@ def test_histories_are_cut_by_the_models_own_tokenizer(engine, tmp_path):
     """What is asked fits, with room for the answer and a retry, and not a window less was kept than
     would have fitted.
     """
-    from llm.bridge import Bridge, ServedModel
+    from llm.bridge import Bridge
     from llm.decisions.labor import Labor, LaborObservation
     from llm.decisions.shared import Bracket, EconomyFacts
     from llm.messages import Sampling
+    from llm.served import ServedModel
 
     days = tuple(day_of_work(d) for d in range(64))
     observation = LaborObservation(

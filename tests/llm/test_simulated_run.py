@@ -19,12 +19,13 @@ from jaxecon.core.errors import EngineError
 from llm.agents.memory import WorkerMemory
 from llm.agents.recollection import remembered
 from llm.agents.worth import OwnWorth
-from llm.bridge import Bridge, ServedModel
+from llm.bridge import Bridge
 from llm.decisions.labor import Labor
 from llm.decisions.shared import Cues
 from llm.engines.scripted import ScriptedEngine
 from llm.engines.simulated import SimulatedEngine
 from llm.messages import Completion, Draw, Request, Sampling
+from llm.served import ServedModel
 from llm.transcript.store import Transcript
 
 CONFIG = {

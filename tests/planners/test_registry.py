@@ -17,9 +17,10 @@ from jaxecon.planners.elections.voting import Election
 from jaxecon.planners.registry import NEEDS_ENGINES, PLANNERS, PlannerInputs, make_planner
 from jaxecon.planners.registry import with_retention as retained
 from llm.agents.planner import LLMPlanner
-from llm.bridge import Bridge, ServedModel
+from llm.bridge import Bridge
 from llm.engines.simulated import SimulatedEngine
 from llm.messages import Sampling
+from llm.served import ServedModel
 from llm.transcript.store import Transcript
 
 YEARS = 3

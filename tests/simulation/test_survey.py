@@ -167,7 +167,8 @@ def test_answers_that_cannot_be_used_are_none(tmp_path):
         answers = {"support": "YES", "expected": 901, "reason": "Why not."}
         return Completion(json.dumps({"answer": answers[request.draw.kind.split(":")[1]]}))
 
-    done = je.run(ASKING, out=tmp_path / "run", engine=ScriptedEngine(reply))
+    anyway = ["llm.fallback_limit=1"]
+    done = je.run(ASKING, overrides=anyway, out=tmp_path / "run", engine=ScriptedEngine(reply))
     asked = done.survey.to_pylist()
     status = {row["question"]: row["status"] for row in asked}
     assert status == {"support": "repaired", "expected": "fallback", "reason": "ok"}

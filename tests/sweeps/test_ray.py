@@ -79,8 +79,9 @@ def test_nothing_listens_where_a_cluster_should(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setattr(ray_executor, "PATIENCE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        ray_executor._wait_for(address)
+        port = server.getsockname()[1]
+        ray_executor._wait_for("127.0.0.1", port, 0.0)
+    address = f"127.0.0.1:{port}"
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=rf"no Ray cluster answers at {address} \(.*refused"):
         ray_executor.RayExecutor().connect()

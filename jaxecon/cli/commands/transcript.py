@@ -2,18 +2,27 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from jaxecon.cli.output.printable import printable
 from jaxecon.config.names import Status, decision_name
 from jaxecon.core.errors import UserError
 
 if TYPE_CHECKING:
     from llm.transcript.store import Transcript
 
+_VALUES: tuple[Literal["year", "day", "agent", "decision"], ...] = (
+    "year",
+    "day",
+    "agent",
+    "decision",
+)
+_MAX_LISTED = 12  # decisions that a message lists
 
 _ListOption = Annotated[
     bool, typer.Option("--list", help="Print a line a decision, with the reason given for it.")
@@ -87,12 +96,14 @@ def transcript(
     }
     with closing(_open_transcript(run)) as opened:
         _check_names(opened, run, kind=kind, cohort=cohort)
+        _check_values(opened, run, wanted)
         from jaxecon.cli.output.transcript import (
             export_lines,
             print_conversations,
             print_decisions,
             print_totals,
         )
+        from jaxecon.simulation.language import fallback_reasons
 
         if show:
             print_conversations(opened.conversations(**wanted))
@@ -107,13 +118,19 @@ def transcript(
                 for (cohort, kind), counted in opened.answers(**wanted).items()
             ]
             models = opened.identities(None)
-            print(
-                json.dumps(
-                    {"run": str(run), "models": models, "totals": totals, "answers": answers}
-                )
-            )
+            reasons = [
+                {"cohort": cohort, "kind": kind, "commonest": words}
+                for (cohort, kind), words in fallback_reasons(opened, **wanted).items()
+            ]
+            record = {"run": str(run), "models": models, "totals": totals, "answers": answers}
+            print(json.dumps({**record, "fallbacks": reasons}))
         else:
-            print_totals(opened.totals(**wanted), opened.answers(**wanted), opened.identities(None))
+            print_totals(
+                opened.totals(**wanted),
+                opened.answers(**wanted),
+                opened.identities(None),
+                fallback_reasons(opened, **wanted),
+            )
         sys.stdout.flush()  # flush here, where a reader that has closed the pipe is not an error
 
 
@@ -135,6 +152,32 @@ def _check_names(opened: "Transcript", run: Path, **names: str | None) -> None:
         if name is not None and name not in known:
             listed = ", ".join(sorted(known)) or "no requests yet"
             raise UserError(f"--{option}: {name!r}; {run} holds {listed}")
+
+
+def _check_values(opened: "Transcript", run: Path, wanted: Mapping[str, Any]) -> None:
+    """Raise UserError where there is no such year, day, agent or decision, or not all together.
+
+    That nothing was decided with a status is an answer, and no mistake.
+    """
+    given = {
+        name: value for name, value in wanted.items() if value is not None and name != "status"
+    }
+    if not given.keys() & set(_VALUES) or opened.totals(**given):
+        return
+    for name in _VALUES:
+        if name in given and not opened.totals(**{name: given[name]}):
+            known = opened.values(name)
+            if not known:
+                listed = "nothing yet"
+            elif name == "decision":
+                listed = ", ".join([*known[:_MAX_LISTED], *[".."] * (len(known) > _MAX_LISTED)])
+            else:
+                listed = f"{known[0]} to {known[-1]}" if known[1:] else str(known[0])
+            raise UserError(
+                f"--{name}: {printable(str(given[name]))}; {run} holds {printable(listed)}"
+            )
+    options = " ".join(f"--{name} {printable(str(value))}" for name, value in given.items())
+    raise UserError(f"{options}: {run} holds each of these, but no request with all of them")
 
 
 def _open_transcript(run: Path) -> "Transcript":

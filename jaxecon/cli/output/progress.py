@@ -96,6 +96,9 @@ class RunProgress:
     def on_diagnostic(self, diagnostic: "Diagnostic") -> None:
         self._console.print_line(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}")
 
+    def on_note(self, line: str) -> None:
+        self._console.print_line(line)
+
 
 @contextmanager
 def spinner(what: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ from jaxecon.cli.output.tables import SIMULATED, diagnostic_line, percent_text, 
 from jaxecon.cli.output.terminal import Console
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
-from jaxecon.simulation.language import open_transcript
+from jaxecon.simulation.language import open_transcript, with_reason
 from jaxecon.storage.paths import TRANSCRIPT
 from jaxecon.storage.run import Run
 
@@ -38,7 +38,8 @@ def print_summary(run: Run) -> None:
     for line in survey_lines(run):
         console.print(line)
     for diagnostic in run.diagnostics:
-        console.print_line(f"SIGN OF FAILURE: {diagnostic_line(diagnostic)}")
+        explained = with_reason(diagnostic, run.path / TRANSCRIPT)
+        console.print_line(f"SIGN OF FAILURE: {diagnostic_line(explained)}")
     if "stopped" in run.manifest:
         years = summary["realised"]["year"] + 1
         console.print(f"STOPPED after {years} of {config.years} years: {run.manifest['stopped']}")

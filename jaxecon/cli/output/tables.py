@@ -57,10 +57,13 @@ def usage_line(usage: Mapping[str, Any]) -> str:
     if len(usage["engines"]) > 1:
         who += f" (engines: {', '.join(usage['engines'])})"
     cost = f", ${usage['dollars']:.4f}" if usage["dollars"] else ""
+    # manifests of earlier versions do not have it
+    elsewhere = usage.get("substitute_calls", 0)
+    substitute = f", {elsewhere:,} of them to the model of llm.fallback" if elsewhere else ""
     restarts = f", {usage['restarts']} restart of an engine that died" if usage["restarts"] else ""
     return (
-        f"{who}: {usage['calls']:,} calls, {usage['statuses'].get('fallback', 0)} fallbacks "
-        f"({kinds}); "
+        f"{who}: {usage['calls']:,} calls{substitute}, "
+        f"{usage['statuses'].get('fallback', 0)} fallbacks ({kinds}); "
         f"{usage['prompt_tokens']:,} tokens in "
         f"({share_text(usage['cached_tokens'], usage['prompt_tokens'])} cached), "
         f"{usage['completion_tokens']:,} out, {usage['calls'] / max(usage['seconds'], 1e-9):.1f} "

@@ -28,10 +28,12 @@ def print_totals(
     totals: "Sequence[Total]",
     answers: "Mapping[tuple[str, ...], Answers]",
     models: Sequence[Mapping[str, str]],
+    reasons: Mapping[tuple[str, str], str],
 ) -> None:
     """Print totals per cohort and kind of decision.
 
-    answers: by cohort and kind. models: identities of those that answered.
+    answers: by cohort and kind. models: identities of those that answered. reasons: the commonest
+    one for fallbacks, by cohort and kind.
     """
     console = Console()
     if not totals:
@@ -49,6 +51,8 @@ def print_totals(
             *(f"{t.statuses.get(s, 0):,}" for s in STATUSES),
         )
     console.print(table)
+    for (cohort, kind), words in reasons.items():
+        console.print_line(f"Fallbacks of {cohort}, {kind}, most often: {words}")
     _print_answers(console, answers)
 
 
@@ -120,6 +124,8 @@ def print_conversations(conversations: "Iterable[Conversation]") -> None:
         say_line(f"=== year {c['year']}, day {c['day']}: {whose}{attempt}")
         for message in c["messages"]:
             say(f"--- {message['role']}\n{printable(message['content'])}")
+        if c["set_aside"]:
+            say("--- set aside: the run had ended here, and asked again when it was resumed")
         answer = c["response"] if c["error"] is None else f"(none: {c['error']})"
         say(f"--- answer\n{printable(answer)}")
         decided = (

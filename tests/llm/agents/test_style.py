@@ -68,7 +68,8 @@ def test_the_closing_lines_show_the_last_reason(tmp_path, capsys):
     unusable = ScriptedEngine(
         lambda request: Completion('{"reasoning": "Raise all.", "changes": 3, "hours": 40}')
     )
-    run = je.run(PLANNED, out=tmp_path / "c", engine=unusable)
+    anyway = ["llm.fallback_limit=1"]
+    run = je.run(PLANNED, overrides=anyway, out=tmp_path / "c", engine=unusable)
     print_summary(run)
     assert "Reason given" not in capsys.readouterr().out  # the rates are a fallback's
     print_summary(je.run(PLANNED, out=tmp_path / "b"))

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from support.damage import ASKED, REPLIES, damaged, read
 
-from llm.bridge import Bridge, ServedModel
+from llm.bridge import Bridge
 from llm.decisions.base import AnyObservation
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Sampling, Usage
+from llm.served import ServedModel
 from llm.transcript.store import Transcript
 
 

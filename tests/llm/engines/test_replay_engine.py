@@ -8,13 +8,14 @@ import pytest
 from support.transcripts import ANSWER, IDENTITY, ask, put
 
 from jaxecon.core.errors import EngineError, UserError
-from llm.bridge import Bridge, ServedModel
+from llm.bridge import Bridge
 from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.shared import Bracket, EconomyFacts
 from llm.engines.base import Engine
 from llm.engines.replayed import ReplayEngine
 from llm.engines.scripted import ScriptedEngine
 from llm.messages import Completion, Draw, Request, Sampling
+from llm.served import ServedModel
 from llm.transcript.keys import request_key
 from llm.transcript.store import Transcript
 

@@ -87,6 +87,7 @@ def test_conversations_read_well_while_the_run_goes_on(tmp_path: Path) -> None:
         "status": None,
         "decision": None,
         "reason": None,
+        "set_aside": False,
     }
     assert [c["kind"] for c in reader.conversations(kind="plan")] == ["plan"]
     assert [c["agent"] for c in reader.conversations(year=0, day=0, kind="labor", cohort="w")] == [

@@ -356,13 +356,14 @@ def test_a_branch_of_other_preferences_has_other_platforms(three, tmp_path):
 
 def test_without_a_usable_answer_a_worker_neither_stands_nor_votes(tmp_path):
     engine = ScriptedEngine(lambda request: Completion("I would rather not say."))
-    run = je.run(HYBRID, overrides=["llm.retries=0"], out=tmp_path / "run", engine=engine)
+    unanswered = ["llm.retries=0", "llm.fallback_limit=1"]
+    run = je.run(HYBRID, overrides=unanswered, out=tmp_path / "run", engine=engine)
     assert {y["leader"] for y in run.years.to_pylist()} == {"nobody"}
     assert not any(e["stood"] for e in run.elections.to_pylist())
     assert run.summary["llm"]["by_kind"]["candidacy"] == {"fallback": 12}
     run = je.run(
         HYBRID,
-        overrides=["llm.retries=0", "elections.platforms=false"],
+        overrides=[*unanswered, "elections.platforms=false"],
         out=tmp_path / "all",
         engine=engine,
     )

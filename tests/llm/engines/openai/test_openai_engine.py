@@ -29,13 +29,14 @@ from support.openai_server import (
 )
 
 from jaxecon.core.errors import EngineError
-from llm.bridge import Bridge, ServedModel
+from llm.bridge import Bridge
 from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.shared import Bracket, EconomyFacts
 from llm.engines.base import Engine, estimated_tokens
 from llm.engines.openai.address import engine_identity
 from llm.engines.openai.engine import OpenAIEngine
 from llm.messages import Completion, Sampling, Usage
+from llm.served import ServedModel
 from llm.transcript.store import Transcript
 
 pytest.importorskip("openai")

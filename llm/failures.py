@@ -1,0 +1,46 @@
+"""Why models gave no usable answers, in words for the user."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from jaxecon.core.text import shortened
+
+_MAX_SHOWN = 60  # characters of an unusable answer that are shown
+
+
+class Reason(NamedTuple):
+    """Why requests failed.
+
+    words: for the user. setting: what to look at, without the section of the model: `base_url`,
+    `model` or `max_tokens`.
+    """
+
+    words: str
+    setting: str
+
+
+def reason(text: str, finish_reason: str, error: str | None) -> Reason:
+    """Why one reply is no usable answer.
+
+    text, finish_reason, error: as in `llm.messages.Completion`.
+    """
+    if error is not None:
+        return Reason(" ".join(error.split()) or "an error without words", "base_url")
+    if finish_reason == "length":
+        return Reason("an answer that ends before it is complete", "max_tokens")
+    if not text.strip():
+        return Reason("an empty answer", "model")
+    return Reason(f"an unusable answer: {shortened(' '.join(text.split()), _MAX_SHOWN)!r}", "model")
+
+
+def commonest(reasons: Iterable[Reason]) -> Reason | None:
+    """The commonest reason: the first of those that differ in numbers and quotations alone."""
+    first: dict[str, Reason] = {}
+    counts: Counter[str] = Counter()
+    for one in reasons:
+        alike = re.sub(r"\d+|'.*'|\".*\"", "#", one.words)
+        first.setdefault(alike, one)
+        counts[alike] += 1
+    return first[counts.most_common(1)[0][0]] if counts else None

@@ -1,0 +1,89 @@
+"""When fallbacks are so many that a run must not go on with them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from jaxecon.core.errors import EngineError
+from llm.accounts import Accounts
+from llm.asking import Asker
+from llm.decisions.base import AnyObservation
+from llm.failures import commonest, reason
+from llm.messages import Completion
+from llm.served import ServedModel
+from llm.transcript.store import Transcript
+
+_LEAST_BATCH = 8  # decisions, of which a share is judged; of fewer, only whether all failed
+_IN_A_ROW = 3  # single decisions by a model that has answered such questions before
+
+
+class Outcome(NamedTuple):
+    """How a decision was reached: failed is the last reply where it was of no use, else None."""
+
+    observation: AnyObservation
+    failed: Completion | None
+
+
+class FallbackLimit:
+    """Ends a run whose models do not answer, before it acts on a batch of fallbacks.
+
+    limit: the largest share of fallbacks in a batch that one model answers; 1 for any.
+    """
+
+    def __init__(
+        self,
+        limit: float,
+        served: Mapping[str, ServedModel],
+        asker: Asker,
+        transcript: Transcript,
+        accounts: Accounts,
+    ) -> None:
+        self._limit, self._served, self._asker = limit, served, asker
+        self._transcript, self._accounts = transcript, accounts
+
+    def check(self, seed: int, kind: str, outcomes: Sequence[Outcome]) -> None:
+        """Raise EngineError, one line, where a model's answers to one batch are too few.
+
+        A batch that the run has gone on with before is none of them. seed: of the draws.
+        """
+        if self._limit >= 1:
+            return
+        by_served: dict[int, list[Outcome]] = {}
+        for outcome in outcomes:
+            by_served.setdefault(id(self._served[outcome.observation.cohort]), []).append(outcome)
+        for of_model in by_served.values():
+            failed = [outcome.failed for outcome in of_model if outcome.failed is not None]
+            if failed and self._too_many(kind, of_model, len(failed)):
+                if self._asker.decided(seed, kind, [outcome.observation for outcome in of_model]):
+                    continue
+                raise EngineError(self._line(kind, of_model, failed))
+
+    def _too_many(self, kind: str, outcomes: Sequence[Outcome], failed: int) -> bool:
+        if failed < len(outcomes):
+            return len(outcomes) >= _LEAST_BATCH and failed > self._limit * len(outcomes)
+        observation = outcomes[0].observation
+        usage = self._accounts.of(observation.cohort, kind)
+        if len(outcomes) > 1 or usage.fallbacks == usage.decisions:
+            return True
+        before = self._transcript.last_statuses(
+            kind=kind,
+            cohort=observation.cohort,
+            before=(observation.year, observation.day),
+            most=_IN_A_ROW - 1,
+        )
+        return before == ["fallback"] * (_IN_A_ROW - 1)
+
+    def _line(self, kind: str, outcomes: Sequence[Outcome], failed: Sequence[Completion]) -> str:
+        observation = outcomes[0].observation
+        why = commonest(reason(f.text, f.finish_reason, f.error) for f in failed)
+        assert why is not None
+        *_, model = self._served[observation.cohort].chain
+        section = "llm" if why.setting == "max_tokens" else model.setting
+        served_here = model.engine.identity["engine"] != "openai"
+        setting = "model" if served_here and why.setting == "base_url" else why.setting
+        cohorts = ", ".join(dict.fromkeys(o.observation.cohort for o in outcomes))
+        return (
+            f"{section}.{setting}: {len(failed)} of {len(outcomes)} {kind} decisions of "
+            f"{cohorts} in year {observation.year}, day {observation.day} got no usable answer: "
+            f"{why.words}; jaxecon resume asks again, --set llm.fallback_limit=1 goes on with "
+            "fallbacks"
+        )
