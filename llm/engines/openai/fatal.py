@@ -41,7 +41,7 @@ _BY_WORDS = (
     (r"\[ssl|sslv3|tlsv1", "llm.base_url: no encrypted connection to {url} ({words})"),
     (
         r"http request to an https server|plain http request was sent to https"
-        r"|illegal status line.{0,20}\\x15\\x03|requires? https",
+        r"|illegal request line|requires? https",  # the HTTP client's words for an alert of TLS
         "llm.base_url: {url} speaks https ({words}); give the address with https://",
     ),
     (

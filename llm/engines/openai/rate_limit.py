@@ -2,16 +2,11 @@
 
 import asyncio
 import math
-import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-
-_N = r"(\d+(?:\.\d+)?)"
-_DURATION = re.compile(rf"(?:{_N}h)?(?:{_N}m)?(?:{_N}s)?(?:{_N}ms)?")
-_EACH = (3600.0, 60.0, 1.0, 0.001)  # seconds
 
 
 class RateLimit:
@@ -45,19 +40,16 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """The pause that a server asks for, in seconds; None where it asks for none.
 
     Args:
-        headers: of its reply, by lower-case name. Retry-After has seconds, a date, or some servers'
-            1m30s; retry-after-ms has milliseconds.
+        headers: of its reply, by lower-case name. Retry-After has seconds or a date,
+            retry-after-ms has milliseconds.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    said = headers.get("retry-after")
+    milliseconds, said = _number(headers.get("retry-after-ms")), headers.get("retry-after")
     if milliseconds is not None:
         seconds: float | None = milliseconds / 1000
-    elif said is None:
-        seconds = None
-    elif _number(said) is not None:
+    elif _number(said) is not None or said is None:
         seconds = _number(said)
     else:
-        seconds = _seconds_until(said) if _duration(said) is None else _duration(said)
+        seconds = _seconds_until(said)
     return None if seconds is None else max(seconds, 0.0)
 
 
@@ -67,14 +59,6 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _duration(text: str) -> float | None:
-    """Seconds of a duration such as 1h2m3.5s or 250ms; None where it is none."""
-    found = _DURATION.fullmatch(text.strip())
-    if found is None or not any(found.groups()):
-        return None
-    return sum(float(n or 0) * each for n, each in zip(found.groups(), _EACH, strict=True))
 
 
 def _seconds_until(date: str) -> float | None:

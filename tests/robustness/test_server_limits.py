@@ -1,0 +1,240 @@
+"""Prompts longer than a server takes, answers cut before they begin, failed generations."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.completions import collect
+from support.decisions import HOURS, day_of_work, observations
+from support.dialects import quickly, served, speaking, thinking
+from support.openai_server import SCHEMA, Call, Reply, ask, asks, refused, said
+
+from llm.bridge import Bridge, ServedModel
+from llm.decisions.labor import Labor, LaborObservation
+from llm.engines.base import estimated_tokens
+from llm.engines.openai.failure import RequestFailure
+from llm.engines.openai.refusals import longest_taken
+from llm.engines.openai.request_format import RequestFormat
+from llm.engines.replayed import ReplayEngine
+from llm.messages import Message, Sampling
+from llm.transcript.store import Transcript
+
+pytest.importorskip("openai")
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    quickly(monkeypatch, tmp_path)
+
+
+# --- what servers say of a prompt that is too long ------------------------------------------------
+
+TOO_LONG = {
+    "OpenAI, vLLM": (
+        "This model's maximum context length is 4096 tokens. However, you requested 5021 tokens "
+        "(4973 in the messages, 48 in the completion). Please reduce the length of the messages.",
+        4096,
+    ),
+    "vLLM, newer": (
+        "'max_tokens' or 'max_completion_tokens' is too large: 48. This model's maximum context "
+        "length is 4,096 tokens and your request has 4090 input tokens",
+        4096,
+    ),
+    "vLLM's engine": (
+        "The decoder prompt (length 5000) is longer than the maximum model length of 2048. Make "
+        "sure that `max_model_len` is no smaller than the number of text tokens.",
+        2048,
+    ),
+    "llama.cpp": ("request (5000 tokens) exceeds the available context size (4096 tokens)", 4096),
+    "llama.cpp, older": ("the request exceeds the available context size. try increasing it", 0),
+    "TGI": (
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 "
+        "`inputs` tokens and 48 `max_new_tokens`",
+        2048,
+    ),
+    "TGI, inputs": ("`inputs` must have less than 1024 tokens. Given: 3000", 1024),
+    "SGLang": ("The input (3000 tokens) is longer than the model's context length (2048).", 2048),
+    "LM Studio": (
+        "Trying to keep the first 4500 tokens when context the overflows. However, the model is "
+        "loaded with context length of only 4096 tokens, which is not enough.",
+        4096,
+    ),
+    "Anthropic": ("prompt is too long: 210000 tokens > 200000 maximum", 200_000),
+    "Anthropic, both": (
+        "input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000, decrease it",
+        200_000,
+    ),
+    "Gemini": (
+        "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+        1_048_576,
+    ),
+    "Mistral": (
+        "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum "
+        "context length",
+        32_768,
+    ),
+    "Groq": ("Please reduce the length of the messages or completion.", 0),
+    "Ollama": ("the input length exceeds the context length", 0),
+}
+
+
+@pytest.mark.parametrize("server", TOO_LONG)
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_the_limit_is_read_from_the_words(server: str, status: int) -> None:
+    words, limit = TOO_LONG[server]
+    body = {"error": {"message": words, "type": "invalid_request_error"}}
+    failure = RequestFailure(words, status=status, complaint=str(body).lower())
+    assert longest_taken(failure) == limit
+
+
+def test_the_limit_in_a_field_of_its_own() -> None:
+    body = {"message": "exceeds the available context size", "n_prompt_tokens": 5000, "n_ctx": 4096}
+    assert longest_taken(RequestFailure("", status=400, complaint=str(body))) == 4096
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "response_format of type json_schema is not supported"),
+        (400, "max_tokens is too large: 4096. This model supports at most 2048 tokens"),
+        (429, "rate limit: maximum context length is 10 tokens a minute"),
+        (503, "context window is busy"),
+    ],
+)
+def test_other_words_name_no_limit(status: int, words: str) -> None:
+    assert longest_taken(RequestFailure(words, status=status, complaint=words)) is None
+
+
+# --- histories are cut to it ----------------------------------------------------------------------
+
+
+def tokens_of(call: Call) -> int:
+    return estimated_tokens([Message(m["role"], m["content"]) for m in call.body["messages"]])
+
+
+def taking(tokens: int, words: str) -> Callable[[Call], Reply]:
+    """A server that takes prompts of so many tokens, and answers with 10 hours."""
+    return lambda call: (
+        refused(400, words) if tokens_of(call) > tokens else Reply(said(json.dumps({"hours": 10})))
+    )
+
+
+def with_history(days: int) -> list[LaborObservation]:
+    return [
+        replace(o, year=1, history=tuple(day_of_work(d) for d in range(i * days)))
+        for i, o in enumerate(observations(4))
+    ]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_histories_are_cut_to_what_a_server_takes(named: bool, tmp_path: Path) -> None:
+    limit = 1_000
+    words = f"maximum context length is {limit} tokens" if named else "the prompt is too long"
+    path = tmp_path / "transcript.sqlite"
+    with served(taking(limit - 200, words)) as (server, engine):
+        transcript, model = Transcript(path), ServedModel(engine)
+        bridge = Bridge({"llm": model}, transcript, seed=0, sampling=Sampling(), retries=2)
+        decisions = bridge.decide(Labor(), with_history(60))
+        assert [(d.status, d.value) for d in decisions] == [("ok", 10)] * 4
+        assert model.max_model_len == (limit if named else 1_048_576)
+        before = len(server.calls)
+        later = [replace(o, day=1) for o in with_history(60)]
+        assert [d.status for d in bridge.decide(Labor(), later)] == ["ok"] * 4
+        if named:
+            assert len(server.calls) == before + 4, "histories were not cut at once"
+        transcript.close()
+    replayed = ServedModel(ReplayEngine(path))
+    again = Transcript(tmp_path / "again.sqlite")
+    bridge = Bridge({"llm": replayed}, again, seed=0, sampling=Sampling(), retries=2)
+    assert bridge.decide(Labor(), with_history(60)) == decisions
+    replayed.close()
+    again.close()
+
+
+def test_what_cannot_be_cut_names_the_setting(tmp_path: Path) -> None:
+    with served(taking(10, "maximum context length is 10 tokens")) as (server, engine):
+        transcript = Transcript(tmp_path / "transcript.sqlite")
+        bridge = Bridge(
+            {"llm": ServedModel(engine)}, transcript, seed=0, sampling=Sampling(), retries=2
+        )
+        assert [d.status for d in bridge.decide(Labor(), with_history(40))] == ["fallback"] * 4
+        (last, *_) = transcript.conversations(agent=3)
+        transcript.close()
+        assert len(server.calls) < 20
+    assert "llm.max_model_len: longer than the server takes (HTTP 400: " in str(last)
+
+
+# --- answers that are cut before they begin -------------------------------------------------------
+
+
+def test_the_limit_on_answers_is_raised_for_a_model_that_thinks() -> None:
+    """Once, for all further requests; what the first try has cost is counted."""
+    with served(thinking(40)) as (server, engine):
+        completions = collect(engine, asks(3, SCHEMA))
+        assert [c.error for c in completions] == [None] * 3
+        assert {c.usage.completion_tokens for c in completions} <= {60, 60 + 16}
+        assert sum(c.usage.completion_tokens for c in completions) > 3 * 60
+        before = len(server.calls)
+        collect(engine, asks(5, SCHEMA))
+        assert len(server.calls) == before + 5
+        assert server.calls[-1].body["max_tokens"] == 4 * 16
+        assert engine.description["answer_factor"] == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  \n", "<think>\nLet me see.", "<think>a</think><think>", "{}"]
+)
+def test_an_answer_that_never_begins_names_the_setting(text: str) -> None:
+    """A cut answer that did begin is what it is: the bridge asks again."""
+    with served(lambda call: Reply(said(text, "length"))) as (server, engine):
+        (completion,) = collect(engine, asks(1, SCHEMA))
+        assert (completion.error is None) == (text == "{}")
+        assert len(server.calls) == (1 if text == "{}" else 2)
+        if completion.error:
+            assert "llm.max_tokens: no answer within 64 tokens" in completion.error
+        assert engine._server.format == RequestFormat()
+
+
+def test_no_more_is_asked_for_than_the_model_leaves() -> None:
+    with served(thinking(40), max_model_len=estimated_tokens(ask("worker 0").messages) + 50) as (
+        server,
+        engine,
+    ):
+        collect(engine, asks(1, SCHEMA))
+        assert [call.body["max_tokens"] for call in server.calls] == [16, 50]
+
+
+# --- failed generations ---------------------------------------------------------------------------
+
+
+def test_a_failed_generation_is_asked_again_like_any_unusable_reply(tmp_path: Path) -> None:
+    """Groq's HTTP 400: the model's fault, neither the format's nor the request's."""
+
+    def answer(call: Call) -> Reply:
+        if call.number % 2 == 0:
+            return refused(
+                400,
+                "Failed to generate JSON. Please adjust your prompt.",
+                code="json_validate_failed",
+                failed_generation='{"hours": quite a few}',
+            )
+        return Reply(said(json.dumps({"hours": HOURS[3]})))
+
+    with served(answer, max_connections=1) as (_, engine):
+        transcript = Transcript(tmp_path / "transcript.sqlite")
+        bridge = Bridge(
+            {"llm": ServedModel(engine)}, transcript, seed=0, sampling=Sampling(), retries=5
+        )
+        decisions = bridge.decide(Labor(), observations(6))
+        transcript.close()
+        assert {d.status for d in decisions} == {"ok", "retried"}
+        assert {d.value for d in decisions} == {30}
+        assert engine._server.format == RequestFormat()
+
+
+def test_servers_that_take_all_are_asked_once() -> None:
+    with served(speaking()) as (server, engine):
+        collect(engine, asks(3, SCHEMA))
+        assert len(server.calls) == 3
