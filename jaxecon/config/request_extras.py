@@ -16,7 +16,7 @@ _SECRET_NAME = re.compile(
 # A secret as it may be written: a variable alone, or after the name of a scheme such as Bearer.
 _WITHOUT_SECRET = re.compile(rf"([A-Za-z]+ )?{_REFERENCE.pattern}")
 _SECRET_VALUE = re.compile(
-    r"\b(sk|pk|gsk|hf|xai|ghp)[-_]\w{8}|\b(bearer|basic) [^$\s]", re.IGNORECASE
+    r"\b(sk|pk|gsk|hf|xai|ghp)[-_][\w-]{8}|\b(bearer|basic) [^$\s]", re.IGNORECASE
 )
 
 _SECRET_PLACES = re.compile(r"^[^/]*(?://)?[^/]*@|[?#]")  # of an address

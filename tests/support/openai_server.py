@@ -49,6 +49,7 @@ class Call:
     headers: dict[str, str]
     number: int
     tries: int
+    path: str = ""
 
     @property
     def said(self) -> str:
@@ -130,9 +131,8 @@ class Server:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                call = outer._note(
-                    body, {name.lower(): value for name, value in self.headers.items()}
-                )
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                call = outer._note(body, headers, self.path)
                 try:
                     reply = outer.answer(call)
                     outer._stopping.wait(reply.delay)
@@ -180,10 +180,10 @@ class Server:
                 connection.shutdown(socket.SHUT_RDWR)
         self._http.server_close()
 
-    def _note(self, body: dict[str, Any], headers: dict[str, str]) -> Call:
+    def _note(self, body: dict[str, Any], headers: dict[str, str], path: str) -> Call:
         with self._lock:
             content = body["messages"][-1]["content"]
-            call = Call(body, headers, len(self.calls), self._tries[content])
+            call = Call(body, headers, len(self.calls), self._tries[content], path)
             self._tries[content] += 1
             self.calls.append(call)
             self.times.append(time.monotonic())
