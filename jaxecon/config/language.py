@@ -1,9 +1,7 @@
 """Settings of language models: what serves them, how they are asked, what they may cost."""
 
-import datetime
 from typing import Any, Literal
 
-import pydantic
 from pydantic import Field
 
 from jaxecon.config.base import Bounded, Section
@@ -100,17 +98,6 @@ class Serving(Section):
         description="A name in llm.others: the model that answers what this one does not, because "
         "it is gone or a request ends with an error.",
     )
-
-    @pydantic.field_validator("headers", "query", mode="before")
-    @classmethod
-    def _dates_are_texts(cls, value: Any) -> Any:
-        """YAML reads 2024-10-21, an api-version, as a date."""
-        if not isinstance(value, dict):
-            return value
-        return {
-            name: text.isoformat() if type(text) is datetime.date else text
-            for name, text in value.items()
-        }
 
 
 class LLM(Serving):

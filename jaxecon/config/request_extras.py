@@ -92,7 +92,7 @@ def _check_json(setting: str, body: Mapping[str, Any]) -> None:
     if not same:
         raise ValueError(
             f"{setting}: what JSON can hold: texts, numbers, true, false, null, and lists and "
-            "mappings of them (dates in quotes)"
+            "mappings of them"
         )
 
 

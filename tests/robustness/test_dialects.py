@@ -196,9 +196,12 @@ def test_a_server_that_refuses_everything(status: int, words: str, size: int) ->
 
 def test_a_refusal_of_its_own_degrades_nothing() -> None:
     """Nor does it stop the others, wherever in the batch it is."""
-    no = {"worker 0", "worker 17", "worker 39"}
-    speak = lambda call: refused(400, NO_REASON) if call.said[:9].strip() in no else echo(call)  # noqa: E731
-    with served(speak, max_connections=3) as (_, engine):
+
+    def answer(call: Call) -> Reply:
+        own = answered_worker(call.said) in (0, 17, 39)
+        return refused(400, NO_REASON) if own else echo(call)
+
+    with served(answer, max_connections=3) as (_, engine):
         completions = collect(engine, asks(40, SCHEMA))
         assert [i for i, c in enumerate(completions) if c.error] == [0, 17, 39]
         assert engine._server.format == RequestFormat()
@@ -207,23 +210,28 @@ def test_a_refusal_of_its_own_degrades_nothing() -> None:
 @pytest.mark.parametrize("status", [400, 500])
 def test_a_chance_refusal_degrades_nothing(status: int) -> None:
     """What a guess has brought is compared with what was refused."""
-    failing = lambda call: refused(status, NO_REASON) if call.number < 2 else echo(call)  # noqa: E731
-    with served(failing, max_connections=1) as (server, engine):
+
+    def answer(call: Call) -> Reply:
+        return refused(status, NO_REASON) if call.number < 2 else echo(call)
+
+    with served(answer, max_connections=1) as (server, engine):
         check_answered(collect(engine, asks(6, SCHEMA)))
         assert engine._server.format == RequestFormat()
         assert form_of(server.calls[-1].body) == "json_schema"
 
 
-def test_a_filtered_prompt_is_a_failure_of_its_own() -> None:
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_filtered_prompt_is_a_failure_of_its_own(status: int) -> None:
     """Azure's refusal of a prompt says nothing about the format, nor about the key."""
     words = "The response was filtered due to the prompt triggering content management policy"
-    for status in (400, 403):
-        filtered = refused(status, words, code="content_filter")
-        speak = lambda call, no=filtered: no if call.said.startswith("worker 2") else echo(call)  # noqa: E731
-        with served(speak) as (server, engine):
-            completions = collect(engine, asks(4, SCHEMA))
-            assert [i for i, c in enumerate(completions) if c.error] == [2]
-            assert len(server.calls) == 4
+    no = refused(status, words, code="content_filter")
+    with served(lambda call: no if answered_worker(call.said) == 2 else echo(call)) as (
+        server,
+        engine,
+    ):
+        completions = collect(engine, asks(4, SCHEMA))
+        assert [i for i, c in enumerate(completions) if c.error] == [2]
+        assert len(server.calls) == 4
 
 
 def test_the_words_of_the_system_begin_the_first_question() -> None:

@@ -146,13 +146,13 @@ def test_what_cannot_be_added(changes: dict[str, Any], line: str) -> None:
 
 
 def test_what_is_not_json() -> None:
-    for text in ("{a: .nan}", "{a: .inf}", "{a: 2024-10-21}", "{1: 2}", "{a: !!binary aGk=}"):
+    for text in ("{a: .nan}", "{a: .inf}", "{1: 2}"):
         with pytest.raises(UserError, match=r"^llm\.extra_body"):
             load_config(None, [f"llm.extra_body={text}"])
 
 
 def test_settings_that_are_kept_as_they_are_written() -> None:
-    """An api-version is a date in YAML; variables stay names."""
+    """An api-version that looks like a date is text; variables stay names."""
     config = load_config(
         None,
         [
