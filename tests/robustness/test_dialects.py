@@ -1,6 +1,7 @@
 """Servers that do not take what OpenAI's takes: everybody gets an answer, or one line says why."""
 
 import itertools
+import json
 import random
 import threading
 from collections.abc import Callable
@@ -232,6 +233,21 @@ def test_a_filtered_prompt_is_a_failure_of_its_own(status: int) -> None:
         completions = collect(engine, asks(4, SCHEMA))
         assert [i for i, c in enumerate(completions) if c.error] == [2]
         assert len(server.calls) == 4
+
+
+def test_a_server_that_only_streams_is_read() -> None:
+    def stream(call: Call) -> Reply:
+        pieces = [call.said[:4], call.said[4:]]
+        events = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+        events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        text = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+        return Reply(text, headers={"Content-Type": "text/event-stream"})
+
+    def answer(call: Call) -> Reply:
+        return stream(call) if call.body.get("stream") else refused(400, "stream must be true")
+
+    with served(answer) as (_, engine):
+        check_answered(collect(engine, asks(10, SCHEMA)))
 
 
 def test_the_words_of_the_system_begin_the_first_question() -> None:
