@@ -96,8 +96,9 @@ def source_of_rule(rule: str) -> Path | None:
     """
     from jaxecon.workers import rule_named  # needs JAX, and most runs have no such rule
 
+    found = rule_named(rule)
     try:
-        path = Path(inspect.getfile(type(rule_named(rule))))
+        path = Path(inspect.getfile(type(getattr(found, "users", found))))
     except (TypeError, OSError):
         return None
     return path if path.is_file() else None
