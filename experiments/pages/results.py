@@ -11,6 +11,7 @@ from typing import Any
 from experiments.suite.tables import Table, renamed_keys, table_from
 from experiments.suite.wording import STATISTICS, interval_text, p_text
 from jaxecon.core.errors import UserError
+from jaxecon.core.text import plural
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -114,7 +115,7 @@ def scale_text(name: str) -> str:
             else ""
         )
         parts.append(
-            f"{where}: {account['populations']} population{'s' * (account['populations'] != 1)}, "
+            f"{where}: {plural(account['populations'], 'population')}, "
             f"{agents} agents, "
             f"{years} years of {days} days{llm}"
         )

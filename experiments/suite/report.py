@@ -9,6 +9,7 @@ from typing import Any
 from experiments.suite.study import write_parquet
 from experiments.suite.tables import Table, markdown
 from jaxecon.core.files import write_atomically
+from jaxecon.core.text import plural
 from jaxecon.simulation.optimum import plain
 from jaxecon.storage.provenance import environment
 
@@ -58,19 +59,19 @@ def notes_on(manifest: Mapping[str, Any]) -> list[str]:
     for name, account in manifest["designs"].items():
         if account["failed"]:
             notes.append(
-                f"FAILED: {account['failed']} of {account['points']} points of {name}: "
+                f"FAILED: {account['failed']} of {plural(account['points'], 'point')} of {name}: "
                 f"{'; '.join(account['errors'])}"
             )
         if name.startswith("mechanical.") and account["populations"] < MIN_POPULATIONS:
             notes.append(
-                f"{name}: {account['populations']} populations; fewer than {MIN_POPULATIONS} "
-                "tell little."
+                f"{name}: {plural(account['populations'], 'population')}; fewer than "
+                f"{MIN_POPULATIONS} tell little."
             )
         if account["answers"]:
             models = ", ".join(account["models"])
             notes.append(
-                f"{name}: {account['answers']:,} answers by {models}, {account['fallbacks']:,} "
-                "fallbacks. Described, not tested."
+                f"{name}: {plural(account['answers'], 'answer')} by {models}, "
+                f"{plural(account['fallbacks'], 'fallback')}. Described, not tested."
             )
         if any("(simulated)" in model for model in account["models"]):
             notes.append(f"{name}: the simulated engine is rules, no language model.")

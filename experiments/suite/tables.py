@@ -20,6 +20,7 @@ from experiments.suite.statistics import (
     holm,
 )
 from experiments.suite.wording import STATISTICS, interval_text, number_text, p_text
+from jaxecon.core.text import plural
 
 _SHORT = 15  # characters of a reference's name that fit into a column's head
 
@@ -104,10 +105,11 @@ def arms_table(
             line += _difference_cells(row, scale) if "p" in row else ["", "", ""]
         cells.append(line)
     if arms.dropped:
-        notes.append(f"{arms.dropped} populations left out: an arm failed there.")
+        notes.append(f"{plural(arms.dropped, 'population')} left out: an arm failed there.")
     if arms.lacking:
         notes.append(
-            f"{arms.lacking} populations left out: a statistic has no value in an arm there."
+            f"{plural(arms.lacking, 'population')} left out: a statistic has no value in an arm "
+            "there."
         )
     return Table(name, title, rows, heads, _sections(rows, cells), " ".join(notes), printed)
 

@@ -46,6 +46,7 @@ PeopleOption = Annotated[
     typer.Option(
         "--agents",
         min=1,
+        max=100_000_000,
         help="People who respond exactly, without a CONFIG; by default 1000.",
         show_default=False,
     ),

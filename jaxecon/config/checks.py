@@ -11,6 +11,7 @@ from jaxecon.config.names import BRACKETS, LLM_RULE, RULES, WITHOUT_CHOICES
 from jaxecon.config.people import CohortConfig, shares_of_people
 from jaxecon.config.request_extras import check_address, check_extras
 from jaxecon.config.survey import MAX_CHOICES, Question
+from jaxecon.core.text import plural
 
 if TYPE_CHECKING:
     from jaxecon.config.settings import Config
@@ -357,14 +358,14 @@ def _one_for_each_bracket(config: "Config") -> None:
     count = BRACKETS[brackets] if isinstance(brackets, str) else len(brackets)
     if isinstance(rates, tuple) and len(rates) != count:
         raise ValueError(
-            f"schedule.rates: {len(rates)} rates for {count} brackets; one for all, or one per "
-            "bracket"
+            f"schedule.rates: {plural(len(rates), 'rate')} for {plural(count, 'bracket')}; one for "
+            "all, or one per bracket"
         )
     elasticity = config.planner.elasticity
     if isinstance(elasticity, tuple) and len(elasticity) != count:
         raise ValueError(
-            f"planner.elasticity: {len(elasticity)} for {count} brackets; one for all, or one per "
-            "bracket"
+            f"planner.elasticity: {len(elasticity)} for {plural(count, 'bracket')}; one for "
+            "all, or one per bracket"
         )
 
 

@@ -9,7 +9,10 @@ _WINDOW = (
     "Days (a worker) or years (a planner) of recent history, between this number and twice as "
     "many. 0: none."
 )
-_BEST = "Best distinct choices so far, each with what it brings. 0: none."
+_BEST = (
+    "Best distinct choices so far, each with what it brings. 0: none, except that "
+    "the cue of exploitation names the best one of all."
+)
 
 
 class Memory(Section):

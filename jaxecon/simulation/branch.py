@@ -15,8 +15,10 @@ from jaxecon.config.field_marks import Mark
 from jaxecon.config.fields import decides_people, marked
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
+from jaxecon.core.arguments import ENGINE, LISTENER, PATH, WHOLE, checked_arguments
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
+from jaxecon.core.text import shown
 from jaxecon.economy.precision import dtype_of
 from jaxecon.simulation.changes import (
     changed_prompts,
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
     from llm.engines.base import Engine
 
 
+MAX_SEEDS = 100_000  # new runs of one branch
+
+
 @dataclass(frozen=True)
 class _Future:
     """A branch to be simulated.
@@ -60,6 +65,7 @@ class _Future:
     changed: list[str]
 
 
+@checked_arguments(path=PATH, year=WHOLE, out=PATH, seeds=WHOLE, listener=LISTENER, engine=ENGINE)
 def branch(
     path: str | Path,
     *,
@@ -98,10 +104,12 @@ def branch(
     run, position = continuable(path), Position(year, 0)
     refuse_while_written(run.path)
     first, last = first_position(run).year, run.last_year + 1
-    if seeds < 1:
-        raise UserError(f"--seeds: {seeds}; 1 or more")
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise UserError(f"--seeds: {shown(seeds, 40)}; 1 to {MAX_SEEDS:,}")
     if not first <= year <= last:
-        raise UserError(f"--year: {year}; {path} can be branched in years {first} to {last}")
+        raise UserError(
+            f"--year: {shown(year, 40)}; {path} can be branched in years {first} to {last}"
+        )
     futures = _futures(run, year, Path(out), overrides, seeds)
     if futures[0].config.needs_engine:
         check_engines(futures[0].config)

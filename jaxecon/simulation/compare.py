@@ -13,6 +13,7 @@ from jaxecon.config.settings import Config
 from jaxecon.core.confidence import mean_interval
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
+from jaxecon.core.text import plural
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.precision import compute_context
 from jaxecon.planners.announced import SCHEDULES, Knowledge
@@ -81,7 +82,7 @@ def compare(
             failures.setdefault(kind, []).append(reason)
         on_population(i + 1)
     missing = {
-        k: reasons[0] + f" (in {len(reasons)} of {populations} populations)"
+        k: reasons[0] + f" (in {len(reasons)} of {plural(populations, 'population')})"
         for k, reasons in failures.items()
     }
     successful = [name for name in planners if any(row["policy"] == name for row in rows)]

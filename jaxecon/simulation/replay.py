@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxecon.config.names import decision_name
 from jaxecon.config.read import load_config
+from jaxecon.core.arguments import LISTENER, PATH, checked_arguments, unset_or
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.simulation.changes import (
@@ -57,6 +58,7 @@ class Replay:
         return self.recorded == self.replayed and not self.differences
 
 
+@checked_arguments(path=PATH, out=unset_or(PATH), listener=LISTENER)
 def replay(
     path: str | Path, *, out: str | Path | None = None, listener: "Listener | None" = None
 ) -> Replay:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
+from jaxecon.core.arguments import ENGINE, FLAG, FUNCTION, LISTENER, PATH, checked_arguments
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import is_main_process, run_together
 from jaxecon.simulation.changes import (
@@ -59,6 +60,7 @@ class Resumption:
     inexact: tuple[str, ...]
 
 
+@checked_arguments(path=PATH, force=FLAG, listener=LISTENER, engine=ENGINE, tell=FUNCTION)
 def resume(
     path: str | Path,
     *,

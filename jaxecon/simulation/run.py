@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxecon.config import read as config_read
 from jaxecon.config.settings import Config
+from jaxecon.core.arguments import ENGINE, LISTENER, PATH, checked_arguments, unset_or
 from jaxecon.core.errors import BudgetSpent
 from jaxecon.core.processes import is_main_process
 from jaxecon.economy.devices import gathered
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from llm.engines.base import Engine
 
 
+@checked_arguments(out=unset_or(PATH), listener=LISTENER, engine=ENGINE)
 def run(
     config: "str | Path | dict[str, Any] | Config | None" = None,
     *,
@@ -78,6 +80,7 @@ def run(
     return execute(prepare(resolved, folder), listener, engine)
 
 
+@checked_arguments(path=PATH)
 def load(path: str | Path) -> Run:
     """Open a run on disk.
 

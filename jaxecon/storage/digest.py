@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jaxecon.core.arguments import PATH, checked_arguments
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest, state_digest
 from jaxecon.storage.paths import (
     AGENTS,
@@ -60,6 +61,7 @@ class Digest:
         ).hexdigest()
 
 
+@checked_arguments(run=PATH)
 def digest(run: Path | str) -> Digest:
     """Compute the digest of a run up to its newest sound checkpoint.
 

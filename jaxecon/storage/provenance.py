@@ -15,6 +15,7 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.installation import ROOT
 from jaxecon.core.machine import cpu_features_hash, cpu_model, package_version
+from jaxecon.core.text import plural
 
 
 def environment(config: Config | None = None) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def environment(config: Config | None = None) -> dict[str, Any]:
         from jaxecon.economy.devices import device_count
 
         devices, processes = device_count(config), jax.process_count()
-        used["economy_on"] = f"{devices} device{'s' * (devices > 1)}" + (
+        used["economy_on"] = f"{plural(devices, 'device')}" + (
             f" of {processes} processes" if processes > 1 else ""
         )
     packages = (

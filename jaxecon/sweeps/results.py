@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jaxecon.core.arguments import PATH, checked_arguments
 from jaxecon.core.confidence import mean_interval
 from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.simulation.language import open_transcript
@@ -44,6 +45,7 @@ class Sweep:
         UserError: the folder holds no sweep.
     """
 
+    @checked_arguments(path=PATH)
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / SWEEP).exists():

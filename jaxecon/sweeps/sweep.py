@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxecon.core.arguments import FLAG, PATH, WHOLE, checked_arguments, having, unset_or
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
+from jaxecon.core.text import plural, shown
 from jaxecon.simulation.prepare import default_folder
 from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge
 from jaxecon.sweeps.design import Design, read, to_yaml
@@ -41,9 +43,19 @@ from jaxecon.sweeps.task import Task
 
 MAX_POINTS = 1_000_000  # unless the user asks for more
 
+MAX_CHUNK = 100_000_000  # runs in one compiled program
+
 _MAX_PLANNED = 10**15  # more cannot be planned
 
 
+@checked_arguments(
+    out=unset_or(PATH),
+    executor=having("an executor", "run", "connect"),
+    chunk_size=unset_or(WHOLE),
+    max_points=WHOLE,
+    force=FLAG,
+    listener=having("a listener", "on_note", "on_chunk"),
+)
 def sweep(
     design: Design | str | Path | Mapping[str, Any],
     *,
@@ -98,7 +110,9 @@ def sweep(
         check_executor(executor, plan.chunks)
         done = finished_chunks(out, plan.chunks)
         waiting = deque(chunk for chunk in plan.chunks if chunk.number not in done)
-        listener.on_note(f"{total:,} points in {len(plan.chunks):,} chunks -> {out}")
+        listener.on_note(
+            f"{plural(total, 'point')} in {plural(len(plan.chunks), 'chunk')} -> {out}"
+        )
         listener.on_begin(total, total - sum(len(chunk.points) for chunk in waiting))
         task = Task(points, out.resolve(), plan.brackets, force)
         _simulate_chunks(executor, task, plan, waiting, listener)
@@ -114,9 +128,11 @@ def _check_limits(total: int, max_points: int, chunk_size: int | None) -> None:
             if total <= _MAX_PLANNED
             else "more than can be planned"
         )
-        raise UserError(f"{total:,} points; more than {min(max_points, _MAX_PLANNED):,}: {more}")
-    if chunk_size is not None and chunk_size < 1:
-        raise UserError(f"--chunk: {chunk_size}; 1 or more")
+        raise UserError(
+            f"{plural(total, 'point')}; more than {min(max_points, _MAX_PLANNED):,}: {more}"
+        )
+    if chunk_size is not None and not 1 <= chunk_size <= MAX_CHUNK:
+        raise UserError(f"--chunk: {shown(chunk_size, 40)}; 1 to {MAX_CHUNK:,}")
 
 
 def _new_plan(points: Points, chunk_size: int | None, listener: SweepListener) -> Plan:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from jaxecon.core.draws import draw, named_key
+from jaxecon.core.text import plural
 
 _COLUMNS = {"man": "men", "woman": "women"}  # sex of a person -> column of the tables
 _OLDEST = 79  # stands in for the open end of the last age group
@@ -77,7 +78,7 @@ def persona_text(persona: Persona) -> str:
     """The person in two sentences, in the second person. The same facts give the same text."""
     article = "an" if persona.age in (18, *range(80, 90)) else "a"
     years = persona.years_in_work
-    past = f"have worked for {years} year{'s' if years > 1 else ''}" if years else "are new to work"
+    past = f"have worked for {plural(years, 'year')}" if years else "are new to work"
     works_in = _WORKS_IN.get(persona.occupation, persona.occupation)
     who = f"{article} {persona.age}-year-old {persona.sex}"
     return f"You are {who} who works in {works_in}. You {past}."

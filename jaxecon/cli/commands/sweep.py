@@ -1,6 +1,7 @@
 """`jaxecon sweep`. Imports what takes long (JAX, Arrow) when it is called."""
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -47,10 +48,15 @@ def sweep(
     chunk: Annotated[
         int | None,
         typer.Option(
-            help="Runs in one compiled program; by default what memory takes.", show_default=False
+            min=1,
+            max=100_000_000,
+            help="Runs in one compiled program; by default what memory takes.",
+            show_default=False,
         ),
     ] = None,
-    max_points: Annotated[int, typer.Option(help="Refuse a design with more points.")] = 1_000_000,
+    max_points: Annotated[
+        int, typer.Option(min=1, max=10**15, help="Refuse a design with more points.")
+    ] = 1_000_000,
     summary: Annotated[
         bool,
         typer.Option(
@@ -68,6 +74,8 @@ def sweep(
     """
     keep_compiled_programs()
     begun = time.monotonic()
+    if math.isnan(level):  # which no bound of an option refuses
+        raise UserError("--level: nan; a number in [0.5, 0.9999]")
     names = _statistics(statistics, summary)
     if config is not None:
         options = {"overrides": set_ or [], "chunk_size": chunk, "max_points": max_points}

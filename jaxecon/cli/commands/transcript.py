@@ -41,15 +41,21 @@ _KindOption = Annotated[
     ),
 ]
 _YearOption = Annotated[
-    int | None, typer.Option(min=0, help="Only this year; the first is 0.", show_default=False)
+    int | None,
+    typer.Option(min=0, max=10_000_000, help="Only this year; the first is 0.", show_default=False),
 ]
 _DayOption = Annotated[
     int | None,
-    typer.Option(min=0, help="Only this day of each year; the first is 0.", show_default=False),
+    typer.Option(
+        min=0, max=100_000, help="Only this day of each year; the first is 0.", show_default=False
+    ),
 ]
 _CohortOption = Annotated[str | None, typer.Option(help="Only this cohort.", show_default=False)]
 _AgentOption = Annotated[
-    int | None, typer.Option(min=0, help="Only this agent; the first is 0.", show_default=False)
+    int | None,
+    typer.Option(
+        min=0, max=100_000_000, help="Only this agent; the first is 0.", show_default=False
+    ),
 ]
 _StatusOption = Annotated[
     Status | None,

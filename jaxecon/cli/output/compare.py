@@ -8,6 +8,7 @@ from jaxecon.cli.output.policies import print_missing, print_not_converged
 from jaxecon.cli.output.tables import new_table, percent_error
 from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import policy_name
+from jaxecon.core.text import plural
 
 if TYPE_CHECKING:
     from jaxecon.simulation.compare import Comparison
@@ -30,7 +31,7 @@ def print_comparison(comparison: "Comparison", folder: Path) -> None:
 def _print_gains(console: Console, summary: Rows, yardstick: str) -> None:
     count = summary[0]["populations"]
     console.print(
-        f"{count} population{'s' if count > 1 else ''}, everybody responding exactly; gain over "
+        f"{plural(count, 'population')}, everybody responding exactly; gain over "
         "US federal in percent:"
     )
     less = f"less {policy_name(yardstick).words}"

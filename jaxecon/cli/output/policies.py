@@ -7,7 +7,7 @@ from typing import Any
 from jaxecon.cli.output.tables import new_table
 from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import policy_name
-from jaxecon.core.text import amount_text
+from jaxecon.core.text import amount_text, plural
 
 _RATES_WIDTH = 20  # characters in a line of rates
 
@@ -74,8 +74,8 @@ def print_not_converged(console: Console, rows: Sequence[Mapping[str, Any]]) -> 
         wrong = [row["last_change"] for row in ended if not row["converged"]]
         if wrong:
             console.print_line(
-                f"{policy_name(name).words}: not a fixed point in {len(wrong)} of {len(ended)} "
-                f"population{'s' if len(ended) > 1 else ''} "
+                f"{policy_name(name).words}: not a fixed point in {len(wrong)} of "
+                f"{plural(len(ended), 'population')} "
                 f"(the last iteration asked for changes of up to {max(wrong):.3g} in a rate)."
             )
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from jaxecon.cli.output.tables import diagnostic_line, percent_text, share_text
 from jaxecon.cli.output.terminal import Console, PlainColumn
 from jaxecon.config.settings import Config
-from jaxecon.core.text import amount_text
+from jaxecon.core.text import amount_text, plural
 
 if TYPE_CHECKING:
     from jaxecon.storage.failure_diagnostics import Diagnostic
@@ -48,7 +48,8 @@ class RunProgress:
         self._task: TaskID | None = None
         agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
         self._console.print_line(
-            f"{agents}; {config.planner_kind} planner; {config.years} years of {self._days} days "
+            f"{agents}; {config.planner_kind} planner; {plural(config.years, 'year')} of "
+            f"{plural(self._days, 'day')} "
             f"-> {folder}"
         )
 
@@ -151,7 +152,7 @@ class SweepProgress:
         self._bar.start()
         self._begun, self._before, self._done = time.monotonic(), done, done
         if done:
-            self.on_note(f"continuing: {done:,} of {total:,} points are finished")
+            self.on_note(f"continuing: {done:,} of {plural(total, 'point')} finished")
         self._bar.update(
             self._task, completed=done, total=total, description=f"point {done:,}/{total:,}"
         )

@@ -8,7 +8,7 @@ from jaxecon.cli.output.survey import survey_lines
 from jaxecon.cli.output.tables import SIMULATED, diagnostic_line, percent_text, usage_line
 from jaxecon.cli.output.terminal import Console
 from jaxecon.config.settings import Config
-from jaxecon.core.text import amount_text
+from jaxecon.core.text import amount_text, plural
 from jaxecon.simulation.language import open_transcript, with_reason
 from jaxecon.storage.paths import TRANSCRIPT
 from jaxecon.storage.run import Run
@@ -42,7 +42,9 @@ def print_summary(run: Run) -> None:
         console.print_line(f"SIGN OF FAILURE: {diagnostic_line(explained)}")
     if "stopped" in run.manifest:
         years = summary["realised"]["year"] + 1
-        console.print(f"STOPPED after {years} of {config.years} years: {run.manifest['stopped']}")
+        console.print(
+            f"STOPPED after {years} of {plural(config.years, 'year')}: {run.manifest['stopped']}"
+        )
     console.print_line(f"Run directory: {run.path}  ({summary['seconds']:.0f} s)")
 
 

@@ -7,7 +7,7 @@ from jaxecon.cli.output.printable import say_line
 from jaxecon.cli.output.tables import new_table, share_text
 from jaxecon.cli.output.terminal import Console
 from jaxecon.config.survey import FORMS, Form, Question
-from jaxecon.core.text import amount_text
+from jaxecon.core.text import amount_text, plural
 from jaxecon.storage.run import Run
 from jaxecon.storage.survey import Tally, tallies
 
@@ -52,7 +52,7 @@ def survey_lines(run: Run) -> list[str]:
         if question.name in last:
             tally = last[question.name]
             without = f", {tally.missing} without" if tally.missing else ""
-            answers = f"{tally.answers} {'answer' if tally.answers == 1 else 'answers'}"
+            answers = f"{plural(tally.answers, 'answer')}"
             lines.append(
                 f"Survey, year {tally.year + 1}, {question.name}: {_in_words(tally)}"
                 f" ({answers}{without})."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxecon.cli.output.tables import new_table
 from jaxecon.cli.output.terminal import Console
+from jaxecon.core.text import plural
 
 if TYPE_CHECKING:
     from jaxecon.sweeps.results import Sweep
@@ -20,7 +21,7 @@ def print_sweep(swept: "Sweep", seconds: float) -> None:
     manifest, table = swept.manifest, swept.points
     ok = manifest["points"] - manifest["failed"]
     console.print(
-        f"{ok:,} of {manifest['points']:,} points simulated, {manifest['failed']:,} failed "
+        f"{ok:,} of {plural(manifest['points'], 'point')} simulated, {manifest['failed']:,} failed "
         f"({seconds:.0f} s)"
     )
     errors: dict[str, list[int]] = {}
@@ -55,9 +56,8 @@ def print_sweep_summary(swept: "Sweep", statistics: Sequence[str], level: float)
         f"Means of the last year over seeds ± half of the {level:.0%} confidence interval."
     )
     if swept.manifest["status"] != "complete":
-        console.print(
-            f"The sweep is not finished: {sum(row['points'] for row in rows):,} points so far."
-        )
+        so_far = plural(sum(row["points"] for row in rows), "point")
+        console.print(f"The sweep is not finished: {so_far} so far.")
 
 
 def _mean_cell(name: str, mean: float | None, width: float | None) -> str:

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from jaxecon.config.names import DIAGNOSTICS
+from jaxecon.core.text import plural
 
 if TYPE_CHECKING:
     from jaxecon.storage.failure_diagnostics import Diagnostic
@@ -60,11 +61,16 @@ def usage_line(usage: Mapping[str, Any]) -> str:
     # manifests of earlier versions do not have it
     elsewhere = usage.get("substitute_calls", 0)
     substitute = f", {elsewhere:,} of them to the model of llm.fallback" if elsewhere else ""
-    restarts = f", {usage['restarts']} restart of an engine that died" if usage["restarts"] else ""
+    restarts = (
+        f", {plural(usage['restarts'], 'restart')} of an engine that died"
+        if usage["restarts"]
+        else ""
+    )
     return (
-        f"{who}: {usage['calls']:,} calls{substitute}, "
-        f"{usage['statuses'].get('fallback', 0)} fallbacks ({kinds}); "
-        f"{usage['prompt_tokens']:,} tokens in "
+        f"{who}: {plural(usage['calls'], 'call')}{substitute}, "
+        f"{plural(usage['statuses'].get('fallback', 0), 'fallback')} "
+        f"({kinds}); "
+        f"{plural(usage['prompt_tokens'], 'token')} in "
         f"({share_text(usage['cached_tokens'], usage['prompt_tokens'])} cached), "
         f"{usage['completion_tokens']:,} out, {usage['calls'] / max(usage['seconds'], 1e-9):.1f} "
         f"requests/s{cost}{restarts}."
