@@ -77,7 +77,7 @@ class Asker:
         self._served, self._transcript, self._inherited = served, transcript, inherited
         self._accounts, self._tell = accounts, tell or (lambda line: None)
         self._transcripts = [transcript] if inherited is None else [transcript, inherited]
-        self._told: set[str] = set()
+        self._told: set[tuple[str, bool]] = set()
         self._set_aside: set[str] = set()  # keys that the inherited transcript must not answer
 
     def answers(self, requests: Sequence[Request]) -> list[Completion]:
@@ -185,7 +185,9 @@ class Asker:
     def _take(self, batch: _Batch, i: int, place: int, model: ServedModel, got: Completion) -> None:
         """Count a completion as it comes: it is paid for even if an error ends the batch."""
         draw, used = batch.requests[i].draw, model.usage(got)
-        self._accounts.add(draw.cohort, draw.kind, replace(used, substitute_calls=int(place > 0)))
+        if place > 0:
+            used = replace(used, substitute_calls=1)
+        self._accounts.add(draw.cohort, draw.kind, used)
         batch.answers[i], batch.tried[i] = got, place + 1
 
     def _take_stored(self, batch: _Batch, place: int, model: ServedModel) -> None:
@@ -205,14 +207,16 @@ class Asker:
 
     def _ask(self, batch: _Batch, place: int, model: ServedModel) -> None:
         """Ask one model of the chain for what is open; leave to its substitute what it lacks."""
-        if not model.gone:
+        if model.gone is None:
             try:
                 self._ask_engine(batch, place, model)
             except EngineError as error:
                 if model.substitute is None or batch.abandoned.is_set():
                     raise
-                model.gone = True
-                self._say_who_answers(model, first_line(error))
+                model.gone = first_line(error)
+        if model.gone is not None:  # which may have been in another run of a sweep
+            self._say_who_answers(model, model.gone)
+            return
         failed = [batch.answers[i] for i in batch.open_for(place + 1) if i in batch.answers]
         if failed:
             self._say_who_answers(model, failed[0].error or "")
@@ -250,10 +254,12 @@ class Asker:
                 self._transcript.flush()
 
     def _say_who_answers(self, model: ServedModel, why: str) -> None:
-        """Say once that a model's substitute answers in its place."""
-        if model.substitute is not None and model.setting not in self._told:
-            self._told.add(model.setting)
-            after = "from now on" if model.gone else "where it has no answer"
-            self._tell(
-                f"{model.setting} has no answer ({why}): {model.substitute.setting} answers {after}"
-            )
+        """Say once that another model answers in a model's place: at times, or from now on."""
+        gone = model.gone is not None
+        if model.substitute is None or (model.setting, gone) in self._told:
+            return
+        self._told.add((model.setting, gone))
+        after = "from now on" if gone else "where it has no answer"
+        self._tell(
+            f"{model.setting} has no answer ({why}): {model.substitute.setting} answers {after}"
+        )

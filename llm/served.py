@@ -17,7 +17,8 @@ class ServedModel:
     restart: starts a replacement if the engine dies; used at most once. max_model_len: tokens of
     prompt and answer together. price: dollars per million tokens. setting: the section of the
     settings that asks for it. substitute: what is asked where this one has no answer
-    (`llm.fallback`). gone: whether it died, and the substitute answers everything from then on.
+    (`llm.fallback`). gone: why it died, after which the substitute answers everything; None while
+    it has not.
     turn: held while the engine answers, since it may serve some cohorts and stand in for others.
     """
 
@@ -28,7 +29,7 @@ class ServedModel:
     setting: str = "llm"
     substitute: "ServedModel | None" = None
     restarts: int = field(default=0, init=False)
-    gone: bool = field(default=False, init=False)
+    gone: str | None = field(default=None, init=False)
     turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property

@@ -1,15 +1,17 @@
 """Starts the engines that the settings ask for: what serves each cohort."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+from jaxecon.config.language import Serving
 from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import EngineError, UserError, first_line
 from llm.agents.planner import PLANNER
 from llm.decisions.template_check import check_templates
+from llm.engines.absent import AbsentEngine
 from llm.engines.base import Engine
 from llm.engines.registry import ENGINES
 from llm.engines.replayed import ReplayEngine
@@ -67,12 +69,39 @@ def setting_of(model: str | None) -> str:
     return "llm" if model is None else f"llm.others.{model}"
 
 
+def _name_in_manifest(config: Config, model: str | None) -> str:
+    """A model's name in `identities`: that of the first cohort that it serves, or its setting."""
+    cohorts = (cohort for cohort, name in _models_by_cohort(config).items() if name == model)
+    return next(cohorts, setting_of(model))
+
+
+def _start_or_stand_in(
+    start: Callable[[], Engine], settings: Serving, identity: Mapping[str, str] | None
+) -> Engine:
+    """Start an engine; that of a resumed run may be absent, if another model stands in for it.
+
+    identity: that of the engine in the run so far; None in a new run.
+    """
+    try:
+        return start()
+    except EngineError as error:
+        if identity is None or settings.fallback is None or settings.engine != "openai":
+            raise
+        return AbsentEngine(identity, first_line(error))
+
+
 @contextmanager
-def serving(config: Config, engine: Engine | None = None) -> Iterator[dict[str, ServedModel]]:
+def serving(
+    config: Config,
+    engine: Engine | None = None,
+    identities: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[dict[str, ServedModel]]:
     """Yield what serves each cohort, by the cohort's name; close all engines started here.
 
-    engine: a running engine that takes the place of `llm`; it stays open.
+    engine: a running engine that takes the place of `llm`; it stays open. identities: of a run that
+    is resumed, those in its manifest.
     """
+    known = identities or {}
     served: dict[str | None, ServedModel] = {}
     with ExitStack() as started:
         for name, settings in config.servings.items():
@@ -83,7 +112,9 @@ def serving(config: Config, engine: Engine | None = None) -> Iterator[dict[str, 
                 kind = ENGINES[settings.engine]
                 start = partial(kind.start, settings, config.seed, _cohorts_of(config, name))
                 restart = start if kind.restarts else None
-                served[name] = ServedModel(start(), restart, *described)
+                before = known.get(_name_in_manifest(config, name))
+                running = _start_or_stand_in(start, settings, before)
+                served[name] = ServedModel(running, restart, *described)
                 started.callback(served[name].close)
         yield _by_cohort(config, served)
 
@@ -96,8 +127,7 @@ def replaying(
 
     identities: those of the models that answered, as `identities` of this module returned them.
     """
-    first_of = {name: cohort for cohort, name in reversed(_models_by_cohort(config).items())}
-    recorded = {name: identities[first_of.get(name, setting_of(name))] for name in config.servings}
+    recorded = {name: identities[_name_in_manifest(config, name)] for name in config.servings}
     with ExitStack() as stack:
         served: dict[str | None, ServedModel] = {}
         for name, settings in config.servings.items():

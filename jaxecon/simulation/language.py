@@ -58,14 +58,19 @@ def check_engines(config: Config) -> None:
 
 
 @contextmanager
-def start_engines(config: Config, engine: "Engine | None") -> Iterator[dict[str, Any]]:
-    """Start the engines of LLM cohorts and of an LLM planner; yield them by name, if any."""
+def start_engines(
+    config: Config, engine: "Engine | None", identities: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Start the engines of LLM cohorts and of an LLM planner; yield them by name, if any.
+
+    identities: of a run that is resumed, those in its manifest.
+    """
     if not config.needs_engine:
         yield {}
         return
     from llm.serving import serving
 
-    with serving(config, engine) as served:
+    with serving(config, engine, identities) as served:
         yield served
 
 

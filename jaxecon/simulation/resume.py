@@ -101,7 +101,8 @@ def resume(
             _keep_settings(recorder, config, harmless)
             return run
         prepared = check_and_assemble(config, run.path)
-        served, prompts = stack.enter_context(start_engines(config, engine)), prompts_of(config)
+        started = start_engines(config, engine, manifest["identities"])
+        served, prompts = stack.enter_context(started), prompts_of(config)
         changed += changed_models(manifest["identities"], identities(served))
         changed += changed_prompts(manifest, prompts.digest)
         refuse_changes(run.path, changed, force)

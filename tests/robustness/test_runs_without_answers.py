@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+import threading
 from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -13,7 +14,8 @@ import pyarrow.compute as pc
 import pytest
 from support.decisions import by_agent, observations
 from support.failing import CUT, EMPTY, ERROR, NONSENSE, FailingEngine, dead, hours, sound
-from support.runs import At, assert_same_run, run_killed
+from support.openai_server import Reply, Server, said
+from support.runs import At, assert_same_run, copied
 from typer.testing import CliRunner
 
 import jaxecon as je
@@ -107,9 +109,14 @@ def test_it_fails_as_long_as_nothing_has_changed_and_is_repeated_as_it_was(whole
 
 def test_without_the_limit_a_run_goes_on_and_says_why(tmp_path):
     """As before, and the diagnostic names the reason; each way in which a user sees it."""
-    engine = FailingEngine(ERROR)
-    options = {"engine": engine, "overrides": ["llm.fallback_limit=1", "years=3"]}
-    run = je.run(ASKED, out=tmp_path / "run", **options)
+    killed = tmp_path / "killed"
+    run = je.run(
+        ASKED,
+        overrides=["llm.fallback_limit=1"],
+        out=tmp_path / "run",
+        engine=FailingEngine(ERROR),
+        listener=At(lambda: copied(tmp_path / "run", killed), year=0, day=2),
+    )
     assert run.summary["llm"]["statuses"].keys() == {"fallback"}
     (found,) = run.manifest["diagnostics"]
     assert re.fullmatch(
@@ -123,7 +130,6 @@ def test_without_the_limit_a_run_goes_on_and_says_why(tmp_path):
         ("planner", "plan", "HTTP 400: this is not for me")
     }
     # what was decided stays decided, even where the limit is lower later
-    killed = run_killed(ASKED, tmp_path / "other", year=0, day=2, **options)
     resumed = je.resume(killed, engine=sound(), overrides=["llm.fallback_limit=0"])
     first = resumed.years["llm_fallbacks"].to_pylist()[0]
     assert 0 < first < run.years["llm_fallbacks"].to_pylist()[0]
@@ -132,12 +138,11 @@ def test_without_the_limit_a_run_goes_on_and_says_why(tmp_path):
 
 def test_an_election_without_answers(tmp_path):
     config = ASKED | {"planner": {"kind": "elected", "compared_with": []}, "survey": {}}
-    whole = je.run(config, out=tmp_path / "whole", engine=sound())
     engine = FailingEngine(NONSENSE, of("candidacy"))
     assert "llm.model: 2 of 2 candidacy decisions" in failed(config, tmp_path / "run", engine)
     engine.healed = True
-    je.resume(tmp_path / "run", engine=engine)
-    assert_same_run(tmp_path / "run", whole.path)
+    run = je.resume(tmp_path / "run", engine=engine)
+    assert "fallback" not in run.summary["llm"]["statuses"]
 
 
 # --- which batches end a run ----------------------------------------------------------------------
@@ -285,7 +290,7 @@ WITH_FALLBACK = ASKED | {
 class Told(At):
     """Keeps the notes."""
 
-    def __init__(self, what=lambda: None, *, year=-1, day=None):
+    def __init__(self, what, *, year, day=None):
         super().__init__(what, year=year, day=day)
         self.notes = []
 
@@ -303,7 +308,8 @@ class Told(At):
 )
 def test_another_model_answers_in_its_place(how, where, note, tmp_path):
     """And a resumed run, a replay and a branch find its answers."""
-    told = Told()
+    killed = tmp_path / "killed"
+    told = Told(lambda: copied(tmp_path / "run", killed), year=0)
     run = je.run(
         WITH_FALLBACK, out=tmp_path / "run", engine=FailingEngine(how, where), listener=told
     )
@@ -324,11 +330,34 @@ def test_another_model_answers_in_its_place(how, where, note, tmp_path):
         assert branch.agents.equals(run.agents.filter(pc.field("year") >= 1))
         return
     assert je.replay(run.path).equal
-    killed = run_killed(WITH_FALLBACK, tmp_path / "other", year=0, engine=FailingEngine(how, where))
     shutil.rmtree(killed / "checkpoints")  # it begins anew, with the answers that it has
     resumed = je.resume(killed, engine=sound())
     assert 0 < resumed.summary["llm"]["substitute_calls"] < substitutes
     assert resumed.years["llm_calls"].to_pylist() == run.years["llm_calls"].to_pylist()
+    assert je.replay(killed).equal
+
+
+def test_a_run_resumes_while_the_first_server_is_still_gone(tmp_path):
+    """With real requests to a server that answers a few and then stops."""
+    server = Server(lambda call: Reply(said(hours(40))))
+
+    def answer(call):
+        if call.number == 4:
+            threading.Thread(target=server.stop).start()
+        if call.number >= 4:
+            return Reply("", cut=0)
+        return Reply(said(hours(40)))
+
+    server.answer = answer
+    first = {"engine": "openai", "model": "m", "base_url": server.url, "patience_seconds": 0.1}
+    config = WITH_FALLBACK | {"llm": {**WITH_FALLBACK["llm"], **first, "transport_retries": 0}}
+    killed = tmp_path / "killed"
+    told = Told(lambda: copied(tmp_path / "run", killed), year=0, day=3)
+    run = je.run(config, out=tmp_path / "run", listener=told)
+    server._thread.join()
+    assert any(re.search(r"cannot be reached.*backup answers from now", n) for n in told.notes)
+    je.resume(killed)
+    assert_same_run(killed, run.path)
     assert je.replay(killed).equal
 
 
@@ -346,6 +375,14 @@ def test_where_the_other_model_fails_too_the_run_ends(tmp_path):
     with pytest.raises(EngineError, match="the server is gone"):
         bridge.decide(Labor(), observations(4))
     assert len(first.engine.asked) == 1  # it is not asked again in this process
+    backup.engine.healed, notes = True, []
+    for _ in range(2):  # each run of a sweep says who answers, once
+        bridge = Bridge(
+            {"llm": first}, transcript, seed=0, sampling=Sampling(), retries=2, tell=notes.append
+        )
+        for day in range(2):
+            bridge.decide(Labor(), observations(4, day=len(notes) * 2 + day))
+    assert notes == ["llm has no answer (the server is gone): llm.others.b answers from now on"] * 2
     transcript.close()
 
 

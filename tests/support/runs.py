@@ -52,10 +52,10 @@ def interrupt():
     raise Interrupted(15)
 
 
-def run_killed(config, out, *, year, day=None, **options):
+def run_killed(config, out, *, year, day=None):
     """What a run killed at that moment leaves: its folder is copied while it runs."""
     copy = out.with_name(out.name + "-killed")
-    je.run(config, out=out, listener=At(lambda: copied(out, copy), year=year, day=day), **options)
+    je.run(config, out=out, listener=At(lambda: copied(out, copy), year=year, day=day))
     return copy
 
 
