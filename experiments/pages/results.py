@@ -11,6 +11,7 @@ from typing import Any
 from experiments.suite.tables import Table, renamed_keys, table_from
 from experiments.suite.wording import STATISTICS, interval_text, p_text
 from jaxecon.core.errors import UserError
+from jaxecon.core.json_text import json_text
 from jaxecon.core.text import plural
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -150,7 +151,7 @@ def take_over(out: Path) -> str:
         for figure in manifest["figures"]:
             shutil.copy(out / "figures" / figure, fresh / "figures")
         (fresh / "manifest.json").write_text(
-            json.dumps({key: manifest[key] for key in _KEPT}, indent=1) + "\n"
+            json_text({key: manifest[key] for key in _KEPT}, indent=1) + "\n"
         )
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)

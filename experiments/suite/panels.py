@@ -84,7 +84,7 @@ def simulated_panel(
         state: EconomyState, rates: jax.Array
     ) -> tuple[EconomyState, tuple[jax.Array, jax.Array]]:
         schedule = TaxSchedule(thresholds, rates)
-        state, _, agents = mechanical_year(economy, state, schedule, days)
+        state, _, agents, _ = mechanical_year(economy, state, schedule, days)
         income, hours = (
             jnp.concatenate([x[name] for name in economy.cohorts])
             for x in (agents.income, agents.hours)

@@ -1,6 +1,5 @@
 """What an experiment leaves on disk: tables, notes and report.md."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 from experiments.suite.study import write_parquet
 from experiments.suite.tables import Table, markdown
 from jaxecon.core.files import write_atomically
+from jaxecon.core.json_text import json_text
 from jaxecon.core.text import plural
-from jaxecon.simulation.optimum import plain
 from jaxecon.storage.provenance import environment
 
 MIN_POPULATIONS = 30  # of a mechanical design, below which a note warns
@@ -42,9 +41,7 @@ def write_table(out: Path, table: Table) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON with null for NaN."""
-    write_atomically(
-        path, json.dumps(plain(content), indent=1, default=str, allow_nan=False).encode() + b"\n"
-    )
+    write_atomically(path, json_text(content, indent=1).encode() + b"\n")
 
 
 def notes_on(manifest: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,10 @@ Bounded = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+# Within these bounds no power, product or sum of amounts overflows or vanishes, in float32 either.
+MAX_DOLLARS = 1e12
+Scale = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]  # without a unit
+
 
 class Section(pydantic.BaseModel):
     """A group of settings: immutable, without unknown names, infinities or NaN.

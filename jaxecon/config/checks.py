@@ -1,10 +1,11 @@
 """Checks between settings: each looks at one relation and raises ValueError with one line."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from jaxecon.config.base import one_of
+from jaxecon.config.base import MAX_DOLLARS, one_of
 from jaxecon.config.dynamics import OPTIMUM
 from jaxecon.config.hours import choices_of
 from jaxecon.config.names import BRACKETS, LLM_RULE, RULES, WITHOUT_CHOICES
@@ -15,6 +16,9 @@ from jaxecon.core.text import plural
 
 if TYPE_CHECKING:
     from jaxecon.config.settings import Config
+
+
+_LARGEST_POWER = 126  # binary exponent up to which float32 has room for a factor of 2
 
 
 def check_all(config: "Config") -> None:
@@ -290,6 +294,21 @@ def _curvature(config: "Config") -> None:
         )
 
 
+def _disutility(config: "Config") -> None:
+    """In float32, hours to the power of the exponent must not overflow."""
+    preferences = config.preferences
+    exponent, hours = preferences.disutility_exponent, preferences.max_hours
+    single = config.precision == "float32" or (
+        config.precision == "auto" and preferences.consumption_curvature == 0
+    )
+    most = _LARGEST_POWER / math.log2(hours)
+    if single and exponent > most:
+        raise ValueError(
+            f"preferences.disutility_exponent: {exponent:g}; at most {most:.4g} with "
+            f"preferences.max_hours {hours:g} in float32 (precision=float64 takes up to 20)"
+        )
+
+
 def _saving(config: "Config") -> None:
     saving, curvature = config.dynamics.saving, config.preferences.consumption_curvature
     if saving.enabled and curvature > 0:
@@ -312,10 +331,10 @@ def _brackets(config: "Config") -> None:
     if isinstance(thresholds, str):
         return
     increasing = all(a < b for a, b in pairwise(thresholds))
-    if not thresholds or thresholds[0] != 0 or not increasing:
+    if not thresholds or thresholds[0] != 0 or not increasing or thresholds[-1] > MAX_DOLLARS:
         raise ValueError(
-            f"schedule.brackets: {list(thresholds)}; {', '.join(BRACKETS)}, "
-            "or thresholds in $/year: the first 0, strictly increasing"
+            f"schedule.brackets: {list(thresholds)}; {', '.join(BRACKETS)}, or thresholds in "
+            f"$/year: the first 0, strictly increasing, at most {MAX_DOLLARS:g}"
         )
 
 
@@ -384,6 +403,7 @@ _CHECKS: tuple[Callable[["Config"], None], ...] = (
     _hours,
     _shares,
     _curvature,
+    _disutility,
     _microdata,
     _brackets,
     _eligible_cohorts,

@@ -50,7 +50,7 @@ class SavingConfig(Section):
     enabled: bool = Field(
         False, description="Whether people save. Needs preferences.consumption_curvature 0."
     )
-    return_rate: float = Field(0.05, gt=0, le=0.5, description="Of wealth, a year.")
+    return_rate: float = Field(0.05, ge=1e-6, le=0.5, description="Of wealth, a year.")
     tax: Bounded | Literal["optimum"] = Field(
         0.0,
         description="Share of the return that is taxed away, and goes into the pool. optimum: "
@@ -66,13 +66,13 @@ class SavingConfig(Section):
     )
     adjustment: float = Field(
         0.1,
-        gt=0,
+        ge=1e-6,
         le=1,
         description="Share of the gap to the wealth one wants that a year's saving closes.",
     )
     wealth_income_ratio: float = Field(
         5.0,
-        gt=0,
+        ge=1e-6,
         le=100,
         description="Mean wealth over mean income at the US federal schedule, where the return is "
         "not taxed.",

@@ -1,11 +1,13 @@
 """Settings of the economy: preferences, welfare, satisfaction, budget, the length of a year."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jaxecon.config.base import Bounded, Positive, Section
+from jaxecon.config.base import MAX_DOLLARS, Bounded, Scale, Section
 from jaxecon.config.hours import Choices
+
+Share = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]  # of income
 
 
 class Year(Section):
@@ -47,8 +49,10 @@ class Welfare(Section):
         "rawlsian",
         "atkinson",
     ] = Field("inverse_income", description="docs/economics.md, Welfare weights.")
-    floor: Positive = Field(
+    floor: float = Field(
         10_000.0,
+        ge=0.01,
+        le=MAX_DOLLARS,
         description="$/year; below it incomes (or utilities, for atkinson) count as equal.",
     )
     epsilon: float = Field(1.0, ge=0, le=50, description="Inequality aversion of atkinson.")
@@ -77,13 +81,13 @@ class Satisfaction(Section):
         "the last days by which the "
         "planner judges it.",
     )
-    tolerance: tuple[float, float] = Field(
+    tolerance: tuple[Share, Share] = Field(
         (0.05, 0.45),
         description="Mechanical workers' tolerance is spread evenly between these: the net tax, "
         "as a share of income, at which "
         "they are satisfied with probability one half.",
     )
-    width: Positive = Field(
+    width: Scale = Field(
         0.05,
         description="Net tax beyond one's tolerance that makes dissatisfaction e times likelier.",
     )
@@ -92,5 +96,5 @@ class Satisfaction(Section):
 class Budget(Section):
     public_spending: float = Field(0.0, ge=0, le=1e9, description="E, $/year per person.")
     rebate_floor: float | None = Field(
-        None, description="Lowest rebate, $/year; unset lets it be a lump-sum tax."
+        None, ge=-1e9, le=1e9, description="Lowest rebate, $/year; unset lets it be a lump-sum tax."
     )

@@ -17,11 +17,14 @@ SECRET_SETTINGS = ("headers", "query")  # likewise
 class Price(Section):
     """Dollars per million tokens."""
 
-    prompt: float = Field(0.0, ge=0)
+    prompt: float = Field(0.0, ge=0, le=1e6)
     cached: float | None = Field(
-        None, ge=0, description="Of prompt tokens from the provider's cache; unset: as `prompt`."
+        None,
+        ge=0,
+        le=1e6,
+        description="Of prompt tokens from the provider's cache; unset: as `prompt`.",
     )
-    completion: float = Field(0.0, ge=0)
+    completion: float = Field(0.0, ge=0, le=1e6)
 
 
 class Serving(Section):

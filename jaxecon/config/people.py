@@ -9,6 +9,7 @@ from jaxecon.config.base import Bounded, Section, one_of
 from jaxecon.config.hours import Choices
 from jaxecon.config.names import LLM_RULE, RULES, WITHOUT_CHOICES
 
+SMALLEST_SHARE = 1e-9  # of the people, in one cohort: smaller weights are lost in float32
 _NAME = r"^[a-z][a-z0-9_]{0,30}$"
 
 
@@ -128,10 +129,10 @@ def shares_of_people(cohorts: Sequence[CohortConfig], chosen: dict[str, float]) 
     for c in open_mechanical:
         shares[c.name] = rest * c.size / sum(c.size for c in open_mechanical)
     total = sum(shares.values())
-    if abs(total - 1) > 1e-9 or min(shares.values()) <= 0:
+    if abs(total - 1) > 1e-9 or not min(shares.values()) >= SMALLEST_SHARE:
         written = ", ".join(f"{name} {share:.6g}" for name, share in shares.items())
         raise ValueError(
-            f"population.shares: {written} (sum {total:.6g}); every cohort's share must be above "
-            "0 and all must sum to 1"
+            f"population.shares: {written} (sum {total:.6g}); every cohort's share must be at "
+            f"least {SMALLEST_SHARE:g} and all must sum to 1"
         )
     return shares

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from jaxecon.config.base import Bounded, Positive, Section
+from jaxecon.config.base import Bounded, Scale, Section
 from jaxecon.config.field_marks import Free
 from jaxecon.config.memory import PlannerMemory
 from jaxecon.config.names import BracketsName, PlannerKind, PolicyName
@@ -36,7 +36,7 @@ class Planner(Section):
         None,
         description="The name in llm.others of what answers an llm planner; unset: llm itself.",
     )
-    elasticity: Positive | tuple[Positive, ...] | None = Field(
+    elasticity: Scale | tuple[Scale, ...] | None = Field(
         None,
         description="Of income to the net-of-tax rate, for the saez planners: one, or one per "
         "bracket. Unset: the economy's own, "

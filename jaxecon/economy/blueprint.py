@@ -24,6 +24,8 @@ from jaxecon.kernels.welfare import WelfareKind
 from jaxecon.workers import rule_named
 from jaxecon.workers.base import WorkerRule
 
+SMALLEST_SKILL, LARGEST_SKILL = 1e-3, 1e10  # $/year per weekly hour
+
 Leaf = Any  # a NumPy array, or its tracer
 
 
@@ -86,7 +88,7 @@ class Blueprint:
             draw_seed=np.asarray(config.seed_of_draws, np.uint32),
             weights={name: scalar(weight) for name, weight in shares.items()},
             skills={
-                name: microdata_skill(config, name, size)
+                name: _usable(microdata_skill(config, name, size), config)
                 for name, size in sizes.items()
                 if population.skills == "file"
             },
@@ -110,6 +112,20 @@ class Blueprint:
                 (c.name, (config.choices_of(c), not c.has_choices)) for c in config.cohorts
             ),
         )
+
+
+def _usable(skill: np.ndarray, config: Config) -> np.ndarray:
+    """The skills (n,) of microdata, unless powers and products of such numbers would overflow.
+
+    Raises UserError.
+    """
+    low, high = float(skill.min()), float(skill.max())
+    if not SMALLEST_SKILL <= low <= high <= LARGEST_SKILL:
+        raise UserError(
+            f"population.file: {config.population.file}; skills from {low:g} to {high:g} $/year "
+            f"per weekly hour; must be in [{SMALLEST_SKILL:g}, {LARGEST_SKILL:g}]"
+        )
+    return skill
 
 
 def _dynamics(settings: DynamicsConfig, dtype: type) -> Dynamics:

@@ -1,6 +1,7 @@
 """Construction of the economy that a configuration describes, once per run."""
 
 import dataclasses
+import math
 from functools import lru_cache
 
 import jax
@@ -26,7 +27,7 @@ from jaxecon.economy.precision import compute_context, dtype_of
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.optimum.problem import LeaderProblem, with_endowment
-from jaxecon.kernels.preferences import Preferences
+from jaxecon.kernels.preferences import REFERENCE_HOURS, Preferences
 from jaxecon.kernels.satisfaction import Judgement
 from jaxecon.kernels.saving import Endowment, endowment, optimal_capital_tax, untaxed_wealth
 from jaxecon.kernels.skills import Dynamics
@@ -40,10 +41,34 @@ def build_economy(config: Config, layout: Layout | None = None) -> Economy:
 
     Raises UserError for rules, microdata or public spending that do not work.
     """
-    economy, poorest = _assemble(layout, Blueprint.from_config(config), skill_nodes(config))
+    blueprint = Blueprint.from_config(config)
+    economy, poorest = _assemble(layout, blueprint, skill_nodes(config))
     if config.preferences.consumption_curvature > 0 and not poorest > 0:
         raise UserError(too_poor(config.budget.public_spending, float(poorest)))
+    if config.preferences.consumption_curvature == 0:
+        _check_response(config.preferences.disutility_exponent, economy)
     return economy
+
+
+def _check_response(exponent: float, economy: Economy) -> None:
+    """Raise UserError if nobody can compute the hours that workers want without a tax.
+
+    They are (skill/(c*d))^(1/(d-1)), which overflows where d is near 1 (`labor._untaxed_hours`).
+    """
+    bits = np.finfo(economy.penalty.dtype).maxexp
+    limit = bits * 2 / 3  # leaves room for products with wages
+    largest = max(
+        float(jnp.max(jnp.log2(c.skill / (c.preferences.disutility_weight * exponent))))
+        for c in economy.cohorts.values()
+    )
+    if largest <= limit * (exponent - 1):
+        return
+    # calibrated weights fall with the exponent, by this much in bits
+    least = 1 + largest / (limit - math.log2(REFERENCE_HOURS))
+    raise UserError(
+        f"preferences.disutility_exponent: {exponent:g}; at least {math.ceil(1e4 * least) / 1e4:g} "
+        f"for these workers in {economy.penalty.dtype.name}: nearer to 1, their hours overflow"
+    )
 
 
 def too_poor(public_spending: float, poorest: float) -> str:

@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxecon.core.draws import draw, named_key
 from jaxecon.economy.capital import Capital, capital_of_year
+from jaxecon.economy.impossible_hours import ImpossibleHours, impossible_hours
 from jaxecon.economy.satisfaction import judge_in_year
 from jaxecon.economy.state import (
     AgentSums,
@@ -41,25 +42,40 @@ def simulate_days(
     (`judge`). Returns the state of the next day, the sums, and the days' statistics, fields
     (days,).
     """
+    return simulate_checked_days(economy, plan, state, sums, days, judged)[:3]
+
+
+def simulate_checked_days(
+    economy: Economy,
+    plan: YearPlan,
+    state: EconomyState,
+    sums: AgentSums,
+    days: int,
+    judged: tuple[int, ...] = (),
+) -> tuple[EconomyState, AgentSums, Day, ImpossibleHours]:
+    """The same as `simulate_days`, and who worked impossible hours, (days, cohorts)."""
     economy = economy_in_year(economy, state)
 
     def one_day(
         carry: tuple[EconomyState, AgentSums], ask: Array | None
-    ) -> tuple[tuple[EconomyState, AgentSums], Array]:
+    ) -> tuple[tuple[EconomyState, AgentSums], tuple[Array, ImpossibleHours]]:
         state, sums = carry
         hours, state = _act(economy, plan, state)
-        state, sums, day, _outcomes = _settle_and_learn(economy, plan, state, sums, hours)
+        state, sums, day, outcomes = _settle_and_learn(economy, plan, state, sums, hours)
+        impossible = impossible_hours(
+            economy, {n: outcome.hours for n, outcome in outcomes.items()}
+        )
         if ask is not None:
             state = jax.lax.cond(
                 ask, lambda: judge_in_year(economy, state, sums, {}), lambda: state
             )
         # a day's statistics leave the loop as one array, which is faster than eight
-        return (state, sums), jnp.stack(jax.tree.leaves(day))
+        return (state, sums), (jnp.stack(jax.tree.leaves(day)), impossible)
 
     asked = jnp.zeros(days, bool).at[jnp.asarray(judged) - 1].set(True) if judged else None
     start = _enter_day_layout(economy, state), sums
-    (state, sums), record = jax.lax.scan(one_day, start, asked, length=days)
-    return _leave_day_layout(economy, state), sums, Day(*record.T)
+    (state, sums), (record, impossible) = jax.lax.scan(one_day, start, asked, length=days)
+    return _leave_day_layout(economy, state), sums, Day(*record.T), impossible
 
 
 def act(

@@ -84,11 +84,6 @@ def planner_window(days: int) -> int:
     return max(1, days // 8)
 
 
-def are_possible(hours: Array, max_hours: Array) -> Array:
-    """Whether hours (h/week) lie in [0, max_hours], up to float32's rounding; False for NaN."""
-    return (hours >= 0) & (hours <= max_hours * (1 + 1e-5))
-
-
 def settling_days(hours: Array) -> Array:
     """Return how many of a year's days pass before mean hours have settled, a scalar.
 

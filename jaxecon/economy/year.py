@@ -9,8 +9,9 @@ from jax import Array
 
 from jaxecon.core.draws import named_key
 from jaxecon.economy.capital import capital_of_year
-from jaxecon.economy.days import simulate_days
+from jaxecon.economy.days import simulate_checked_days
 from jaxecon.economy.equilibrium import equilibrium_outcome
+from jaxecon.economy.impossible_hours import ImpossibleHours
 from jaxecon.economy.state import (
     AgentSums,
     Economy,
@@ -152,17 +153,20 @@ def mechanical_year(
     schedule: TaxSchedule,
     days: int,
     judged: tuple[int, ...] = (),
-) -> tuple[EconomyState, YearStatistics, AgentYear]:
+) -> tuple[EconomyState, YearStatistics, AgentYear, ImpossibleHours]:
     """Simulate a year of an economy whose cohorts are all mechanical, as part of a larger program.
 
     The loop of a single run (`jaxecon.simulation.loop`) does the same in several compiled calls, to
     handle signals, checkpoints and progress between them. Returns the state before the next year's
-    first day, the year's statistics, and its agents' means.
+    first day, the year's statistics, its agents' means, and who worked impossible hours, (days,
+    cohorts).
 
     schedule: in force all year. days: how many. judged: after which of them, counted from 1,
     everybody is asked whether they are satisfied. days and judged are static.
     """
     state, plan, sums = start_year(economy, state, schedule, days)
-    state, sums, record = simulate_days(economy, plan, state, sums, days, judged)
+    state, sums, record, impossible = simulate_checked_days(
+        economy, plan, state, sums, days, judged
+    )
     statistics, agents = summarise_year(economy, schedule, state, sums, record)
-    return end_year(economy, state, sums), statistics, agents
+    return end_year(economy, state, sums), statistics, agents, impossible

@@ -19,6 +19,7 @@ WelfareKind = Literal[
     "inverse_income", "paper_fixed", "inverse_consumption", "utilitarian", "rawlsian", "atkinson"
 ]
 DEFAULT_FLOOR = 10_000.0  # $/year
+_NEARLY_ONE = 0.01  # an inequality aversion nearer to 1 loses digits in its plain formula
 
 
 def welfare_weights(
@@ -145,6 +146,9 @@ def atkinson_welfare(
     ratio = u / scale
     if epsilon == 1:
         return scale * jnp.exp(weighted_mean(jnp.log(ratio), weights))
+    if abs(1 - epsilon) < _NEARLY_ONE:  # the power of 1 - epsilon is 1 less what this keeps
+        powers_less_one = jnp.expm1((1 - epsilon) * jnp.log(ratio))
+        return scale * jnp.exp(jnp.log1p(weighted_mean(powers_less_one, weights)) / (1 - epsilon))
     return scale * weighted_mean(ratio ** (1 - epsilon), weights) ** (1 / (1 - epsilon))
 
 
@@ -212,7 +216,8 @@ def gain_over(
     is positive, the ratio minus 1). Otherwise it is the consumption equivalent: the fraction by
     which everybody's consumption in the reference economy would have to rise, hours unchanged, to
     make its welfare equal to `welfare` (Lucas 1987). This is found by bisection between -99.9 % and
-    +99,900 %, and is NaN beyond.
+    +99,900 %, and is minus or plus infinity beyond: with a curvature above 1 utility has an upper
+    limit, and no consumption may make up for hours that are shorter. It is NaN if welfare is.
 
     Args:
         welfare_of: function from utilities (n,) to welfare, a scalar.
@@ -232,10 +237,10 @@ def gain_over(
 
     limit = jnp.log(jnp.asarray(1000.0, welfare.dtype))
     low, high = bisect(lambda x: welfare_with(x) < welfare, -limit, limit, _GAIN_BISECTIONS)
-    within = (
-        jnp.isfinite(welfare) & (welfare_with(-limit) <= welfare) & (welfare <= welfare_with(limit))
-    )
-    return jnp.where(within, jnp.expm1((low + high) / 2), jnp.nan)
+    gain = jnp.expm1((low + high) / 2)
+    gain = jnp.where(welfare < welfare_with(-limit), -jnp.inf, gain)
+    gain = jnp.where(welfare > welfare_with(limit), jnp.inf, gain)
+    return jnp.where(jnp.isnan(welfare), welfare, gain)
 
 
 def effective_sample_size(welfare_weights: ArrayLike, weights: ArrayLike | None = None) -> Array:

@@ -21,7 +21,7 @@ from jaxecon.kernels.labor import best_response
 from jaxecon.kernels.optimum.density import past_bunching
 from jaxecon.kernels.preferences import isoelastic_utility
 from jaxecon.kernels.roots import bisect
-from jaxecon.kernels.taxation import TaxSchedule, marginal_rate
+from jaxecon.kernels.taxation import TaxSchedule, marginal_rate, weighted_mean
 from jaxecon.kernels.welfare import gini
 from jaxecon.planners.announced import Convergence, Knowledge, announced
 from jaxecon.workers.base import Cohort
@@ -44,6 +44,8 @@ class Appraisal:
             (`economy.choices`); equal to `gain` where they take any hours.
         hours: mean, h/week.
         income, tax, rebate: means, $/year.
+        unfunded: what the pool pays beyond its revenue, mean $/year; above 0 only where there is a
+            floor of the rebate that taxes do not pay for.
         gini_consumption: Gini coefficient of consumption.
         deadweight_loss: $/year per person, what lump-sum taxes that leave everybody as well off
             would raise beyond this tax's revenue net of the rebate (the excess burden, Auerbach
@@ -66,6 +68,7 @@ class Appraisal:
     income: np.ndarray
     tax: np.ndarray
     rebate: np.ndarray
+    unfunded: np.ndarray
     gini_consumption: np.ndarray
     deadweight_loss: np.ndarray
     decile_income: np.ndarray
@@ -108,6 +111,7 @@ def appraise(economy: Economy, schedule: TaxSchedule) -> Appraisal:
         income=w @ outcome.income,
         tax=w @ outcome.tax,
         rebate=outcome.rebate,
+        unfunded=judged.unfunded,
         gini_consumption=judged.gini_consumption,
         deadweight_loss=outcome.rebate - w @ worth - w @ outcome.tax,
         decile_income=incomes,
@@ -125,6 +129,7 @@ class _Judged(NamedTuple):
     welfare: Array
     gain: Array
     gain_choices: Array
+    unfunded: Array
     gini_consumption: Array
     skill: Array
     weight: Array
@@ -144,6 +149,7 @@ def _judge(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judged
         welfare,
         welfare_gain(economy, welfare),
         welfare_gain(economy, welfare_among_choices),
+        _unfunded(economy, outcome),
         gini(jnp.maximum(outcome.consumption, 0), people.weight),
         people.skill,
         people.weight,
@@ -151,6 +157,17 @@ def _judge(economy: Economy, schedule: TaxSchedule, outcome: Outcome) -> _Judged
         marginal_rate(schedule, outcome.income),
         leader_problem(economy).marginal_weights(outcome),
     )
+
+
+def _unfunded(economy: Economy, outcome: Outcome) -> Array:
+    """Return the money that the pool prints to pay the rebate's floor, $/year per person."""
+    if economy.rebate_floor is None:
+        return jnp.zeros_like(outcome.rebate)
+    problem = leader_problem(economy)
+    funded = weighted_mean(outcome.tax, problem.weights) - problem.public_spending
+    # where the floor does not bind, a difference is rounding
+    binds = outcome.rebate <= economy.rebate_floor
+    return jnp.where(binds, jnp.maximum(outcome.rebate - funded, 0), 0)
 
 
 @jax.jit

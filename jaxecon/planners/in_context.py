@@ -4,6 +4,8 @@ It has the same observations, memory, actions and switches as the planner that a
 model, so that the effect of each ingredient can be measured without a language model.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -79,9 +81,14 @@ class InContext(Planner):
     ) -> tuple[TaxSchedule, InContextState]:
         year, years = (jnp.asarray(x, jnp.int32) for x in (observation.year, observation.years))
         welfare = jnp.asarray(observation.welfare, state.memory.welfare.dtype)
+        # nobody tells this planner the revenue: it stays NaN, and outside of the compiled program,
+        # which JAX_DEBUG_NANS would end
+        untold = state.memory.revenue
+        memory = dataclasses.replace(state.memory, revenue=jnp.zeros(untold.shape, untold.dtype))
         rates, memory = _propose(
-            self.ingredients, state.memory, year, years, observation.schedule.rates, welfare, key
+            self.ingredients, memory, year, years, observation.schedule.rates, welfare, key
         )
+        memory = dataclasses.replace(memory, revenue=untold)
         return TaxSchedule(observation.schedule.thresholds, rates), InContextState(memory)
 
 

@@ -178,7 +178,7 @@ class PlannerMemory:
             TriedSchedules.empty(brackets, dtype),
             zero,
             jnp.zeros((), dtype),
-            jnp.full(brackets, jnp.nan, dtype),
+            np.full(brackets, np.nan, dtype),  # type: ignore[arg-type]
         )
 
     def appended(
@@ -186,12 +186,12 @@ class PlannerMemory:
         year: ArrayLike,
         rates: Array,
         welfare: ArrayLike,
-        revenue: ArrayLike = np.nan,
+        revenue: ArrayLike | None = None,
     ) -> "PlannerMemory":
         """Return the memory with one more year.
 
         rates: (k,) fractions. welfare: in the unit of utility; NaN counts as minus infinity.
-        revenue: (k,) by bracket, $/year per person.
+        revenue: (k,) by bracket, $/year per person; None where not told.
         """
         welfare = jnp.asarray(welfare, self.welfare.dtype)
         welfare = jnp.where(jnp.isnan(welfare), -jnp.inf, welfare)
@@ -222,7 +222,7 @@ class PlannerMemory:
             self.schedules.with_year(year, rates, welfare, settled),
             repeats,
             squares,
-            jnp.broadcast_to(jnp.asarray(revenue, rates.dtype), rates.shape),
+            self.revenue if revenue is None else jnp.asarray(revenue, rates.dtype),
         )
 
     def _repeats(self, rates: Array, welfare: Array, settled: Array) -> tuple[Array, Array]:

@@ -24,7 +24,7 @@ from jaxecon.economy.gb2 import Nodes
 from jaxecon.economy.precision import dtype_of
 from jaxecon.economy.satisfaction import judged_after
 from jaxecon.economy.state import Day, EconomyState
-from jaxecon.economy.summary import YearStatistics, are_possible
+from jaxecon.economy.summary import YearStatistics
 from jaxecon.economy.year import initial_state, mechanical_year, start_year
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.announced import SCHEDULES, announced_schedule
@@ -67,7 +67,8 @@ class Outcomes:
 
     statistics: one value a year, (years,). rates: of each year, (years, k). leaders: each year's
     leader, as an index into all workers, (years,); None where nobody is elected. poorest: smallest
-    reference consumption, $/year. right_hours: whether all rules returned hours in [0, max_hours].
+    reference consumption, $/year. right_hours: whether all rules returned hours in [0, max_hours],
+    every day.
     """
 
     statistics: YearStatistics
@@ -212,9 +213,10 @@ def _simulate_one(one: Case, nodes: Nodes | None) -> Outcomes:
 
     def year(carry: tuple[Any, EconomyState, TaxSchedule], number: Array) -> tuple[Any, Any]:
         memory, state, schedule = carry
-        state, statistics, agents = mechanical_year(economy, state, schedule, one.days, one.judged)
-        hours = jnp.concatenate([agents.hours[name] for name in economy.cohorts])  # (n,)
-        right = jnp.all(are_possible(hours, economy.population.preferences.max_hours))
+        state, statistics, _, impossible = mechanical_year(
+            economy, state, schedule, one.days, one.judged
+        )
+        right = jnp.all(impossible.agent < 0)
         unseen = jnp.zeros(schedule.brackets)  # by bracket; in_context does not use these
         means = statistics.mean_hours, statistics.mean_income, statistics.rebate
         traced: list[Any] = [number, one.years, schedule, statistics.swf_window, *means]

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxecon.config.survey import Survey
 from jaxecon.economy.devices import Layout
+from jaxecon.economy.impossible_hours import ImpossibleHours
 from jaxecon.economy.state import AgentSums, Day, Economy, EconomyState, YearPlan
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.simulation import programs
@@ -84,15 +85,21 @@ class HybridCohorts:
         state: EconomyState,
         sums: AgentSums,
         hours: dict[str, jax.Array],
-    ) -> tuple[EconomyState, AgentSums, Day]:
-        """Compute the day's taxes, rebate and utilities, and let the workers observe them."""
+    ) -> tuple[EconomyState, AgentSums, Day, ImpossibleHours]:
+        """Compute the day's taxes, rebate and utilities, and let the workers observe them.
+
+        Returns the state of the next day, the sums, the day's statistics, and who worked impossible
+        hours, (cohorts,).
+        """
         assert self._workers is not None
         state, sums, record, outcomes = programs.settle(
             self._layout, self._economy, plan, state, sums, hours
         )
         theirs = {name: outcomes[name] for name in self.names}
+        worked = {name: outcome.hours for name, outcome in outcomes.items()}
+        impossible = programs.impossible_hours(self._layout, self._economy, worked)
         self._workers.observe(year, day, theirs, float(self._economy.judged_welfare(record)))
-        return state, sums, record
+        return state, sums, record, impossible
 
     def judge(
         self, year: int, days_done: int, schedule: TaxSchedule, sums: AgentSums, people: People

@@ -23,13 +23,14 @@ from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.base import Planner, PlannerContext
 from jaxecon.simulation import programs
 from jaxecon.simulation.hybrid import HybridCohorts
+from jaxecon.simulation.invariants import check_days, check_year, unfunded
 from jaxecon.simulation.observation import observe_year
 from jaxecon.simulation.people import People
 from jaxecon.simulation.ports import ExternalWorkers, Listener, Meter, NoUsage, SilentListener
 from jaxecon.simulation.state import RunState, joined_record
 from jaxecon.simulation.state_form import form_between_years, form_within_year, placed_state
 from jaxecon.simulation.stopping import StopRequest
-from jaxecon.simulation.year_tables import check_hours, year_row, year_tables
+from jaxecon.simulation.year_tables import year_row, year_tables
 from jaxecon.storage.checkpoint import Checkpoints
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, check_form, restore
 from jaxecon.storage.failure_diagnostics import learning_cohorts
@@ -176,7 +177,8 @@ class Simulation:
 
         Raises:
             Interrupted: `stop` was called.
-            UserError: the disk cannot be written, or a rule returned impossible hours.
+            UserError: the disk cannot be written.
+            InvariantError: the run computed what cannot be.
             Exception: whatever planner and workers raise.
         """
         with compute_context(self.config):
@@ -268,21 +270,21 @@ class Simulation:
         if self._hybrid.names:
             hours, economy = self._hybrid.choose(year, done, state.schedule, plan, economy)
             self._whole = False
-            now, sums, record = self._hybrid.settle(year, done, plan, economy, sums, hours)
-            done += 1
+            settled = self._hybrid.settle(year, done, plan, economy, sums, hours)
+            count = 1
         else:
             self._whole = False  # the compiled days reuse the state's memory
             count = self._segment_days(done, end)
-            now, sums, record = programs.simulate_days(
-                self._layout, self.economy, plan, economy, sums, count
-            )
-            done += count
+            args = self._layout, self.economy, plan, economy, sums, count
+            settled = programs.simulate_days(*args)
+        now, sums, record, impossible = settled
         # to the host, where the records of a year's days are joined
-        record = jax.tree.map(np.atleast_1d, jax.device_get(record))
-        records = (*state.record, record)
-        state = RunState(
-            now, state.schedule, state.planner, None, sums, records, self._hybrid.memories
-        )
+        record, impossible = jax.device_get((record, impossible))
+        record = jax.tree.map(np.atleast_1d, record)
+        check_days(year, done, self.economy, record, impossible)
+        done += count
+        records, memories = (*state.record, record), self._hybrid.memories
+        state = RunState(now, state.schedule, state.planner, None, sums, records, memories)
         self._arrive(Position(year, done), state)
         today = {name: float(value[-1]) for name, value in vars(record).items()}
         self.listener.on_days(year, done, today, self.meter.usage)
@@ -313,18 +315,19 @@ class Simulation:
         statistics, agents = programs.summarise(
             self._layout, self.economy, schedule, economy, state.sums, joined_record(state.record)
         )
-        check_hours(year, self.economy, agents.hours)
+        usage = self.meter.usage.since(self._usage_before)
+        days, rebate = self.config.year.days, float(statistics.rebate)
+        check_year(year, days, self.economy, schedule, statistics, agents, usage)
         row = year_row(
             year,
             schedule,
             statistics,
             self.planner.leader(state.planner),
-            self.meter.usage.since(self._usage_before),
+            usage,
             answers,
             seconds,
-            self._spread.of_year(
-                schedule, float(statistics.rebate), self._people.skills, agents.hours
-            ),
+            self._spread.of_year(schedule, rebate, self._people.skills, agents.hours)
+            | unfunded(self.economy, statistics),
         )
         record, election = self.config.record, self.planner.election(state.planner)
         judged = economy.satisfied
@@ -338,10 +341,8 @@ class Simulation:
         observation = observe_year(year, years, self.economy, schedule, statistics, agents, asks)
         memories = self._hybrid.memories  # again: workers may have judged since the last day
         ended = programs.end_year(self._layout, self.economy, economy, state.sums)
-        self._arrive(
-            Position(year + 1, 0),
-            RunState(ended, schedule, state.planner, observation, None, (), memories),
-        )
+        begun = RunState(ended, schedule, state.planner, observation, None, (), memories)
+        self._arrive(Position(year + 1, 0), begun)
         self.last_row = row
         self._usage_before = self.meter.usage
         self.listener.on_year(row, self.meter.usage)

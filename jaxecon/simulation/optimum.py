@@ -1,6 +1,5 @@
 """What `jaxecon optimum` does: the certified optimum beside other schedules."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from jaxecon.config.read import load_config, to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import write_atomically
+from jaxecon.core.json_text import json_text
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.equilibrium import effective_sample
 from jaxecon.economy.precision import compute_context
@@ -23,6 +23,7 @@ from jaxecon.kernels.optimum.search_checks import check_search
 from jaxecon.kernels.optimum.space import SEARCHES, Method
 from jaxecon.planners.announced import Knowledge, followers
 from jaxecon.planners.appraisal import policy_row, policy_rows
+from jaxecon.simulation.invariants import check_baseline
 from jaxecon.storage.paths import CONFIG, refuse_existing
 from jaxecon.storage.provenance import environment
 
@@ -115,6 +116,7 @@ def study_optimum(
                 raise UserError(_as_setting(error)) from error
             seconds = time.perf_counter() - started
             rows, missing = comparison.result()
+        check_baseline(rows, economy)
         rows.append(policy_row(economy, "optimum", optimum.schedule))
         search = {
             "method": method,
@@ -141,6 +143,7 @@ def _report(optimum: Optimum, seconds: float) -> dict[str, Any]:
         "certified": bool(optimum.certified),
         "neighbours": optimum.neighbours.shape[0],
         "best_neighbour": float(np.max(optimum.neighbours)),
+        "noise": float(optimum.noise),
         "residuals": np.asarray(optimum.residuals, float).tolist(),
         "multiplier": float(optimum.multiplier),
         "empty": np.asarray(optimum.empty).tolist(),
@@ -174,15 +177,4 @@ def write_optimum(out: Path, study: OptimumStudy) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_atomically(
-        path, json.dumps(plain(content), indent=2, default=str, allow_nan=False).encode() + b"\n"
-    )
-
-
-def plain(content: Any) -> Any:
-    """The tree with None in place of NaN and infinities, which JSON does not have."""
-    if isinstance(content, Mapping):
-        return {key: plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [plain(value) for value in content]
-    return None if isinstance(content, float) and not np.isfinite(content) else content
+    write_atomically(path, json_text(content, indent=2).encode() + b"\n")

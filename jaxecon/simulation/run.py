@@ -18,9 +18,11 @@ from jaxecon.economy.devices import gathered
 from jaxecon.economy.equilibrium import effective_sample
 from jaxecon.economy.precision import compute_context
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.planners.announced import Knowledge
+from jaxecon.planners.announced import Announced, Knowledge
 from jaxecon.planners.appraisal import policy_rows
+from jaxecon.planners.base import Planner
 from jaxecon.simulation.deciders import make_deciders
+from jaxecon.simulation.invariants import check_baseline, check_weights
 from jaxecon.simulation.journal import Journal
 from jaxecon.simulation.language import (
     llm_summary,
@@ -164,6 +166,7 @@ def simulate(
                 begin(simulation, bridge)
                 journal.begun = True
                 diagnosing.monitor = Run(prepared.folder).monitor()
+            check_weights(prepared.economy)
             signals.stop = simulation.stop
             simulation.run(until)
             signals.stop = None
@@ -173,6 +176,14 @@ def simulate(
         if simulation is not None:
             llm = None if bridge is None else llm_summary(bridge, served)
             _summarise(prepared, simulation, llm, journal)
+
+
+def _convergence(planner: Planner, final: TaxSchedule) -> dict[str, Any]:
+    """How the planner's own iteration towards the final schedule ended; {} without one."""
+    if not isinstance(planner, Announced) or planner.convergence is None:
+        return {}
+    announced = jnp.allclose(planner.schedule.rates, final.rates, atol=1e-6)
+    return planner.convergence._asdict() if announced else {}
 
 
 def _account_for(
@@ -250,6 +261,8 @@ def _summarise(
         policies, missing = policy_rows(
             everybody, config.planner.compared_with, Knowledge.from_config(config), {"final": final}
         )
+        check_baseline(policies, everybody)
+    policies[-1] |= _convergence(simulation.planner, final)
     journal.note(
         summary={
             "policies": policies,

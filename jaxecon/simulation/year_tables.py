@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
 from jaxecon.config.recording import Record
-from jaxecon.core.errors import UserError
 from jaxecon.economy.devices import on_host
 from jaxecon.economy.state import Economy
-from jaxecon.economy.summary import AgentYear, YearStatistics, are_possible
+from jaxecon.economy.summary import AgentYear, YearStatistics
 from jaxecon.kernels.taxation import TaxSchedule
 from jaxecon.planners.elections.voting import Election
 from jaxecon.simulation.people import People
@@ -20,22 +18,6 @@ from jaxecon.storage.paths import AGENTS, BALLOTS, ELECTIONS, SURVEY
 from jaxecon.storage.survey import SurveyAnswer, survey_table
 from jaxecon.storage.tables import agents_table, ballots_table, elections_table
 from jaxecon.storage.usage import LLMUsage
-
-
-def check_hours(year: int, economy: Economy, hours: Mapping[str, jax.Array]) -> None:
-    """Raise UserError where a rule returned hours outside [0, max_hours] or NaN.
-
-    Otherwise a faulty rule could spoil the pooled taxes in a run that looks complete.
-    """
-    for name, worked in hours.items():
-        most = economy.cohorts[name].preferences.max_hours
-        wrong = ~are_possible(worked, most)
-        if bool(jnp.any(wrong)):
-            agent = int(jnp.argmax(wrong))
-            raise UserError(
-                f"cohort {name}, agent {agent}, year {year}: mean hours {float(worked[agent])}; "
-                f"its rule must return hours in [0, {float(most):g}]"
-            )
 
 
 def year_row(
@@ -46,12 +28,12 @@ def year_row(
     usage: LLMUsage,
     answers: Sequence[SurveyAnswer],
     seconds: float,
-    spread: Mapping[str, float],
+    further: Mapping[str, float],
 ) -> dict[str, Any]:
     """A row of years.parquet.
 
     usage: of language models in this year. answers: of its survey, which are no decisions. seconds:
-    how long the year took. spread: how far apart the hours of learning cohorts are, by column.
+    how long the year took. further: columns that only some runs have.
     """
     return {
         "year": year,
@@ -64,7 +46,7 @@ def year_row(
         "completion_tokens": usage.completion_tokens,
         "seconds": seconds,
         "llm_decisions": usage.decisions - len(answers),
-        **spread,
+        **further,
     }
 
 

@@ -1,6 +1,5 @@
 """When checkpoints are written, and which of them are kept."""
 
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ import numpy as np
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.core import processes
 from jaxecon.core.errors import DiskError, UserError, first_line
+from jaxecon.core.json_text import json_text
 from jaxecon.core.pytree import named_leaves
 from jaxecon.storage.checkpoint_files import (
     ARRAYS,
@@ -203,7 +203,7 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
 
 def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> None:
     """Write metadata and checksums, flush everything to disk, and give the checkpoint its name."""
-    (unfinished / META).write_text(json.dumps(described, indent=1, default=str) + "\n")
+    (unfinished / META).write_text(json_text(described, indent=1) + "\n")
     sums = "".join(
         f"{digest}  {name}\n"
         for name, digest in sha256_of_file(unfinished, files_below(unfinished)).items()

@@ -1,6 +1,5 @@
 """Writes a run's folder."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxecon.config.read import to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError
 from jaxecon.core.files import atomically, write_atomically
+from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.storage.paths import (
     AGENTS,
@@ -213,9 +213,7 @@ class Recorder:
                 config = to_yaml(self._config_of_earlier_format)
                 write_atomically(self.path / CONFIG, config.encode())
                 self._config_of_earlier_format = None
-            write_atomically(
-                path, json.dumps(self.manifest, indent=2, default=str).encode() + b"\n"
-            )
+            write_atomically(path, json_text(self.manifest, indent=2).encode() + b"\n")
 
     @contextmanager
     def _explained(self, path: Path) -> Iterator[None]:

@@ -15,6 +15,7 @@ from jaxecon.economy.blueprint import Blueprint
 from jaxecon.economy.build import skill_nodes, too_poor
 from jaxecon.economy.precision import compute_context
 from jaxecon.simulation import batch
+from jaxecon.simulation.invariants import Budget, violations
 from jaxecon.sweeps.chunk import error_line
 from jaxecon.sweeps.points import Point, Points
 from jaxecon.sweeps.rows import RowBuilder
@@ -115,7 +116,7 @@ def _problems(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
     """What is wrong with each failed run, by its place. economies: of all runs, stacked."""
     finite = np.isfinite(outcomes.statistics.swf).all(axis=1)
     fed = (outcomes.poorest > 0) | (economies.curvature == 0)
-    problems = {}
+    problems = _broken_invariants(economies, outcomes)
     for place in np.flatnonzero(~(finite & fed & outcomes.right_hours)).tolist():
         if not fed[place]:
             problems[place] = too_poor(
@@ -123,8 +124,23 @@ def _problems(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
             )
         elif not outcomes.right_hours[place]:
             problems[place] = "a rule returned hours outside [0, max_hours]"
-        else:
+        elif place not in problems:
             problems[place] = "welfare is not finite"
+    return problems
+
+
+def _broken_invariants(economies: Blueprint, outcomes: batch.Outcomes) -> dict[int, str]:
+    """The first invariant that each run broke in some year, by its place."""
+    runs = len(outcomes.poorest)
+    budget = Budget(
+        np.asarray(economies.public_spending)[:runs, None],
+        economies.rebate_floor,
+        economies.curvature > 0,
+    )
+    problems: dict[int, str] = {}
+    for violation in violations(vars(outcomes.statistics), budget, are_means=True):
+        for place, year in np.argwhere(violation.where).tolist():
+            problems.setdefault(place, f"year {year}: {violation.say((place, year))}")
     return problems
 
 

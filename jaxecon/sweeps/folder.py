@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.core.files import atomically, write_atomically
+from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation.changes import changed_code, inexact
 from jaxecon.simulation.language import check_prompts
@@ -94,7 +95,7 @@ def opened_folder(
                 **now,
                 "files": files,
             }
-            write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
+            write_atomically(out / MANIFEST, json_text(manifest, indent=1).encode())
         for table in (POINTS, YEARS):
             (out / table).mkdir(exist_ok=True)
         yield manifest
@@ -189,7 +190,7 @@ def part_files(folder: Path) -> dict[int, Path]:
 def write_plan(out: Path, plan: Plan) -> None:
     """Write plan.json."""
     chunks = [chunk.to_json() for chunk in plan.chunks]
-    content = json.dumps({"brackets": plan.brackets, "chunks": chunks})
+    content = json_text({"brackets": plan.brackets, "chunks": chunks})
     write_atomically(out / PLAN, content.encode())
 
 
@@ -203,4 +204,4 @@ def finish_sweep(out: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest of a sweep that is complete."""
     ends = pq.read_table(out / POINTS, columns=["status"])["status"].to_pylist()
     manifest |= {"status": "complete", "points": len(ends), "failed": ends.count("failed")}
-    write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
+    write_atomically(out / MANIFEST, json_text(manifest, indent=1).encode())

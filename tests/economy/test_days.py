@@ -163,12 +163,14 @@ def test_a_gain_is_positive_where_welfare_is_higher():
         )
 
 
-def test_a_gain_out_of_reach_is_nan():
+def test_a_gain_out_of_reach_is_infinite():
     config = config_of(preferences={"consumption_curvature": 1.0})
     with compute_context(config):
         economy = build_economy(config)
-        for welfare in (np.nan, -np.inf, 1e6):
-            assert np.isnan(float(welfare_gain(economy, jnp.asarray(welfare))))
+        for welfare in (np.inf, -np.inf, 1e6, -1e6):
+            gain = float(welfare_gain(economy, jnp.asarray(welfare)))
+            assert gain == np.copysign(np.inf, welfare)
+        assert np.isnan(float(welfare_gain(economy, jnp.asarray(np.nan))))
 
 
 def test_the_reference_knows_the_rebate_floor():

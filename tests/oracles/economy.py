@@ -60,7 +60,8 @@ def consumption_utility(x, eta):
     with np.errstate(divide="ignore", invalid="ignore"):
         if eta == 0:
             return x
-        out = np.log(x) if eta == 1 else (x ** (1 - eta) - 1) / (1 - eta)
+        constant = 1 if eta <= 2 else 0
+        out = np.log(x) if eta == 1 else (x ** (1 - eta) - constant) / (1 - eta)
     return np.where(x > 0, out, -np.inf)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import jaxecon as je
 from jaxecon.config.read import load_config
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import InvariantError, UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.economy.build import build_economy
 from jaxecon.economy.first_schedule import first_schedule
@@ -357,7 +357,7 @@ def test_a_rule_that_returns_nonsense_stops_the_run(tmp_path, monkeypatch):
         "population": {"cohorts": [{"name": "a", "rule": "nonsense_rule:NaN", "size": 3}]},
     }
     with pytest.raises(
-        UserError, match="cohort a, agent 0, year 0: mean hours nan; its rule must return hours"
+        InvariantError, match="cohort a, agent 0, year 0, day 0: its rule must return hours"
     ):
         je.run(config, out=tmp_path / "run")
     assert je.load(tmp_path / "run").manifest["status"] == "failed"

@@ -1,6 +1,5 @@
 """`jaxecon branch`. Imports what takes long (JAX, Arrow) when it is called."""
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from jaxecon.cli.commands.run import print_end
 from jaxecon.cli.errors import BUDGET_SPENT, fail, saying_how_to_continue
 from jaxecon.cli.options import RunArgument
 from jaxecon.cli.preparation import keep_compiled_programs
+from jaxecon.core.json_text import json_text
 
 
 def branch(
@@ -48,7 +48,7 @@ def branch(
         print_end(futures[0], as_json)
     elif as_json:
         for future in futures:
-            print(json.dumps({"run": str(future.path), **(future.manifest.get("summary") or {})}))
+            print(json_text({"run": str(future.path), **(future.manifest.get("summary") or {})}))
     else:
         print_futures(futures)
     stopped = [future for future in futures if "stopped" in future.manifest]

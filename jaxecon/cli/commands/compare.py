@@ -1,6 +1,5 @@
 """`jaxecon compare`. Imports what takes long (JAX) when it is called."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from jaxecon.cli.options import (
 )
 from jaxecon.cli.preparation import keep_compiled_programs
 from jaxecon.config.names import POLICIES
+from jaxecon.core.json_text import json_text
 
 _DEFAULT_PLANNERS = ",".join(name for name in POLICIES if name != "uniform_50")
 
@@ -43,7 +43,7 @@ def compare(
     from jaxecon.cli.output.progress import counting
     from jaxecon.simulation import compare as simulation_compare
     from jaxecon.simulation.compare import check_planners, write_comparison
-    from jaxecon.simulation.optimum import people, plain, prepare_folder
+    from jaxecon.simulation.optimum import people, prepare_folder
     from jaxecon.simulation.prepare import default_folder
     from jaxecon.storage.paths import refuse_existing
 
@@ -62,6 +62,6 @@ def compare(
             "yardstick": comparison.yardstick,
             "summary": comparison.summary,
         }
-        print(json.dumps(plain(record)))
+        print(json_text(record))
     else:
         print_comparison(comparison, folder)

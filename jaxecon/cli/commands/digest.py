@@ -1,12 +1,12 @@
 """`jaxecon digest`. Imports what takes long (Arrow) when it is called."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from jaxecon.cli.options import RunArgument
 from jaxecon.cli.output.printable import say_line
+from jaxecon.core.json_text import json_text
 
 
 def digest(
@@ -33,4 +33,4 @@ def digest(
         "survey": computed.survey,
         "state": computed.state,
     }
-    print(json.dumps({"digest": computed.combined, "position": position, **parts}))
+    print(json_text({"digest": computed.combined, "position": position, **parts}))

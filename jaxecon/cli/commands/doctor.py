@@ -1,13 +1,13 @@
 """`jaxecon doctor`. Imports what takes long (JAX, `llm`) when it is called."""
 
 import importlib.util
-import json
 from typing import Annotated, Any
 
 import typer
 
 from jaxecon.cli.output.printable import say_line
 from jaxecon.core.errors import UserError
+from jaxecon.core.json_text import json_text
 
 _VLLM_HELP = "install the extra `vllm` on a GPU, or what docs/install.md says on a CPU"
 
@@ -16,7 +16,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Print versions, devices and models, and what is missing."""
     report = _examine_machine()
     if as_json:
-        print(json.dumps(report))
+        print(json_text(report))
     else:
         _print_report(report)
 

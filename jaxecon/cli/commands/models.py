@@ -1,11 +1,11 @@
 """`jaxecon models list`, `pull` and `path`. They import `llm` when they are called."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from jaxecon.cli.output.printable import say_line
+from jaxecon.core.json_text import json_text
 
 models_app = typer.Typer(no_args_is_help=True, help="Local language models.")
 
@@ -22,7 +22,7 @@ def models_list(as_json: Annotated[bool, typer.Option("--json")] = False) -> Non
         for n, k in store.KNOWN.items()
     ]
     if as_json:
-        print(json.dumps(rows))
+        print(json_text(rows))
         return
     for row in rows:
         say_line(

@@ -1,6 +1,5 @@
 """`jaxecon optimum`. Imports what takes long (JAX, matplotlib) when it is called."""
 
-import json
 import threading
 from typing import Annotated, Literal
 
@@ -8,6 +7,7 @@ import typer
 
 from jaxecon.cli.options import PeopleConfigArgument, PeopleOption, SetOption, StudyFolderOption
 from jaxecon.cli.preparation import keep_compiled_programs
+from jaxecon.core.json_text import json_text
 
 _MethodOption = Annotated[
     Literal["auto", "grid", "gradient", "population"], typer.Option(help="How to search.")
@@ -42,7 +42,6 @@ def optimum(
     from jaxecon.report import schedules
     from jaxecon.simulation.optimum import (
         people,
-        plain,
         prepare_folder,
         study_optimum,
         write_optimum,
@@ -71,6 +70,6 @@ def optimum(
             )
             schedules.draw_schedules(folder / "schedule.png", study.rows, title)
     if as_json:
-        print(json.dumps(plain({"folder": str(folder), **vars(study)})))
+        print(json_text({"folder": str(folder), **vars(study)}))
     else:
         print_optimum(study, resolved, folder)

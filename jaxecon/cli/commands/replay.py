@@ -1,6 +1,5 @@
 """`jaxecon replay`. Imports what takes long (JAX, Arrow) when it is called."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 from jaxecon.cli.errors import DIFFERENT
 from jaxecon.cli.options import RunArgument
 from jaxecon.cli.preparation import keep_compiled_programs
+from jaxecon.core.json_text import json_text
 
 
 def replay(
@@ -35,7 +35,7 @@ def replay(
     with RunProgress(Run(run).config, run) as progress:
         replayed = simulation_replay.replay(run, out=out, listener=progress)
     if as_json:
-        print(json.dumps(replay_record(replayed), default=str))
+        print(json_text(replay_record(replayed)))
     else:
         print_replay(replayed)
     if not replayed.equal:

@@ -4,7 +4,6 @@ Commands import what they need when they are called, since JAX and Arrow take lo
 `jaxecon --help` must not.
 """
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +22,7 @@ from jaxecon.cli.options import (
     overrides_of,
 )
 from jaxecon.cli.preparation import join_other_processes, keep_compiled_programs
+from jaxecon.core.json_text import json_text
 
 if TYPE_CHECKING:
     from jaxecon.storage.run import Run
@@ -81,7 +81,7 @@ def print_end(finished: "Run", as_json: bool) -> None:
             "diagnostics": finished.manifest.get("diagnostics"),
             **(summary or {}),
         }
-        print(json.dumps(record))
+        print(json_text(record))
     elif summary is not None:
         print_summary(finished)
     if stopped is not None:

@@ -1,6 +1,5 @@
 """`jaxecon survey`. Imports Arrow when it is called."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from jaxecon.config.base import one_of
 from jaxecon.core.errors import UserError
+from jaxecon.core.json_text import json_text
 
 
 def survey(
@@ -46,6 +46,6 @@ def survey(
         print_answers(row for row in answers.to_pylist() if row["question"] in shown)
     elif as_json:
         counted = [asdict(tally) for tally in tallies(answers, wanted)]
-        print(json.dumps({"run": str(run), "questions": counted}))
+        print(json_text({"run": str(run), "questions": counted}))
     else:
         print_tallies(tallies(answers, wanted), wanted)

@@ -1,6 +1,5 @@
 """`jaxecon sweep`. Imports what takes long (JAX, Arrow) when it is called."""
 
-import json
 import math
 import sys
 import time
@@ -19,6 +18,7 @@ from jaxecon.cli.options import (
 )
 from jaxecon.cli.preparation import executor_named, keep_compiled_programs
 from jaxecon.core.errors import UserError
+from jaxecon.core.json_text import json_text
 
 if TYPE_CHECKING:
     from jaxecon.sweeps.results import Sweep
@@ -126,4 +126,4 @@ def _simulate(config: Path, out: Path | None, **options: Any) -> "Sweep":
 
 def _print_json(swept: "Sweep", rows: list[dict[str, Any]] | None) -> None:
     ends = {key: swept.manifest.get(key) for key in ("status", "points", "failed")}
-    print(json.dumps({"sweep": str(swept.path), **ends, "summary": rows}))
+    print(json_text({"sweep": str(swept.path), **ends, "summary": rows}))

@@ -12,6 +12,7 @@ import typer
 from jaxecon.cli.output.printable import printable
 from jaxecon.config.names import Status, decision_name
 from jaxecon.core.errors import UserError
+from jaxecon.core.json_text import json_text
 
 if TYPE_CHECKING:
     from llm.transcript.store import Transcript
@@ -129,7 +130,7 @@ def transcript(
                 for (cohort, kind), words in fallback_reasons(opened, **wanted).items()
             ]
             record = {"run": str(run), "models": models, "totals": totals, "answers": answers}
-            print(json.dumps({**record, "fallbacks": reasons}))
+            print(json_text({**record, "fallbacks": reasons}))
         else:
             print_totals(
                 opened.totals(**wanted),

@@ -1,12 +1,16 @@
 """What `jaxecon optimum` prints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxecon.cli.output.policies import print_missing, print_not_converged, print_policies
+from jaxecon.cli.output.policies import (
+    print_missing,
+    print_not_converged,
+    print_policies,
+    print_unfunded,
+)
 from jaxecon.cli.output.terminal import Console
-from jaxecon.config.names import policy_name
 from jaxecon.config.settings import Config
 from jaxecon.core.text import amount_text
 
@@ -20,7 +24,7 @@ def print_optimum(study: "OptimumStudy", config: Config, folder: Path) -> None:
     print_policies(console, study.rows)
     print_missing(console, study.missing)
     print_not_converged(console, study.rows)
-    _print_unpaid(console, study.rows, config.budget.public_spending)
+    print_unfunded(console, study.rows)
     if optimum["free_thresholds"]:
         thresholds = ", ".join(f"{t:,.0f}" for t in study.rows[-1]["thresholds"])
         console.print(f"Thresholds of the optimum: {thresholds} $/year.")
@@ -52,11 +56,14 @@ def _search_line(optimum: Mapping[str, Any]) -> str:
 
 def _print_optimality(console: Console, optimum: Mapping[str, Any], config: Config) -> None:
     """Print the certificate, the first-order residuals, and constraints that bind."""
-    certificate = (
-        "certified: none is better"
-        if optimum["certified"]
-        else "NOT certified: one of them is better"
-    )
+    if optimum["certified"]:
+        certificate = "certified: none is better"
+    elif optimum["best_neighbour"] > optimum["noise"]:
+        certificate = "NOT certified: one of them is better"
+    else:
+        certificate = (
+            f"NOT certified: they differ by no more than rounding, {amount_text(optimum['noise'])}"
+        )
     console.print(
         f"{optimum['neighbours']} neighbours at a step of 0.01, {certificate} (the best by "
         f"{amount_text(optimum['best_neighbour'])})."
@@ -76,17 +83,3 @@ def _print_optimality(console: Console, optimum: Mapping[str, Any], config: Conf
     if any(optimum["empty"]):
         brackets = ", ".join(str(k + 1) for k, empty in enumerate(optimum["empty"]) if empty)
         console.print(f"Nobody has income in bracket {brackets}: it takes its neighbour's rate.")
-
-
-def _print_unpaid(console: Console, rows: Sequence[Mapping[str, Any]], spending: float) -> None:
-    """Name policies whose taxes do not cover the floor of the rebate.
-
-    The pool pays the rest, so their welfare is not comparable.
-    """
-    for row in rows:
-        short = row["rebate"] - (row["tax"] - spending)
-        if short > 1:
-            console.print(
-                f"{policy_name(row['policy']).words}: taxes fall {short:,.0f} $/year per person "
-                "short of the rebate's floor."
-            )

@@ -28,13 +28,17 @@ def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(
             policy_name(row["policy"]).words,
             rates_text(row["rates"]),
-            amount_text(row["welfare"]),
-            *(f"{round(100 * row[name], 2) + 0.0:+.2f}" for name in gains),
+            "-inf" if row["welfare"] is None else amount_text(row["welfare"]),
+            *(_gain_text(row[name]) for name in gains),
             f"{row['hours']:.1f}",
             f"{row['gini_consumption']:.3f}",
             f"{row['rebate']:,.0f}",
         )
     console.print(table)
+    if any(_gain_text(row[name]) == "none" for row in rows for name in gains):
+        console.print(
+            "(none: no change of everybody's consumption under US federal brings this welfare)"
+        )
     if grid:
         console.print(
             "(grid: the gain, over US federal with any hours, where workers take the best of\n"
@@ -43,13 +47,23 @@ def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print()
 
 
+def _gain_text(gain: float | None) -> str:
+    """A gain in percent with sign and two digits, and without a negative zero.
+
+    It is infinite, and null in a manifest, where no change of consumption brings as much.
+    """
+    if gain is None or not math.isfinite(gain):
+        return "none"
+    return f"{round(100 * gain, 2) + 0.0:+.2f}"
+
+
 def _differs_among_choices(row: Mapping[str, Any]) -> bool:
     """Whether the gain among the workers' choices is another one, as far as two digits show it."""
     gain = row["gain"]
     among = row.get("gain_choices", gain)  # a run that an earlier jaxecon completed lacks it
-    if math.isfinite(gain) and math.isfinite(among):
-        return abs(among - gain) > _SEEN
-    return str(among) != str(gain)
+    if _gain_text(gain) == "none" or _gain_text(among) == "none":
+        return _gain_text(gain) != _gain_text(among)
+    return bool(abs(among - gain) > _SEEN)
 
 
 def rates_text(rates: Sequence[float]) -> str:
@@ -77,6 +91,21 @@ def print_not_converged(console: Console, rows: Sequence[Mapping[str, Any]]) -> 
                 f"{policy_name(name).words}: not a fixed point in {len(wrong)} of "
                 f"{plural(len(ended), 'population')} "
                 f"(the last iteration asked for changes of up to {max(wrong):.3g} in a rate)."
+            )
+
+
+def print_unfunded(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Name policies whose taxes do not pay for public spending and the floor of the rebate.
+
+    The pool pays the rest all the same, so their welfare is not comparable.
+    """
+    for row in rows:
+        short = row.get("unfunded", 0.0)  # a run that an earlier jaxecon completed lacks it
+        if short:
+            console.print(
+                f"{policy_name(row['policy']).words}: taxes fall {short:,.0f} $/year per person "
+                "short of public spending and the rebate's floor.",
+                soft_wrap=True,
             )
 
 

@@ -3,7 +3,12 @@
 from contextlib import closing
 from typing import Any
 
-from jaxecon.cli.output.policies import print_missing, print_not_converged, print_policies
+from jaxecon.cli.output.policies import (
+    print_missing,
+    print_not_converged,
+    print_policies,
+    print_unfunded,
+)
 from jaxecon.cli.output.survey import survey_lines
 from jaxecon.cli.output.tables import SIMULATED, diagnostic_line, percent_text, usage_line
 from jaxecon.cli.output.terminal import Console
@@ -22,7 +27,15 @@ def print_summary(run: Run) -> None:
     print_policies(console, summary["policies"])
     print_missing(console, summary["policies_without_schedule"])
     print_not_converged(console, summary["policies"])
+    print_unfunded(console, summary["policies"])
     console.print(_last_year_line(summary, config))
+    if short := summary["realised"].get("unfunded"):
+        console.print(
+            f"As simulated, taxes fell {short:,.0f} $/year per person short of public spending and "
+            "the rebate's floor in the last year; the pool paid all the same, so welfare is too "
+            "high.",
+            soft_wrap=True,
+        )
     if config.welfare.function not in ("rawlsian", "atkinson"):  # these have no weights
         console.print(
             f"Welfare weights {config.welfare.function}: effective sample "
@@ -63,7 +76,12 @@ def _print_reason(console: Console, run: Run) -> None:
 def _last_year_line(summary: dict[str, Any], config: Config) -> str:
     """The last year as it was simulated, in which people were still learning."""
     last = summary["realised"]
-    welfare = f"{amount_text(last['swf_window'])} ({percent_text(last['gain_realised'])})"
+    if last["swf_window"] is None:
+        welfare = "minus infinity: somebody had nothing to consume"
+    elif last["gain_realised"] is None:
+        welfare = amount_text(last["swf_window"])
+    else:
+        welfare = f"{amount_text(last['swf_window'])} ({percent_text(last['gain_realised'])})"
     return (
         f"As simulated, at the end of the last year: welfare {welfare}; over that year "
         f"{last['mean_hours']:.1f} h/week, Gini {last['gini_consumption']:.3f}. "

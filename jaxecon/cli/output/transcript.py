@@ -14,6 +14,7 @@ from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import STATUSES
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import atomically
+from jaxecon.core.json_text import json_text
 from jaxecon.core.text import shortened
 
 if TYPE_CHECKING:
@@ -179,9 +180,9 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
     """
     if str(path) == "-":
         for row in rows:
-            print(json.dumps(row))
+            print(json_text(row))
         return
-    lines = ((json.dumps(row) + "\n").encode() for row in rows)
+    lines = ((json_text(row) + "\n").encode() for row in rows)
     try:
         if path.exists() and not path.is_file():  # a pipe, /dev/stdout
             with path.open("wb") as file:

@@ -19,22 +19,36 @@ class Certificate(NamedTuple):
     """The comparison of a point with its neighbours.
 
     welfare, rebate ($/year): at the point, scalars. neighbours: (m,) their welfare less the
-    point's. certified: whether none of these is positive (except for rounding).
+    point's. noise: the rounding of welfare, a scalar. certified: whether no neighbour is better
+    (except for rounding), and at least one is worse by more than the noise.
     """
 
     welfare: Array
     rebate: Array
     neighbours: Array
+    noise: Array
     certified: Array
 
 
 def certify(objective: Objective, x: Array) -> Certificate:
-    """Compare a point (size,) with all neighbours CERTIFIED_STEP away, at exact responses."""
-    every = jnp.concatenate([x[None], objective.neighbours(x, CERTIFIED_STEP)])
+    """Compare a point (size,) with all neighbours CERTIFIED_STEP away, at exact responses.
+
+    Welfare that is rounded away looks the same everywhere. So that this is no certificate, a
+    neighbour must be worse by more than the noise: the change of welfare between points that differ
+    in the last digits alone.
+    """
+    shifts = np.array([-3.0, -1.0, 1.0, 3.0]) * np.finfo(x.dtype).eps
+    nearby = jax.vmap(lambda shift: objective.project(x + shift))(jnp.asarray(shifts, x.dtype))
+    every = jnp.concatenate([x[None], objective.neighbours(x, CERTIFIED_STEP), nearby])
     value, rebate = objective.evaluate_with_rebate(every, objective.feasible_welfare)
-    welfare, neighbours = value[0], value[1:] - value[0]
+    welfare, compared = value[0], value[1 : -len(shifts)]
+    # a worker who jumps between brackets moves welfare on one side of the point alone
+    seen = jnp.sort(jnp.abs(value[-len(shifts) :] - welfare))[1]
     tolerance = ROUNDING * np.finfo(welfare.dtype).eps * jnp.abs(welfare)
-    return Certificate(welfare, rebate[0], neighbours, jnp.all(neighbours <= tolerance))
+    noise = jnp.maximum(tolerance, jnp.where(jnp.isfinite(seen), seen, 0))
+    neighbours = jnp.where(jnp.isfinite(welfare), compared - welfare, -jnp.inf)
+    certified = jnp.all(neighbours <= tolerance) & jnp.any(neighbours < -noise)
+    return Certificate(welfare, rebate[0], neighbours, noise, certified)
 
 
 def fill_idle_brackets(objective: Objective, x: Array, income: Array) -> tuple[Array, Array]:

@@ -52,14 +52,16 @@ class Optimum:
         neighbours: (m,) welfare of the certificate's neighbours less the optimum's. Neighbours
             change one rate, two rates, or a run of adjacent rates by 0.01 (free thresholds by 1 %),
             and are projected into the bounds.
-        certified: whether no neighbour is better (except for rounding).
+        noise: the rounding of welfare at the optimum; smaller differences mean nothing.
+        certified: whether no neighbour is better (except for rounding), and at least one is worse
+            by more than the noise.
         multiplier: Lagrange multiplier of the constraint that taxes pay for public spending and the
-            rebate's floor, welfare per $/year per person; 0 if it does not bind, NaN for a grid
-            search under it.
+            rebate's floor, welfare per $/year per person; 0 if it does not bind, -inf (unknown) for
+            a grid search under it.
         feasible: False if no schedule satisfies the constraint.
         empty: (k,) bool, brackets in which nobody has income and whose rate changes nothing; they
             have the rate of the bracket below.
-        reached: by search, the welfare it reached before the last polish (NaN for searches not
+        reached: by search, the welfare it reached before the last polish (-inf for searches not
             used).
         found_by: index in SEARCHES of the search with the highest welfare before the last polish.
         evaluations: how often the searches evaluated welfare, exact or smoothed (a gradient counts
@@ -73,6 +75,7 @@ class Optimum:
     rebate: Array
     residuals: Array
     neighbours: Array
+    noise: Array
     certified: Array
     multiplier: Array
     feasible: Array
@@ -252,7 +255,7 @@ def _solve(
         reference_welfare,
         certificate.welfare,
     )
-    residuals = slopes(objective, final, jnp.where(jnp.isnan(multiplier), 0, multiplier)) / scale
+    residuals = slopes(objective, final, jnp.maximum(multiplier, 0)) / scale
     return Optimum(
         schedule=schedule_at(space, limits, final),
         welfare=certificate.welfare,
@@ -261,6 +264,7 @@ def _solve(
         rebate=certificate.rebate,
         residuals=residuals,
         neighbours=certificate.neighbours,
+        noise=certificate.noise,
         certified=certificate.certified,
         multiplier=multiplier,
         feasible=feasible & jnp.isfinite(certificate.welfare),
@@ -293,7 +297,7 @@ def _that_pays(
     if problem.rebate_floor is None:
         return free, multiplier, feasible
     if plan.method == "grid":  # it has searched feasible points only
-        return free, jnp.full_like(multiplier, jnp.nan), free.value > -jnp.inf
+        return free, jnp.full_like(multiplier, -jnp.inf), free.value > -jnp.inf
     # the welfare of one more dollar of rebate, which converts welfare to dollars
     worth = jax.grad(
         lambda extra: problem.welfare_of(

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -16,8 +17,10 @@ def climb(objective: Objective, starts: Array, steps: int, judge: Judge) -> Arra
 
     starts, and the points returned: (m, size).
     """
-    # a tiny eps: Adam must take steps of the same size whatever unit welfare has
-    adam = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, steps), eps=1e-20)
+    # the least eps: Adam must take steps of the same size whatever unit welfare has, and at a
+    # curvature of 10 a rate changes it by 1e-45
+    least = float(np.finfo(starts.dtype).tiny)
+    adam = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, steps), eps=least)
     # forward mode is as fast as backward for a few rates, and compiles sooner
     slope = jax.jacfwd(lambda x: -objective.smoothed(x, judge))
 

@@ -31,7 +31,7 @@ class SaezFixedPoint:
         converged: whether the last change is within the tolerance.
         iterations: how many iterations there were, a scalar.
         changes: (iterations,) the largest change of a rate that the formula asked for in each
-            iteration, NaN beyond the last.
+            iteration, infinite beyond the last.
         damping: the damping at the end (see `saez_self_consistent`).
     """
 
@@ -183,7 +183,7 @@ def _fixed_point(
 
     shapes = jax.eval_shape(formula, start)
     outcome, asked = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    nothing = jnp.full(iterations, jnp.nan, skill.dtype)
+    nothing = jnp.full(iterations, jnp.inf, skill.dtype)
     unstarted = SaezFixedPoint(
         start, outcome, asked, jnp.zeros((), bool), jnp.zeros((), jnp.int32), nothing, damping
     )

@@ -74,6 +74,6 @@ def _by_grid(
 
 
 def _reached(objective: Objective, **reached: Array) -> dict[str, Array]:
-    """The value that each of SEARCHES reached, NaN for those not used."""
-    nothing = jnp.full((), jnp.nan, objective.problem.skill.dtype)
+    """The value that each of SEARCHES reached, -inf for those not used."""
+    nothing = jnp.full((), -jnp.inf, objective.problem.skill.dtype)
     return {name: reached.get(name, nothing) for name in SEARCHES}
