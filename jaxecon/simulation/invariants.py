@@ -61,14 +61,17 @@ class Budget(NamedTuple):
     def is_unbalanced(self, revenue: Any, rebate: Any, *, are_means: bool) -> np.ndarray:
         """Whether money is lost or made, beyond rounding; the shape of revenue, bool.
 
+        Where revenue or the rebate is no finite number, this is not what is wrong with it.
         are_means: whether these are means of days. With a floor of the rebate, which may bind on
         some of them, their rebate may be more than that of the mean revenue.
         """
-        paid, rounding = np.asarray(revenue) - self.public_spending, self._rounding(revenue, rebate)
+        known = np.isfinite(revenue) & np.isfinite(rebate)
+        revenue, rebate = np.where(known, revenue, 0), np.where(known, rebate, 0)
+        paid, rounding = revenue - self.public_spending, self._rounding(revenue, rebate)
         if self.rebate_floor is not None:
             paid = np.maximum(paid, self.rebate_floor)
-        lost, made = ~(rebate >= paid - rounding), ~(rebate <= paid + rounding)
-        return lost if are_means and self.rebate_floor is not None else lost | made
+        lost, made = rebate < paid - rounding, rebate > paid + rounding
+        return known & (lost if are_means and self.rebate_floor is not None else lost | made)
 
 
 class Violation(NamedTuple):
