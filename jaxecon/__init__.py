@@ -39,6 +39,7 @@ _NAMES_OF = {
     "simulation.run": ("run", "load"),
     "simulation.resume": ("resume",),
     "simulation.replay": ("replay",),
+    "simulation.repair": ("repair",),
     "simulation.branch": ("branch",),
     "storage.digest": ("digest",),
     "sweeps.results": ("Sweep",),

@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxecon.config.language import Serving
 from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
-from jaxecon.core.errors import EngineError, UserError, first_line
+from jaxecon.core.errors import DiskError, EngineError, UserError, first_line
 from llm.agents.planner import PLANNER
 from llm.decisions.template_check import check_templates
 from llm.engines.absent import AbsentEngine
@@ -127,7 +127,11 @@ def replaying(
 
     identities: those of the models that answered, as `identities` of this module returned them.
     """
-    recorded = {name: identities[_name_in_manifest(config, name)] for name in config.servings}
+    names = {name: _name_in_manifest(config, name) for name in config.servings}
+    lost = [name for name in names.values() if name not in identities]
+    if lost:
+        raise DiskError(f"{transcript.parent}: its manifest has no identity of {lost[0]}")
+    recorded = {name: identities[recorded] for name, recorded in names.items()}
     with ExitStack() as stack:
         served: dict[str | None, ServedModel] = {}
         for name, settings in config.servings.items():

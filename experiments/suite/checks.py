@@ -71,7 +71,7 @@ def open_folder(out: Path, identity: str) -> None:
     known = out / EXPERIMENT
     try:
         if known.is_file():
-            if known.read_text() != identity:
+            if known.read_bytes() != identity.encode():
                 raise UserError(
                     f"--out: {out}: holds another experiment, or another size of it; give a new "
                     "folder"

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -15,7 +14,9 @@ import pyarrow.parquet as pq
 
 from experiments.suite.registry import Designs
 from jaxecon.config.settings import Config
+from jaxecon.core.errors import DiskError, first_line
 from jaxecon.core.files import write_atomically
+from jaxecon.storage.manifest import read_manifest
 from jaxecon.storage.paths import MANIFEST
 from jaxecon.storage.provenance import environment
 from jaxecon.sweeps.design import Design, read
@@ -122,7 +123,12 @@ class Study:
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             write_parquet(path, [dict(row) for row in work()])
-        return list(pq.read_table(path).to_pylist())
+        try:
+            return list(pq.read_table(path, page_checksum_verification=True).to_pylist())
+        except (OSError, pa.ArrowException) as error:
+            raise DiskError(
+                f"{path}: damaged ({first_line(error)}); remove it to compute it again"
+            ) from error
 
 
 @cache
@@ -150,7 +156,8 @@ def _models(folder: Path) -> list[str]:
     """The models that answered in the runs of a sweep, with their engines."""
     models = set()
     for path in sorted(folder.glob(f"runs/*/{MANIFEST}")):
-        for one in (json.loads(path.read_text()).get("models") or {}).values():
+        manifest, _ = read_manifest(path.parent)
+        for one in (manifest.get("models") or {}).values():
             models.add(f"{one.get('model')} ({one.get('engine')})")
     return sorted(models)
 
@@ -162,5 +169,6 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
         pa.table({name: [row.get(name) for row in rows] for name in names}),
         sink,
         compression="zstd",
+        write_page_checksum=True,
     )
     write_atomically(path, sink.getvalue().to_pybytes())

@@ -16,6 +16,7 @@ from jaxecon.cli.commands.experiment import experiment
 from jaxecon.cli.commands.models import models_app
 from jaxecon.cli.commands.optimum import optimum
 from jaxecon.cli.commands.prompts import prompts_app
+from jaxecon.cli.commands.repair import repair
 from jaxecon.cli.commands.replay import replay
 from jaxecon.cli.commands.resume import resume
 from jaxecon.cli.commands.run import run
@@ -32,7 +33,7 @@ from jaxecon.core.text import is_text
 from jaxecon.simulation.signals import handling_signals
 
 _COMMANDS = (
-    *(run, resume, replay, branch, digest, optimum, compare),
+    *(run, resume, replay, repair, branch, digest, optimum, compare),
     *(sweep, experiment, transcript, survey, settings, doctor),
 )
 

@@ -1,12 +1,17 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON that is read with one line for damage."""
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
+
+from jaxecon.core.errors import DiskError, first_line
+
+_MAX_DEPTH = 64  # of JSON that is read: ours has a tenth of it, and deeper cannot be written again
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # on some file systems
 
@@ -69,3 +74,34 @@ def _give_name(temporary: str, path: Path, new: bool) -> None:
             return
         os.unlink(temporary)
         raise
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The content of a file that holds one JSON object.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no file.
+        DiskError: one line that names the file, where it is damaged or cannot be read.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be read ({error.strerror})") from error
+    except RecursionError:
+        raise DiskError(f"{path}: damaged (nested too deeply)") from None
+    except ValueError as error:
+        raise DiskError(f"{path}: damaged ({first_line(error)})") from error
+    if not isinstance(content, dict):
+        raise DiskError(f"{path}: damaged (holds a {type(content).__name__}, not an object)")
+    if _is_deeper(content, _MAX_DEPTH):
+        raise DiskError(f"{path}: damaged (nested too deeply)")
+    return content
+
+
+def _is_deeper(content: Any, depth: int) -> bool:
+    if not isinstance(content, dict | list):
+        return False
+    inner = content.values() if isinstance(content, dict) else content
+    return depth == 0 or any(_is_deeper(value, depth - 1) for value in inner)

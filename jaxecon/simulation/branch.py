@@ -25,6 +25,7 @@ from jaxecon.simulation.changes import (
     changed_settings,
     continuable,
     first_position,
+    refuse_edited,
     refuse_reworded,
 )
 from jaxecon.simulation.deciders import make_deciders
@@ -103,6 +104,7 @@ def branch(
     refuse_several("branch")
     run, position = continuable(path), Position(year, 0)
     refuse_while_written(run.path)
+    refuse_edited(run)
     first, last = first_position(run).year, run.last_year + 1
     if not 1 <= seeds <= MAX_SEEDS:
         raise UserError(f"--seeds: {shown(seeds, 40)}; 1 to {MAX_SEEDS:,}")

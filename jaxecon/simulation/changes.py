@@ -10,8 +10,9 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import UserError
 from jaxecon.simulation.language import open_transcript, prompts_of
 from jaxecon.storage.checkpoint_files import Checkpoint, Position
-from jaxecon.storage.paths import TRANSCRIPT
-from jaxecon.storage.run import Run
+from jaxecon.storage.manifest import check_continuable
+from jaxecon.storage.paths import CONFIG, TRANSCRIPT
+from jaxecon.storage.run import Run, recorded_config
 
 
 def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list[str]]:
@@ -32,7 +33,19 @@ def continuable(path: str | Path) -> Run:
     run = Run(path)
     if "configuration" not in run.manifest:
         raise UserError(f"{path}: written by a jaxecon without checkpoints; it cannot be continued")
+    check_continuable(run.path, run.manifest)
     return run
+
+
+def refuse_edited(run: Run) -> None:
+    """Raise UserError where config.yaml has other settings than those of the recorded results."""
+    before = recorded_config(run.path, run.manifest).model_dump(mode="json")
+    before["llm"]["prompts"] = run.config.llm.prompts  # the run's own copy, wherever it lies
+    changed, _ = changed_settings(before, run.config)
+    if changed:
+        raise UserError(
+            f"{run.path / CONFIG}: not what the run was simulated with: {'; '.join(changed)}"
+        )
 
 
 def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:

@@ -38,6 +38,8 @@ class Journal:
         """Record in the manifest how the run ended, whatever ended it."""
         try:
             yield
+            if self._recorder is not None:
+                self._recorder.check_in_place()
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
             why = {} if interrupted else {"error": first_line(error)}

@@ -7,6 +7,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from jaxecon.config.names import decision_name
 from jaxecon.config.read import load_config
 from jaxecon.core.arguments import LISTENER, PATH, checked_arguments, unset_or
@@ -17,8 +19,10 @@ from jaxecon.simulation.changes import (
     continuable,
     first_position,
     inexact,
+    refuse_edited,
     refuse_reworded,
 )
+from jaxecon.simulation.damage import forced_changes, refuse_damaged_tables
 from jaxecon.simulation.language import open_transcript, replay_engines
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.prepare import assemble_run, new_recorder
@@ -84,7 +88,10 @@ def replay(
     refuse_while_written(run.path)
     recorded, damaged = newest(run.path / CHECKPOINTS)
     if recorded is None:
-        raise UserError(f"{path}: has no sound checkpoint to compare with")
+        found = f" ({'; '.join(damaged)})" if damaged else ""
+        raise UserError(f"{path}: has no sound checkpoint to compare with{found}")
+    refuse_edited(run)
+    refuse_damaged_tables(run, recorded)
     _refuse_what_cannot_be_repeated(run)
     notes = [*damaged, *_possible_reasons(run)]
     with ExitStack() as stack:
@@ -94,39 +101,57 @@ def replay(
             / "run"
         )
         refuse_existing(folder)
-        config = load_config(
-            run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"]
-        )
-        prepared = assemble_run(config, folder)
-        served = stack.enter_context(replay_engines_of(run))
-        recorder = stack.enter_context(
-            new_recorder(prepared, served, run.past, replay_of=str(run.path.resolve()))
-        )
+        compute_again(run, folder, recorded.position, listener, past=run.past)
+        again, _ = newest(folder / CHECKPOINTS)
+        digests = digest_at(run.path, recorded), digest_at(folder, again)
+        apart = [] if digests[0] == digests[1] else differences(run.path, folder, (recorded, again))
+        if run.config.needs_engine:
+            apart += different_decisions(run.path, folder, recorded.position)
+    return Replay(*digests, tuple(apart), tuple(notes))
 
-        def begin(simulation: Simulation, bridge: Any) -> None:
-            if first_position(run).year:
-                simulation.restore(_origin(run))
 
+def compute_again(
+    run: Run,
+    folder: Path,
+    until: Position,
+    listener: "Listener | None",
+    *,
+    past: pa.Table | None,
+) -> None:
+    """Simulate a run again, in a new folder and up to a position.
+
+    Its transcript answers in place of language models. past: rows of the years before a branch
+    began, for its diagnostics. Raises as `replay` does.
+    """
+    config = load_config(
+        run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"]
+    )
+    origin = {n: run.manifest[n] for n in ("branched_from",) if n in run.manifest}
+    prepared = assemble_run(config, folder)
+    replayed = str(run.path.resolve())
+
+    def begin(simulation: Simulation, bridge: Any) -> None:
+        if first_position(run).year:
+            simulation.restore(_origin(run))
+
+    with (
+        replay_engines_of(run) as served,
+        new_recorder(prepared, served, past, replay_of=replayed, **origin) as recorder,
+    ):
         simulate(
             prepared,
             recorder,
             served,
             listener,
             begin=begin,
-            until=recorded.position,
+            until=until,
             inherited=run.path / TRANSCRIPT,
         )
-        again, _ = newest(folder / CHECKPOINTS)
-        digests = digest_at(run.path, recorded), digest_at(folder, again)
-        apart = [] if digests[0] == digests[1] else differences(run.path, folder, (recorded, again))
-        if served:
-            apart += _different_decisions(run.path, folder, recorded.position)
-    return Replay(*digests, tuple(apart), tuple(notes))
 
 
 def _refuse_what_cannot_be_repeated(run: Run) -> None:
     """Raise UserError where settings were changed by force, or models asked in other words."""
-    forced = [change for entry in run.manifest.get("resumed", []) for change in entry["changed"]]
+    forced = forced_changes(run)
     if forced:
         raise UserError(
             f"{run.path}: was changed on its way ({'; '.join(forced)}), which a replay cannot "
@@ -156,7 +181,7 @@ def _origin(run: Run) -> Checkpoint:
         raise UserError(f"{error}: the branch cannot be computed again") from None
 
 
-def _different_decisions(one: Path, other: Path, until: Position) -> list[Difference]:
+def different_decisions(one: Path, other: Path, until: Position) -> list[Difference]:
     """The number of language-model decisions before a position that differ, if any."""
     with ExitStack() as stack:
         both = [

@@ -23,6 +23,7 @@ from jaxecon.simulation.changes import (
     lost_requests,
     refuse_changes,
 )
+from jaxecon.simulation.damage import refuse_damaged_tables
 from jaxecon.simulation.language import (
     KeptPrompts,
     identities,
@@ -38,7 +39,7 @@ from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
 from jaxecon.storage.provenance import changed_files, environment, outside_files, utc_now
 from jaxecon.storage.recorder import Recorder
-from jaxecon.storage.run import Run
+from jaxecon.storage.run import Run, recorded_config
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
@@ -97,6 +98,7 @@ def resume(
         checkpoint, damaged = _checkpoint_to_resume(run)
         changed, harmless = _changes(run, manifest, config, now, checkpoint)
         refuse_changes(run.path, changed, force)
+        refuse_damaged_tables(run, checkpoint)
         if manifest["status"] == "complete" and not changed:
             _keep_settings(recorder, config, harmless)
             return run
@@ -185,8 +187,8 @@ def _changes(
 
     now: the present environment.
     """
-    # with the defaults of settings that are newer than the run; the templates are the run's own
-    before = load_config(manifest["configuration"]).model_dump(mode="json")
+    # the templates are the run's own
+    before = recorded_config(run.path, manifest).model_dump(mode="json")
     before["llm"]["prompts"] = run.config.llm.prompts
     changed, harmless = changed_settings(before, config)
     changed += changed_code(manifest, now)

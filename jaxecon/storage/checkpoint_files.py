@@ -1,7 +1,6 @@
 """Checkpoints on disk: their format, and how they are verified and read."""
 
 import hashlib
-import json
 import logging
 import os
 import sys
@@ -17,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.files import read_json_object
 from jaxecon.core.pytree import named_leaves
 from jaxecon.storage.earlier_memories import with_schedule_means
 
@@ -131,15 +131,20 @@ def verified(path: Path) -> Checkpoint:
         for name, digest in sha256_of_file(path, sums).items():
             if digest != sums[name]:
                 raise DamagedCheckpoint(f"{path}: {name} is not what was written")
-        meta = json.loads((path / META).read_text())
+        meta = read_json_object(path / META)
         position = Position(meta["year"], meta["day"])
+        if position.name != path.name:
+            raise DamagedCheckpoint(f"{path}: holds {position}")
+        newer = meta["format"] > FORMAT
     except FileNotFoundError as error:
         raise DamagedCheckpoint(f"{path}: {Path(error.filename).name} is missing") from None
     except OSError as error:
         raise DamagedCheckpoint(f"{path}: cannot be read ({error.strerror})") from None
+    except DiskError as error:
+        raise DamagedCheckpoint(str(error)) from None
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedCheckpoint(f"{path}: cannot be understood ({error!r})") from None
-    if meta["format"] > FORMAT:
+    if newer:
         raise UserError(
             f"{path}: format {meta['format']}; this jaxecon reads up to {FORMAT}; install a newer "
             "jaxecon"

@@ -50,7 +50,9 @@ def differences(
     for table, decided_columns in decisions.items():
         until = None if checkpoints[0] is None else checkpoints[0].position
         a, b = (
-            pa.concat_tables([*tables_until(run / table, until)] or [pa.table({})])
+            pa.concat_tables(
+                [*tables_until(run, table, until)] or [pa.table({})], promote_options="permissive"
+            )
             for run in (one, other)
         )
         for name in dict.fromkeys([*a.column_names, *b.column_names]):

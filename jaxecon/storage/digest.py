@@ -4,7 +4,7 @@ Two runs with the same digest are the same run.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jaxecon.core.arguments import PATH, checked_arguments
+from jaxecon.core.errors import DiskError
+from jaxecon.core.files import read_json_object
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest, state_digest
+from jaxecon.storage.parts import Part, first_year, parts, row_groups
 from jaxecon.storage.paths import (
     AGENTS,
     BALLOTS,
     CHECKPOINTS,
     ELECTIONS,
+    MANIFEST,
     SURVEY,
     YEARS,
-    parts,
     refuse_while_written,
 )
 from jaxecon.storage.run import Run
@@ -63,7 +65,7 @@ class Digest:
 
 @checked_arguments(run=PATH)
 def digest(run: Path | str) -> Digest:
-    """Compute the digest of a run up to its newest sound checkpoint.
+    """Compute the digest of a run up to its newest checkpoint.
 
     Tables are read part by part.
 
@@ -76,38 +78,55 @@ def digest(run: Path | str) -> Digest:
 
     Raises:
         UserError: there is no run, or it is still being written.
+        DiskError: a file of its tables, or its newest checkpoint, is missing or damaged. The line
+            then has the digest up to the newest checkpoint that is sound.
     """
     path = Run(run).path
     refuse_while_written(path)
-    checkpoint, _ = newest(path / CHECKPOINTS)
-    return digest_at(path, checkpoint)
+    checkpoint, damaged = newest(path / CHECKPOINTS)
+    computed = digest_at(path, checkpoint)
+    if damaged:
+        until = (
+            "no checkpoint is sound"
+            if checkpoint is None
+            else f"up to {checkpoint.position} the digest is {computed.combined}"
+        )
+        raise DiskError(f"{'; '.join(damaged)}; {until}")
+    return computed
 
 
 def digest_at(run: Path, checkpoint: Checkpoint | None) -> Digest:
     """The digest of a run up to one of its checkpoints."""
     position = None if checkpoint is None else checkpoint.position
-    years, agents = (_table_digest(run / table, position) for table in (YEARS, AGENTS))
+    years, agents = (_table_digest(run, table, position) for table in (YEARS, AGENTS))
     state = None if checkpoint is None else state_digest(checkpoint)
     elections = survey = None
-    if _has_rows(run / ELECTIONS, position):
-        elections = " ".join(_table_digest(run / table, position) for table in (ELECTIONS, BALLOTS))
-    if _has_rows(run / SURVEY, position):
-        survey = _table_digest(run / SURVEY, position)
+    if _has_rows(run, ELECTIONS, position):
+        elections = " ".join(_table_digest(run, table, position) for table in (ELECTIONS, BALLOTS))
+    if _has_rows(run, SURVEY, position):
+        survey = _table_digest(run, SURVEY, position)
     return Digest(position, years, agents, state, elections, survey)
 
 
-def _has_rows(folder: Path, until: Position | None) -> bool:
-    return any(table.num_rows for table in tables_until(folder, until))
+def _has_rows(run: Path, table: str, until: Position | None) -> bool:
+    return any(rows.num_rows for rows in tables_until(run, table, until))
 
 
-def _table_digest(folder: Path, until: Position | None) -> str:
-    """SHA-256 over a table's column names, types and values, however its rows are split up."""
+def _table_digest(run: Path, table: str, until: Position | None) -> str:
+    return rows_digest(tables_until(run, table, until))
+
+
+def rows_digest(tables: Iterable[pa.Table]) -> str:
+    """SHA-256 over rows' column names, types and values, however they are split up.
+
+    Leaves out the columns that do not count in a run's digest.
+    """
     columns: dict[str, Any] = {}
-    for table in tables_until(folder, until):
-        for name in table.column_names:
+    for rows in tables:
+        for name in rows.column_names:
             if not is_part_of_digest(name):
                 continue
-            column = table[name]
+            column = rows[name]
             hasher = columns.setdefault(
                 name, hashlib.sha256(f"{name} {_type_name(column.type)}\n".encode())
             )
@@ -123,16 +142,26 @@ def is_part_of_digest(name: str) -> bool:
     return name not in (*TIMINGS, *ADDED_COLUMNS) and not name.startswith(DIAGNOSTIC_COLUMNS)
 
 
-def tables_until(folder: Path, until: Position | None) -> Iterator[pa.Table]:
-    for part in parts(folder):
-        if until is not None and part.first >= until.year:
-            return
-        with pq.ParquetFile(part.path) as file:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                if until is not None and part.last >= until.year:
-                    table = table.filter(pc.field("year") < until.year)
-                yield table
+def tables_until(run: Path, table: str, until: Position | None) -> Iterator[pa.Table]:
+    for part in parts_until(run, table, until):
+        for rows in row_groups(part):
+            cut = until is not None and part.last >= until.year
+            yield rows.filter(pc.field("year") < until.year) if cut and until else rows
+
+
+def parts_until(run: Path, table: str, until: Position | None) -> list[Part]:
+    """The files with rows of a table before a position (None: all); they may be damaged.
+
+    Raises DiskError where the list of files is damaged, or a year's file is missing.
+    """
+    if until is None:
+        return parts(run, table)
+    found = parts(run, table, to_the_end=False)
+    if table == YEARS:
+        end = found[-1].last + 1 if found else first_year(read_json_object(run / MANIFEST))
+        if end < until.year:
+            raise DiskError(f"{run / YEARS}: the file of year {end} is missing")
+    return [part for part in found if part.first < until.year]
 
 
 def _type_name(kind: pa.DataType) -> str:

@@ -16,15 +16,22 @@ _RENAMED_IN_RESUMED = {"given": "harmless"}
 
 
 def migrated_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest in today's format. Its `format` must be one that this jaxecon reads."""
+    """The manifest in today's format. Its `format` must be one that this jaxecon reads.
+
+    Entries of other types than a manifest has are left as they are.
+    """
     entries = dict(manifest)
     for step in range(entries["format"], FORMAT):
         entries = _renamed(entries, _RENAMED_ENTRIES[step])
-    if "resumed" in entries:
+    resumed, configuration = entries.get("resumed"), entries.get("configuration")
+    if isinstance(resumed, list):
         # renamed without a new format, so older entries of any format may have the earlier name
-        entries["resumed"] = [_renamed(entry, _RENAMED_IN_RESUMED) for entry in entries["resumed"]]
-    if "configuration" in entries:
-        entries["configuration"] = migrate(entries["configuration"])
+        entries["resumed"] = [
+            _renamed(entry, _RENAMED_IN_RESUMED) if isinstance(entry, Mapping) else entry
+            for entry in resumed
+        ]
+    if isinstance(configuration, Mapping):
+        entries["configuration"] = migrate(configuration)
     return entries | {"format": FORMAT}
 
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.locks import refuse_locked
@@ -20,6 +20,10 @@ TEMPLATE_ENDING = ".jinja"
 
 PAST = "past.parquet"  # in a branch: the years before it began
 
+PARTS: Literal["parts.jsonl"] = (
+    "parts.jsonl"  # which files make the tables, with their rows and SHA-256
+)
+
 YEARS, AGENTS, ELECTIONS, BALLOTS, SURVEY = TABLES = (
     "years.parquet",
     "agents.parquet",
@@ -31,37 +35,6 @@ YEARS, AGENTS, ELECTIONS, BALLOTS, SURVEY = TABLES = (
 LOCK = ".lock"  # held by the process that writes the run
 
 FORMAT = 2  # of a run folder; earlier ones are read through storage/migrations.py
-
-
-class Part(NamedTuple):
-    """A file of one table: the rows of the years from first to last."""
-
-    first: int
-    last: int
-    path: Path
-
-
-def part_name(first: int, last: int) -> str:
-    return f"part-{first:08d}.parquet" if first == last else f"part-{first:08d}-{last:08d}.parquet"
-
-
-def all_parts(folder: Path) -> list[Part]:
-    files = []
-    for path in folder.glob("part-*.parquet"):
-        numbers = path.stem.split("-")[1:]
-        files.append(Part(int(numbers[0]), int(numbers[-1]), path))
-    return sorted(files, key=lambda part: (part.first, -part.last))
-
-
-def parts(folder: Path) -> list[Part]:
-    """A table's files in order, without those that a larger one covers."""
-    covered = -1
-    kept = []
-    for part in all_parts(folder):
-        if part.last > covered:
-            kept.append(part)
-            covered = part.last
-    return kept
 
 
 def refuse_while_written(path: Path) -> None:

@@ -9,26 +9,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jaxecon.config.read import to_yaml
+from jaxecon.config.read import load_config, to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError
 from jaxecon.core.files import atomically, write_atomically
 from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
+from jaxecon.storage.part_list import PartList
+from jaxecon.storage.parts import PartRecord, named_parts, part_name, sha256_of
 from jaxecon.storage.paths import (
     AGENTS,
     CONFIG,
     FORMAT,
     LOCK,
     MANIFEST,
+    PARTS,
     PAST,
     PROMPTS,
     TABLES,
     YEARS,
-    Part,
-    all_parts,
-    part_name,
-    parts,
     refuse_existing,
 )
 from jaxecon.storage.provenance import configuration_hash, outside_files
@@ -56,9 +55,8 @@ class Recorder:
         # The manifest is written in today's format; an older configuration is then converted too.
         self._config_of_earlier_format: Config | None = None
         self._release = lock_for_writing(path / LOCK, f"{path}:")
-        self._single = {
-            table: [p for p in parts(path / table) if p.first == p.last] for table in TABLES
-        }
+        self._list = PartList(path)
+        self._stored: bytes | None = None  # the manifest's bytes as last written or opened
 
     @classmethod
     def create(
@@ -79,7 +77,10 @@ class Recorder:
             for table in (YEARS, AGENTS):
                 (path / table).mkdir(parents=True)
             write_templates(path, templates or {})
-            recorder = cls(path, {"format": FORMAT, "status": "running", **manifest})
+            recorder = cls(
+                path, {"format": FORMAT, "status": "running", **manifest, "parts": PARTS}
+            )
+            recorder._list.create()
             recorder.configure(config)
         except OSError as error:
             raise DiskError(f"--out: {path}: cannot be written ({error.strerror})") from error
@@ -97,7 +98,7 @@ class Recorder:
         except OSError as error:
             raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
         run = Run(path)  # again, now that no other process can change it
-        recorder.manifest = dict(run.manifest)
+        recorder.manifest, recorder._stored = dict(run.manifest), (path / MANIFEST).read_bytes()
         if run.stored_format < FORMAT:
             recorder._config_of_earlier_format = run.config
         return recorder
@@ -144,67 +145,150 @@ class Recorder:
         self._write_manifest()
 
     def year(self, row: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
-        """Append a year. Its row is written last, so that a year with a row is complete."""
+        """Append a year. Its row is written last, so that a year with a row is complete.
+
+        Raises DiskError where something that was written before has vanished.
+        """
+        self._check_last_parts()
         number = int(row["year"])
-        for name, rows in tables.items():
-            self._append(name, number, rows)
-        self._append(YEARS, number, pa.Table.from_pylist([dict(row)], schema=years_schema(row)))
+        rows = {**tables, YEARS: pa.Table.from_pylist([dict(row)], schema=years_schema(row))}
+        written = [self._write_part(name, number, number, [t]) for name, t in rows.items()]
+        with self._explained(self.path / PARTS):
+            self._list.append(written)
+        for table in rows:
+            self._merge(table)
 
     def inherit(self, past: pa.Table) -> None:
         """Store the rows of the years before a branch began."""
         if past.num_rows:
-            self._write_table(self.path / PAST, [past], past.schema)
+            record = self._write_table(self.path / PAST, [past], past.schema)
+            with self._explained(self.path / PARTS):
+                self._list.append([record])
 
     def rewind(self, year: int) -> None:
-        """Drop what was recorded of this year and later ones: they will be simulated again."""
-        for table, single in self._single.items():
-            for part in reversed(all_parts(self.path / table)):
-                if part.first < year <= part.last:
-                    kept = pq.read_table(part.path, filters=pc.field("year") < year)
-                    self._write_table(
-                        part.path.with_name(part_name(part.first, year - 1)), [kept], kept.schema
-                    )
-                if year <= part.last:
-                    part.path.unlink()
-            single[:] = [p for p in single if p.last < year]
+        """Drop what was recorded of this year and later ones: they will be simulated again.
 
-    def _append(self, table: str, number: int, rows: pa.Table) -> None:
-        path = self.path / table / part_name(number, number)
-        with self._explained(path):
-            path.parent.mkdir(exist_ok=True)
-        self._write_table(path, [rows], rows.schema)
-        single = self._single[table]
-        single.append(Part(number, number, path))
-        if len(single) >= _MANY_PARTS:
-            together = path.with_name(part_name(single[0].first, number))
-            columns = pa.unify_schemas(
+        A file that begins before is cut; it must be whole. The list of files is changed before any
+        is removed, so that after a crash at any moment it is still a list of whole files.
+        """
+        listed, cut = self._list.all_parts(), []
+        for part in listed:
+            if part.first < year <= part.last:
+                kept = pq.read_table(part.path, filters=pc.field("year") < year)
+                cut.append(self._write_part(part.path.parent.name, part.first, year - 1, [kept]))
+        with self._explained(self.path / PARTS):
+            self._list.replace([p for p in listed if p.last >= year], cut)
+            for table in TABLES:
+                for part in named_parts(self.path / table):
+                    if part.last >= year:
+                        part.path.unlink()
+        if self.manifest.get("parts") != PARTS:  # a run of an earlier version has a list now
+            self.update(parts=PARTS)
+
+    def restore(
+        self,
+        whole: Iterable[PartRecord],
+        missing: Iterable[tuple[str, int, int, pa.Table]],
+    ) -> list[PartRecord]:
+        """Write files of tables that were lost or damaged, and then the list of all files.
+
+        Each file is replaced in one step. Until the list is written, readers take those files for
+        as damaged as they were.
+
+        whole: what stays in the list. missing: the table, the first and the last year of each file
+        to be written, and its rows. Returns the records of those.
+        """
+        written = [
+            self._write_part(table, first, last, [rows]) for table, first, last, rows in missing
+        ]
+        with self._explained(self.path / PARTS):
+            self._list.write_anew([*whole, *written])
+        if self.manifest.get("parts") != PARTS:  # a run of an earlier version has a list now
+            self.update(parts=PARTS)
+        return written
+
+    def check_in_place(self) -> None:
+        """Raise DiskError where the configuration or a file of a table has vanished.
+
+        The configuration is written again: the manifest has it too.
+        """
+        config = self.path / CONFIG
+        if not config.exists():
+            with self._explained(config):
+                stored = load_config(self.manifest["configuration"])
+                write_atomically(config, to_yaml(stored).encode())
+            raise DiskError(f"{_vanished(config)}; it is written again")
+        for part in self._list.all_parts():
+            if not part.path.exists():
+                raise DiskError(_vanished(part.path))
+
+    def _check_last_parts(self) -> None:
+        """Raise DiskError where the last file of a table, or the manifest, has vanished."""
+        last = [part.path for table in TABLES for part in self._list.parts_of(table)[-1:]]
+        for path in (self.path / MANIFEST, *last):
+            if not path.exists():
+                raise DiskError(_vanished(path))
+
+    def _merge(self, table: str) -> None:
+        """Merge the files of one year each into one, where there are many."""
+        single = [part for part in self._list.parts_of(table) if part.first == part.last]
+        if len(single) < _MANY_PARTS:
+            return
+        merged = self._write_part(
+            table,
+            single[0].first,
+            single[-1].last,
+            (pq.read_table(p.path) for p in single),
+            pa.unify_schemas(
                 [pq.read_schema(part.path) for part in single], promote_options="permissive"
-            )
-            self._write_table(together, (pq.read_table(part.path) for part in single), columns)
-            # a crash before this leaves parts that the merged one covers; `parts` skips them
+            ),
+        )
+        with self._explained(self.path / PARTS):
+            self._list.replace(single, [merged])
+            # a crash before this leaves files that are not in the list; nobody reads them
             for part in single:
                 part.path.unlink()
-            single.clear()
 
-    def _write_table(self, path: Path, tables: Iterable[pa.Table], columns: pa.Schema) -> None:
+    def _write_part(
+        self,
+        table: str,
+        first: int,
+        last: int,
+        tables: Iterable[pa.Table],
+        columns: pa.Schema | None = None,
+    ) -> PartRecord:
+        """Write a file of a table. columns: as in `_write_table`; by default the first table's."""
+        folder = self.path / table
+        with self._explained(folder):
+            folder.mkdir(exist_ok=True)
+        if columns is None:
+            (only,) = tables
+            tables, columns = [only], only.schema
+        return self._write_table(folder / part_name(first, last), tables, columns)
+
+    def _write_table(
+        self, path: Path, tables: Iterable[pa.Table], columns: pa.Schema
+    ) -> PartRecord:
         """Write tables into one file as they come; each row group holds whole tables.
 
         columns: those of the file; a column that a table lacks is null there.
         """
-        with (
-            self._explained(path),
-            atomically(path) as file,
-            pq.ParquetWriter(file, columns, compression="zstd") as writer,
-        ):
-            waiting, rows = [], 0
-            for table in tables:
-                waiting.append(_with_columns(table, columns))
-                rows += table.num_rows
-                if rows >= _MAX_ROWS:
+        written = 0
+        with self._explained(path), atomically(path) as file:
+            with pq.ParquetWriter(file, columns, compression="zstd") as writer:
+                waiting, rows = [], 0
+                for table in tables:
+                    waiting.append(_with_columns(table, columns))
+                    rows += table.num_rows
+                    written += table.num_rows
+                    if rows >= _MAX_ROWS:
+                        writer.write_table(pa.concat_tables(waiting))
+                        waiting, rows = [], 0
+                if waiting:
                     writer.write_table(pa.concat_tables(waiting))
-                    waiting, rows = [], 0
-            if waiting:
-                writer.write_table(pa.concat_tables(waiting))
+            file.flush()
+            sha256 = sha256_of(Path(file.name))
+        return PartRecord(file=str(path.relative_to(self.path)), rows=written, sha256=sha256)
 
     def _write_manifest(self) -> None:
         path = self.path / MANIFEST
@@ -213,7 +297,12 @@ class Recorder:
                 config = to_yaml(self._config_of_earlier_format)
                 write_atomically(self.path / CONFIG, config.encode())
                 self._config_of_earlier_format = None
-            write_atomically(path, json_text(self.manifest, indent=2).encode() + b"\n")
+            found = path.read_bytes() if path.exists() else None
+            expected, written = self._stored, json_text(self.manifest, indent=2).encode() + b"\n"
+            write_atomically(path, written)
+            self._stored = written
+        if found != expected:
+            raise DiskError(f"{_vanished(path)}; it is written again")
 
     @contextmanager
     def _explained(self, path: Path) -> Iterator[None]:
@@ -223,6 +312,10 @@ class Recorder:
             raise DiskError(
                 f"{path}: cannot be written ({error.strerror}); what was written before is kept"
             ) from error
+
+
+def _vanished(path: Path) -> str:
+    return f"{path}: removed or changed by something else while the run was being written"
 
 
 def _with_columns(table: pa.Table, columns: pa.Schema) -> pa.Table:

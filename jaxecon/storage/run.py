@@ -1,6 +1,6 @@
 """Runs on disk, and how they are read."""
 
-import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,20 @@ import pyarrow.parquet as pq
 from jaxecon.config.read import load_config, read_yaml
 from jaxecon.config.renamed_settings import migrate
 from jaxecon.config.settings import Config
-from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.storage.failure_diagnostics import Diagnostic, DiagnosticsMonitor
-from jaxecon.storage.migrations import migrated_manifest
+from jaxecon.storage.manifest import read_manifest
+from jaxecon.storage.parts import check_sha256, parts, read_part, read_records, read_table
 from jaxecon.storage.paths import (
     AGENTS,
     BALLOTS,
     CONFIG,
     ELECTIONS,
-    FORMAT,
     MANIFEST,
     PAST,
     PROMPTS,
     SURVEY,
     YEARS,
-    parts,
 )
 from jaxecon.storage.survey import SURVEY_SCHEMA
 
@@ -44,43 +43,23 @@ class Run:
 
     Raises:
         UserError: there is no run, or this jaxecon cannot read it.
+        DiskError: the manifest or the configuration is damaged. So do the tables, when they are
+            read, where one of their files is missing or is not what was written.
     """
 
     def __init__(self, path: str | Path) -> None:
         if not isinstance(path, str | Path):
             raise UserError(f"run: {path!r}; the path of a run directory")
         self.path = Path(path)
-        manifest = self._read_manifest()
-        self.stored_format: int = manifest["format"]
-        self.manifest = migrated_manifest(manifest)
-        self.config = self._read_config()
+        self.manifest, self.stored_format = read_manifest(self.path)
+        self.config = _naming(self.path / CONFIG, self._read_config)
 
     def _read_config(self) -> Config:
         """The configuration; templates are read from the run's own copy."""
         tree = migrate(read_yaml(self.path / CONFIG))
-        if (self.path / PROMPTS).is_dir():
-            tree.setdefault("llm", {})["prompts"] = str(self.path / PROMPTS)
+        if (self.path / PROMPTS).is_dir() and isinstance(tree.setdefault("llm", {}), dict):
+            tree["llm"]["prompts"] = str(self.path / PROMPTS)
         return load_config(tree)
-
-    def _read_manifest(self) -> dict[str, Any]:
-        """The manifest as stored. Raises UserError unless it is a run's and has a known format."""
-        try:
-            manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            raise UserError(f"{self.path}: not a run directory (no {MANIFEST})") from None
-        except (OSError, ValueError) as error:
-            raise DiskError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
-        if manifest.get("kind") == "sweep":
-            raise UserError(
-                f"{self.path}: holds a sweep, not a run; jaxecon sweep --out {self.path} "
-                "--summary shows it"
-            )
-        if manifest.get("format") not in range(1, FORMAT + 1):
-            raise UserError(
-                f"{self.path}: format {manifest.get('format')}; this version reads formats 1 to "
-                f"{FORMAT}"
-            )
-        return manifest
 
     @property
     def years(self) -> pa.Table:
@@ -126,7 +105,8 @@ class Run:
         Returns:
             One row per agent, question and year in which it was asked; none without questions.
         """
-        return self._table(SURVEY) if parts(self.path / SURVEY) else SURVEY_SCHEMA.empty_table()
+        table = self._table(SURVEY)
+        return table if table.num_columns else SURVEY_SCHEMA.empty_table()
 
     @property
     def past(self) -> pa.Table:
@@ -135,8 +115,15 @@ class Run:
         Returns:
             One row a year; empty for a run that is not a branch.
         """
-        path = self.path / PAST
-        return pq.read_table(path) if path.exists() else pa.table({})
+        path, record = self.path / PAST, (read_records(self.path) or {}).get(PAST)
+        if record is not None:
+            check_sha256(path, record)
+        elif not path.exists():
+            return pa.table({})
+        try:
+            return pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DiskError(f"{path}: damaged ({first_line(error)})") from error
 
     def monitor(self) -> DiagnosticsMonitor:
         """The monitor of diagnostics as it stands after the last year.
@@ -147,9 +134,13 @@ class Run:
         monitor = DiagnosticsMonitor(self.config)
         for row in self.past.to_pylist():
             monitor.recall(row)
-        for part in parts(self.path / YEARS):
-            for row in pq.read_table(part.path).to_pylist():
-                monitor.see(row)
+        for part in parts(self.path, YEARS):
+            rows = read_part(part).to_pylist()
+            try:
+                for row in rows:
+                    monitor.see(row)
+            except (KeyError, TypeError) as error:  # a run whose list of files has no SHA-256
+                raise DiskError(f"{part.path}: damaged (column {error})") from error
         return monitor
 
     @property
@@ -187,21 +178,36 @@ class Run:
         Returns:
             Counted from 0; -1 before the first is complete.
         """
-        files = parts(self.path / YEARS)
+        files = parts(self.path, YEARS)
         return files[-1].last if files else -1
 
     def _table(self, name: str) -> pa.Table:
-        tables = [pq.read_table(part.path) for part in parts(self.path / name)]
-        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+        return read_table(self.path, name)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, status={self.manifest.get('status')!r})"
 
 
+def recorded_config(path: Path, manifest: Mapping[str, Any]) -> Config:
+    """The configuration in the manifest of the run at `path`, which no user edits.
+
+    Settings that are newer than the run have their defaults. Raises UserError where it is damaged.
+    """
+    return _naming(path / MANIFEST, lambda: load_config(manifest["configuration"]))
+
+
+def _naming(path: Path, read: Callable[[], Config]) -> Config:
+    """A configuration; an error says in which of the run's files it is."""
+    try:
+        return read()
+    except UserError as error:
+        raise UserError(f"{path}: {str(error).removeprefix(f'configuration: {path}: ')}") from error
+
+
 def last_row(path: Path) -> dict[str, Any] | None:
     """The last row of years.parquet of the run at `path`; None before the first year is there."""
-    last = parts(path / YEARS)[-1:]
+    last = parts(path, YEARS)[-1:]
     if not last:
         return None
-    rows = pq.read_table(last[0].path).slice(last[0].last - last[0].first).to_pylist()
+    rows = read_part(last[0]).slice(last[0].last - last[0].first).to_pylist()
     return dict(rows[0])

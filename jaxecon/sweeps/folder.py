@@ -1,8 +1,7 @@
 """A sweep's folder, written chunk by chunk."""
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from jaxecon.sweeps.design import to_yaml
 from jaxecon.sweeps.listener import SweepListener
 from jaxecon.sweeps.plan import Plan
 from jaxecon.sweeps.points import Points
+from jaxecon.sweeps.stored import FORMAT, PLAN, read_manifest, read_part, read_plan
 
-FORMAT = 1
-
-SWEEP, PLAN, POINTS, YEARS = "sweep.yaml", "plan.json", "points.parquet", "years.parquet"
+SWEEP, POINTS, YEARS = "sweep.yaml", "points.parquet", "years.parquet"
 RUNS = "runs"  # the folder of the runs with language models
 
 
@@ -50,10 +48,12 @@ def has_begun(out: Path) -> bool:
         )
     except OSError as error:
         raise DiskError(f"--out: {out}: cannot be read ({error.strerror})") from error
-    if left - {MANIFEST, PLAN, POINTS, YEARS} or (
-        left and read_json(out / MANIFEST).get("kind") != "sweep"
-    ):
+    if left - {MANIFEST, PLAN, POINTS, YEARS}:
         refuse_existing(out)
+    if left:
+        read_manifest(out)  # raises where the folder is not a sweep's
+        if part_files(out / POINTS):
+            raise DiskError(f"{out / SWEEP}: missing; give a new folder")
     return False  # empty, or left by a sweep that was killed as it began
 
 
@@ -76,9 +76,9 @@ def opened_folder(
         raise DiskError(f"--out: {out}: cannot be written ({error.strerror})") from error
     try:
         if (out / SWEEP).exists():
-            if (out / SWEEP).read_text() != text:
+            if (out / SWEEP).read_bytes() != text.encode():
                 raise UserError(f"--out: {out}: holds another sweep; give a new folder")
-            manifest = read_json(out / MANIFEST)
+            manifest = read_manifest(out)
             changed = changed_code(manifest, now)
             changed += changed_files(manifest["files"], files)
             if changed and not force:
@@ -154,37 +154,57 @@ def _values_of(points: Points, setting: str) -> set[str]:
     return values
 
 
-def stored_plan(out: Path) -> Plan:
-    """The plan stored in a sweep's folder. A sweep that continues keeps its chunks."""
-    stored = read_json(out / PLAN)
-    return Plan([Chunk.from_json(chunk) for chunk in stored["chunks"]], stored["brackets"])
+def stored_plan(out: Path, total: int) -> Plan:
+    """The plan stored in the folder of a sweep of so many points.
 
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises UserError where it is damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DiskError(f"{path}: damaged ({first_line(error)}); give a new folder") from error
-
-
-def finished_chunks(out: Path, chunks: Sequence[Chunk]) -> set[int]:
-    """Numbers of the chunks that have both parts on disk.
-
-    Parts of other chunks, which an interruption left behind, are removed.
+    A sweep that continues keeps its chunks. Raises DiskError where the plan is damaged.
     """
-    planned, finished = {chunk.number for chunk in chunks}, part_files(out / POINTS)
-    for table in (YEARS, POINTS):
-        for number, path in part_files(out / table).items():
-            if number not in planned or number not in finished:
+    return Plan(*read_plan(out, total))
+
+
+def finished_chunks(
+    out: Path, chunks: Sequence[Chunk], on_damage: Callable[[str], None]
+) -> set[int]:
+    """Numbers of the chunks that have both parts on disk, whole.
+
+    Other parts, which an interruption left behind or which are damaged, are removed: their chunks
+    are simulated again. on_damage: called with a line for each that is damaged or lost.
+    """
+    tables, finished = [part_files(out / table) for table in (YEARS, POINTS)], set()
+    for chunk in chunks:
+        years, points = (table.get(chunk.number) for table in tables)
+        if points is None:  # not finished
+            continue
+        try:
+            if years is None:
+                raise DiskError(f"{part_path(out / YEARS, chunk.number)}: missing")
+            read_part(years, chunk.points)
+            if len(read_part(points, chunk.points)) != len(chunk.points):
+                raise DiskError(f"{points}: damaged (lacks points of its chunk)")
+        except DiskError as error:
+            on_damage(f"{error}: its chunk is simulated again")
+        else:
+            finished.add(chunk.number)
+    for table in tables:
+        for number, path in table.items():
+            if number not in finished:
                 path.unlink()
-    return planned & finished.keys()
+    return finished
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """The file of a chunk's rows of one table. folder: the table's."""
+    return folder / f"part-{number:08d}.parquet"
 
 
 def part_files(folder: Path) -> dict[int, Path]:
     """Part files by their chunk's number."""
-    files = ((path.stem.removeprefix("part-"), path) for path in folder.glob("part-*.parquet"))
-    return {int(number): path for number, path in files if number.isdigit()}
+    found = {}
+    for path in folder.glob("part-*.parquet"):
+        number = path.stem.removeprefix("part-")
+        if number.isdecimal() and path == part_path(folder, int(number)):
+            found[int(number)] = path
+    return found
 
 
 def write_plan(out: Path, plan: Plan) -> None:
@@ -196,12 +216,16 @@ def write_plan(out: Path, plan: Plan) -> None:
 
 def write_part(folder: Path, chunk: Chunk, table: pa.Table) -> None:
     """Write a chunk's rows of one table. folder: the table's."""
-    with atomically(folder / f"part-{chunk.number:08d}.parquet") as file:
-        pq.write_table(table, file)
+    with atomically(part_path(folder, chunk.number)) as file:
+        pq.write_table(table, file, write_page_checksum=True)
 
 
 def finish_sweep(out: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest of a sweep that is complete."""
-    ends = pq.read_table(out / POINTS, columns=["status"])["status"].to_pylist()
+    ends = [
+        status
+        for path in part_files(out / POINTS).values()
+        for status in read_part(path)["status"].to_pylist()
+    ]
     manifest |= {"status": "complete", "points": len(ends), "failed": ends.count("failed")}
     write_atomically(out / MANIFEST, json_text(manifest, indent=1).encode())

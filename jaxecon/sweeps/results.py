@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jaxecon.core.arguments import PATH, checked_arguments
 from jaxecon.core.confidence import mean_interval
 from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.simulation.language import open_transcript
-from jaxecon.storage.paths import MANIFEST, TRANSCRIPT
-from jaxecon.sweeps.folder import POINTS, SWEEP, YEARS, part_files, read_json, run_folder
+from jaxecon.storage.paths import TRANSCRIPT
+from jaxecon.sweeps.folder import POINTS, SWEEP, YEARS, part_files, part_path, run_folder
 from jaxecon.sweeps.points import SEEDS
 from jaxecon.sweeps.rows import OF_WEALTH, STATISTICS
+from jaxecon.sweeps.stored import read_manifest, read_part
 
 _ANSWERS = pa.schema(
     {
@@ -54,8 +54,7 @@ class Sweep:
     @property
     def manifest(self) -> dict[str, Any]:
         """Versions, hardware and status; once complete, how many points there are and failed."""
-        manifest: dict[str, Any] = read_json(self.path / MANIFEST)
-        return manifest
+        return read_manifest(self.path)
 
     @property
     def points(self) -> pa.Table:
@@ -81,24 +80,41 @@ class Sweep:
         """
         rows = []
         for point in self.points.select(["point", "status"]).to_pylist():
-            transcript = run_folder(self.path, point["point"]) / TRANSCRIPT
-            if point["status"] != "ok" or not transcript.is_file():
+            folder = run_folder(self.path, point["point"])
+            if point["status"] != "ok" or not folder.is_dir():
                 continue
+            transcript = folder / TRANSCRIPT
             with closing(open_transcript(transcript)) as opened:
                 for (kind,), counted in opened.answers(by=("kind",)).items():
                     rows.append({"point": point["point"], "kind": kind, **vars(counted)})
         return pa.Table.from_pylist(rows, _ANSWERS)
 
     def _table(self, name: str, order: list[tuple[str, str]]) -> pa.Table:
-        finished, parts = part_files(self.path / POINTS), part_files(self.path / name)
+        finished = sorted(part_files(self.path / POINTS))
         if not finished:
             raise UserError(f"{self.path}: no chunk is finished yet")
+        tables, seen = [], set[int]()
+        for number in finished:
+            points = read_part(part_path(self.path / POINTS, number))
+            own = points["point"].to_pylist()
+            if not seen.isdisjoint(own):
+                raise DiskError(
+                    f"{part_path(self.path / POINTS, number)}: damaged (points of another chunk)"
+                )
+            seen.update(own)
+            path = part_path(self.path / name, number)
+            tables.append(points if name == POINTS else read_part(path, own))
+        expected = self.manifest.get("points")
+        if expected is not None and len(seen) != expected:
+            raise DiskError(
+                f"{self.path / POINTS}: has {len(seen):,} of {expected:,} points; the command that "
+                "began the sweep simulates the others again"
+            )
         try:
-            tables = [pq.read_table(parts[number]) for number in sorted(finished)]
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise DiskError(f"{self.path / name}: cannot be read ({first_line(error)})") from error
-        # chunks that an earlier jaxecon finished may lack columns
-        return pa.concat_tables(tables, promote_options="default").sort_by(order)
+            # chunks that an earlier jaxecon finished may lack columns
+            return pa.concat_tables(tables, promote_options="default").sort_by(order)
+        except pa.ArrowException as error:
+            raise DiskError(f"{self.path / name}: damaged ({first_line(error)})") from error
 
     @property
     def settings(self) -> list[str]:

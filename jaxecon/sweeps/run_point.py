@@ -17,7 +17,7 @@ from jaxecon.simulation.language import check_engines, start_engines
 from jaxecon.simulation.prepare import assemble_run, new_recorder
 from jaxecon.simulation.resume import Resumption, resume
 from jaxecon.simulation.run import simulate
-from jaxecon.storage.paths import MANIFEST
+from jaxecon.storage.paths import MANIFEST, TRANSCRIPT
 from jaxecon.storage.run import Run
 from jaxecon.sweeps.chunk import SweepStopped
 from jaxecon.sweeps.folder import run_folder
@@ -78,6 +78,8 @@ def simulate_point(
 
     begun = (folder / MANIFEST).exists()
     if not begun:
+        if (folder / TRANSCRIPT).exists():  # paid answers of a run that has lost its manifest
+            raise SweepStopped(DiskError(f"{folder / MANIFEST}: missing; give a new folder"))
         shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed as it began
         prepared = assemble_run(config, folder)
     try:

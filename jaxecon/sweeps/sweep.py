@@ -106,9 +106,9 @@ def sweep(
             write_atomically(out / SWEEP, to_yaml(design).encode())
         elif chunk_size is not None:
             listener.on_note("--chunk: the chunks are those of the sweep as it was begun")
-        plan = stored_plan(out)
+        plan = stored_plan(out, total)
         check_executor(executor, plan.chunks)
-        done = finished_chunks(out, plan.chunks)
+        done = finished_chunks(out, plan.chunks, listener.on_note)
         waiting = deque(chunk for chunk in plan.chunks if chunk.number not in done)
         listener.on_note(
             f"{plural(total, 'point')} in {plural(len(plan.chunks), 'chunk')} -> {out}"

@@ -30,5 +30,7 @@ def decoded(path: Path) -> Iterator[None]:
     """Turn errors of decoding damaged values into a DiskError that names the transcript."""
     try:
         yield
-    except (ValueError, TypeError, LookupError) as error:
+    except DiskError:
+        raise
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise DiskError(f"transcript: {path} is damaged: {error!r}") from error

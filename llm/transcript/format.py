@@ -169,5 +169,7 @@ def stored_key(key: str) -> bytes | str:
 
 
 def shown_key(stored: bytes | str) -> str:
-    """The inverse of `stored_key`."""
+    """The inverse of `stored_key`. Raises TypeError where it is no key."""
+    if not isinstance(stored, bytes | str):
+        raise TypeError(f"{stored!r} is no key")
     return stored.hex() if isinstance(stored, bytes) else stored

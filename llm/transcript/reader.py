@@ -26,6 +26,7 @@ from llm.transcript.rows import (
     ANSWER,
     CONVERSATIONS,
     JOIN,
+    NOT_NUMBERS,
     Conversation,
     Counts,
     Selection,
@@ -33,9 +34,11 @@ from llm.transcript.rows import (
     Total,
     completion_of,
     conversation_of,
+    decision_of,
     where_clause,
 )
 
+_DECISION = "seed, kind, year, day, cohort, agent, status, decision, attempts"
 _CHUNK = 10_000  # keys in one query: SQLite takes 32,766 parameters
 
 
@@ -87,7 +90,8 @@ class TranscriptReader:
             )
             with self._lock, explained(self.path):
                 rows = self._db.execute(query, chunk).fetchall()
-            completions.update({shown_key(key): completion_of(answer) for key, *answer in rows})
+            with decoded(self.path):
+                completions.update({shown_key(key): completion_of(answer) for key, *answer in rows})
         return completions
 
     def get_decisions(
@@ -95,15 +99,12 @@ class TranscriptReader:
     ) -> dict[int, StoredDecision]:
         """One cohort's decisions of one kind and day, by agent."""
         query = (
-            "SELECT agent, status, decision, attempts FROM decisions"
+            f"SELECT {_DECISION} FROM decisions"
             " WHERE (seed, kind, year, day, cohort) = (?, ?, ?, ?, ?)"
         )
-        with self._lock, explained(self.path):
+        with self._lock, explained(self.path), decoded(self.path):
             rows = self._db.execute(query, (seed, kind, year, day, cohort)).fetchall()
-        return {
-            agent: StoredDecision(status, decision, attempts)
-            for agent, status, decision, attempts in rows
-        }
+            return {draw.agent: decision for draw, decision in map(decision_of, rows)}
 
     def undecided(self, *, seed: int, kind: str, year: int, day: int) -> set[tuple[str, int]]:
         """Cohort and agent of those who were asked on a day and whose decision is not recorded.
@@ -155,13 +156,12 @@ class TranscriptReader:
 
     def decisions(self) -> Iterator[tuple[Draw, StoredDecision]]:
         """All decisions in order of time and agent, from one snapshot of the file."""
-        query = (
-            "SELECT seed, kind, year, day, cohort, agent, status, decision, attempts FROM decisions"
-            " ORDER BY year, day, kind, cohort, agent, seed"
-        )
+        query = f"SELECT {_DECISION} FROM decisions ORDER BY year, day, kind, cohort, agent, seed"
         with explained(self.path), closing(connect(self._file, read_only=True)) as db:
-            for *draw, status, decision, attempts in db.execute(query):
-                yield Draw(*draw), StoredDecision(status, decision, attempts)
+            for row in db.execute(query):
+                with decoded(self.path):
+                    decision = decision_of(row)
+                yield decision
 
     def conversations(self, **selection: Unpack[Selection]) -> Iterator[Conversation]:
         """Requests with their responses, in order of time and agent.
@@ -186,15 +186,32 @@ class TranscriptReader:
         """
         where, wanted = where_clause(selection)
         query = (
-            f"SELECT {', '.join(by)}, year, day, kind, cohort, agent, status, decision"
+            f"SELECT {', '.join(by)}, {_DECISION}"
             f" FROM decisions WHERE {where} ORDER BY year, day, kind, cohort, agent, seed"
         )
+        groups = len(by)
         with (
             explained(self.path),
             decoded(self.path),
             closing(connect(self._file, read_only=True)) as db,
         ):
-            return counted(db.execute(query, wanted), len(by))
+            rows = ((row[:groups], decision_of(row[groups:])) for row in db.execute(query, wanted))
+            return counted(
+                (
+                    (
+                        *group,
+                        d.year,
+                        d.day,
+                        d.kind,
+                        d.cohort,
+                        d.agent,
+                        stored.status,
+                        stored.decision,
+                    )
+                    for group, (d, stored) in rows
+                ),
+                groups,
+            )
 
     def identities(self, cohorts: Sequence[str] | None = None) -> list[dict[str, str]]:
         """The distinct identities of what answered the requests of these cohorts (None: of all)."""
@@ -206,7 +223,7 @@ class TranscriptReader:
         )
         with self._lock, explained(self.path), decoded(self.path):
             identities = [
-                json.loads(text)["identity"]
+                dict(json.loads(text)["identity"])
                 for (text,) in self._db.execute(query, tuple(cohorts or ()))
             ]
         return [identity for i, identity in enumerate(identities) if identity not in identities[:i]]
@@ -221,13 +238,16 @@ class TranscriptReader:
     def counts(self) -> Counts:
         """Totals over the whole file."""
         columns = ("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens")
-        sums = f"SELECT {', '.join(f'coalesce(sum({column}), 0)' for column in columns)} FROM sums"
+        summed = ", ".join(f"coalesce(sum({column}), 0)" for column in columns)
+        sums = f"SELECT {summed}, total({NOT_NUMBERS}) FROM sums"
         statuses = (
             "SELECT status, sum(decisions) FROM statuses GROUP BY status HAVING sum(decisions)"
         )
         lines = "SELECT coalesce(max(id), 0) FROM pieces"  # none is ever deleted
         with self._snapshot():
-            requests, errors, prompt, cached, completion = self._db.execute(sums).fetchone()
+            *summed_up, odd = self._db.execute(sums).fetchone()
+            _check_numbers(odd)
+            requests, errors, prompt, cached, completion = map(int, summed_up)
             (texts,) = self._db.execute(lines).fetchone()
             decisions = dict(self._db.execute(statuses))
         return Counts(requests, errors, texts, prompt, cached, completion, decisions)
@@ -252,12 +272,14 @@ class TranscriptReader:
                 " GROUP BY cohort, kind, status"
             )
         sums = (
-            f"SELECT cohort, kind, {columns}, {tokens} FROM {table} WHERE {where}"
+            f"SELECT cohort, kind, {columns}, {tokens}, total({NOT_NUMBERS}) FROM {table}"
+            f" WHERE {where}"
             " GROUP BY cohort, kind ORDER BY cohort, kind"
         )
         statuses: dict[tuple[str, str], dict[str, int]] = {}
         with self._snapshot():
             rows = self._db.execute(sums, wanted).fetchall()
+            _check_numbers(sum(odd for *_, odd in rows))
             for its_cohort, its_kind, its_status, count in self._db.execute(counts, wanted):
                 statuses.setdefault((its_cohort, its_kind), {})[its_status] = count
         return [
@@ -272,7 +294,7 @@ class TranscriptReader:
                 seconds,
                 statuses.get((c, k), {}),
             )
-            for c, k, requests, errors, prompt, cached, completion, seconds in rows
+            for c, k, requests, errors, prompt, cached, completion, seconds, _ in rows
         ]
 
     @contextmanager
@@ -285,3 +307,9 @@ class TranscriptReader:
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+
+
+def _check_numbers(odd: float) -> None:
+    """Raise TypeError where rows that were added up have values that are no numbers."""
+    if odd:
+        raise TypeError(f"{odd:.0f} rows whose numbers of tokens or seconds are no numbers")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from jaxecon.config.names import Status
+from jaxecon.config.names import STATUSES, Status
 from llm.decisions.replies import reason_in
-from llm.messages import Completion, Usage
+from llm.messages import Completion, Draw, Usage
 from llm.transcript.format import shown_key
 from llm.transcript.pieces import unpack
 
@@ -133,8 +133,41 @@ def where_clause(selection: Selection) -> tuple[str, dict[str, Any]]:
     return " AND ".join(conditions) or "TRUE", wanted
 
 
+# Whether a row to be summed has values that are no numbers, which SQLite would take for 0.
+NOT_NUMBERS = " OR ".join(
+    f"typeof({column}) NOT IN ('integer', 'real')"
+    for column in ("prompt_tokens", "cached_tokens", "completion_tokens", "seconds")
+)
+
+
+def decision_of(row: Sequence[Any]) -> tuple[Draw, StoredDecision]:
+    """A stored decision. Raises TypeError where a value cannot have been written.
+
+    row: seed, kind, year, day, cohort, agent, status, decision, attempts.
+    """
+    seed, kind, year, day, cohort, agent, status, decision, attempts = row
+    _check_types((seed, year, day, agent, attempts), int)
+    _check_types((kind, cohort, decision), str)
+    if status not in STATUSES:
+        raise TypeError(f"{status!r} is no status of a decision")
+    return Draw(seed, kind, year, day, cohort, agent), StoredDecision(status, decision, attempts)
+
+
+def _check_types(values: Sequence[Any], kind: type) -> None:
+    for value in values:
+        if type(value) is not kind:
+            raise TypeError(f"a {type(value).__name__} in place of a {kind.__name__}")
+
+
 def completion_of(answer: Sequence[Any]) -> Completion:
+    """A stored completion. Raises TypeError where a value cannot have been written.
+
+    answer: the columns of ANSWER.
+    """
     text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error = answer
+    _check_types((text, finish_reason, *([] if error is None else [error])), str)
+    _check_types((prompt_tokens, cached_tokens, completion_tokens), int)
+    _check_types((seconds,), float)
     return Completion(
         text, finish_reason, Usage(prompt_tokens, cached_tokens, completion_tokens), seconds, error
     )
@@ -143,7 +176,10 @@ def completion_of(answer: Sequence[Any]) -> Completion:
 def conversation_of(
     db: sqlite3.Connection, row: Sequence[Any], settings: dict[int, dict[str, Any]]
 ) -> Conversation:
-    """The conversation in a row of a query. settings: those read so far, by id."""
+    """The conversation in a row of a query. settings: those read so far, by id.
+
+    Raises ValueError, TypeError or LookupError where a value cannot have been written.
+    """
     (
         key,
         seed,
@@ -163,6 +199,8 @@ def conversation_of(
         (text,) = db.execute("SELECT json FROM settings WHERE id = ?", (setting,)).fetchone()
         settings[setting] = json.loads(text)
     completion = completion_of(answer)
+    _check_types((seed, year, day, agent, attempt), int)
+    _check_types((kind, cohort), str)
     return {
         "key": shown_key(key),
         "seed": seed,

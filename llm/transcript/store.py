@@ -11,6 +11,7 @@ from typing import cast
 from jaxecon.config.names import Status
 from jaxecon.core.locks import lock_for_writing
 from llm.messages import Completion, Draw, Request
+from llm.transcript.displaced import OpenFile
 from llm.transcript.errors import decoded, explained
 from llm.transcript.format import bring_up_to_date, connect, stored_format, stored_key
 from llm.transcript.keys import compact_json
@@ -43,6 +44,7 @@ class Transcript(TranscriptReader):
     def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
         self._read_only = read_only
         super().__init__(path)
+        self._open_file = OpenFile(self.path)
         self._pieces = PieceWriter(self._db)
         self._setting_ids: dict[tuple[object, ...], tuple[int, object]] = {}
         self._turn = threading.Lock()  # held while pending entries are written
@@ -121,21 +123,37 @@ class Transcript(TranscriptReader):
         """Make what was put survive a power cut too. Returns how many requests the file holds."""
         self.flush()
         with self._lock, explained(self.path):
+            self._open_file.note()
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._open_file.accept()
+            self._open_file.check()
             (requests,) = self._db.execute("SELECT coalesce(sum(requests), 0) FROM sums").fetchone()
             return cast(int, requests)
 
     def close(self) -> None:
-        """Merge the write-ahead log into the file and let others write. Safe to call twice."""
-        if self._writer is not None:
-            self._closing.set()
-            self._arrived.set()
-            self._writer.join()
-            self._writer = None
-            self._write_pending()
-        super().close()
+        """Merge the write-ahead log into the file and let others write. Safe to call twice.
+
+        Raises DiskError where the file was removed or replaced; what it held is saved first.
+        """
+        if self._writer is None:
+            super().close()
+            return
+        self._closing.set()
+        self._arrived.set()
+        self._writer.join()
+        self._writer = None
+        self._write_pending()
+        try:
+            with self._lock, explained(self.path):
+                self._open_file.note()
+                name_copy = self._open_file.save(self._db)
+        finally:
+            super().close()
+        with explained(self.path):
+            name_copy()
         if self._failure is not None and not self._failure_raised:
             self.flush()
+        self._open_file.check()
 
     def _open(self, opened: ExitStack) -> sqlite3.Connection:
         if self._read_only:
@@ -194,6 +212,7 @@ class Transcript(TranscriptReader):
     @contextmanager
     def _commit(self) -> Iterator[None]:
         with self._lock, explained(self.path):
+            self._open_file.note()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -204,6 +223,8 @@ class Transcript(TranscriptReader):
                 if self._db.in_transaction:  # a full disk ends a transaction by itself
                     self._db.execute("ROLLBACK")
                 raise
+            self._open_file.accept()
+            self._open_file.check()
 
     def _setting_id(self, identity: dict[str, str], request: Request) -> int:
         """The id of a request's identity, sampling, schema and template, which are stored once.

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.runs import HYBRID, MECHANICAL, At, interrupt, run_killed
+from support.runs import HYBRID, MECHANICAL, At, as_earlier_run, interrupt, run_killed
 
 import jaxecon as je
 from jaxecon.core.errors import Interrupted
@@ -32,7 +32,9 @@ def test_an_interrupted_run_is_replayed_as_far_as_it_got(config, tmp_path):
 
 
 def test_a_run_with_a_changed_table_is_found_out(whole, tmp_path):
+    """In a run of an earlier version, whose files have no SHA-256."""
     path = shutil.copytree(whole.path, tmp_path / "run")
+    as_earlier_run(path)
     part = sorted((path / "years.parquet").iterdir())[-1]
     table = pq.read_table(part)
     at = table.column_names.index("swf")

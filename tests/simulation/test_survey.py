@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from support.runs import HYBRID, assert_same_run, flighty, run_killed
+from support.runs import HYBRID, as_earlier_run, assert_same_run, flighty, run_killed
 
 import jaxecon as je
 from jaxecon.config.survey import Question
@@ -185,6 +185,7 @@ def test_answers_that_cannot_be_used_are_none(tmp_path):
 def test_the_digest_is_of_every_answer_however_rows_are_split(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
+    as_earlier_run(copy)
     before = digest(copy)
     assert before.survey is not None
     table = run.survey

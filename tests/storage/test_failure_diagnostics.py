@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import economy as oracle
-from support.runs import ONE_DAY_YEARS
+from support.runs import ONE_DAY_YEARS, as_earlier_run
 
 import jaxecon as je
 from jaxecon.config.names import DIAGNOSTICS
@@ -241,6 +241,7 @@ def test_the_columns_of_a_year(tmp_path):
     without = je.run(config, overrides=["record.agents=none"], out=tmp_path / "b")
     assert without.years["spread_adaptive"].equals(run.years["spread_adaptive"])
     counted = je.digest(run.path)
+    as_earlier_run(run.path)
     for part in (run.path / "years.parquet").iterdir():
         pq.write_table(
             pq.read_table(part).drop_columns(
@@ -255,6 +256,7 @@ def test_years_of_an_older_jaxecon_and_of_this_one_in_a_file(tmp_path, monkeypat
     """A run that was forced to continue: the years before have fewer columns."""
     monkeypatch.setattr(recorder, "_MANY_PARTS", 4)
     run = je.run({**ONE_DAY_YEARS, "years": 2}, out=tmp_path / "run")
+    as_earlier_run(run.path)
     for part in (run.path / "years.parquet").iterdir():
         pq.write_table(
             pq.read_table(part).drop_columns(

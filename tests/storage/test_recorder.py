@@ -4,7 +4,7 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from support.runs import MECHANICAL, assert_same_run, run_killed
+from support.runs import MECHANICAL, as_earlier_run, assert_same_run, run_killed
 
 import jaxecon as je
 from jaxecon.storage import recorder
@@ -50,6 +50,7 @@ def test_a_crash_while_parts_are_joined(tmp_path):
 
 def without_columns(folder, names):
     """Rewrite the parts of a table as a jaxecon that did not know these columns left them."""
+    as_earlier_run(folder.parent)
     for part in folder.iterdir():
         pq.write_table(pq.read_table(part).drop_columns(names), part)
 

@@ -113,3 +113,11 @@ def snapshot(path):
         for p in path.rglob("*")
         if p.is_file() and p.name != ".lock" and ".unfinished" not in str(p)
     }
+
+
+def as_earlier_run(folder):
+    """Make a run's folder what an earlier version left: without a list of the tables' files."""
+    (folder / "parts.jsonl").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["parts"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -15,11 +15,21 @@ def digest(
 ) -> None:
     """Print a run's digest: two runs with the same digest have the same results.
 
-    It is SHA-256 over the run's tables, without timings, and its last state.
+    It is SHA-256 over the run's tables, without timings, and its last state. Of a run that is not
+    complete, a note says how far it came.
     """
     from jaxecon.storage.digest import digest as digest_of
+    from jaxecon.storage.run import Run
 
-    computed = digest_of(run)
+    opened = Run(run)
+    computed, status = digest_of(run), opened.manifest["status"]
+    if status != "complete":
+        until = "no checkpoint" if computed.position is None else str(computed.position)
+        say_line(
+            f"note: {run}: {status}, not complete: the digest is of what came before {until}, of "
+            f"{opened.config.years} years",
+            stderr=True,
+        )
     if not as_json:
         say_line(computed.combined)
         return
@@ -33,4 +43,4 @@ def digest(
         "survey": computed.survey,
         "state": computed.state,
     }
-    print(json_text({"digest": computed.combined, "position": position, **parts}))
+    print(json_text({"digest": computed.combined, "status": status, "position": position, **parts}))

@@ -1,0 +1,301 @@
+"""The files of a run's tables: which they are, and whether they are what was written.
+
+Each is listed in parts.jsonl, one JSON object a line, with its number of rows and its SHA-256. The
+list is a file of its own, since a line is appended each year: the manifest, which would have to be
+written anew with hundreds of them, holds its name. Files that are not in the list are what a crash
+left, or somebody else's, and are not read. Runs of earlier versions have no list: there the files'
+names say which years they hold.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pydantic
+
+from jaxecon.core.errors import DiskError, first_line
+from jaxecon.core.files import read_json_object
+from jaxecon.storage.paths import CHECKPOINTS, MANIFEST, PARTS, PAST, TABLES, YEARS
+
+_NAME = re.compile(r"part-(\d{8,12})(?:-(\d{8,12}))?\.parquet")
+
+
+class PartRecord(pydantic.BaseModel):
+    """A line of parts.jsonl.
+
+    file: the path within the run's folder. rows: their number. sha256: of the file, in hexadecimal.
+    """
+
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    file: Annotated[str, pydantic.Field(max_length=100)]
+    rows: Annotated[int, pydantic.Field(ge=0)]
+    sha256: Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+Records = dict[str, PartRecord]  # by file
+
+
+class Part(NamedTuple):
+    """A file of one table: the rows of the years from first to last.
+
+    record: None in runs of earlier versions.
+    """
+
+    first: int
+    last: int
+    path: Path
+    record: PartRecord | None = None
+
+
+def part_name(first: int, last: int) -> str:
+    return f"part-{first:08d}.parquet" if first == last else f"part-{first:08d}-{last:08d}.parquet"
+
+
+# --- the list of files ----------------------------------------------------------------------------
+
+
+def read_records(run: Path) -> Records | None:
+    """The files that make a run's tables; None in a run of an earlier version, which has no list.
+
+    A last line without its end is what a crash left of it: its file is not in the list yet.
+
+    Raises DiskError where the list is damaged, or lost.
+    """
+    path = run / PARTS
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if "parts" in read_json_object(run / MANIFEST):
+            raise DiskError(f"{path}: missing; without it the tables cannot be checked") from None
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DiskError(f"{path}: damaged ({first_line(error)})") from error
+    records = {}
+    for number, line in enumerate(text.split("\n")[:-1], 1):
+        try:
+            record = PartRecord.model_validate_json(line)
+        except pydantic.ValidationError:
+            raise DiskError(f"{path}: damaged (line {number} is no record of a file)") from None
+        if record.file != PAST and listed(run, record)[1] is None:
+            raise DiskError(f"{path}: damaged (line {number}: {record.file!r} is no table's file)")
+        records[record.file] = record
+    return records
+
+
+def record_lines(records: Sequence[PartRecord]) -> bytes:
+    """Lines of parts.jsonl."""
+    return "".join(f"{json.dumps(record.model_dump())}\n" for record in records).encode()
+
+
+def record_of(run: Path, path: Path) -> PartRecord:
+    """The record of a file as it is. Raises DiskError where it is damaged."""
+    with _explained(path):
+        rows = pq.read_metadata(path).num_rows
+        return PartRecord(file=str(path.relative_to(run)), rows=rows, sha256=sha256_of(path))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def listed(run: Path, record: PartRecord) -> tuple[str, Part | None]:
+    """The table of a file in the list, and its years; None where it is no table's file."""
+    table, _, name = record.file.partition("/")
+    return table, _part(run / table / name, record) if table in TABLES else None
+
+
+def _part(path: Path, record: PartRecord | None = None) -> Part | None:
+    """The part that a file's name says, or None where it is no part's name."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2] or match[1])
+    if first > last or part_name(first, last) != path.name:
+        return None
+    return Part(first, last, path, record)
+
+
+def named_parts(folder: Path) -> list[Part]:
+    """All files of a table's folder with the name of a part, in the list or not."""
+    found = (_part(path) for path in folder.glob("part-*.parquet"))
+    return _ordered([part for part in found if part is not None])
+
+
+def recorded_parts(run: Path, table: str, records: Mapping[str, PartRecord]) -> list[Part]:
+    """The files of a table that are in the list, those included that a larger one covers."""
+    found = (listed(run, record) for record in records.values())
+    return _ordered([part for name, part in found if name == table and part is not None])
+
+
+def _ordered(parts: list[Part]) -> list[Part]:
+    return sorted(parts, key=lambda part: (part.first, -part.last))
+
+
+def parts(run: Path, table: str, *, to_the_end: bool = True) -> list[Part]:
+    """A table's files in order, without those that a larger one covers; they may be damaged.
+
+    to_the_end: whether all years must be there that the run has simulated, not only those before
+    one that is there.
+
+    Raises DiskError where the list is damaged, or where a file or a year is not in it.
+    """
+    records = read_records(run)
+    years = _uncovered(_known(run, YEARS, records))
+    _check_years(run, years, to_the_end=to_the_end)
+    kept = years if table == YEARS else _uncovered(_known(run, table, records))
+    if records is not None:
+        last = years[-1].last if years else -1
+        _check_unlisted(run, named_parts(run / table), kept, last)
+    return kept
+
+
+def _known(run: Path, table: str, records: Records | None) -> list[Part]:
+    return named_parts(run / table) if records is None else recorded_parts(run, table, records)
+
+
+def _uncovered(parts: Sequence[Part]) -> list[Part]:
+    covered = -1
+    kept: list[Part] = []
+    for part in parts:
+        if part.last > covered:
+            kept.append(part)
+            covered = part.last
+    return kept
+
+
+def first_year(manifest: Mapping[str, Any]) -> int:
+    """The year in which a run began: 0 or, for a branch, a later one."""
+    return int((manifest.get("branched_from") or {"year": 0})["year"])
+
+
+def _check_years(run: Path, kept: Sequence[Part], *, to_the_end: bool) -> None:
+    """Raise DiskError where a year is in no file of years.parquet."""
+    manifest = read_json_object(run / MANIFEST)
+    year = first_year(manifest)
+    for part in kept:
+        if part.first != year:
+            raise DiskError(f"{run / YEARS}: the file of year {year} is missing")
+        year = part.last + 1
+    if to_the_end and year < _simulated_years(run, manifest):
+        raise DiskError(f"{run / YEARS}: the file of year {year} is missing")
+
+
+def _simulated_years(run: Path, manifest: Mapping[str, Any]) -> int:
+    """How many years a run has certainly simulated, by its status and its newest checkpoint."""
+    checkpoints = (path.name[:8] for path in (run / CHECKPOINTS).glob("????????-??????"))
+    years = max((int(name) for name in checkpoints if name.isdecimal()), default=0)
+    # A repetition ends where its run had come to, and the earliest runs have no configuration.
+    configured = (manifest.get("configuration") or {}).get("years", 0)
+    if manifest.get("status") == "complete" and "replay_of" not in manifest:
+        years = max(years, configured if type(configured) is int else 0)
+    return years
+
+
+def _check_unlisted(run: Path, named: Sequence[Part], kept: Sequence[Part], last: int) -> None:
+    """Raise DiskError where the list lacks a file of years up to the last that no other file has.
+
+    A crash leaves such files only after the last year in the list.
+    """
+    for part in named:
+        overlaps = any(part.first <= other.last and other.first <= part.last for other in kept)
+        if part.last <= last and not overlaps:
+            raise DiskError(f"{run / PARTS}: damaged (lacks {part.path.relative_to(run)})")
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def verify(part: Part) -> None:
+    """Raise DiskError where a file is not what was written, as far as the list says what that is.
+
+    Of files that are not in the list, names and years are compared.
+    """
+    with _explained(part.path):
+        if part.record is not None:
+            check_sha256(part.path, part.record)
+        else:
+            _check_rows(part, pq.read_table(part.path, columns=["year"]))
+
+
+def check_sha256(path: Path, record: PartRecord) -> None:
+    """Raise DiskError where a file is not what was written."""
+    with _explained(path):
+        if sha256_of(path) != record.sha256:
+            raise DiskError(f"{path}: not what was written ({PARTS} has another SHA-256)")
+
+
+def read_part(part: Part) -> pa.Table:
+    """All rows of a file. Raises DiskError where it is damaged."""
+    verify(part)
+    with _explained(part.path):
+        return pq.read_table(part.path)
+
+
+def row_groups(part: Part) -> Iterator[pa.Table]:
+    """The rows of a file, one row group at a time. Raises DiskError where it is damaged."""
+    verify(part)
+    with _explained(part.path), pq.ParquetFile(part.path) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+
+
+def read_table(run: Path, table: str) -> pa.Table:
+    """All rows of a table; one without columns where it has no files.
+
+    Raises DiskError where a file is damaged or missing.
+    """
+    read: list[pa.Table] = []
+    columns: pa.Schema | None = None
+    for path, rows in _read_again_if_merged(run, table):
+        try:
+            columns = pa.unify_schemas(
+                [rows.schema] if columns is None else [columns, rows.schema],
+                promote_options="permissive",
+            )
+        except pa.ArrowException as error:
+            raise DiskError(f"{path}: damaged ({first_line(error)})") from error
+        read.append(rows)
+    return pa.concat_tables(read, promote_options="permissive") if read else pa.table({})
+
+
+def _read_again_if_merged(run: Path, table: str) -> list[tuple[Path, pa.Table]]:
+    """Each file of a table with its rows, though a process may be merging its files."""
+    while True:
+        files = parts(run, table)
+        try:
+            return [(part.path, read_part(part)) for part in files]
+        except DiskError:
+            if parts(run, table) == files:
+                raise
+
+
+def _check_rows(part: Part, years: pa.Table) -> None:
+    """Raise DiskError unless a file holds the years of its name."""
+    found = pc.min_max(years["year"])
+    low, high = found["min"].as_py(), found["max"].as_py()
+    if type(low) is not int or type(high) is not int or low < part.first or high > part.last:
+        raise DiskError(f"{part.path}: damaged (holds years {low} to {high})")
+    expected = part.last - part.first + 1
+    if part.path.parent.name == YEARS and years.num_rows != expected:
+        raise DiskError(f"{part.path}: damaged (holds {years.num_rows} years, not {expected})")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn errors of the disk and of Arrow into a DiskError that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DiskError(f"{path}: missing") from None
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DiskError(f"{path}: damaged ({first_line(error)})") from error

@@ -1,0 +1,118 @@
+"""Files that somebody removes or replaces while a run writes them: one line, and nothing lost."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.runs import HYBRID, At, decisions
+from support.transcripts import ANSWER, ask, put
+
+import jaxecon as je
+from jaxecon.core.errors import DiskError
+from jaxecon.storage import provenance
+from llm.messages import Completion
+from llm.transcript.store import Transcript
+
+CONFIG = {**HYBRID, "years": 2, "year": {"days": 3}, "satisfaction": {"judged": False}}
+
+
+def test_a_transcript_that_is_removed_is_put_back(tmp_path: Path) -> None:
+    """With everything that was stored until the writer noticed, also what came after."""
+    path = tmp_path / "t.sqlite"
+    transcript = Transcript(path)
+    keys = [put(transcript, ask(0), ANSWER)]
+    path.unlink()
+    with pytest.raises(DiskError, match=r"t.sqlite was removed while .*put back as the run ends"):
+        keys.append(put(transcript, ask(1), ANSWER))
+    with pytest.raises(DiskError, match=r"t.sqlite was removed while it was being written"):
+        transcript.sync()
+    with pytest.raises(DiskError, match=r"t.sqlite was removed while it was being written"):
+        transcript.close()
+    with closing(Transcript(path)) as again:
+        assert again.counts().requests == 2
+        assert len(again.get_many(keys)) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["t.sqlite"]
+
+
+@pytest.mark.parametrize("when", ["put_soon", "close"])
+def test_a_transcript_that_is_replaced_is_kept_beside(tmp_path: Path, when: str) -> None:
+    """The file that took its place stays as it is."""
+    path, other = tmp_path / "t.sqlite", tmp_path / "other.sqlite"
+    with closing(Transcript(other)) as another:
+        put(another, ask(7), Completion('{"hours": 10}'))
+    content = other.read_bytes()
+    transcript = Transcript(path)
+    key = put(transcript, ask(0), ANSWER)
+    os.replace(other, path)
+    if when == "put_soon":
+        transcript.put_soon("k", {"engine": "x"}, ask(1), ANSWER)
+        with pytest.raises(DiskError, match=r"was replaced .*kept in t.sqlite.kept"):
+            transcript.flush()
+    with pytest.raises(DiskError, match=r"was replaced .*kept in t.sqlite.kept"):
+        transcript.close()
+    assert path.read_bytes() == content
+    with closing(Transcript(tmp_path / "t.sqlite.kept", read_only=True)) as kept:
+        assert kept.get_many([key]) == {key: ANSWER}
+        assert kept.counts().requests == (2 if when == "put_soon" else 1)
+
+
+def test_a_transcript_that_is_overwritten_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "t.sqlite"
+    transcript = Transcript(path)
+    put(transcript, ask(0), ANSWER)
+    transcript.sync()
+    path.write_bytes(b"something else")
+    with pytest.raises(DiskError, match=r"t.sqlite was replaced while it was being written$"):
+        transcript.sync()
+    with pytest.raises(DiskError):
+        transcript.close()
+
+
+def test_a_transcript_that_is_left_alone(tmp_path: Path) -> None:
+    """Commits, checkpoints of the log and readers are no replacement."""
+    transcript = Transcript(tmp_path / "t.sqlite")
+    for agent in range(300):
+        put(transcript, ask(agent, text=f"{agent} " * 2000), ANSWER)
+        if agent % 100 == 0:
+            transcript.sync()
+            with closing(Transcript(tmp_path / "t.sqlite", read_only=True)) as reader:
+                assert reader.counts().requests == agent + 1
+    transcript.close()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "_git_revision", lambda: None)
+        return Path(je.run(CONFIG, out=tmp_path_factory.mktemp("whole") / "run").path)
+
+
+REMOVED: dict[str, Callable[[Path], object]] = {
+    "transcript.sqlite": lambda run: (run / "transcript.sqlite").unlink(),
+    "manifest.json": lambda run: (run / "manifest.json").unlink(),
+    "config.yaml": lambda run: (run / "config.yaml").unlink(),
+    "years.parquet": lambda run: shutil.rmtree(run / "years.parquet"),
+}
+
+
+@pytest.mark.parametrize("file", REMOVED)
+def test_a_run_ends_with_one_line_and_goes_on_where_it_was(
+    whole: Path, tmp_path: Path, file: str
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(DiskError, match=r"while (it|the run) was being written") as ended:
+        je.run(CONFIG, out=run, listener=At(lambda: REMOVED[file](run), year=1, day=1))
+    assert file in str(ended.value)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert (manifest["status"], manifest["error"]) == ("failed", str(ended.value))
+    if file == "years.parquet":
+        with pytest.raises(DiskError, match="missing; jaxecon repair"):
+            je.resume(run)
+        je.repair(run)
+    je.resume(run)
+    assert je.digest(run) == je.digest(whole)
+    assert decisions(run) == decisions(whole)
