@@ -29,13 +29,45 @@ class _Origin(Entries):
     answers: bool = False
 
 
+class _Policy(Entries):
+    policy: str
+    rates: Annotated[list[float], pydantic.Field(min_length=1)]
+    welfare: float | None
+    gain: float | None
+    hours: float | None
+    gini_consumption: float | None
+    rebate: float | None
+
+
+class _LastYear(Entries):
+    year: _Year
+    swf_window: float | None
+    gain_realised: float | None
+    mean_hours: float | None
+    gini_consumption: float | None
+    satisfied_share: float | None = None
+
+
+class _Usage(Entries):
+    calls: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+    dollars: float
+    statuses: dict[str, int]
+    by_kind: dict[str, dict[str, int]]
+    engines: list[str]
+    restarts: int = 0
+
+
 class _Summary(Entries):
-    policies: list[dict[str, Any]]
+    policies: list[_Policy]
     policies_without_schedule: dict[str, str]
-    realised: dict[str, int | float | str | None]
+    realised: _LastYear
     effective_sample_size: float | None
     planner: str
-    llm: dict[str, Any] | None
+    llm: _Usage | None
     seconds: float
 
 

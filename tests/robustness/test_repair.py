@@ -22,7 +22,7 @@ CONFIG = {
     "year": {"days": 3},
     "population": {"mechanical": 12, "llm": 2},
     "llm": {"engine": "simulated"},
-    "checkpoint": {"every_days": 4, "every_minutes": None, "keep_last": 100},
+    "checkpoint": {"every_days": 2, "every_minutes": None, "keep_last": 100},
 }
 
 
@@ -104,7 +104,7 @@ def test_a_run_of_an_earlier_version(run, runs):
 def test_a_run_that_is_not_complete_goes_on(runs, tmp_path):
     run = shutil.copytree(runs[1], tmp_path / "run")
     part(run, "years.parquet", 0).unlink()
-    part(run, "agents.parquet", 1).unlink()
+    part(run, "agents.parquet", 0).unlink()
     with pytest.raises(UserError, match="missing; jaxecon repair"):
         je.resume(run)
     assert len(je.repair(run).repaired) == 2
@@ -116,7 +116,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("moment", ["first file", "second file", "list"])
+@pytest.mark.parametrize("moment", ["second file", "list"])
 def test_a_repair_that_is_killed_can_be_repeated(run, runs, monkeypatch, moment):
     for year in (0, 2):
         part(run, "years.parquet", year).unlink()
@@ -125,7 +125,7 @@ def test_a_repair_that_is_killed_can_be_repeated(run, runs, monkeypatch, moment)
     def write(self, *arguments):
         if self.path == run:
             written.append(arguments)
-            if moment == ("first file", "second file")[len(written) - 1]:
+            if moment == "second file" and len(written) == 2:
                 raise Killed
         return write_part(self, *arguments)
 
