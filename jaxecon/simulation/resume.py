@@ -103,15 +103,14 @@ def resume(
             _keep_settings(recorder, config, harmless)
             return run
         prepared = check_and_assemble(config, run.path)
-        started = start_engines(config, engine, manifest["identities"])
-        served, prompts = stack.enter_context(started), prompts_of(config)
+        served = stack.enter_context(start_engines(config, engine, manifest["identities"]))
+        prompts = prompts_of(config)
         changed += changed_models(manifest["identities"], identities(served))
         changed += changed_prompts(manifest, prompts.digest)
         refuse_changes(run.path, changed, force)
         inherited, lost = inherited_transcript(manifest)
-        apart = (*inexact(manifest, now), *lost)
-        position = _position_to_resume(run, config, checkpoint)
-        resumption = Resumption(position, tuple(damaged), tuple(changed), apart)
+        position, apart = _position_to_resume(run, config, checkpoint), inexact(manifest, now)
+        resumption = Resumption(position, tuple(damaged), tuple(changed), (*apart, *lost))
 
         def begin(simulation: Simulation, bridge: Any) -> None:
             if checkpoint is not None:

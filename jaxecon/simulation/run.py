@@ -132,12 +132,7 @@ def simulate(
     with ExitStack() as stack:
         stack.enter_context(journal.final_status())
         signals = stack.enter_context(handling_signals())
-        diagnosing = DiagnosingListener(
-            listener or SilentListener(),
-            DiagnosticsMonitor(prepared.config),
-            journal.note,
-            partial(with_reason, transcript=prepared.folder / TRANSCRIPT),
-        )
+        diagnosing = _diagnosing(prepared, journal, listener)
         stack.callback(
             lambda: journal.note(seconds=journal.seconds, diagnostics=diagnosing.found())
         )
@@ -184,6 +179,18 @@ def _convergence(planner: Planner, final: TaxSchedule) -> dict[str, Any]:
         return {}
     announced = jnp.allclose(planner.schedule.rates, final.rates, atol=1e-6)
     return planner.convergence._asdict() if announced else {}
+
+
+def _diagnosing(
+    prepared: Prepared, journal: Journal, listener: "Listener | None"
+) -> DiagnosingListener:
+    """The listener that looks for signs of failure and says why models did not answer."""
+    return DiagnosingListener(
+        listener or SilentListener(),
+        DiagnosticsMonitor(prepared.config),
+        journal.note,
+        partial(with_reason, transcript=prepared.folder / TRANSCRIPT),
+    )
 
 
 def _account_for(

@@ -119,18 +119,7 @@ def transcript(
         elif export is not None:
             export_lines(export, opened.conversations(**wanted))
         elif as_json:
-            totals = [vars(total) for total in opened.totals(**wanted)]
-            answers = [
-                {"cohort": cohort, "kind": kind, **vars(counted)}
-                for (cohort, kind), counted in opened.answers(**wanted).items()
-            ]
-            models = opened.identities(None)
-            reasons = [
-                {"cohort": cohort, "kind": kind, "commonest": words}
-                for (cohort, kind), words in fallback_reasons(opened, **wanted).items()
-            ]
-            record = {"run": str(run), "models": models, "totals": totals, "answers": answers}
-            print(json_text({**record, "fallbacks": reasons}))
+            print(json_text({"run": str(run), **_totals_as_json(opened, wanted)}))
         else:
             print_totals(
                 opened.totals(**wanted),
@@ -139,6 +128,24 @@ def transcript(
                 fallback_reasons(opened, **wanted),
             )
         sys.stdout.flush()  # flush here, where a reader that has closed the pipe is not an error
+
+
+def _totals_as_json(opened: "Transcript", wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a selection cost and how it was decided, as JSON."""
+    from jaxecon.simulation.language import fallback_reasons
+
+    return {
+        "models": opened.identities(None),
+        "totals": [vars(total) for total in opened.totals(**wanted)],
+        "answers": [
+            {"cohort": cohort, "kind": kind, **vars(counted)}
+            for (cohort, kind), counted in opened.answers(**wanted).items()
+        ],
+        "fallbacks": [
+            {"cohort": cohort, "kind": kind, "commonest": words}
+            for (cohort, kind), words in fallback_reasons(opened, **wanted).items()
+        ],
+    }
 
 
 def _as_json(decision: str) -> str:
