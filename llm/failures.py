@@ -13,8 +13,8 @@ _MAX_SHOWN = 60  # characters of an unusable answer that are shown
 class Reason(NamedTuple):
     """Why requests failed.
 
-    words: for the user. setting: what to look at, without the section of the model: `base_url`,
-    `model` or `max_tokens`.
+    words: for the user. setting: what to look at, without the section of the model, such as
+    `base_url` or `max_tokens`.
     """
 
     words: str
@@ -26,6 +26,9 @@ def reason(text: str, finish_reason: str, error: str | None) -> Reason:
 
     text, finish_reason, error: as in `llm.messages.Completion`.
     """
+    named = re.match(r"llm\.(\w+): (.+)", error or "", re.DOTALL)  # by the engine
+    if named is not None:
+        return Reason(" ".join(named[2].split()), named[1])
     if error is not None:
         return Reason(" ".join(error.split()) or "an error without words", "base_url")
     if finish_reason == "length":

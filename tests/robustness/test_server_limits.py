@@ -18,6 +18,7 @@ from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.refusals import longest_taken
 from llm.engines.openai.request_format import RequestFormat
 from llm.engines.replayed import ReplayEngine
+from llm.failures import reason
 from llm.messages import Message, Sampling
 from llm.transcript.store import Transcript
 
@@ -238,3 +239,10 @@ def test_servers_that_take_all_are_asked_once() -> None:
     with served(speaking()) as (server, engine):
         collect(engine, asks(3, SCHEMA))
         assert len(server.calls) == 3
+
+
+@pytest.mark.parametrize("setting", ["max_tokens", "max_model_len"])
+def test_the_reason_of_a_failure_names_its_setting(setting: str) -> None:
+    found = reason("", "error", f"llm.{setting}: too much of it (HTTP 400)")
+    assert (found.setting, found.words) == (setting, "too much of it (HTTP 400)")
+    assert reason("", "error", "HTTP 500: llm.model: x").setting == "base_url"
