@@ -22,7 +22,7 @@ from jaxecon.economy.build import build_economy
 from jaxecon.economy.equilibrium import leader_problem, welfare_gain
 from jaxecon.economy.first_schedule import first_brackets
 from jaxecon.economy.precision import compute_context
-from jaxecon.planners.announced import announced_schedule
+from jaxecon.planners.announced import announced_planner
 from jaxecon.planners.elections.voting import valuations
 from jaxecon.sweeps.results import Sweep
 
@@ -226,12 +226,12 @@ def conflict(config: Config, years: list[dict[str, Any]]) -> dict[str, float | N
     with compute_context(config):
         economy = build_economy(config)
         problem = leader_problem(economy)
-        best = announced_schedule(
+        best = announced_planner(
             config.model_copy(
                 update={"planner": config.planner.model_copy(update={"kind": "optimum"})}
             ),
             economy,
-        )
+        ).schedule
         every = jnp.concatenate([best.rates[None], jnp.asarray(rates, best.rates.dtype)])
         utility = np.asarray(_valuations(problem, best.thresholds, every), np.float64)
         optimum = float(

@@ -94,13 +94,13 @@ def announced(kind: str, economy: Economy, knowledge: Knowledge) -> Announced:
     return Announced(kind, result.schedule, Convergence(bool(result.converged), last_change))
 
 
-def announced_schedule(config: Config, economy: Economy) -> TaxSchedule:
-    """Return the schedule of the configuration's planner.
+def announced_planner(config: Config, economy: Economy) -> Announced:
+    """Return the configuration's planner, which announces one schedule.
 
     Raises UserError if it has none for this economy or these brackets.
     """
     try:
-        return announced(config.planner_kind, economy, Knowledge.from_config(config)).schedule
+        return announced(config.planner_kind, economy, Knowledge.from_config(config))
     except ValueError as error:
         raise UserError(f"planner.kind: {config.planner_kind!r}; {error}") from error
 

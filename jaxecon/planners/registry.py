@@ -14,7 +14,7 @@ from jaxecon.economy.devices import gathered
 from jaxecon.economy.precision import compute_context
 from jaxecon.economy.state import Economy
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.planners.announced import SCHEDULES, Announced, announced_schedule
+from jaxecon.planners.announced import SCHEDULES, Announced, announced_planner
 from jaxecon.planners.base import Planner
 from jaxecon.planners.elections.elected import Elected
 from jaxecon.planners.elections.electorate import Electorate
@@ -66,7 +66,7 @@ def _elected(inputs: PlannerInputs) -> Planner:
 def _announced(inputs: PlannerInputs) -> Planner:
     config = inputs.config
     with gathered(inputs.economy) as economy:
-        return Announced(config.planner_kind, announced_schedule(config, economy))
+        return announced_planner(config, economy)
 
 
 PLANNERS: dict[str, Callable[[PlannerInputs], Planner]] = {

@@ -27,7 +27,7 @@ from jaxecon.economy.state import Day, EconomyState
 from jaxecon.economy.summary import YearStatistics
 from jaxecon.economy.year import initial_state, mechanical_year, start_year
 from jaxecon.kernels.taxation import TaxSchedule
-from jaxecon.planners.announced import SCHEDULES, announced_schedule
+from jaxecon.planners.announced import SCHEDULES, announced_planner
 from jaxecon.planners.base import PlannerContext, YearObservation
 from jaxecon.planners.elections.electorate import ElectedState
 from jaxecon.planners.elections.own_optima import elements_in_memory
@@ -87,7 +87,7 @@ def case(config: Config) -> Case:
     drawn = draft(config)
     if config.planner_kind not in SCHEDULES:
         return drawn
-    rates = np.asarray(announced_schedule(config, build_economy(config)).rates)
+    rates = np.asarray(announced_planner(config, build_economy(config)).schedule.rates)
     return (
         dataclasses.replace(drawn, rates=rates)
         if drawn.later is None

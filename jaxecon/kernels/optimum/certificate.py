@@ -43,11 +43,13 @@ def certify(objective: Objective, x: Array) -> Certificate:
     value, rebate = objective.evaluate_with_rebate(every, objective.feasible_welfare)
     welfare, compared = value[0], value[1 : -len(shifts)]
     # a worker who jumps between brackets moves welfare on one side of the point alone
-    seen = jnp.sort(jnp.abs(value[-len(shifts) :] - welfare))[1]
+    feasible = jnp.isfinite(welfare)
+    base = jnp.where(feasible, welfare, 0)
+    seen = jnp.sort(jnp.abs(value[-len(shifts) :] - base))[1]
     tolerance = ROUNDING * np.finfo(welfare.dtype).eps * jnp.abs(welfare)
     noise = jnp.maximum(tolerance, jnp.where(jnp.isfinite(seen), seen, 0))
-    neighbours = jnp.where(jnp.isfinite(welfare), compared - welfare, -jnp.inf)
-    certified = jnp.all(neighbours <= tolerance) & jnp.any(neighbours < -noise)
+    neighbours = compared - base
+    certified = feasible & jnp.all(neighbours <= tolerance) & jnp.any(neighbours < -noise)
     return Certificate(welfare, rebate[0], neighbours, noise, certified)
 
 

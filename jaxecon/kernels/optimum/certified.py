@@ -255,7 +255,8 @@ def _solve(
         reference_welfare,
         certificate.welfare,
     )
-    residuals = slopes(objective, final, jnp.maximum(multiplier, 0)) / scale
+    weight = jnp.where(jnp.isfinite(multiplier), multiplier, 0)
+    residuals = slopes(objective, final, weight) / scale
     return Optimum(
         schedule=schedule_at(space, limits, final),
         welfare=certificate.welfare,
