@@ -107,7 +107,7 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
             "schedule.brackets: 'tree'; one of flat, three, us_federal or a list",
         ),
         ("welfare.function=rawls", "welfare.function: 'rawls'; one of inverse_income,"),
-        ("welfare.floor=0", "welfare.floor: 0; a number above 0"),
+        ("welfare.floor=0", "welfare.floor: 0; a number in [0.01, 1,000,000,000,000]"),
         (
             "preferences.disutility_exponent=1",
             "preferences.disutility_exponent: 1; a number in (1, 20]",
@@ -117,7 +117,10 @@ COHORT = "population.cohorts=[{name: a, rule: %s, size: %s}]"
             "preferences.disutility_exponent: inf; a number in (1, 20]",
         ),
         ("population.shares.lm=0.3", "population.shares.lm: no such cohort; did you mean 'llm'?"),
-        ("population.shares.llm=1", "every cohort's share must be above 0 and all must sum to 1"),
+        (
+            "population.shares.llm=1",
+            "every cohort's share must be at least 1e-09 and all must sum to 1",
+        ),
         (COHORT % ("quantl", 3), "population.cohorts.0.rule: 'quantl'; did you mean 'quantal'?"),
         (
             COHORT % ("quantal", 0),
