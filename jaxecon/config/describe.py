@@ -51,7 +51,7 @@ def describe() -> Iterator[str]:
 def accepted_values(path: Sequence[str]) -> str:
     """The accepted range of a setting in words, from the model's own annotations."""
     named = [p for p in path if not (p.isdecimal() or p == "N")]
-    field = fields_at(named[:-1]).get(named[-1])
+    field = fields_at(named[:-1]).get(named[-1]) if named else None
     if field is None and len(named) < 2:
         return f"a section with {', '.join(Config.model_fields)}"
     if field is None:  # an entry of a mapping: the mapping says what its values may be

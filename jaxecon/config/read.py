@@ -17,7 +17,7 @@ from jaxecon.config.renamed_settings import refuse_renamed
 from jaxecon.config.settings import Config
 from jaxecon.config.yaml_text import check_tree, read_yaml_file, yaml_text, yaml_value
 from jaxecon.core.errors import UserError
-from jaxecon.core.text import shown
+from jaxecon.core.text import is_text, shown
 
 _MAX_VALUE = 200  # characters of a wrong value that its line shows
 
@@ -175,10 +175,10 @@ def _validate(tree: dict[str, Any]) -> Config:
 
 
 def _wrong_keys(tree: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Keys that are no texts, with the places of their mappings."""
+    """Keys that are no texts in UTF-8, with the places of their mappings."""
     parts: Iterable[tuple[Any, Any]] = ()
     if isinstance(tree, dict):
-        yield from ((above, key) for key in tree if not isinstance(key, str))
+        yield from ((above, key) for key in tree if not (isinstance(key, str) and is_text(key)))
         parts = tree.items()
     elif isinstance(tree, list | tuple):
         parts = enumerate(tree)

@@ -6,8 +6,12 @@ import re
 class UserError(ValueError):
     """An error with one line for the user: the setting, its value and the accepted range.
 
-    Commands print the line and exit with status 2.
+    Commands print the line and exit with status 2. A line break in the message, from a user's own
+    text, becomes an escape.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("\\n".join(message.splitlines()))
 
 
 class DiskError(UserError):
