@@ -4,34 +4,56 @@ import errno
 import io
 import os
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
 from jaxecon.core.errors import OutputError
 
 
-class _Output(io.FileIO):
-    """Writes to a descriptor. Its first failure raises OutputError; what follows is dropped."""
+class _Stream(io.TextIOWrapper):
+    """Text for a descriptor, of which no character that its encoding lacks makes it fail.
 
-    _lost = False
+    When the descriptor fails, `_fail` says so; what comes after that is dropped. (The write itself
+    must not be Python code: a signal between it and its accounting would repeat the text.)
+    """
 
-    def write(self, data: Any, /) -> int:
-        if self._lost:
-            return memoryview(data).nbytes
+    def __init__(self, descriptor: int, before: TextIO | None, *, by_line: bool = False) -> None:
+        file = io.FileIO(descriptor, "w", closefd=False)
+        super().__init__(
+            io.BufferedWriter(file),
+            encoding=before.encoding if before is not None else "utf-8",
+            errors="backslashreplace",
+            line_buffering=by_line or file.isatty(),
+        )
+
+    def write(self, text: str, /) -> int:
         try:
-            return super().write(data)
+            return super().write(text)
         except OSError as error:
-            self._lost = True
-            raise OutputError(error) from error
+            self._drop_all()
+            self._fail(error)
+            return len(text)
 
-
-class _Messages(io.FileIO):
-    """Writes to a descriptor; what cannot be written is dropped, as nobody could be told."""
-
-    def write(self, data: Any, /) -> int:
+    def flush(self) -> None:
         try:
-            return super().write(data)
-        except OSError:
-            return memoryview(data).nbytes
+            super().flush()
+        except OSError as error:
+            self._drop_all()
+            self._fail(error)
+
+    def _drop_all(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+    def _fail(self, error: OSError) -> None:
+        """Nobody could be told of a message that is lost."""
+
+
+class _Output(_Stream):
+    """Standard output, whose first failure raises OutputError."""
+
+    def _fail(self, error: OSError) -> None:
+        raise OutputError(error) from error
 
 
 def guard_streams() -> None:
@@ -42,8 +64,8 @@ def guard_streams() -> None:
     written. Standard error never fails.
     """
     _take_closed_numbers()
-    sys.stdout = _text(_Output(1, "w", closefd=False), sys.stdout)
-    sys.stderr = _text(_Messages(2, "w", closefd=False), sys.stderr, line_buffering=True)
+    sys.stdout = _Output(1, sys.stdout)
+    sys.stderr = _Stream(2, sys.stderr, by_line=True)
 
 
 def keep_libraries_off_standard_output() -> None:
@@ -51,7 +73,7 @@ def keep_libraries_off_standard_output() -> None:
     sys.stdout.flush()
     ours = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = _text(_Output(ours, "w", closefd=False), sys.stdout)
+    sys.stdout = _Output(ours, sys.stdout)
 
 
 def _take_closed_numbers() -> None:
@@ -64,13 +86,3 @@ def _take_closed_numbers() -> None:
                 raise
             os.open(os.devnull, mode)  # gets the lowest number that is free
             os.set_inheritable(number, True)
-
-
-def _text(raw: io.FileIO, before: TextIO | None, *, line_buffering: bool = False) -> TextIO:
-    """A text stream that never fails for a character that its encoding lacks."""
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=before.encoding if before is not None else "utf-8",
-        errors="backslashreplace",
-        line_buffering=line_buffering or raw.isatty(),
-    )

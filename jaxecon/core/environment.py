@@ -17,7 +17,7 @@ from jaxecon.core.errors import UserError, first_line
 
 MIN_FILES = 128  # a run with checkpoints and a language model has 100 open at once
 _ENOUGH_FILES = 4096  # where the system allows it: many connections, many part files
-MIN_ADDRESS_SPACE = 2 << 30  # bytes; JAX and Arrow reserve this much before anything is computed
+MIN_ADDRESS_SPACE = 4 << 30  # bytes; a small run reserves 3.6 GB and aborts with 2.1
 _MIN_THREADS = 64  # JAX, Arrow and the thread that writes checkpoints
 
 # Python's switches of JAX for debugging that a correct run does not survive.

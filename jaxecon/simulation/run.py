@@ -106,6 +106,8 @@ def execute(
     """Simulate a prepared run and return what it left on disk."""
     with (
         start_engines(prepared.config, engine) as served,
+        # from here on, so that a signal during the start leaves no folder
+        handling_signals(),
         new_recorder(prepared, served) as recorder,
     ):
         simulate(prepared, recorder, served, listener)

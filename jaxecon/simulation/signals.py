@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # within so many seconds are one request.
 _ONE_REQUEST_SECONDS = 1.0
 
+# A command that a signal interrupts may hang in a library's own tidying: vLLM's does where its
+# engine is just starting.
+_TIDYING_SECONDS = 40.0
+
 
 class _Signals:
     """The handler of the signals: stops the simulation once there is one.
@@ -25,19 +30,35 @@ class _Signals:
 
     def __init__(self) -> None:
         self.stop: Callable[[int], None] | None = None
+        self.received: int | None = None  # the last signal
         self._requests = 0
         self._last = 0.0
+        self._hurry: threading.Timer | None = None
 
     def __call__(self, signum: int, frame: object) -> None:
         now = time.monotonic()
         if self._requests and now - self._last < _ONE_REQUEST_SECONDS:
             return
-        self._requests, self._last = self._requests + 1, now
+        self._requests, self._last, self.received = self._requests + 1, now, signum
         if self._requests > 2:
             os._exit(128 + signum)
         if self.stop is None or self._requests > 1:
+            if self._hurry is None and self.stop is None:
+                self._hurry = threading.Timer(_TIDYING_SECONDS, _end_at_once, (signum,))
+                self._hurry.daemon = True
+                self._hurry.start()
             raise Interrupted(signum)
         self.stop(signum)
+
+    def done(self) -> None:
+        """The command has ended in good order."""
+        if self._hurry is not None:
+            self._hurry.cancel()
+
+
+def _end_at_once(signum: int) -> None:
+    print("jaxecon: interrupted", file=sys.stderr, flush=True)
+    os._exit(128 + signum)
 
 
 @contextmanager
@@ -45,12 +66,18 @@ def handling_signals() -> Iterator[_Signals]:
     """Install the handlers for a command or a run; in threads other than the main one, do nothing.
 
     A signal that this process was started to ignore (by nohup, or in the background) stays ignored.
+
+    Raises Interrupted where a signal came earlier in the command and a library lost the error: some
+    swallow every error while they are imported.
     """
     handler = _Signals()
     if threading.current_thread() is not threading.main_thread():
         yield handler
         return
     old = {number: signal.getsignal(number) for number in ENDING}
+    for outer in old.values():
+        if isinstance(outer, _Signals) and outer.received is not None:
+            raise Interrupted(outer.received)
     # None: a handler that is not Python's and could not be put back
     old = {number: before for number, before in old.items() if before not in (signal.SIG_IGN, None)}
     for number in old:
@@ -58,5 +85,6 @@ def handling_signals() -> Iterator[_Signals]:
     try:
         yield handler
     finally:
+        handler.done()
         for number, before in old.items():
             signal.signal(number, before)

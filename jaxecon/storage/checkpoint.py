@@ -195,10 +195,19 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
             lambda: _finish(unfinished, target, described) if processes.is_main_process() else None
         )
     except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove(unfinished)
         raise
     _sync(folder)
     return target
+
+
+def _remove(unfinished: Path) -> None:
+    """Remove what a failed save leaves, while tensorstore's threads may still add files to it."""
+    for _ in range(20):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not unfinished.exists():
+            return
+        time.sleep(0.05)
 
 
 def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> None:

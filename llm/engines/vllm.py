@@ -121,6 +121,9 @@ class VLLMEngine:
                 raise
             except Exception as error:
                 raise EngineError(_start_failure(error)) from error
+            except BaseException:  # a signal, in the half minute that the start takes
+                _kill(_tree(list(set(multiprocessing.active_children()) - others)))
+                raise
         self._watch_processes(list(set(multiprocessing.active_children()) - others))
         self._identity = engine_identity(model)
         self._description: dict[str, str | int | float] = {
@@ -359,10 +362,16 @@ def _end(processes: "list[psutil.Process]") -> None:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
     _, alive = psutil.wait_procs(processes, timeout=_SHUTDOWN_SECONDS)
-    for process in alive:
+    _kill(alive)
+
+
+def _kill(processes: "list[psutil.Process]") -> None:
+    import psutil
+
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(alive, timeout=_SHUTDOWN_SECONDS)
+    psutil.wait_procs(processes, timeout=_SHUTDOWN_SECONDS)
 
 
 def _one_line(error: BaseException) -> str:
@@ -377,9 +386,9 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__mp_main__":
-    # Ctrl-C is for the process that runs the economy: it may finish its day and save, and it stops
-    # the engine.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Ctrl-C and a closed terminal are for the process that runs the economy: it may finish its day
+    # and save, and it stops the engine.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     _quieten()
     threading.Thread(

@@ -36,10 +36,13 @@ def branch(
     from jaxecon.cli.output.progress import RunProgress
     from jaxecon.config.read import load_config
     from jaxecon.simulation import branch as simulation_branch
+    from jaxecon.storage.paths import MANIFEST
     from jaxecon.storage.run import Run
 
     overrides = set_ or []
-    resumable = saying_how_to_continue("resume", out) if seeds == 1 else nullcontext()
+    resumable = (
+        saying_how_to_continue("resume", out, begun=out / MANIFEST) if seeds == 1 else nullcontext()
+    )
     with resumable, RunProgress(load_config(Run(run).config, overrides), out) as progress:
         futures = simulation_branch.branch(
             run, year=year, out=out, overrides=overrides, seeds=seeds, listener=progress

@@ -51,6 +51,7 @@ def run(
     from jaxecon.config.read import load_config
     from jaxecon.simulation.prepare import default_folder, prepare
     from jaxecon.simulation.run import execute
+    from jaxecon.storage.paths import MANIFEST
 
     options = {"seed": seed, "llm.budget_tokens": budget_tokens, "llm.budget_usd": budget_usd}
     resolved = load_config(config, overrides_of(set_, options))
@@ -59,7 +60,7 @@ def run(
     from jaxecon.cli.output.progress import RunProgress
 
     with (
-        saying_how_to_continue("resume", folder),
+        saying_how_to_continue("resume", folder, begun=folder / MANIFEST),
         RunProgress(resolved, folder) if prints else nullcontext() as progress,
     ):
         finished = execute(prepared, progress)

@@ -56,6 +56,12 @@ class RunProgress:
     def __enter__(self) -> "RunProgress":
         self._bar.__enter__()
         local = [s.model for s in self._config.servings.values() if s.engine == "vllm"]
+        if local:
+            self._console.print(
+                f"starting vLLM ({', '.join(sorted(set(local)))}), about half a minute",
+                soft_wrap=True,
+                markup=False,
+            )
         model = f"starting {', '.join(local)}" if local else "compiling"
         self._task = self._bar.add_task(model, total=self._config.years * self._days, statistics="")
         return self

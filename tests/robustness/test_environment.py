@@ -1,0 +1,204 @@
+"""Environment variables and limits that would break a command's libraries."""
+
+import os
+import threading
+
+import pytest
+from support.commands import command, ended, started
+
+from jaxecon.cli.errors import one_line_errors
+from jaxecon.core import environment
+from jaxecon.core.errors import UserError
+from llm.engines.openai.network import http_client, is_this_machine
+
+DEVICES = """if True:
+    from jaxecon.cli.errors import one_line_errors
+    with one_line_errors():
+        import jax
+        jax.devices()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JAX_PLATFORMS", "cuda"),
+        ("JAX_PLATFORMS", "nonsense"),
+        ("JAX_ENABLE_X64", "perhaps"),
+        ("JAX_NUM_CPU_DEVICES", "many"),
+        ("JAX_LOGGING_LEVEL", "loud"),
+    ],
+)
+def test_what_jax_cannot_use_is_one_line_with_its_variable(name, value):
+    status, out, errors = ended(started("-c", DEVICES, **{name: value}))
+    if status == 0:
+        pytest.skip(f"{name}={value} works on this machine")
+    lines = [line for line in errors.splitlines() if line.startswith("jaxecon: ")]
+    assert (status, out, len(lines)) == (2, "", 1), errors
+    assert lines[0].startswith(f"jaxecon: {name}: {value!r}: ")
+    assert "Traceback" not in errors
+
+
+def test_a_variable_is_not_blamed_for_other_errors(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("JAX_DEBUG_NANS", "0")
+    errors = (RuntimeError("JAX_PLATFORMS"), ValueError("jax"), FloatingPointError("nan"))
+    for error in (*errors, AssertionError()):
+        with pytest.raises(type(error)), one_line_errors():
+            raise error
+
+
+def test_a_switch_that_forbids_nan(monkeypatch):
+    monkeypatch.setenv("JAX_DEBUG_NANS", "1")
+    line = environment.jax_mistake(FloatingPointError("invalid value (nan) encountered in solve"))
+    assert str(line).startswith("JAX_DEBUG_NANS: '1'; ")
+
+
+@pytest.mark.parametrize(
+    "flags", ["--xla_no_such_flag", "nonsense", "--xla_cpu_enable_fast_math=perhaps"]
+)
+def test_flags_at_which_xla_aborts(monkeypatch, flags):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    with pytest.raises(UserError) as refused:
+        environment.check_environment()
+    assert str(refused.value).startswith(f"XLA_FLAGS: {flags!r}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_flags_that_xla_knows(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", " --xla_force_host_platform_device_count=2 ")
+    environment.check_environment()
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("-n 20", "ulimit -n: 20 open files; at least 128 are needed"),
+        ("-n 64", "ulimit -n: 64 open files; at least 128 are needed"),
+        ("-v 1000000", "ulimit -v: 1000000 kB of address space; at least"),
+    ],
+)
+def test_limits_are_one_line(limit, words):
+    status, out, errors = command("settings", prelude=f"ulimit {limit}")
+    assert (status, out, errors.count("\n")) == (2, "", 1), errors
+    assert errors.startswith(f"jaxecon: {words}")
+
+
+def test_the_limit_on_files_is_raised_as_far_as_allowed():
+    code = """if True:
+        import resource
+        from jaxecon.core.environment import check_environment
+        check_environment()
+        print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+    """
+    few = "ulimit -H -n 1000; ulimit -S -n 64"
+    assert ended(started("-c", code, prelude=few, XLA_FLAGS="")) == (0, "1000 1000\n", "")
+
+
+def test_threads_that_cannot_be_started(monkeypatch):
+    """As with ulimit -u, and in a container with few processes."""
+    start, allowed = threading.Thread.start, 5
+
+    def few(thread):
+        nonlocal allowed
+        allowed -= 1
+        if allowed < 0:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", few)
+    with pytest.raises(UserError, match=r"^ulimit -u: no more than 5 threads can be started; "):
+        environment.check_environment()
+    assert threading.active_count() == before
+
+
+QUIRKS = {
+    "COLUMNS": ("0", "-5", "nonsense"),
+    "TERM": ("dumb", ""),
+    "NO_COLOR": ("1",),
+    "PYTHONWARNINGS": ("error",),
+    "PYTHONOPTIMIZE": ("2",),
+    "OMP_NUM_THREADS": ("nonsense",),
+    "TMPDIR": ("/dev/null/none",),
+    "HOME": ("/dev/null/none",),
+    "TZ": ("nonsense",),
+    "LC_ALL": ("C", "xx_YY.nonsense"),
+}
+
+
+def test_variables_that_are_harmless():
+    """Each odd value of each variable, a few at a time."""
+    whole = command("settings", COLUMNS="80", XLA_FLAGS="")[1]
+    for which in range(max(map(len, QUIRKS.values()))):
+        odd = {name: values[min(which, len(values) - 1)] for name, values in QUIRKS.items()}
+        assert command("settings", XLA_FLAGS="", **odd) == (0, whole, "")
+
+
+PROXIES = [
+    ("ALL_PROXY", "socks5://127.0.0.1:1"),
+    ("all_proxy", "socks://127.0.0.1:1"),
+    ("HTTP_PROXY", "nonsense://x"),
+    ("https_proxy", "ftp://x:y"),
+]
+CERTIFICATES = [
+    ("SSL_CERT_FILE", "/dev/null/none.pem"),
+    ("SSL_CERT_FILE", "/"),
+    ("SSL_CERT_FILE", os.__file__),
+]
+HERE = [
+    "http://127.0.0.1:8000/v1",
+    "https://localhost/v1",
+    "http://[::1]:1/v1",
+    "http://a.localhost",
+]
+ELSEWHERE = ["https://api.openai.com/v1", "http://10.0.0.7:8000/v1", "http://[2001:db8::1]/v1"]
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("SSL_CERT"):
+            monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(("name", "value"), [*PROXIES, *CERTIFICATES])
+def test_a_server_elsewhere_needs_proxies_and_certificates_that_work(no_proxies, name, value):
+    no_proxies.setenv(name, value)
+    for url in ELSEWHERE:
+        with pytest.raises(UserError) as refused:
+            http_client(url, 4)
+        assert str(refused.value).startswith(f"{name}={value!r}: cannot be used for {url} (")
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*PROXIES, *CERTIFICATES, ("HTTP_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "[nonsense")],
+)
+def test_a_server_on_this_machine_is_reached_directly(no_proxies, name, value):
+    no_proxies.setenv(name, value)
+    for url in HERE:
+        client = http_client(url, 4)
+        assert not client.trust_env
+        assert client._mounts == {}
+
+
+def test_which_addresses_are_this_machine():
+    assert all(
+        map(is_this_machine, [*HERE, "http://127.8.9.10/", "http://0.0.0.0:1", "http://LOCALHOST."])
+    )
+    assert not any(
+        map(is_this_machine, [*ELSEWHERE, "http://localhost.example.org", "http://127.0.0.1.x"])
+    )
+
+
+def test_a_cache_that_cannot_be_written_is_said():
+    from jaxecon.core import compilation
+
+    assert compilation._unwritable("/dev/null/none") == (
+        "JAX_COMPILATION_CACHE_DIR: /dev/null/none: cannot be written (Not a directory); programs "
+        "are compiled every time"
+    )
+    assert compilation._unwritable("gs://bucket/cache") is None
