@@ -208,12 +208,20 @@ def test_a_refusal_of_its_own_degrades_nothing() -> None:
         assert engine._server.format == RequestFormat()
 
 
-@pytest.mark.parametrize("status", [400, 500])
-def test_a_chance_refusal_degrades_nothing(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, NO_REASON),
+        (500, NO_REASON),
+        (500, "upstream: a system message only"),
+        (500, "seed node lost, stream must be reset"),
+    ],
+)
+def test_a_chance_refusal_degrades_nothing(status: int, words: str) -> None:
     """What a guess has brought is compared with what was refused."""
 
     def answer(call: Call) -> Reply:
-        return refused(status, NO_REASON) if call.number < 2 else echo(call)
+        return refused(status, words) if call.number < 2 else echo(call)
 
     with served(answer, max_connections=1) as (server, engine):
         check_answered(collect(engine, asks(6, SCHEMA)))

@@ -102,6 +102,8 @@ def test_the_limit_in_a_field_of_its_own() -> None:
         (400, "max_tokens is too large: 4096. This model supports at most 2048 tokens"),
         (429, "rate limit: maximum context length is 10 tokens a minute"),
         (503, "context window is busy"),
+        (500, "upstream took too long to respond: context deadline exceeded"),
+        (500, "this takes longer than expected"),
     ],
 )
 def test_other_words_name_no_limit(status: int, words: str) -> None:

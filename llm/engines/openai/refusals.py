@@ -26,11 +26,13 @@ _SYSTEM = (
     r"only user|roles? must|must alternate|developer instruction|must be (a |from )?.{0,8}user"
 )
 _STREAM = (
-    r"stream.{0,80}(must|require|only|need|true|mandatory)|(must|require|only|need).{0,80}stream"
+    r"\bstream.{0,80}(must|require|only|need|true|mandatory)|"
+    r"(must|require|only|need).{0,80}\bstream"
 )
 _TOO_LONG = (
     r"context.{0,10}(length|window|size|limit)|maximum model length|max_new_tokens|"
-    r"too many (input )?tokens|input token count|too long|longer than|must have less than|"
+    r"too many (input )?tokens|input token count|(?<!took )(?<!taking )(?<!takes )too long|"
+    r"longer than the (model|maximum|context|limit)|must have less than|"
     r"reduce (the length of )?(your|the) (messages?|prompt|input)|exceed_context"
 )
 _NUMBER = r"([\d,]*\d)"

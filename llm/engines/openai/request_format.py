@@ -88,7 +88,8 @@ class RequestFormat:
 
     def changes_after(self, failure: RequestFailure) -> dict[str, Any]:
         """What to change after this failure, by its words; nothing where they do not say it."""
-        if failure.status not in REFUSALS:
+        # the words of an HTTP 500 may be about anything: what is guessed is tried both ways
+        if failure.status not in REFUSALS or failure.status == 500:
             return {}
         if self.limit == "max_tokens" and (
             refuses_field("max_tokens", failure) and "too large" not in failure.complaint
