@@ -27,7 +27,7 @@ from jaxecon.cli.commands.transcript import transcript
 from jaxecon.cli.errors import one_line_errors
 from jaxecon.cli.output.printable import say_line
 from jaxecon.cli.streams import guard_streams
-from jaxecon.core.environment import check_environment
+from jaxecon.core.environment import check_limits, check_xla_flags
 from jaxecon.core.errors import OutputError, UserError
 from jaxecon.core.text import is_text
 from jaxecon.simulation.signals import handling_signals
@@ -53,6 +53,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with one_line_errors():
+            check_xla_flags()
             return super().invoke(ctx)
 
 
@@ -74,7 +75,7 @@ def main() -> None:
     """Entry point of `jaxecon`."""
     guard_streams()
     with one_line_errors(), handling_signals():
-        check_environment()
+        check_limits()
         try:
             app()
         except SystemExit as ended:

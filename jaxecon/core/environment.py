@@ -1,14 +1,13 @@
 """What surrounds a command: limits and environment variables that would break its libraries.
 
-`check_environment` looks before the libraries are loaded at what would end the process without a
-Python error (XLA and the C++ library abort it). `jax_mistake` recognises the errors that JAX raises
-for a variable that it cannot use.
+`check_limits` and `check_xla_flags` look before the libraries are loaded at what would end the
+process without a Python error (XLA and the C++ library abort it). `jax_mistake` recognises the
+errors that JAX raises for a variable that it cannot use.
 """
 
 import os
 import re
 import resource
-import subprocess
 import sys
 import threading
 import traceback
@@ -27,16 +26,15 @@ _XLA_FLAGS = "XLA_FLAGS"
 _PARSE_FLAGS = "from jaxlib.xla_client import CompileOptions; CompileOptions()"
 
 
-def check_environment() -> None:
-    """Check what would otherwise end this process with an abort, and raise the limit on files.
+def check_limits() -> None:
+    """Check the limits of this process, and raise that on open files as far as is allowed.
 
     Raises:
-        UserError: a limit is too low, or XLA_FLAGS has a flag that XLA does not know.
+        UserError: a limit is too low.
     """
     _check_files()
     _check_memory()
     _check_threads()
-    _check_xla_flags()
     if os.environ.get("COLUMNS") == "0":  # of a terminal without a size: nothing would be printed
         del os.environ["COLUMNS"]
 
@@ -81,11 +79,17 @@ def _check_threads() -> None:
             thread.join()
 
 
-def _check_xla_flags() -> None:
-    """Parse XLA_FLAGS in a process of its own: XLA ends the process at a flag it does not know."""
+def check_xla_flags() -> None:
+    """Parse XLA_FLAGS in a process of its own: XLA ends the process at a flag it does not know.
+
+    Raises:
+        UserError: there is such a flag.
+    """
     flags = os.environ.get(_XLA_FLAGS, "").strip()
-    if not flags:
+    if not flags or "jax" in sys.modules:  # XLA has read them
         return
+    import subprocess  # not for every `jaxecon --help`
+
     tried = subprocess.run(
         [sys.executable, "-c", _PARSE_FLAGS],
         stdin=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """Environment variables and limits that would break a command's libraries."""
 
 import os
+import sys
 import threading
 
 import pytest
@@ -58,16 +59,18 @@ def test_a_switch_that_forbids_nan(monkeypatch):
     "flags", ["--xla_no_such_flag", "nonsense", "--xla_cpu_enable_fast_math=perhaps"]
 )
 def test_flags_at_which_xla_aborts(monkeypatch, flags):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
     monkeypatch.setenv("XLA_FLAGS", flags)
     with pytest.raises(UserError) as refused:
-        environment.check_environment()
+        environment.check_xla_flags()
     assert str(refused.value).startswith(f"XLA_FLAGS: {flags!r}: ")
     assert "\n" not in str(refused.value)
 
 
 def test_flags_that_xla_knows(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
     monkeypatch.setenv("XLA_FLAGS", " --xla_force_host_platform_device_count=2 ")
-    environment.check_environment()
+    environment.check_xla_flags()
 
 
 @pytest.mark.parametrize(
@@ -87,11 +90,11 @@ def test_limits_are_one_line(limit, words):
 def test_the_limit_on_files_is_raised_as_far_as_allowed():
     code = """if True:
         import resource
-        from jaxecon.core.environment import check_environment
-        check_environment()
+        from jaxecon.core.environment import check_limits
+        check_limits()
         print(*resource.getrlimit(resource.RLIMIT_NOFILE))
     """
-    few = "ulimit -H -n 1000; ulimit -S -n 64"
+    few = "ulimit -S -n 64; ulimit -H -n 1000"
     assert ended(started("-c", code, prelude=few, XLA_FLAGS="")) == (0, "1000 1000\n", "")
 
 
@@ -109,7 +112,7 @@ def test_threads_that_cannot_be_started(monkeypatch):
     before = threading.active_count()
     monkeypatch.setattr(threading.Thread, "start", few)
     with pytest.raises(UserError, match=r"^ulimit -u: no more than 5 threads can be started; "):
-        environment.check_environment()
+        environment.check_limits()
     assert threading.active_count() == before
 
 
