@@ -45,17 +45,19 @@ MAX_POINTS = 1_000_000  # unless the user asks for more
 
 MAX_CHUNK = 100_000_000  # runs in one compiled program
 
+_KINDS = {  # of the arguments of `sweep`
+    "out": unset_or(PATH),
+    "executor": having("an executor", "run", "connect"),
+    "chunk_size": unset_or(WHOLE),
+    "max_points": WHOLE,
+    "force": FLAG,
+    "listener": having("a listener", "on_note", "on_chunk"),
+}
+
 _MAX_PLANNED = 10**15  # more cannot be planned
 
 
-@checked_arguments(
-    out=unset_or(PATH),
-    executor=having("an executor", "run", "connect"),
-    chunk_size=unset_or(WHOLE),
-    max_points=WHOLE,
-    force=FLAG,
-    listener=having("a listener", "on_note", "on_chunk"),
-)
+@checked_arguments(**_KINDS)
 def sweep(
     design: Design | str | Path | Mapping[str, Any],
     *,
@@ -110,9 +112,8 @@ def sweep(
         check_executor(executor, plan.chunks)
         done = finished_chunks(out, plan.chunks, listener.on_note)
         waiting = deque(chunk for chunk in plan.chunks if chunk.number not in done)
-        listener.on_note(
-            f"{plural(total, 'point')} in {plural(len(plan.chunks), 'chunk')} -> {out}"
-        )
+        size = f"{plural(total, 'point')} in {plural(len(plan.chunks), 'chunk')}"
+        listener.on_note(f"{size} -> {out}")
         listener.on_begin(total, total - sum(len(chunk.points) for chunk in waiting))
         task = Task(points, out.resolve(), plan.brackets, force)
         _simulate_chunks(executor, task, plan, waiting, listener)

@@ -29,6 +29,20 @@ _StatisticsOption = Annotated[
     typer.Option(help="Statistics of the summary, separated by commas.", show_default=False),
 ]
 
+_MaxPointsOption = Annotated[
+    int, typer.Option(min=1, max=10**15, help="Refuse a design with more points.")
+]
+
+_ChunkOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100_000_000,
+        help="Runs in one compiled program; by default what memory takes.",
+        show_default=False,
+    ),
+]
+
 _LevelOption = Annotated[
     float, typer.Option(min=0.5, max=0.9999, help="Of the summary's confidence intervals.")
 ]
@@ -45,18 +59,8 @@ def sweep(
     set_: SetOption = None,
     out: ContinuedFolderOption = None,
     executor: ExecutorOption = "local",
-    chunk: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=100_000_000,
-            help="Runs in one compiled program; by default what memory takes.",
-            show_default=False,
-        ),
-    ] = None,
-    max_points: Annotated[
-        int, typer.Option(min=1, max=10**15, help="Refuse a design with more points.")
-    ] = 1_000_000,
+    chunk: _ChunkOption = None,
+    max_points: _MaxPointsOption = 1_000_000,
     summary: Annotated[
         bool,
         typer.Option(
