@@ -112,13 +112,16 @@ def sweep(
         check_executor(executor, plan.chunks)
         done = finished_chunks(out, plan.chunks, listener.on_note)
         waiting = deque(chunk for chunk in plan.chunks if chunk.number not in done)
-        size = f"{plural(total, 'point')} in {plural(len(plan.chunks), 'chunk')}"
-        listener.on_note(f"{size} -> {out}")
+        listener.on_note(f"{_size_text(total, plan)} -> {out}")
         listener.on_begin(total, total - sum(len(chunk.points) for chunk in waiting))
         task = Task(points, out.resolve(), plan.brackets, force)
         _simulate_chunks(executor, task, plan, waiting, listener)
         finish_sweep(out, manifest)
     return Sweep(out)
+
+
+def _size_text(total: int, plan: Plan) -> str:
+    return f"{plural(total, 'point')} in {plural(len(plan.chunks), 'chunk')}"
 
 
 def _check_limits(total: int, max_points: int, chunk_size: int | None) -> None:
