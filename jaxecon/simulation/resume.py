@@ -98,7 +98,6 @@ def resume(
         checkpoint, damaged = _checkpoint_to_resume(run)
         changed, harmless = _changes(run, manifest, config, now, checkpoint)
         refuse_changes(run.path, changed, force)
-        refuse_damaged_tables(run, checkpoint)
         if manifest["status"] == "complete" and not changed:
             _keep_settings(recorder, config, harmless)
             return run
@@ -143,7 +142,8 @@ def _opened_recorder(run: Run) -> Iterator[tuple[Recorder | None, dict[str, Any]
 def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
     """The newest sound checkpoint, or None to start anew; and what is wrong with later ones.
 
-    Raises UserError for a branch without one: its beginning was in its first checkpoint.
+    Raises UserError for a branch without one, since its beginning was in its first checkpoint, and
+    where the tables up to the checkpoint are damaged.
     """
     checkpoint, damaged = newest(run.path / CHECKPOINTS)
     if checkpoint is None and first_position(run).year:
@@ -151,6 +151,7 @@ def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
             f"{run.path}: a branch whose first checkpoint is lost; branch again "
             f"({'; '.join(damaged)})"
         )
+    refuse_damaged_tables(run, checkpoint)
     return checkpoint, damaged
 
 

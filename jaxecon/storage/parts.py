@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -256,7 +256,7 @@ def read_table(run: Path, table: str) -> pa.Table:
     """
     read: list[pa.Table] = []
     columns: pa.Schema | None = None
-    for path, rows in _read_again_if_merged(run, table):
+    for path, rows in read_parts(run, table):
         try:
             columns = pa.unify_schemas(
                 [rows.schema] if columns is None else [columns, rows.schema],
@@ -268,15 +268,24 @@ def read_table(run: Path, table: str) -> pa.Table:
     return pa.concat_tables(read, promote_options="permissive") if read else pa.table({})
 
 
-def _read_again_if_merged(run: Path, table: str) -> list[tuple[Path, pa.Table]]:
-    """Each file of a table with its rows, though a process may be merging its files."""
+def read_parts(run: Path, table: str) -> list[tuple[Path, pa.Table]]:
+    """Each file of a table with its rows, though a process may be writing or merging files.
+
+    Raises DiskError where a file is damaged or missing.
+    """
     while True:
-        files = parts(run, table)
+        before = _list_as_it_is(run)
         try:
-            return [(part.path, read_part(part)) for part in files]
+            return [(part.path, read_part(part)) for part in parts(run, table)]
         except DiskError:
-            if parts(run, table) == files:
+            if _list_as_it_is(run) == before:
                 raise
+
+
+def _list_as_it_is(run: Path) -> bytes | None:
+    with suppress(OSError):
+        return (run / PARTS).read_bytes()
+    return None
 
 
 def _check_rows(part: Part, years: pa.Table) -> None:

@@ -16,7 +16,7 @@ from jaxecon.core.files import atomically, write_atomically
 from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.storage.part_list import PartList
-from jaxecon.storage.parts import PartRecord, named_parts, part_name, sha256_of
+from jaxecon.storage.parts import PartRecord, named_parts, part_name, sha256_of, verify
 from jaxecon.storage.paths import (
     AGENTS,
     CONFIG,
@@ -234,6 +234,8 @@ class Recorder:
         single = [part for part in self._list.parts_of(table) if part.first == part.last]
         if len(single) < _MANY_PARTS:
             return
+        for part in single:
+            verify(part)
         merged = self._write_part(
             table,
             single[0].first,

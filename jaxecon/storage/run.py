@@ -13,7 +13,14 @@ from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.storage.failure_diagnostics import Diagnostic, DiagnosticsMonitor
 from jaxecon.storage.manifest import read_manifest
-from jaxecon.storage.parts import check_sha256, parts, read_part, read_records, read_table
+from jaxecon.storage.parts import (
+    check_sha256,
+    parts,
+    read_part,
+    read_parts,
+    read_records,
+    read_table,
+)
 from jaxecon.storage.paths import (
     AGENTS,
     BALLOTS,
@@ -134,13 +141,12 @@ class Run:
         monitor = DiagnosticsMonitor(self.config)
         for row in self.past.to_pylist():
             monitor.recall(row)
-        for part in parts(self.path, YEARS):
-            rows = read_part(part).to_pylist()
+        for path, rows in read_parts(self.path, YEARS):
             try:
-                for row in rows:
+                for row in rows.to_pylist():
                     monitor.see(row)
-            except (KeyError, TypeError) as error:  # a run whose list of files has no SHA-256
-                raise DiskError(f"{part.path}: damaged (column {error})") from error
+            except (KeyError, TypeError) as error:  # a run without a list of its files
+                raise DiskError(f"{path}: damaged (column {error})") from error
         return monitor
 
     @property

@@ -15,12 +15,18 @@ from support.damaged_folders import (
     BYTES,
     JSON,
     PARTS,
+    copy_beside,
     damaged,
     deeper,
     flip,
+    flip_middle,
+    halve,
+    lose,
     names,
+    not_text,
     other_values,
     outcome,
+    rename,
 )
 from support.runs import HYBRID, as_earlier_run, run_killed, snapshot
 from typer.testing import CliRunner
@@ -28,6 +34,7 @@ from typer.testing import CliRunner
 import jaxecon as je
 from jaxecon.cli.app import app
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.simulation.changes import continuable, refuse_edited
 from jaxecon.simulation.language import open_transcript
 from jaxecon.storage import provenance
 
@@ -110,7 +117,10 @@ def resume(folder):
     return run.manifest["status"]
 
 
-READERS = (load, digest, transcript, survey, resume)
+READERS = (load, transcript, survey, digest, resume)
+
+# with which the last two readers are tried too, which take a tenth of a second each
+FEW = (lose, halve, flip_middle, rename, copy_beside)
 
 FILES = {
     "manifest.json": JSON,
@@ -120,8 +130,8 @@ FILES = {
     "years.parquet/part-00000001.parquet": PARTS,
     "agents.parquet/part-00000001.parquet": PARTS,
     "survey.parquet/part-00000000.parquet": PARTS,
-    "checkpoints/00000002-000000/checkpoint.json": JSON,
-    "checkpoints/00000002-000000/SHA256SUMS": BYTES,
+    "checkpoints/00000002-000000/checkpoint.json": FEW[:3],
+    "checkpoints/00000002-000000/SHA256SUMS": (*FEW[:4], not_text),
 }
 
 
@@ -132,19 +142,25 @@ def test_every_damage_and_every_reader(whole, tmp_path, file):
     failed, folder = 0, shutil.copytree(whole, tmp_path / "run")
     for damage in FILES[file]:
         with damaged(folder / file, damage):
-            for reader in READERS:
+            for reader in READERS if damage in (*FEW, not_text) else READERS[:3]:
                 found = outcome(reader, folder)
                 if isinstance(found, UserError):
                     assert names(found, folder / file), (damage.__name__, reader.__name__, found)
                     failed += 1
                 elif reader is not transcript:
                     assert found == right[reader], (damage.__name__, reader.__name__)
-    assert failed >= len(FILES[file]) - 1
+    assert failed >= len(FILES[file]) - 1  # a last byte, or a copy, may not be needed
 
 
 def test_every_entry_of_a_manifest(whole, tmp_path):
-    """Without it, or with other types in it: `load` and `resume` read it or name the file."""
-    right = load(whole)
+    """Without it, or with other types in it: it is read, or the line names the file."""
+
+    def opened(folder):
+        run = continuable(folder)
+        refuse_edited(run)
+        return run.years
+
+    right = opened(whole)
     folder = shutil.copytree(whole, tmp_path / "run")
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
@@ -160,12 +176,15 @@ def test_every_entry_of_a_manifest(whole, tmp_path):
         content | {entry: value} for entry, values in inner.items() for value in values
     ]:
         path.write_text(json.dumps(wrong))
-        for reader in (load, resume):
-            found = outcome(reader, folder)
-            if isinstance(found, UserError):
-                lines.append(str(found))
-                break
-            assert found in (right, "complete")
+        found = outcome(opened, folder)
+        if isinstance(found, UserError):
+            lines.append(str(found))
+        else:
+            assert found == right
+    for name in content:
+        path.write_text(json.dumps({k: v for k, v in content.items() if k != name}))
+        found = outcome(resume, folder)
+        assert isinstance(found, UserError) or found == "complete"
     for entry in (
         *("status", "code", "identities", "files", "versions", "hardware", "resumed"),
         *("summary.policies", "summary.realised", "branched_from.year", "resumed.0.changed"),

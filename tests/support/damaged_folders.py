@@ -90,7 +90,7 @@ JSON: tuple[Damage, ...] = (
 
 def other_values(content: dict[str, object]) -> list[dict[str, object]]:
     """A JSON object without each of its entries, and with other types in each of them."""
-    wrong: list[object] = [None, [], {}, 3, -1.5, "x", True, [3], {"x": 3}, [{"x": None}]]
+    wrong: list[object] = [None, -1.5, "x", [3], {"x": [None]}]
     found = [{k: v for k, v in content.items() if k != name} for name in content]
     return found + [content | {name: value} for name in content for value in wrong]
 
