@@ -35,4 +35,6 @@ def check_entries(model: type[Entries], path: Path, content: Mapping[str, Any]) 
         if problem["type"] == "missing":
             raise DiskError(f"{path}: damaged (has no {entry})") from None
         value = shortened(repr(problem["input"]), _MAX_VALUE)
-        raise DiskError(f"{path}: damaged ({entry} is {value}; {problem['msg']})") from None
+        # pydantic's words without the name of our class
+        wanted = problem["msg"].partition(" or instance of ")[0].removeprefix("Input ")
+        raise DiskError(f"{path}: damaged ({entry} is {value}; it {wanted})") from None
