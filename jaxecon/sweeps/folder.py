@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxecon.core.errors import DiskError, UserError, first_line
-from jaxecon.core.files import atomically, write_atomically
+from jaxecon.core.files import atomically, read_json_object, write_atomically
 from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation.changes import changed_code, inexact
@@ -48,7 +48,9 @@ def has_begun(out: Path) -> bool:
         )
     except OSError as error:
         raise DiskError(f"--out: {out}: cannot be read ({error.strerror})") from error
-    if left - {MANIFEST, PLAN, POINTS, YEARS}:
+    if left - {MANIFEST, PLAN, POINTS, YEARS} or (
+        MANIFEST in left and read_json_object(out / MANIFEST).get("kind") != "sweep"
+    ):
         refuse_existing(out)
     if left:
         read_manifest(out)  # raises where the folder is not a sweep's

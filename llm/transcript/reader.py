@@ -32,6 +32,7 @@ from llm.transcript.rows import (
     Selection,
     StoredDecision,
     Total,
+    check_types,
     completion_of,
     conversation_of,
     decision_of,
@@ -280,6 +281,7 @@ class TranscriptReader:
         with self._snapshot():
             rows = self._db.execute(sums, wanted).fetchall()
             _check_numbers(sum(odd for *_, odd in rows))
+            check_types([name for row in rows for name in row[:2]], str)
             for its_cohort, its_kind, its_status, count in self._db.execute(counts, wanted):
                 statuses.setdefault((its_cohort, its_kind), {})[its_status] = count
         return [

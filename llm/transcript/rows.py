@@ -146,14 +146,15 @@ def decision_of(row: Sequence[Any]) -> tuple[Draw, StoredDecision]:
     row: seed, kind, year, day, cohort, agent, status, decision, attempts.
     """
     seed, kind, year, day, cohort, agent, status, decision, attempts = row
-    _check_types((seed, year, day, agent, attempts), int)
-    _check_types((kind, cohort, decision), str)
+    check_types((seed, year, day, agent, attempts), int)
+    check_types((kind, cohort, decision), str)
     if status not in STATUSES:
         raise TypeError(f"{status!r} is no status of a decision")
     return Draw(seed, kind, year, day, cohort, agent), StoredDecision(status, decision, attempts)
 
 
-def _check_types(values: Sequence[Any], kind: type) -> None:
+def check_types(values: Sequence[Any], kind: type) -> None:
+    """Raise TypeError where a stored value is of another type: SQLite takes any in any column."""
     for value in values:
         if type(value) is not kind:
             raise TypeError(f"a {type(value).__name__} in place of a {kind.__name__}")
@@ -165,9 +166,9 @@ def completion_of(answer: Sequence[Any]) -> Completion:
     answer: the columns of ANSWER.
     """
     text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, seconds, error = answer
-    _check_types((text, finish_reason, *([] if error is None else [error])), str)
-    _check_types((prompt_tokens, cached_tokens, completion_tokens), int)
-    _check_types((seconds,), float)
+    check_types((text, finish_reason, *([] if error is None else [error])), str)
+    check_types((prompt_tokens, cached_tokens, completion_tokens), int)
+    check_types((seconds,), float)
     return Completion(
         text, finish_reason, Usage(prompt_tokens, cached_tokens, completion_tokens), seconds, error
     )
@@ -199,8 +200,8 @@ def conversation_of(
         (text,) = db.execute("SELECT json FROM settings WHERE id = ?", (setting,)).fetchone()
         settings[setting] = json.loads(text)
     completion = completion_of(answer)
-    _check_types((seed, year, day, agent, attempt), int)
-    _check_types((kind, cohort), str)
+    check_types((seed, year, day, agent, attempt), int)
+    check_types((kind, cohort), str)
     return {
         "key": shown_key(key),
         "seed": seed,
