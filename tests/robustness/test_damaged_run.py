@@ -350,8 +350,8 @@ def test_runs_of_earlier_versions_have_no_list_of_files(whole, tmp_path):
     pq.write_table(text, years[1])
     with pytest.raises(DiskError, match=r"part-00000001.parquet: damaged .*swf"):
         je.load(earlier).years  # noqa: B018
-    pq.write_table(table.drop_columns(["swf_window"]), years[1])
-    with pytest.raises(DiskError, match=r"part-00000001.parquet: damaged .*swf_window"):
+    pq.write_table(table.drop_columns(["gain_realised"]), years[1])
+    with pytest.raises(DiskError, match=r"part-00000001.parquet: damaged .*gain_realised"):
         je.load(earlier).diagnostics  # noqa: B018
 
 
