@@ -45,8 +45,9 @@ def build_economy(config: Config, layout: Layout | None = None) -> Economy:
     economy, poorest = _assemble(layout, blueprint, skill_nodes(config))
     if config.preferences.consumption_curvature > 0 and not poorest > 0:
         raise UserError(too_poor(config.budget.public_spending, float(poorest)))
-    if config.preferences.consumption_curvature == 0:
-        _check_response(config.preferences.disutility_exponent, economy)
+    exponent = config.preferences.disutility_exponent
+    if config.preferences.consumption_curvature == 0 and exponent < 2:  # beyond, nothing overflows
+        _check_response(exponent, economy)
     return economy
 
 
