@@ -60,11 +60,23 @@ def one_line_errors() -> Iterator[None]:
         fail("interrupted", 128 + error.signal)
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _leave_without_reader()
     except OutputError as error:
-        fail(str(error), READER_GONE if error.errno == errno.EPIPE else USER_ERROR)
+        if error.errno == errno.EPIPE:
+            _leave_without_reader()
+        fail(str(error), USER_ERROR)
     except Exception as error:
         _fail_for_surroundings(error)
         raise
+
+
+def _leave_without_reader() -> NoReturn:
+    """End without a word, as other programs do before `head`; the status says it."""
+    processes = _joined_processes()
+    if processes is not None:
+        processes.leave(READER_GONE, "")
+    sys.exit(READER_GONE)
 
 
 def _fail_for_surroundings(error: Exception) -> None:

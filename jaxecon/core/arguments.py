@@ -54,7 +54,7 @@ def having(words: str, *methods: str) -> Kind:
 
 
 LISTENER = having("a listener", "on_days", "on_year", "on_diagnostic")
-ENGINE = having("an engine", "complete", "identity")
+ENGINE = having("an engine", "complete", "prompt_tokens", "close")
 
 
 def checked_arguments(**kinds: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:

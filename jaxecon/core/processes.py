@@ -188,13 +188,14 @@ def is_lost_process(error: BaseException) -> bool:
 
 
 def leave(status: int, line: str) -> NoReturn:
-    """End this process, which may be one of several, with a line on standard error.
+    """End this process, which may be one of several, with a line on standard error, if any.
 
     It waits some seconds for the others to end too, and then ends without them.
     """
     with _ending:
         _leaving.set()
-        print(line, file=sys.stderr)
+        if line:
+            print(line, file=sys.stderr)
     if has_several_processes():
         gone = threading.Timer(_PATIENCE, lambda: os._exit(status))
         gone.daemon = True

@@ -10,7 +10,7 @@ FOLDER/
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +112,18 @@ def sweep(
         check_executor(executor, plan.chunks)
         done = finished_chunks(out, plan.chunks, listener.on_note)
         waiting = deque(chunk for chunk in plan.chunks if chunk.number not in done)
-        listener.on_note(f"{_size_text(total, plan)} -> {out}")
-        listener.on_begin(total, total - sum(len(chunk.points) for chunk in waiting))
+        _announce(listener, total, plan, waiting, out)
         task = Task(points, out.resolve(), plan.brackets, force)
         _simulate_chunks(executor, task, plan, waiting, listener)
         finish_sweep(out, manifest)
     return Sweep(out)
+
+
+def _announce(
+    listener: SweepListener, total: int, plan: Plan, waiting: Collection[Chunk], out: Path
+) -> None:
+    listener.on_note(f"{_size_text(total, plan)} -> {out}")
+    listener.on_begin(total, total - sum(len(chunk.points) for chunk in waiting))
 
 
 def _size_text(total: int, plan: Plan) -> str:

@@ -93,7 +93,8 @@ def test_mechanical_run_needs_no_vllm(tmp_path):
     for expected in ("US federal", "planner", "Run directory", "effective sample"):
         assert expected in done.stdout
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        *("agents.parquet", "checkpoints", "config.yaml", "manifest.json", "years.parquet")
+        *("agents.parquet", "years.parquet", "parts.jsonl"),
+        *("checkpoints", "config.yaml", "manifest.json"),
     }
 
 

@@ -33,7 +33,7 @@ def test_a_pipe_without_a_reader():
     os.close(reading)
     status, _, errors = command("settings", stdout=writing)
     os.close(writing)
-    assert (status, errors.count("\n")) == (141, 1), errors
+    assert (status, errors) == (141, "")
     assert errors.startswith(LOST.format("Broken pipe"))
 
 
@@ -106,4 +106,5 @@ def test_output_error_is_no_error_of_a_file(capsys):
         with pytest.raises(SystemExit) as end, one_line_errors():
             raise error
         assert end.value.code == status
-        assert capsys.readouterr().err == f"jaxecon: {error}\n"
+        said = "" if number == errno.EPIPE else f"jaxecon: {error}\n"
+        assert capsys.readouterr().err == said

@@ -194,5 +194,7 @@ def export_lines(path: Path, rows: Iterable[object]) -> None:
                 file.writelines(lines)
     except FileExistsError:
         raise UserError(f"--export: {path}: exists; give a new file") from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise DiskError(f"--export: {path}: cannot be written ({error.strerror})") from error
