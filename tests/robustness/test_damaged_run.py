@@ -206,7 +206,7 @@ def test_every_entry_of_a_manifest(whole, tmp_path):
         assert "nested too deeply" in str(outcome(load, folder))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_byte_of_any_file(whole, spare, data):
     """Tables and digest are right, or a line says why not."""
@@ -335,7 +335,7 @@ def test_runs_of_earlier_versions_have_no_list_of_files(whole, tmp_path):
     assert digest(folder) == digest(whole)
     earlier = copied(folder, tmp_path / "earlier")
     years = [earlier / "years.parquet" / f"part-{year:08d}.parquet" for year in (0, 1)]
-    for damage in (*BYTES, lambda path: shutil.copy(years[0], path)):
+    for damage in (*FEW[:4], lambda path: shutil.copy(years[0], path)):
         copied(folder, earlier)
         damage(years[1])
         for reader in (load, digest, survey, resume):

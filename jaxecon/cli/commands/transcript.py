@@ -12,6 +12,7 @@ import typer
 from jaxecon.cli.output.printable import printable
 from jaxecon.config.names import Status, decision_name
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.files import read_json_object
 from jaxecon.core.json_text import json_text
 
 if TYPE_CHECKING:
@@ -197,12 +198,13 @@ def _check_values(opened: "Transcript", run: Path, wanted: Mapping[str, Any]) ->
 def _open_transcript(run: Path) -> "Transcript":
     """Open the transcript of a run. Raises UserError where there is none."""
     from jaxecon.simulation.language import open_transcript
-    from jaxecon.storage.paths import TRANSCRIPT
+    from jaxecon.storage.paths import MANIFEST, TRANSCRIPT
 
     if not (run / TRANSCRIPT).is_file():
-        from jaxecon.storage.manifest import read_manifest
-
-        manifest, _ = read_manifest(run)
+        try:
+            manifest = read_json_object(run / MANIFEST)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{run}: not a run directory (no {MANIFEST})") from None
         if manifest.get("models"):
             raise DiskError(f"{run / TRANSCRIPT}: missing; the run's language models answered")
         raise UserError(f"{run}: this run has no transcript: no language model took part")
