@@ -4,6 +4,7 @@ PyYAML reads YAML 1.1, in which 0777 is 511, 1:30 is 90, yes is true and 2024-01
 0777 is 777, and the others are texts. Where a plain word has two readings, written text quotes it.
 """
 
+import math
 import re
 import stat
 from collections.abc import Hashable, Iterator
@@ -167,6 +168,19 @@ def yaml_value(text: str, *, names_line: bool = False) -> Any:
 def yaml_text(tree: Any, *, allow_unicode: bool = False) -> str:
     """A tree as YAML, in its own order."""
     return str(yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode))
+
+
+def flow_text(tree: Any) -> str:
+    """A tree as YAML on one line."""
+    text = yaml.dump(
+        tree,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=math.inf,
+    )
+    return str(text).strip()
 
 
 def read_yaml_file(path: Path) -> Any:

@@ -1,8 +1,6 @@
 """Branches: new runs that start from the state of a run at the beginning of a year."""
 
-import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,33 +19,38 @@ from jaxecon.core.processes import refuse_several
 from jaxecon.core.text import shown
 from jaxecon.economy.precision import dtype_of
 from jaxecon.simulation.changes import (
+    changed_inputs,
     changed_prompts,
     changed_settings,
     continuable,
     first_position,
+    refuse_changes,
     refuse_edited,
-    refuse_reworded,
 )
-from jaxecon.simulation.deciders import make_deciders
+from jaxecon.simulation.earlier_state import state_of_run
 from jaxecon.simulation.language import (
     check_engines,
-    make_bridge,
     prompts_of,
     start_engines,
 )
 from jaxecon.simulation.loop import Simulation
-from jaxecon.simulation.ports import SilentListener
 from jaxecon.simulation.prepare import assemble_run, new_recorder
-from jaxecon.simulation.replay import replay_engines_of
+from jaxecon.simulation.resume import resume
 from jaxecon.simulation.run import simulate
 from jaxecon.simulation.state import RunState
-from jaxecon.storage.checkpoint_files import Position, newest
-from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT, refuse_existing, refuse_while_written
+from jaxecon.storage.checkpoint_files import Position
+from jaxecon.storage.paths import (
+    MANIFEST,
+    TRANSCRIPT,
+    clear_unbegun,
+    refuse_existing,
+    refuse_while_written,
+)
+from jaxecon.storage.portable import path_from
 from jaxecon.storage.run import Run
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
-    from jaxecon.storage.usage import LLMUsage
     from llm.engines.base import Engine
 
 
@@ -55,15 +58,35 @@ MAX_SEEDS = 100_000  # new runs of one branch
 
 
 @dataclass(frozen=True)
+class Branching:
+    """How new runs begin.
+
+    forced: files of which the content is not what the run began with, one line each. notes: what
+    the new runs will not do although they are set to. kept, continued: how many of them were there
+    before, whole or in part.
+    """
+
+    forced: tuple[str, ...]
+    notes: tuple[str, ...]
+    kept: int
+    continued: int
+
+
+@dataclass(frozen=True)
 class _Future:
     """A branch to be simulated.
 
-    changed: settings that differ from the run's, one line each.
+    changed: what differs from the run, one line each. origin: the manifest's entry on the run.
     """
 
     config: Config
     folder: Path
     changed: list[str]
+    origin: dict[str, Any]
+
+    @property
+    def begun(self) -> bool:
+        return (self.folder / MANIFEST).exists()
 
 
 @checked_arguments(path=PATH, year=WHOLE, out=PATH, seeds=WHOLE, listener=LISTENER, engine=ENGINE)
@@ -74,8 +97,10 @@ def branch(
     out: str | Path,
     overrides: Sequence[str] = (),
     seeds: int = 1,
+    force: bool = False,
     listener: "Listener | None" = None,
     engine: "Engine | None" = None,
+    tell: Callable[[Branching], None] | None = None,
 ) -> list[Run]:
     """Start new runs from the state of a run at the beginning of a year.
 
@@ -89,16 +114,20 @@ def branch(
         overrides: `key=value` settings on top of the run's configuration. The people stay the
             same. A changed `schedule` begins in `year`; another planner takes over then.
         seeds: how many new runs. Several differ in `draw_seed` and lie in out/future-0,
-            out/future-1 and so on; the first has the run's own seed.
+            out/future-1 and so on; the first has the run's own seed. Those that are there
+            already are kept or continued.
+        force: branch even where microdata or own rules are not those that the run began with; the
+            manifest records it.
         listener: called with days, years and diagnostics during the runs.
         engine: a running engine to use, which stays open; by default the configuration's.
+        tell: called with the Branching before the runs begin.
 
     Returns:
         The new runs, in the order of their seeds.
 
     Raises:
         UserError: the run is being written or has not reached the year, its people would change,
-            or a new folder exists.
+            a new folder exists, or files differ and `force` is not given.
         EngineError: the language model's engine cannot start or dies.
     """
     refuse_several("branch")
@@ -112,42 +141,91 @@ def branch(
         raise UserError(
             f"--year: {shown(year, 40)}; {path} can be branched in years {first} to {last}"
         )
-    futures = _futures(run, year, Path(out), overrides, seeds)
-    if futures[0].config.needs_engine:
+    futures, forced = _futures(run, year, Path(out), overrides, seeds, force)
+    missing = [future for future in futures if not future.begun]
+    if missing and futures[0].config.needs_engine:
         check_engines(futures[0].config)
-    state = _state_at(run, position)
-    past = pa.concat_tables(
-        [run.past, run.years.slice(0, year - first)], promote_options="permissive"
-    )
-    with start_engines(futures[0].config, engine) as served:
-        for future in futures:
-            _simulate_future(run, future, position, state, past, served, listener)
+    unfinished = [f for f in futures if f.begun and Run(f.folder).manifest["status"] != "complete"]
+    if tell is not None:
+        kept = len(futures) - len(missing) - len(unfinished)
+        notes = _survey_before(futures[0].config, year)
+        tell(Branching(tuple(forced), tuple(notes), kept, len(unfinished)))
+    for future in unfinished:
+        resume(future.folder, force=force, listener=listener, engine=engine)
+    if missing:
+        _begin(run, missing, position, listener, engine)
     return [Run(future.folder) for future in futures]
 
 
-def _futures(run: Run, year: int, out: Path, overrides: Sequence[str], seeds: int) -> list[_Future]:
-    """The branches to simulate, checked. Raises UserError as `branch` does."""
+def _futures(
+    run: Run, year: int, out: Path, overrides: Sequence[str], seeds: int, force: bool
+) -> tuple[list[_Future], list[str]]:
+    """The branches, checked; and the files that are not what the run began with.
+
+    Raises UserError as `branch` does.
+    """
     draw_seed = load_config(run.config, overrides).seed_of_draws
-    futures = []
+    futures: list[_Future] = []
+    files: list[str] = []
     for number in range(seeds):
         drawn = [f"draw_seed={draw_seed + number}"] if number else []
         config = load_config(run.config, [*overrides, *drawn])
-        changed = _changed_in_branch(run.config, config)
-        changed += changed_prompts(run.manifest, prompts_of(config).digest)
+        changed, files = _changed_in_branch(run, config)
+        refuse_changes(run.path, files, force)
+        changed += [*changed_prompts(run.manifest, prompts_of(config).digest), *files]
         if config.years <= year:
             raise UserError(
                 f"years: {config.years}; a branch from year {year} needs more, such as --set "
                 f"years={year + 4}"
             )
         folder = out / f"future-{number}" if seeds > 1 else out
-        refuse_existing(folder)
-        futures.append(_Future(config, folder, changed))
-    return futures
+        future = _Future(config, folder, changed, _origin_of(run, folder, year, changed))
+        clear_unbegun(folder)
+        if seeds == 1 or not future.begun:
+            refuse_existing(folder)
+        else:
+            _refuse_another(future)
+        futures.append(future)
+    return futures, files
 
 
-def _changed_in_branch(before: Config, config: Config) -> list[str]:
-    """Settings that differ, one line each. Raises UserError where they would change the people."""
-    changed, _ = changed_settings(before.model_dump(mode="json"), config)
+def _origin_of(run: Run, folder: Path, year: int, changed: Sequence[str]) -> dict[str, Any]:
+    """The manifest's entry on the run from which a branch begins."""
+    return {
+        "run": path_from(folder, run.path),
+        "year": year,
+        "changed": list(changed),
+        "answers": (run.path / TRANSCRIPT).exists(),
+        "configuration_hash": run.manifest["configuration_hash"],
+    }
+
+
+def _refuse_another(future: _Future) -> None:
+    """Raise UserError unless the folder holds the future that is to be simulated."""
+    there = Run(future.folder)
+    changed, _ = changed_settings(there.config.model_dump(mode="json"), future.config)
+    if changed or there.manifest.get("branched_from") != future.origin:
+        raise UserError(
+            f"--out: {future.folder}: already holds another run "
+            f"({changed[0] if changed else 'its origin differs'}); give a new folder"
+        )
+
+
+def _survey_before(config: Config, year: int) -> list[str]:
+    """A note where a branch asks no question, since all lie before its first year."""
+    asked = [y for question in config.survey.questions for y in question.years or (year,)]
+    if not asked or max(asked) >= year:
+        return []
+    return [f"survey: every question is of years before {year}, so that none is asked"]
+
+
+def _changed_in_branch(run: Run, config: Config) -> tuple[list[str], list[str]]:
+    """What differs, one line each: settings, and files of which the content is another.
+
+    Raises UserError where settings would change the people.
+    """
+    before = run.config
+    changed, _, files = changed_inputs(run.manifest, before.model_dump(mode="json"), config)
     types = [np.dtype(dtype_of(c)) for c in (before, config)]
     if types[0] != types[1]:
         changed.insert(0, f"precision: {types[0]} -> {types[1]}")
@@ -159,7 +237,28 @@ def _changed_in_branch(before: Config, config: Config) -> list[str]:
             f"{wrong[0]}; a branch keeps its run's people ({', '.join(marked(Mark.PEOPLE))}) and "
             "what changes of itself (dynamics)"
         )
-    return changed
+    return changed, files
+
+
+def _begin(
+    run: Run,
+    futures: Sequence[_Future],
+    position: Position,
+    listener: "Listener | None",
+    engine: "Engine | None",
+) -> None:
+    """Simulate branches from the run's state at a position to their end."""
+    state = state_of_run(run, position)
+    past = pa.concat_tables(
+        [run.past, run.years.slice(0, position.year - first_position(run).year)],
+        promote_options="permissive",
+    )
+    with start_engines(futures[0].config, engine) as served:
+        for future in futures:
+            try:
+                _simulate_future(run, future, position, state, past, served, listener)
+            finally:
+                clear_unbegun(future.folder)
 
 
 def _simulate_future(
@@ -177,75 +276,19 @@ def _simulate_future(
     """
     transcript = run.path / TRANSCRIPT
     prepared = assemble_run(future.config, future.folder)
-    origin = {
-        "run": str(run.path.resolve()),
-        "year": position.year,
-        "changed": future.changed,
-        "answers": transcript.exists(),
-        "configuration_hash": run.manifest["configuration_hash"],
-    }
+    origin = future.origin
 
     def begin(simulation: Simulation, bridge: Any) -> None:
         if position.year:
             adapted = _adapted(state, simulation, future.changed, run)
             simulation.begin_at(position, adapted)
         simulation.save()
+        assert recorder is not None  # `branch` refuses several processes
+        recorder.begin()  # from now on there is something to resume
 
-    with new_recorder(prepared, served, past, branched_from=origin) as recorder:
+    with new_recorder(prepared, served, past, unbegun=True, branched_from=origin) as recorder:
         inherited = transcript if transcript.exists() else None
         simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
-
-
-def _state_at(run: Run, position: Position) -> RunState:
-    """The run's state at a position, computed again from the last checkpoint up to it."""
-    checkpoint, damaged = newest(run.path / CHECKPOINTS, until=position)
-    if checkpoint is None and first_position(run).year:
-        raise UserError(
-            f"{run.path}: a branch whose first checkpoint is lost ({'; '.join(damaged)})"
-        )
-    if checkpoint is None or checkpoint.position != position:
-        refuse_reworded(run)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxecon-branch-")))
-        prepared = assemble_run(run.config, folder)
-        served = stack.enter_context(replay_engines_of(run))
-        bridge, _ = make_bridge(run.config, folder, served, run.path / TRANSCRIPT, stack)
-        planner, workers = make_deciders(prepared, bridge)
-        again = _RecordedYearChecker(run)
-        simulation = Simulation(
-            run.config,
-            prepared.economy,
-            prepared.schedule,
-            planner,
-            workers=workers,
-            meter=bridge,
-            listener=again,
-        )
-        if checkpoint is not None:
-            simulation.restore(checkpoint)
-        simulation.run(position)
-    return simulation.state
-
-
-class _RecordedYearChecker(SilentListener):
-    """Checks that years computed again agree with the recorded ones.
-
-    Welfare may differ by rounding on another machine.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._recorded = {row["year"]: row for row in run.years.to_pylist()}
-
-    def on_year(self, row: Mapping[str, Any], usage: "LLMUsage") -> None:
-        recorded = self._recorded[row["year"]]
-        same = all(row[name] == recorded[name] for name in row if name.startswith("rate_"))
-        if not same or abs(row["swf"] - recorded["swf"]) > 1e-3 * abs(recorded["swf"]):
-            raise UserError(
-                f"{self._run.path}: year {row['year']}, computed again, is not what was "
-                "recorded (other code, or a run that was changed on its way); branch from a year "
-                "that has a checkpoint"
-            )
 
 
 def _adapted(state: RunState, simulation: Simulation, changed: Sequence[str], run: Run) -> RunState:

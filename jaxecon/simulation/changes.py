@@ -7,20 +7,26 @@ from typing import Any
 
 from jaxecon.config.fields import changes_results
 from jaxecon.config.settings import Config
+from jaxecon.config.yaml_text import flow_text
 from jaxecon.core.errors import UserError
+from jaxecon.core.text import shortened
 from jaxecon.simulation.language import open_transcript, prompts_of
 from jaxecon.storage.checkpoint_files import Checkpoint, Position
 from jaxecon.storage.manifest import check_continuable
 from jaxecon.storage.paths import CONFIG, TRANSCRIPT
+from jaxecon.storage.portable import path_at
+from jaxecon.storage.provenance import changed_files, outside_files
 from jaxecon.storage.run import Run, recorded_config
 
+_MAX_VALUE = 100  # characters of a setting that was changed
 
-def inherited_transcript(manifest: Mapping[str, Any]) -> tuple[Path | None, list[str]]:
+
+def inherited_transcript(run: Run) -> tuple[Path | None, list[str]]:
     """The path of the transcript that a branch inherits, or one line that says it is lost."""
-    origin = manifest.get("branched_from")
+    origin = run.manifest.get("branched_from")
     if origin is None:
         return None, []
-    path = Path(origin["run"]) / TRANSCRIPT
+    path = path_at(run.path, origin["run"]) / TRANSCRIPT
     if path.exists():
         return path, []
     return None, [f"{path}: not there: what it answered is asked for again"] if origin.get(
@@ -57,6 +63,32 @@ def refuse_changes(path: Path, changed: Sequence[str], force: bool) -> None:
         )
 
 
+def changed_inputs(
+    manifest: Mapping[str, Any], before: Mapping[str, Any], config: Config
+) -> tuple[list[str], list[str], list[str]]:
+    """What differs in settings and in the files that they name, one line each.
+
+    before: the settings that the run began with.
+
+    Returns settings that change the results, those that do not, and files whose content is another
+    than the run's. A file of equal content in another place changes no result.
+    """
+    changed, free = changed_settings(before, config)
+    then, now = manifest["files"], outside_files(config)
+    names = {line.partition(": ")[0] for line in changed}
+    moved = {name for name in names if name in then and then[name] == now.get(name)}
+    free += [line for line in changed if line.partition(": ")[0] in moved]
+    changed = [line for line in changed if line.partition(": ")[0] not in moved]
+    # only files that the run knew: earlier versions did not record what a rule imports
+    same_setting = {
+        name: digest
+        for name, digest in then.items()
+        if not any(f"{name}.".startswith(f"{setting}.") for setting in names)
+    }
+    files = changed_files(same_setting, {name: now[name] for name in same_setting if name in now})
+    return changed, free, files
+
+
 def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:
     """Settings that differ, one line each: those that change a run's results, and the others."""
     old, new = dict(_settings(before)), dict(_settings(config.model_dump(mode="json")))
@@ -65,8 +97,15 @@ def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[st
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):
             kind = changed if changes_results(name) else free
-            kind.append(f"{name}: {old.get(name)} -> {new.get(name)}")
+            kind.append(f"{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}")
     return changed, free
+
+
+def _shown(value: Any) -> str:
+    """A setting's value in one short piece of text: lists and mappings as YAML writes them."""
+    if not isinstance(value, list | dict):
+        return str(value)
+    return shortened(flow_text(value), _MAX_VALUE)
 
 
 def _settings(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -134,6 +173,17 @@ def refuse_reworded(run: Run) -> None:
         raise UserError(
             f"{run.path}: its language models were asked in other words ({reworded[0]}); only the "
             "jaxecon that wrote it, with the templates that it had then, can simulate it again"
+        )
+
+
+def refuse_other_files(run: Run) -> None:
+    """Raise UserError where microdata or own rules are not those with which the run was made."""
+    before = recorded_config(run.path, run.manifest).model_dump(mode="json")
+    _, _, files = changed_inputs(run.manifest, before, run.config)
+    if files:
+        raise UserError(
+            f"{run.path}: cannot be computed again: {'; '.join(files)} is not what the run was "
+            "made with"
         )
 
 

@@ -104,14 +104,20 @@ def assemble_run(config: Config, out: Path) -> Prepared:
 
 @contextmanager
 def new_recorder(
-    prepared: Prepared, served: Mapping[str, Any], past: pa.Table | None = None, **more: Any
+    prepared: Prepared,
+    served: Mapping[str, Any],
+    past: pa.Table | None = None,
+    *,
+    unbegun: bool = False,
+    **more: Any,
 ) -> Iterator[Recorder | None]:
     """Make the folder and manifest of a new run, and yield its recorder.
 
     Yields None in processes that do not write.
 
-    served: engines by cohort. past: rows of the years before a branch began. more: further entries
-    of the manifest.
+    served: engines by cohort. past: rows of the years before a branch began. unbegun: the
+    folder becomes a run only when the recorder's `begin` is called. more: further entries of the
+    manifest.
     """
     prompts = prompts_of(prepared.config)
     manifest = {
@@ -124,7 +130,9 @@ def new_recorder(
     }
     recorder = run_together(
         lambda: (
-            Recorder.create(prepared.folder, prepared.config, manifest, prompts.own)
+            Recorder.create(
+                prepared.folder, prepared.config, manifest, prompts.own, unbegun=unbegun
+            )
             if is_main_process()
             else None
         )

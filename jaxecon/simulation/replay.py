@@ -1,8 +1,10 @@
 """Computes a run again from its transcript, and compares the results."""
 
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +22,15 @@ from jaxecon.simulation.changes import (
     first_position,
     inexact,
     refuse_edited,
+    refuse_other_files,
     refuse_reworded,
 )
 from jaxecon.simulation.damage import forced_changes, refuse_damaged_tables
+from jaxecon.simulation.horizon import pieces
 from jaxecon.simulation.language import open_transcript, replay_engines
 from jaxecon.simulation.loop import Simulation
 from jaxecon.simulation.prepare import assemble_run, new_recorder
+from jaxecon.simulation.resume import restore_from
 from jaxecon.simulation.run import simulate
 from jaxecon.storage.checkpoint_files import (
     Checkpoint,
@@ -37,6 +42,7 @@ from jaxecon.storage.checkpoint_files import (
 from jaxecon.storage.differences import Difference, differences
 from jaxecon.storage.digest import Digest, digest_at
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT, refuse_existing, refuse_while_written
+from jaxecon.storage.portable import path_from
 from jaxecon.storage.provenance import environment
 from jaxecon.storage.run import Run
 
@@ -64,7 +70,11 @@ class Replay:
 
 @checked_arguments(path=PATH, out=unset_or(PATH), listener=LISTENER)
 def replay(
-    path: str | Path, *, out: str | Path | None = None, listener: "Listener | None" = None
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    listener: "Listener | None" = None,
+    tell: Callable[[], None] | None = None,
 ) -> Replay:
     """Compute a run again as far as its newest sound checkpoint and compare the two.
 
@@ -74,13 +84,15 @@ def replay(
         path: the run's folder.
         out: a new folder in which to keep the repetition; by default it is deleted.
         listener: called with days, years and diagnostics of the repetition.
+        tell: called once nothing speaks against the repetition, before it begins.
 
     Returns:
         Both digests and every difference, none where the runs are equal.
 
     Raises:
         UserError: there is nothing to compare with, the run is being written or was changed on its
-            way, or its language models were asked in other words than today's.
+            way, its microdata or own rules are not what they were, or its language models were
+            asked in other words than today's.
         EngineError: the transcript lacks an answer that the run must have had.
     """
     refuse_several("replay")
@@ -93,6 +105,7 @@ def replay(
     refuse_edited(run)
     refuse_damaged_tables(run, recorded)
     _refuse_what_cannot_be_repeated(run)
+    refuse_other_files(run)
     notes = [*damaged, *_possible_reasons(run)]
     with ExitStack() as stack:
         folder = Path(
@@ -101,7 +114,7 @@ def replay(
             / "run"
         )
         refuse_existing(folder)
-        compute_again(run, folder, recorded.position, listener, past=run.past)
+        compute_again(run, folder, recorded.position, listener, past=run.past, tell=tell)
         again, _ = newest(folder / CHECKPOINTS)
         digests = digest_at(run.path, recorded), digest_at(folder, again)
         apart = [] if digests[0] == digests[1] else differences(run.path, folder, (recorded, again))
@@ -117,36 +130,46 @@ def compute_again(
     listener: "Listener | None",
     *,
     past: pa.Table | None,
+    tell: Callable[[], None] | None = None,
 ) -> None:
-    """Simulate a run again, in a new folder and up to a position.
+    """Simulate a run again, in a new folder, up to a position and with the years it had then.
 
     Its transcript answers in place of language models. past: rows of the years before a branch
-    began, for its diagnostics. Raises as `replay` does.
+    began, for its diagnostics. tell: called before the first day. Raises as `replay` does.
     """
-    config = load_config(
-        run.config, ["checkpoint.every_minutes=null", "checkpoint.every_years=null"]
-    )
     origin = {n: run.manifest[n] for n in ("branched_from",) if n in run.manifest}
-    prepared = assemble_run(config, folder)
-    replayed = str(run.path.resolve())
+    recorder, checkpoint = None, None
+    with ExitStack() as stack:
+        served = stack.enter_context(replay_engines_of(run))
+        if tell is not None:
+            tell()
+        for years, end in pieces(run, first_position(run), until):
+            changes = [f"years={years}", "checkpoint.every_minutes=null"]
+            config = load_config(run.config, [*changes, "checkpoint.every_years=null"])
+            prepared = assemble_run(config, folder)
+            if recorder is None:
+                checkpoint = _origin(run) if first_position(run).year else None
+                replayed = path_from(folder, run.path)
+                recorder = stack.enter_context(
+                    new_recorder(prepared, served, past, replay_of=replayed, **origin)
+                )
+            else:
+                checkpoint, _ = newest(folder / CHECKPOINTS)
+                recorder.configure(config)
+            simulate(
+                prepared,
+                recorder,
+                served,
+                listener,
+                begin=partial(_begin_at, checkpoint),
+                until=end,
+                inherited=run.path / TRANSCRIPT,
+            )
 
-    def begin(simulation: Simulation, bridge: Any) -> None:
-        if first_position(run).year:
-            simulation.restore(_origin(run))
 
-    with (
-        replay_engines_of(run) as served,
-        new_recorder(prepared, served, past, replay_of=replayed, **origin) as recorder,
-    ):
-        simulate(
-            prepared,
-            recorder,
-            served,
-            listener,
-            begin=begin,
-            until=until,
-            inherited=run.path / TRANSCRIPT,
-        )
+def _begin_at(checkpoint: Checkpoint | None, simulation: Simulation, bridge: Any) -> None:
+    if checkpoint is not None:
+        restore_from(checkpoint, simulation, bridge)
 
 
 def _refuse_what_cannot_be_repeated(run: Run) -> None:

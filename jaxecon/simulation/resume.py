@@ -13,9 +13,9 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.processes import is_main_process, run_together
 from jaxecon.simulation.changes import (
     changed_code,
+    changed_inputs,
     changed_models,
     changed_prompts,
-    changed_settings,
     continuable,
     first_position,
     inexact,
@@ -24,6 +24,7 @@ from jaxecon.simulation.changes import (
     refuse_changes,
 )
 from jaxecon.simulation.damage import refuse_damaged_tables
+from jaxecon.simulation.horizon import effects_of_horizon
 from jaxecon.simulation.language import (
     KeptPrompts,
     identities,
@@ -37,7 +38,7 @@ from jaxecon.simulation.run import simulate
 from jaxecon.storage.checkpoint import remove_after
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
-from jaxecon.storage.provenance import changed_files, environment, outside_files, utc_now
+from jaxecon.storage.provenance import environment, utc_now
 from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.run import Run, recorded_config
 
@@ -52,13 +53,16 @@ class Resumption:
 
     position: where it continues. damaged: checkpoints that were skipped, one line each. changed:
     differences from the run's beginning that were forced. inexact: differences because of which the
-    results may not be bit-identical.
+    results may not be bit-identical. years: the number of years until now and from now on, where
+    they differ. effects: what that changes, one line each.
     """
 
     position: Position
     damaged: tuple[str, ...]
     changed: tuple[str, ...]
     inexact: tuple[str, ...]
+    years: tuple[int, int] | None = None
+    effects: tuple[str, ...] = ()
 
 
 @checked_arguments(path=PATH, force=FLAG, listener=LISTENER, engine=ENGINE, tell=FUNCTION)
@@ -77,7 +81,8 @@ def resume(
         path: the run's folder.
         force: continue even where configuration, code or model differ from the run's beginning;
             the manifest records it.
-        overrides: `key=value` settings; what changes the results needs `force`.
+        overrides: `key=value` settings; what changes the results needs `force`, but for `years`: a
+            run may become longer or shorter.
         listener: called with days, years and diagnostics during the run.
         engine: a running engine to use, which stays open; by default the configuration's.
         tell: called with the Resumption before the run continues.
@@ -97,23 +102,28 @@ def resume(
         now = environment(config)
         checkpoint, damaged = _checkpoint_to_resume(run)
         changed, harmless = _changes(run, manifest, config, now, checkpoint)
+        years = _changed_years(manifest, config)
+        position = _position_to_resume(run, config, checkpoint)
         refuse_changes(run.path, changed, force)
-        if manifest["status"] == "complete" and not changed:
+        if manifest["status"] == "complete" and not changed and years is None:
             _keep_settings(recorder, config, harmless)
-            return run
+            return Run(run.path)
         prepared = check_and_assemble(config, run.path)
         served = stack.enter_context(start_engines(config, engine, manifest["identities"]))
         prompts = prompts_of(config)
         changed += changed_models(manifest["identities"], identities(served))
         changed += changed_prompts(manifest, prompts.digest)
         refuse_changes(run.path, changed, force)
-        inherited, lost = inherited_transcript(manifest)
-        position, apart = _position_to_resume(run, config, checkpoint), inexact(manifest, now)
-        resumption = Resumption(position, tuple(damaged), tuple(changed), (*apart, *lost))
+        inherited, lost = inherited_transcript(run)
+        apart = (*inexact(manifest, now), *lost)
+        effects = () if years is None else effects_of_horizon(config, years[0], position)
+        resumption = Resumption(
+            position, tuple(damaged), tuple(changed), apart, years, tuple(effects)
+        )
 
         def begin(simulation: Simulation, bridge: Any) -> None:
             if checkpoint is not None:
-                _restore(simulation, bridge, checkpoint)
+                restore_from(checkpoint, simulation, bridge)
             if tell is not None:
                 tell(resumption)
             run_together(lambda: _rewind(recorder, position))
@@ -158,9 +168,19 @@ def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
 def _position_to_resume(run: Run, config: Config, checkpoint: Checkpoint | None) -> Position:
     """Where the run continues. Raises UserError where it already has more years than asked for."""
     position = Position(0, 0) if checkpoint is None else checkpoint.position
-    if config.years < position.year:
-        raise UserError(f"years: {config.years}; {run.path} has already simulated {position.year}")
+    simulated = max(run.last_year + 1, position.year + (position.day > 0))
+    if config.years < simulated:
+        begun = " or begun" if position.day else ""
+        raise UserError(
+            f"years: {config.years}; {run.path} has already simulated{begun} {simulated}"
+        )
     return position
+
+
+def _changed_years(manifest: Mapping[str, Any], config: Config) -> tuple[int, int] | None:
+    """The number of years until now and from now on; None where it stays the same."""
+    before = int(manifest["configuration"]["years"])
+    return None if before == config.years else (before, config.years)
 
 
 def _keep_settings(recorder: Recorder | None, config: Config, harmless: Sequence[str]) -> None:
@@ -169,7 +189,7 @@ def _keep_settings(recorder: Recorder | None, config: Config, harmless: Sequence
         recorder.configure(config)
 
 
-def _restore(simulation: Simulation, bridge: Any, checkpoint: Checkpoint) -> None:
+def restore_from(checkpoint: Checkpoint, simulation: Simulation, bridge: Any) -> None:
     """Restore the state at the checkpoint, and what language models had cost by then."""
     if bridge is not None:
         bridge.accounts.restore(checkpoint.meta["accounts"], checkpoint.meta["waited"])
@@ -185,14 +205,16 @@ def _changes(
 ) -> tuple[list[str], list[str]]:
     """Differences from the run's beginning that change its results; and settings that do not.
 
+    The number of years is not among them: a run may become longer.
+
     now: the present environment.
     """
     # the templates are the run's own
     before = recorded_config(run.path, manifest).model_dump(mode="json")
     before["llm"]["prompts"] = run.config.llm.prompts
-    changed, harmless = changed_settings(before, config)
-    changed += changed_code(manifest, now)
-    changed += changed_files(manifest["files"], outside_files(config))
+    changed, harmless, files = changed_inputs(manifest, before, config)
+    changed = [line for line in changed if not line.startswith("years: ")]
+    changed += [*changed_code(manifest, now), *files]
     if checkpoint is not None:
         changed += lost_requests(run.path / TRANSCRIPT, checkpoint)
     return changed, harmless
@@ -220,7 +242,7 @@ def _record_resumption(
     """
     recorder.keep_templates(prompts.own)  # first: the manifest has their hash
     recorder.remove("stopped", "error", "finished", "summary")
-    if resumption.changed or harmless:
+    if resumption.changed or harmless or resumption.years:
         recorder.configure(config)
     if resumption.changed:
         recorder.update(
@@ -235,6 +257,7 @@ def _record_resumption(
         "changed": list(resumption.changed),
         "harmless": list(harmless),
         "inexact": list(resumption.inexact),
+        "years": resumption.years,
         "command": now["command"],
     }
     resumed = [*recorder.manifest.get("resumed", []), entry]

@@ -41,13 +41,15 @@ from jaxecon.storage.checkpoint import Checkpoints, remove_unfinished
 from jaxecon.storage.checkpoint_files import Position
 from jaxecon.storage.failure_diagnostics import DiagnosticsMonitor
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
-from jaxecon.storage.provenance import configuration_hash
 from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.run import Run, last_row
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
     from llm.engines.base import Engine
+
+# entries of the manifest that every checkpoint holds too
+_DESCRIBED = ("configuration_hash", "versions", "hardware", "code")
 
 
 @checked_arguments(out=unset_or(PATH), listener=LISTENER, engine=ENGINE)
@@ -156,7 +158,7 @@ def simulate(
                 meter=bridge,
                 recorder=recorder,
                 checkpoints=checkpoints,
-                describe=_description(prepared.config, recorder, bridge),
+                describe=_description(recorder, bridge),
                 listener=diagnosing,
             )
             if begin is not None:
@@ -230,20 +232,16 @@ def _open_checkpoints(
     return checkpoints
 
 
-def _description(
-    config: Config, recorder: Recorder | None, bridge: Any
-) -> Callable[[], dict[str, Any]]:
+def _description(recorder: Recorder | None, bridge: Any) -> Callable[[], dict[str, Any]]:
     """The function that returns what a checkpoint holds besides the state.
 
     Only the main process writes it.
     """
-    configuration = configuration_hash(config)  # computed once; the rest, at every position
 
     def describe() -> dict[str, Any]:
         manifest = {} if recorder is None else recorder.manifest
         return {
-            "configuration_hash": configuration,
-            **{n: manifest[n] for n in ("versions", "hardware", "code") if n in manifest},
+            **{name: manifest[name] for name in _DESCRIBED if name in manifest},
             "accounts": [] if bridge is None else bridge.accounts.as_json(),
             "waited": {} if bridge is None else bridge.accounts.seconds,
         }

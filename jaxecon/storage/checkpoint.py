@@ -212,6 +212,8 @@ def _remove(unfinished: Path) -> None:
 
 def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> None:
     """Write metadata and checksums, flush everything to disk, and give the checkpoint its name."""
+    # orbax writes where the checkpoint lay on this machine, and does not read it
+    (unfinished / ARRAYS / "commit_success.txt").unlink(missing_ok=True)
     (unfinished / META).write_text(json_text(described, indent=1) + "\n")
     sums = "".join(
         f"{digest}  {name}\n"

@@ -1,5 +1,6 @@
 """The layout of a run's folder."""
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,7 @@ YEARS, AGENTS, ELECTIONS, BALLOTS, SURVEY = TABLES = (
 )
 
 LOCK = ".lock"  # held by the process that writes the run
+UNBEGUN = ".unbegun"  # until a branch has its first checkpoint and its manifest
 
 FORMAT = 2  # of a run folder; earlier ones are read through storage/migrations.py
 
@@ -40,6 +42,16 @@ FORMAT = 2  # of a run folder; earlier ones are read through storage/migrations.
 def refuse_while_written(path: Path) -> None:
     """Raise UserError while a process is writing the run."""
     refuse_locked(path / LOCK, f"{path}:")
+
+
+def clear_unbegun(path: Path) -> None:
+    """Remove a branch that ended before its first checkpoint: it holds nothing to continue from.
+
+    Raises UserError while another process is writing it.
+    """
+    if (path / UNBEGUN).exists() and not (path / MANIFEST).exists():
+        refuse_while_written(path)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def refuse_existing(path: Path) -> None:

@@ -4,10 +4,13 @@ import hashlib
 import inspect
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.metadata import packages_distributions
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.installation import ROOT
 from jaxecon.core.machine import cpu_features_hash, cpu_model, package_version
 from jaxecon.core.text import plural
+
+_PATH_INSIDE = re.compile(r"""(?<![\w.:/~-])[/~]/?[^\s,;"'{}\[\]]+""")  # of an argument
 
 
 def environment(config: Config | None = None) -> dict[str, Any]:
@@ -64,14 +69,29 @@ def environment(config: Config | None = None) -> dict[str, Any]:
         },
         "code": _code_hash(),
         "git_revision": _git_revision(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(_without_places, sys.argv[1:])],
     }
+
+
+def _without_places(argument: str) -> str:
+    """An argument of the command in which absolute paths are from the working folder, or names."""
+    whole = re.fullmatch(r"((?:[^=/]*=)?)([/~].*)", argument, re.DOTALL)
+    if whole:
+        return f"{whole[1]}{_short_path(whole[2])}"
+    return _PATH_INSIDE.sub(lambda path: _short_path(path[0]), argument)
+
+
+def _short_path(path: str) -> str:
+    place = Path(path).expanduser()
+    here = Path.cwd()
+    return str(place.relative_to(here)) if place.is_relative_to(here) else place.name
 
 
 def outside_files(config: Config) -> dict[str, str]:
     """SHA-256 of the other files that the configuration reads, by setting.
 
-    These are microdata, and the modules of users' own rules.
+    These are microdata, and the modules of users' own rules with what they import from beside
+    them, as in `population.cohorts.0.rule (helpers.py)`.
 
     Raises UserError where a file cannot be read.
     """
@@ -82,27 +102,61 @@ def outside_files(config: Config) -> dict[str, str]:
         if ":" in cohort.rule:
             setting = f"population.cohorts.{i}"
             try:
-                source = source_of_rule(cohort.rule)
+                files |= sources_of_rule(cohort.rule, f"{setting}.rule")
             except ValueError as error:
                 raise UserError(f"{setting}.{error}") from error
-            if source is not None:
-                files[f"{setting}.rule"] = source
     return {setting: _sha256(setting, path) for setting, path in files.items()}
 
 
-def source_of_rule(rule: str) -> Path | None:
-    """The file of a user's own rule, `package.module:Class`; None where it was typed interactively.
+def sources_of_rule(rule: str, name: str) -> dict[str, Path]:
+    """The files of a user's own rule; none where it was typed interactively.
 
-    Raises ValueError where there is no such rule.
+    Args:
+        rule: `package.module:Class`.
+        name: what the file of its class is called in the result.
+
+    Returns:
+        Paths by name; a module that it imports from the folder in which its package or module lies
+        is called `name (package/module.py)`.
+
+    Raises:
+        ValueError: there is no such rule.
     """
     from jaxecon.workers import rule_named  # needs JAX, and most runs have no such rule
 
     found = rule_named(rule)
+    kind = type(getattr(found, "users", found))
     try:
-        path = Path(inspect.getfile(type(getattr(found, "users", found))))
+        path = Path(inspect.getfile(kind))
     except (TypeError, OSError):
-        return None
-    return path if path.is_file() else None
+        return {}
+    if not path.is_file():
+        return {}
+    sources = {name: path}
+    for module in dict.fromkeys([rule.partition(":")[0], kind.__module__]):
+        for file, imported in _imported_files(module).items():
+            if not imported.samefile(path):
+                sources[f"{name} ({file})"] = imported
+    return sources
+
+
+def _imported_files(module: str) -> dict[str, Path]:
+    """The module and what it imports, however indirectly, from where its top-level package lies.
+
+    Installed packages and jaxecon itself are left out: the manifest has their versions and hash.
+    Paths by their name from that place.
+    """
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or module == "__main__":
+        return {}
+    levels = module.count(".") + (Path(file).name == "__init__.py")
+    root = Path(file).resolve().parents[levels]
+    installed = {"jaxecon", "llm", *packages_distributions()} - {module.partition(".")[0]}
+    finder = ModuleFinder([str(root)], excludes=sorted(installed))
+    finder.import_hook(module)
+    files = (getattr(one, "__file__", None) for one in finder.modules.values())
+    found = sorted(Path(file) for file in files if file)
+    return {path.relative_to(root).as_posix(): path for path in found}
 
 
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

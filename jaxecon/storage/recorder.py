@@ -27,9 +27,11 @@ from jaxecon.storage.paths import (
     PAST,
     PROMPTS,
     TABLES,
+    UNBEGUN,
     YEARS,
     refuse_existing,
 )
+from jaxecon.storage.portable import portable_configuration, portable_text
 from jaxecon.storage.provenance import configuration_hash, outside_files
 from jaxecon.storage.run import Run
 from jaxecon.storage.tables import years_schema
@@ -54,6 +56,7 @@ class Recorder:
         self.path, self.manifest = path, manifest
         # The manifest is written in today's format; an older configuration is then converted too.
         self._config_of_earlier_format: Config | None = None
+        self._unbegun = False
         self._release = lock_for_writing(path / LOCK, f"{path}:")
         self._list = PartList(path)
         self._stored: bytes | None = None  # the manifest's bytes as last written or opened
@@ -65,21 +68,28 @@ class Recorder:
         config: Config,
         manifest: Mapping[str, Any],
         templates: Mapping[str, str] | None = None,
+        *,
+        unbegun: bool = False,
     ) -> "Recorder":
         """Make a new run's folder with its configuration and manifest.
 
-        templates: the texts of a user's templates by name, which the run keeps.
+        templates: the texts of a user's templates by name, which the run keeps. unbegun: write the
+        manifest, with which the folder becomes a run, only when `begin` is called.
 
         Raises UserError where that is not possible; nothing is overwritten.
         """
         refuse_existing(path)
         try:
+            path.mkdir(parents=True, exist_ok=True)
+            if unbegun:
+                (path / UNBEGUN).touch()
             for table in (YEARS, AGENTS):
-                (path / table).mkdir(parents=True)
+                (path / table).mkdir()
             write_templates(path, templates or {})
             recorder = cls(
                 path, {"format": FORMAT, "status": "running", **manifest, "parts": PARTS}
             )
+            recorder._unbegun = unbegun
             recorder._list.create()
             recorder.configure(config)
         except OSError as error:
@@ -103,6 +113,12 @@ class Recorder:
             recorder._config_of_earlier_format = run.config
         return recorder
 
+    def begin(self) -> None:
+        """Write the manifest of a run that was created `unbegun`."""
+        self._unbegun = False
+        self._write_manifest()
+        (self.path / UNBEGUN).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Release the run, so that other processes can write it."""
         self._release()
@@ -123,13 +139,16 @@ class Recorder:
 
     def configure(self, config: Config) -> None:
         """Make this the run's configuration."""
-        write_atomically(self.path / CONFIG, to_yaml(config).encode())
+        tree = portable_configuration(config.model_dump(mode="json"), self.path)
+        portable = load_config(tree)
+        write_atomically(self.path / CONFIG, to_yaml(portable).encode())
         self._config_of_earlier_format = None
         self.update(
             seed=config.seed,
-            configuration_hash=configuration_hash(config),
-            configuration=config.model_dump(mode="json"),
+            configuration_hash=configuration_hash(portable),
+            configuration=tree,
             files=outside_files(config),
+            paths="from this folder",
         )
 
     def update(self, **entries: Any) -> None:
@@ -293,6 +312,8 @@ class Recorder:
         return PartRecord(file=str(path.relative_to(self.path)), rows=written, sha256=sha256)
 
     def _write_manifest(self) -> None:
+        if self._unbegun:
+            return
         path = self.path / MANIFEST
         with self._explained(path):
             if self._config_of_earlier_format is not None:
@@ -300,7 +321,8 @@ class Recorder:
                 write_atomically(self.path / CONFIG, config.encode())
                 self._config_of_earlier_format = None
             found = path.read_bytes() if path.exists() else None
-            expected, written = self._stored, json_text(self.manifest, indent=2).encode() + b"\n"
+            text = portable_text(json_text(self.manifest, indent=2), self.path)
+            expected, written = self._stored, text.encode() + b"\n"
             write_atomically(path, written)
             self._stored = written
         if found != expected:

@@ -32,6 +32,7 @@ from jaxecon.storage.paths import (
     SURVEY,
     YEARS,
 )
+from jaxecon.storage.portable import located_configuration
 from jaxecon.storage.survey import SURVEY_SCHEMA
 
 
@@ -63,7 +64,7 @@ class Run:
 
     def _read_config(self) -> Config:
         """The configuration; templates are read from the run's own copy."""
-        tree = migrate(read_yaml(self.path / CONFIG))
+        tree = _located(self.path, self.manifest, migrate(read_yaml(self.path / CONFIG)))
         if (self.path / PROMPTS).is_dir() and isinstance(tree.setdefault("llm", {}), dict):
             tree["llm"]["prompts"] = str(self.path / PROMPTS)
         return load_config(tree)
@@ -199,7 +200,14 @@ def recorded_config(path: Path, manifest: Mapping[str, Any]) -> Config:
 
     Settings that are newer than the run have their defaults. Raises UserError where it is damaged.
     """
-    return _naming(path / MANIFEST, lambda: load_config(manifest["configuration"]))
+    return _naming(
+        path / MANIFEST, lambda: load_config(_located(path, manifest, manifest["configuration"]))
+    )
+
+
+def _located(path: Path, manifest: Mapping[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    """A tree of settings in which paths are absolute; earlier versions wrote them as given."""
+    return located_configuration(tree, path) if "paths" in manifest else tree
 
 
 def _naming(path: Path, read: Callable[[], Config]) -> Config:

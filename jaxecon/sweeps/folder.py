@@ -1,7 +1,7 @@
 """A sweep's folder, written chunk by chunk."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation.changes import changed_code, inexact
 from jaxecon.simulation.language import check_prompts
 from jaxecon.storage.paths import MANIFEST, TEMPLATE_ENDING, refuse_existing
-from jaxecon.storage.provenance import changed_files, environment, source_of_rule
+from jaxecon.storage.portable import portable_text
+from jaxecon.storage.provenance import changed_files, environment, sources_of_rule
 from jaxecon.sweeps.chunk import Chunk, SweepStopped
 from jaxecon.sweeps.design import to_yaml
 from jaxecon.sweeps.listener import SweepListener
@@ -70,7 +71,7 @@ def opened_folder(
     """
     for folder in sorted(_values_of(points, "llm.prompts")):
         check_prompts(folder)
-    text, now, files = to_yaml(points.design), environment(), _outside_files(points)
+    text, now, files = stored_text(points, out), environment(), _outside_files(points)
     try:
         out.mkdir(parents=True, exist_ok=True)
         release = lock_for_writing(out / ".lock", f"{out}:")
@@ -78,11 +79,15 @@ def opened_folder(
         raise DiskError(f"--out: {out}: cannot be written ({error.strerror})") from error
     try:
         if (out / SWEEP).exists():
-            if (out / SWEEP).read_bytes() != text.encode():
+            # earlier versions wrote paths as they were given
+            there = (out / SWEEP).read_bytes().decode(errors="replace")
+            if portable_text(there, out) != text:
                 raise UserError(f"--out: {out}: holds another sweep; give a new folder")
             manifest = read_manifest(out)
             changed = changed_code(manifest, now)
-            changed += changed_files(manifest["files"], files)
+            changed += changed_files(
+                *(_without_places(known, out) for known in (manifest["files"], files))
+            )
             if changed and not force:
                 raise UserError(
                     f"{out}: not what the sweep began with: {'; '.join(changed)}; --force continues"
@@ -95,7 +100,7 @@ def opened_folder(
                 "kind": "sweep",
                 "status": "running",
                 **now,
-                "files": files,
+                "files": _without_places(files, out),
             }
             write_atomically(out / MANIFEST, json_text(manifest, indent=1).encode())
         for table in (POINTS, YEARS):
@@ -115,6 +120,15 @@ def opened_folder(
         release()
 
 
+def stored_text(points: Points, out: Path) -> str:
+    """The design as sweep.yaml holds it: without places of this machine."""
+    return portable_text(to_yaml(points.design), out)
+
+
+def _without_places(files: Mapping[str, str], out: Path) -> dict[str, str]:
+    return {portable_text(path, out): digest for path, digest in files.items()}
+
+
 def _outside_files(points: Points) -> dict[str, str]:
     """SHA-256 of other files that are read.
 
@@ -127,8 +141,7 @@ def _outside_files(points: Points) -> dict[str, str]:
         files |= {str(path): path for path in Path(folder).glob(f"*{TEMPLATE_ENDING}")}
     for rule in _values_of(points, "rule"):
         with suppress(ValueError):  # a point whose rule does not exist fails on its own
-            source = source_of_rule(rule) if ":" in rule else None
-            files |= {} if source is None else {rule: source}
+            files |= sources_of_rule(rule, rule) if ":" in rule else {}
     return {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sorted(files)}
 
 

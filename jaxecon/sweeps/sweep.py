@@ -20,7 +20,7 @@ from jaxecon.core.files import write_atomically
 from jaxecon.core.text import plural, shown
 from jaxecon.simulation.prepare import default_folder
 from jaxecon.sweeps.chunk import Chunk, ChunkTooLarge
-from jaxecon.sweeps.design import Design, read, to_yaml
+from jaxecon.sweeps.design import Design, read
 from jaxecon.sweeps.executor import Executor, LocalExecutor, check_executor
 from jaxecon.sweeps.folder import (
     POINTS,
@@ -31,6 +31,7 @@ from jaxecon.sweeps.folder import (
     has_begun,
     opened_folder,
     stored_plan,
+    stored_text,
     write_part,
     write_plan,
 )
@@ -105,7 +106,7 @@ def sweep(
         if new_plan is not None:
             write_plan(out, new_plan)
             # Written last: its presence means that there is a sweep to continue.
-            write_atomically(out / SWEEP, to_yaml(design).encode())
+            write_atomically(out / SWEEP, stored_text(points, out).encode())
         elif chunk_size is not None:
             listener.on_note("--chunk: the chunks are those of the sweep as it was begun")
         plan = stored_plan(out, total)

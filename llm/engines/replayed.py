@@ -68,7 +68,7 @@ class ReplayEngine:
     @property
     def description(self) -> dict[str, str | int | float]:
         """What the manifest records beside the identity: which transcript answers."""
-        return {"replay_of": str(self._path)}
+        return {"replay_of": f"{self._path.parent.name}/{self._path.name}"}
 
     def prompt_tokens(self, request: Request) -> int:
         """0 for a prompt that was recorded, and more than any model takes for all others.

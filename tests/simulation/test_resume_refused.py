@@ -22,18 +22,18 @@ def edited(path, **changes):
 
 def test_another_configuration_is_refused_or_recorded(tmp_path):
     killed = run_killed(MECHANICAL, tmp_path / "run", year=1)
-    edited(killed, years=5)
+    edited(killed, welfare={"penalty": 0.7})
     before = snapshot(killed)
     with pytest.raises(
         UserError,
-        match=r"not what the run began with: years: 3 -> 5; --force continues and records it",
+        match=r"began with: welfare.penalty: 0.5 -> 0.7; --force continues and records it",
     ):
         je.resume(killed)
     assert snapshot(killed) == before
     run = je.resume(killed, force=True)
-    assert run.years.num_rows == 5
-    assert run.manifest["resumed"][0]["changed"] == ["years: 3 -> 5"]
-    assert run.manifest["configuration"]["years"] == 5
+    assert run.years.num_rows == 3
+    assert run.manifest["resumed"][0]["changed"] == ["welfare.penalty: 0.5 -> 0.7"]
+    assert run.manifest["configuration"]["welfare"]["penalty"] == 0.7
     # the years before are the ones that were
     assert (
         run.years.slice(0, 2)

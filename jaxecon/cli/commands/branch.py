@@ -1,8 +1,8 @@
 """`jaxecon branch`. Imports what takes long (JAX, Arrow) when it is called."""
 
-from contextlib import nullcontext
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from jaxecon.cli.errors import BUDGET_SPENT, fail, saying_how_to_continue
 from jaxecon.cli.options import RunArgument
 from jaxecon.cli.preparation import keep_compiled_programs
 from jaxecon.core.json_text import json_text
+
+if TYPE_CHECKING:
+    from jaxecon.simulation.branch import Branching
 
 
 def branch(
@@ -26,13 +29,24 @@ def branch(
     seeds: Annotated[
         int, typer.Option(min=1, max=100_000, help="New runs, which differ in their random draws.")
     ] = 1,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Branch even with other microdata or own rules than RUN began with; the manifest "
+            "records it.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON, one run a line.")
     ] = False,
 ) -> None:
-    """Start new runs from the state in which RUN began a year: the same people, other futures."""
+    """Start new runs from the state in which RUN began a year: the same people, other futures.
+
+    With several seeds, the same command continues after an interruption.
+    """
     keep_compiled_programs()
-    from jaxecon.cli.output.branch import print_futures
+    from jaxecon.cli.output.branch import print_branching, print_futures
     from jaxecon.cli.output.progress import RunProgress
     from jaxecon.config.read import load_config
     from jaxecon.simulation import branch as simulation_branch
@@ -40,12 +54,26 @@ def branch(
     from jaxecon.storage.run import Run
 
     overrides = set_ or []
-    resumable = (
-        saying_how_to_continue("resume", out, begun=out / MANIFEST) if seeds == 1 else nullcontext()
-    )
-    with resumable, RunProgress(load_config(Run(run).config, overrides), out) as progress:
+    again = ["resume", out] if seeds == 1 else sys.argv[1:]
+    config = load_config(Run(run).config, overrides)
+    with (
+        saying_how_to_continue(*again, begun=out / MANIFEST if seeds == 1 else None),
+        RunProgress(config, out, checked=False) as progress,
+    ):
+
+        def tell(branching: "Branching") -> None:
+            progress.announce()
+            print_branching(branching)
+
         futures = simulation_branch.branch(
-            run, year=year, out=out, overrides=overrides, seeds=seeds, listener=progress
+            run,
+            year=year,
+            out=out,
+            overrides=overrides,
+            seeds=seeds,
+            force=force,
+            listener=progress,
+            tell=tell,
         )
     if seeds == 1:
         print_end(futures[0], as_json)

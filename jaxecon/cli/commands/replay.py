@@ -32,8 +32,8 @@ def replay(
     from jaxecon.simulation import replay as simulation_replay
     from jaxecon.storage.run import Run
 
-    with RunProgress(Run(run).config, run) as progress:
-        replayed = simulation_replay.replay(run, out=out, listener=progress)
+    with RunProgress(Run(run).config, run, checked=False) as progress:
+        replayed = simulation_replay.replay(run, out=out, listener=progress, tell=progress.announce)
     if as_json:
         print(json_text(replay_record(replayed)))
     else:

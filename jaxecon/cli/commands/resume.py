@@ -1,7 +1,7 @@
 """`jaxecon resume`. Imports what takes long (JAX, Arrow) when it is called."""
 
 from contextlib import nullcontext
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from jaxecon.cli.options import (
 )
 from jaxecon.cli.output.printable import say_line
 from jaxecon.cli.preparation import join_other_processes, keep_compiled_programs
+
+if TYPE_CHECKING:
+    from jaxecon.simulation.resume import Resumption
 
 
 def resume(
@@ -59,9 +62,14 @@ def resume(
     resolved = load_config(before.config, overrides)
     with (
         saying_how_to_continue("resume", run),
-        RunProgress(resolved, run) if prints else nullcontext() as progress,
+        RunProgress(resolved, run, checked=False) if prints else nullcontext() as progress,
     ):
-        tell = print_resumption if prints else None
+
+        def tell(resumption: "Resumption") -> None:
+            if progress is not None:
+                progress.announce()
+                print_resumption(resumption)
+
         finished = simulation_resume.resume(
             run, force=force, overrides=overrides, listener=progress, tell=tell
         )

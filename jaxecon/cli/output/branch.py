@@ -3,10 +3,29 @@
 import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from jaxecon.cli.output.tables import diagnostic_line, new_table, percent_error, percent_text
 from jaxecon.cli.output.terminal import Console
+from jaxecon.core.text import plural
 from jaxecon.storage.run import Run
+
+if TYPE_CHECKING:
+    from jaxecon.simulation.branch import Branching
+
+
+def print_branching(branching: "Branching") -> None:
+    """Say, before new runs begin, what was forced, what they leave out and what is there."""
+    console = Console(stderr=True)
+    for line in branching.forced:
+        console.print_line(f"forced: {line} is not what the run began with")
+    for line in branching.notes:
+        console.print_line(f"note: {line}")
+    if branching.kept or branching.continued:
+        console.print_line(
+            f"continuing: {plural(branching.kept, 'future')} finished, "
+            f"{branching.continued} interrupted"
+        )
 
 
 def print_futures(futures: Sequence[Run]) -> None:

@@ -38,22 +38,31 @@ _STATISTICS = "{task.fields[statistics]}"
 
 
 class RunProgress:
-    """The progress of a run; a listener of the simulation."""
+    """The progress of a run; a listener of the simulation.
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        self._config = config
+    config: the run's. folder: named in the heading. checked: whether the run can begin; otherwise
+    the heading waits for `announce`, so that a refusal is all that is printed.
+    """
+
+    def __init__(self, config: Config, folder: Path, *, checked: bool = True) -> None:
+        self._config, self._folder, self._checked = config, folder, checked
         self._days = config.year.days
         self._console = Console(stderr=True)
         self._bar = _progress_bar(self._console, PlainColumn(_STATISTICS))
         self._task: TaskID | None = None
+
+    def announce(self) -> None:
+        """Print the heading: who takes part, for how long, and where it is written."""
+        config = self._config
         agents = ", ".join(f"{c.size:,} {c.name}" for c in config.cohorts)
         self._console.print_line(
             f"{agents}; {config.planner_kind} planner; {plural(config.years, 'year')} of "
-            f"{plural(self._days, 'day')} "
-            f"-> {folder}"
+            f"{plural(self._days, 'day')} -> {self._folder}"
         )
 
     def __enter__(self) -> "RunProgress":
+        if self._checked:
+            self.announce()
         self._bar.__enter__()
         local = [s.model for s in self._config.servings.values() if s.engine == "vllm"]
         if local:

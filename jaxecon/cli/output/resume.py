@@ -19,6 +19,10 @@ def print_resumption(resumption: "Resumption") -> None:
         else str(resumption.position)
     )
     console.print_line(f"resuming from {start}")
+    if resumption.years is not None:
+        console.print_line("years: {} -> {}".format(*resumption.years))
+    for line in resumption.effects:
+        console.print_line(line)
     for line in resumption.changed:
         console.print_line(f"forced: {line}")
     if resumption.inexact:
