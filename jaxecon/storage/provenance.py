@@ -20,7 +20,7 @@ from jaxecon.core.installation import ROOT
 from jaxecon.core.machine import cpu_features_hash, cpu_model, package_version
 from jaxecon.core.text import plural
 
-_PATH_INSIDE = re.compile(r"""(?<![\w.:/~-])[/~]/?[^\s,;"'{}\[\]]+""")  # of an argument
+_PATH_INSIDE = re.compile(r"""(?<![\w.:/~-])~?/[^\s,;"'{}\[\]]+""")  # of an argument
 
 
 def environment(config: Config | None = None) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def environment(config: Config | None = None) -> dict[str, Any]:
 
 def _without_places(argument: str) -> str:
     """An argument of the command in which absolute paths are from the working folder, or names."""
-    whole = re.fullmatch(r"((?:[^=/]*=)?)([/~].*)", argument, re.DOTALL)
+    whole = re.fullmatch(r"((?:[^=/]*=)?)(~?/.*)", argument, re.DOTALL)
     if whole:
         return f"{whole[1]}{_short_path(whole[2])}"
     return _PATH_INSIDE.sub(lambda path: _short_path(path[0]), argument)
@@ -153,7 +153,10 @@ def _imported_files(module: str) -> dict[str, Path]:
     root = Path(file).resolve().parents[levels]
     installed = {"jaxecon", "llm", *packages_distributions()} - {module.partition(".")[0]}
     finder = ModuleFinder([str(root)], excludes=sorted(installed))
-    finder.import_hook(module)
+    try:
+        finder.import_hook(module)
+    except ImportError:  # a module that was not loaded from a file of its name
+        return {}
     files = (getattr(one, "__file__", None) for one in finder.modules.values())
     found = sorted(Path(file) for file in files if file)
     return {path.relative_to(root).as_posix(): path for path in found}

@@ -172,6 +172,7 @@ def test_a_local_model_and_every_transcript(tmp_path):
         ("llm.others={a: {transcript: /x/t.sqlite, model: m}}", None),
         ("llm.base_url=http://localhost:8000/v1", "llm.base_url=http://localhost:8000/v1"),
         ("runs/a", "runs/a"),
+        ("llm.prompts=~", "llm.prompts=~"),
         ("schedule.rates=0.4", "schedule.rates=0.4"),
     ],
 )

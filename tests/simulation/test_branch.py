@@ -180,8 +180,7 @@ def test_a_branch_that_cannot_be_what_was_recorded_is_refused(tmp_path):
     """A run that was forced to go on otherwise: its first years came about by other rules."""
     config = {**MECHANICAL, "checkpoint": {"every_minutes": None, "keep_last": 1}}
     run = je.run(config, out=tmp_path / "run")
-    je.resume(run.path, force=True, overrides=["years=4", "satisfaction.judged=false"])
-    assert run.config.satisfaction.judged
+    je.resume(run.path, force=True, overrides=["years=4", "preferences.disutility_exponent=2"])
     with pytest.raises(UserError, match="computed again, is not what was recorded"):
         je.branch(run.path, year=2, out=tmp_path / "branch")
 
