@@ -22,7 +22,7 @@ from llm.engines.models.known import known_model
 
 pytestmark = pytest.mark.slow
 
-CONTEXT = 700  # tokens of one request's prompt and answer; less than the prompts of a long history
+CONTEXT = 1000  # tokens of one prompt and answer: less than a long history needs
 
 
 def llama_server() -> str:

@@ -50,7 +50,7 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
         "--max-model-len": 1024,
         "--kv-cache-memory-bytes": 2**29,
         "--gpu-memory-utilization": round(0.6 * memory.available / memory.total, 3),
-        # as docs/language-models.md has it: where blanks are allowed, so small a model loses itself
+        # as docs/servers.md has it: where blanks are allowed, so small a model loses itself
         # in line breaks
         "--structured-outputs-config": '{"backend": "xgrammar", "disable_any_whitespace": true}',
     }
