@@ -132,13 +132,13 @@ def _joined_processes() -> Any:
 def saying_how_to_continue(*arguments: str | Path, begun: Path | None = None) -> Iterator[None]:
     """After an interruption, name the command that continues.
 
-    arguments: those of `jaxecon`. begun: a file without which there is nothing to continue.
+    arguments: those of `jaxecon`. begun: a file without which there is nothing to continue: the
+    command is then this one again.
     """
     try:
         yield
     except KeyboardInterrupt as error:
         number = error.signal if isinstance(error, Interrupted) else 2
-        if begun is not None and not begun.exists():
-            fail("interrupted; nothing was written", 128 + number)
-        command = shlex.join(["jaxecon", *map(str, arguments)])
+        again = begun is not None and not begun.exists()
+        command = shlex.join(["jaxecon", *map(str, sys.argv[1:] if again else arguments)])
         fail(f"interrupted; continue with: {command}", 128 + number)

@@ -121,7 +121,7 @@ def test_the_command_that_is_named_works(tmp_path, monkeypatch, capsys, begun, c
         (folder / "manifest.json").touch()
     with (
         pytest.raises(SystemExit),
-        saying_how_to_continue("resume", "a b", begins=folder),
+        saying_how_to_continue("resume", "a b", begun=folder / "manifest.json"),
     ):
         interrupt()
     assert capsys.readouterr().err == f"jaxecon: interrupted; continue with: {command}\n"
