@@ -3,9 +3,9 @@
 These functions import JAX when they are called, so that `jaxecon --help` is instant.
 """
 
-import sys
 from typing import TYPE_CHECKING
 
+from jaxecon.cli.output.printable import say_line
 from jaxecon.cli.streams import keep_libraries_off_standard_output
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def keep_compiled_programs() -> None:
 
     problem = keep_compiled()
     if problem is not None:
-        print(f"jaxecon: {problem}", file=sys.stderr)
+        say_line(f"jaxecon: {problem}", stderr=True)
 
 
 def join_other_processes(join: bool, seconds: int) -> bool:

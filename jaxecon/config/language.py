@@ -145,10 +145,10 @@ class LLM(Serving):
     )
     memory: WorkerMemory = WorkerMemory()
     budget_tokens: Free[int | None] = Field(
-        None, ge=0, description="Prompt and completion tokens after which the run stops."
+        None, ge=0, le=10**18, description="Prompt and completion tokens after which the run stops."
     )
     budget_usd: Free[float | None] = Field(
-        None, ge=0, description="Dollars after which the run stops; needs prices."
+        None, ge=0, le=1e12, description="Dollars after which the run stops; needs prices."
     )
     others: dict[str, Serving] = Field(
         default_factory=dict,

@@ -131,16 +131,9 @@ def branch(
         EngineError: the language model's engine cannot start or dies.
     """
     refuse_several("branch")
-    run, position = continuable(path), Position(year, 0)
-    refuse_while_written(run.path)
-    refuse_edited(run)
-    first, last = first_position(run).year, run.last_year + 1
     if not 1 <= seeds <= MAX_SEEDS:
         raise UserError(f"--seeds: {shown(seeds, 40)}; 1 to {MAX_SEEDS:,}")
-    if not first <= year <= last:
-        raise UserError(
-            f"--year: {shown(year, 40)}; {path} can be branched in years {first} to {last}"
-        )
+    run, position = _branchable(path, year), Position(year, 0)
     futures, forced = _futures(run, year, Path(out), overrides, seeds, force)
     missing = [future for future in futures if not future.begun]
     if missing and futures[0].config.needs_engine:
@@ -155,6 +148,19 @@ def branch(
     if missing:
         _begin(run, missing, position, listener, engine)
     return [Run(future.folder) for future in futures]
+
+
+def _branchable(path: str | Path, year: int) -> Run:
+    """The run, which can be branched in a year. Raises UserError where it cannot."""
+    run = continuable(path)
+    refuse_while_written(run.path)
+    refuse_edited(run)
+    first, last = first_position(run).year, run.last_year + 1
+    if not first <= year <= last:
+        raise UserError(
+            f"--year: {shown(year, 40)}; {path} can be branched in years {first} to {last}"
+        )
+    return run
 
 
 def _futures(

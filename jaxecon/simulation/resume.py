@@ -95,11 +95,10 @@ def resume(
             nothing has changed then.
         EngineError: the language model's engine cannot start or dies.
     """
-    run = continuable(path)
+    run, report = continuable(path), tell or (lambda resumption: None)
     with ExitStack() as stack:
         recorder, manifest = stack.enter_context(_opened_recorder(run))
-        config = load_config(run.config, overrides)
-        now = environment(config)
+        now = environment(config := load_config(run.config, overrides))
         checkpoint, damaged = _checkpoint_to_resume(run)
         changed, harmless = _changes(run, manifest, config, now, checkpoint)
         years = _changed_years(manifest, config)
@@ -111,27 +110,44 @@ def resume(
         prepared = check_and_assemble(config, run.path)
         served = stack.enter_context(start_engines(config, engine, manifest["identities"]))
         prompts = prompts_of(config)
-        changed += changed_models(manifest["identities"], identities(served))
-        changed += changed_prompts(manifest, prompts.digest)
+        changed += _changed_answers(manifest, served, prompts)
         refuse_changes(run.path, changed, force)
         inherited, lost = inherited_transcript(run)
-        apart = (*inexact(manifest, now), *lost)
-        effects = () if years is None else effects_of_horizon(config, years[0], position)
-        resumption = Resumption(
-            position, tuple(damaged), tuple(changed), apart, years, tuple(effects)
-        )
+        apart = inexact(manifest, now) + lost
+        resumption = _resumption(config, position, damaged, changed, apart, years)
 
         def begin(simulation: Simulation, bridge: Any) -> None:
             if checkpoint is not None:
                 restore_from(checkpoint, simulation, bridge)
-            if tell is not None:
-                tell(resumption)
+            report(resumption)
             run_together(lambda: _rewind(recorder, position))
             if recorder is not None:
                 _record_resumption(recorder, config, served, resumption, harmless, now, prompts)
 
         simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
     return Run(run.path)
+
+
+def _changed_answers(
+    manifest: Mapping[str, Any], served: Mapping[str, Any], prompts: KeptPrompts
+) -> list[str]:
+    """Differences between who answered, and in what words they were asked, and today's."""
+    return [
+        *changed_models(manifest["identities"], identities(served)),
+        *changed_prompts(manifest, prompts.digest),
+    ]
+
+
+def _resumption(
+    config: Config,
+    position: Position,
+    damaged: Sequence[str],
+    changed: Sequence[str],
+    apart: Sequence[str],
+    years: tuple[int, int] | None,
+) -> Resumption:
+    effects = () if years is None else effects_of_horizon(config, years[0], position)
+    return Resumption(position, tuple(damaged), tuple(changed), tuple(apart), years, tuple(effects))
 
 
 @contextmanager

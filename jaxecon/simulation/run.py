@@ -165,7 +165,8 @@ def simulate(
                 begin(simulation, bridge)
                 journal.begun = True
                 diagnosing.monitor = Run(prepared.folder).monitor()
-            check_weights(prepared.economy)
+            with compute_context(prepared.config):
+                check_weights(prepared.economy)
             signals.stop = simulation.stop
             simulation.run(until)
             signals.stop = None

@@ -23,7 +23,8 @@ from jaxecon.core import processes
 from jaxecon.core.errors import UserError
 from jaxecon.economy import devices as sharding
 from jaxecon.storage.checkpoint_files import Position, newest, read_leaves, verified
-from jaxecon.storage.paths import CHECKPOINTS, parts
+from jaxecon.storage.parts import named_parts
+from jaxecon.storage.paths import CHECKPOINTS
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = {"adaptive": 96, "altruistic": 32, "quantal": 160, "rational": 64}
@@ -235,7 +236,7 @@ def wait_for_years(processes, folder, years):
 
 
 def last_year(folder):
-    found = parts(folder / "years.parquet")
+    found = named_parts(folder / "years.parquet")
     return found[-1].last if found else -1
 
 

@@ -24,8 +24,6 @@ from jaxecon.simulation.invariants import Budget, violations
 
 # Limits of what a run may take, which enter no formula of the economy; none is a limit, too.
 UNBOUNDED = {
-    "llm.budget_tokens",
-    "llm.budget_usd",
     "llm.requests_per_minute",
     "llm.tokens_per_minute",
     "llm.others.requests_per_minute",

@@ -108,7 +108,10 @@ def test_a_run_ends_with_one_line_and_goes_on_where_it_was(
         je.run(CONFIG, out=run, listener=At(lambda: REMOVED[file](run), year=1, day=1))
     assert file in str(ended.value)
     manifest = json.loads((run / "manifest.json").read_text())
-    assert (manifest["status"], manifest["error"]) == ("failed", str(ended.value))
+    assert (manifest["status"], manifest["error"]) == (
+        "failed",
+        str(ended.value).replace(str(run), "."),
+    )
     if file == "years.parquet":
         with pytest.raises(DiskError, match="missing; jaxecon repair"):
             je.resume(run)

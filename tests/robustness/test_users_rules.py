@@ -6,7 +6,7 @@ import textwrap
 import pytest
 
 import jaxecon as je
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import InvariantError, UserError
 from jaxecon.workers.registry import rule_named
 
 RIGHT = {
@@ -47,8 +47,6 @@ BROKEN = [
         "act: TracerBoolConversionError: Attempted boolean conversion of traced array with shape "
         "bool[]. (MODULE:LINE)",
     ),
-    ("act", "return state['hours'] * float('nan'), state", "mean hours nan; its rule must return"),
-    ("act", "return state['hours'] - 99, state", "mean hours -69.0; its rule must return"),
     ("learn", "return state['hours']", "learn returned a state of the structure PyTreeDef(*)"),
     (
         "learn",
@@ -100,6 +98,17 @@ def test_a_broken_method_is_named_in_one_line(tmp_path, monkeypatch, number):
     assert message.replace("MODULE:LINE", place) in said
     if "must return" not in said and "cohorts.0.parameters" not in said:
         assert re.search(rf"rule: '{re.escape(rule)}'; {method}\b", said)
+
+
+@pytest.mark.parametrize(("body", "hours"), [("* float('nan')", "nan"), ("- 99", "-69")])
+def test_impossible_hours_end_the_run(tmp_path, monkeypatch, body, hours):
+    monkeypatch.chdir(tmp_path)
+    module = f"impossible_{hours.strip('-')}"
+    rule, _ = written_rule(tmp_path, module, "act", f"return state['hours'] {body}, state")
+    with pytest.raises(
+        InvariantError, match=rf"day 0: its rule must return hours in \[0, 100\].* {hours}"
+    ):
+        run(rule, tmp_path / "run")
 
 
 def test_a_right_rule_runs(tmp_path, monkeypatch):

@@ -114,7 +114,7 @@ def test_numbers_out_of_range_of_settings(arguments, capsys, tmp_path, monkeypat
         ({"seeds": "3"}, 'seeds: "3"; a whole number of at least 1'),
         ({"random": {"points": True, "settings": {"seed": [1]}}}, "random.points: true; "),
         ({"random": {"points": 2, "seed": True, "settings": {"seed": [1]}}}, "random.seed: true"),
-        ({"grid": {"seed": True}}, "grid.seed: true; "),
+        ({"grid": {"seed": True}}, 'grid: {"seed": true}; '),
         ({5: 3}, "5: "),
         ({"grid": {5: [3]}}, "grid.5"),
     ],

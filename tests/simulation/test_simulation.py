@@ -113,7 +113,8 @@ def rows_of(simulation):
 def test_run_directory(tmp_path):
     run = je.run(SMALL, out=tmp_path / "run")
     assert sorted(p.name for p in run.path.iterdir()) == [
-        *("agents.parquet", "checkpoints", "config.yaml", "manifest.json", "years.parquet")
+        *("agents.parquet", "checkpoints", "config.yaml", "manifest.json"),
+        *("parts.jsonl", "years.parquet"),
     ]
     assert run.years.column_names == YEAR_COLUMNS
     assert run.agents.column_names == AGENT_COLUMNS
@@ -325,7 +326,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_loading_what_is_no_run(tmp_path, content):
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(UserError, match=r"not a run directory|cannot be read|format 99"):
+    with pytest.raises(UserError, match=r"not a run directory|manifest.json: damaged|format 99"):
         je.load(tmp_path)
 
 

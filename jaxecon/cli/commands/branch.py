@@ -14,6 +14,7 @@ from jaxecon.core.json_text import json_text
 
 if TYPE_CHECKING:
     from jaxecon.simulation.branch import Branching
+    from jaxecon.storage.run import Run
 
 
 def branch(
@@ -46,7 +47,7 @@ def branch(
     With several seeds, the same command continues after an interruption.
     """
     keep_compiled_programs()
-    from jaxecon.cli.output.branch import print_branching, print_futures
+    from jaxecon.cli.output.branch import print_branching
     from jaxecon.cli.output.progress import RunProgress
     from jaxecon.config.read import load_config
     from jaxecon.simulation import branch as simulation_branch
@@ -75,7 +76,14 @@ def branch(
             listener=progress,
             tell=tell,
         )
-    if seeds == 1:
+    _print_ends(futures, as_json)
+
+
+def _print_ends(futures: "list[Run]", as_json: bool) -> None:
+    """Print how new runs have ended; fail where a budget has stopped one."""
+    from jaxecon.cli.output.branch import print_futures
+
+    if len(futures) == 1:
         print_end(futures[0], as_json)
     elif as_json:
         for future in futures:
@@ -85,6 +93,6 @@ def branch(
     stopped = [future for future in futures if "stopped" in future.manifest]
     if stopped:
         fail(
-            f"stopped: {stopped[0].manifest['stopped']}; {len(stopped)} of {seeds} futures",
+            f"stopped: {stopped[0].manifest['stopped']}; {len(stopped)} of {len(futures)} futures",
             BUDGET_SPENT,
         )

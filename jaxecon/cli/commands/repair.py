@@ -1,9 +1,8 @@
 """`jaxecon repair`. Imports what takes long (JAX, Arrow) when it is called."""
 
-import typer
-
 from jaxecon.cli.errors import USER_ERROR, fail
 from jaxecon.cli.options import RunArgument
+from jaxecon.cli.output.printable import say_line
 from jaxecon.cli.preparation import keep_compiled_programs
 
 
@@ -21,11 +20,11 @@ def repair(run: RunArgument) -> None:
     with RunProgress(configuration, run) as progress:
         done = simulation_repair.repair(run, listener=progress)
     if done.position is not None:
-        typer.echo(
+        say_line(
             f"{run}: computed again up to {done.position}; equal to {done.compared} files of "
             "tables, the state and the decisions"
         )
     for file in done.repaired:
-        typer.echo(f"repaired: {file}")
+        say_line(f"repaired: {file}")
     if done.remaining:
         fail(f"cannot be repaired: {'; '.join(done.remaining)}", USER_ERROR)

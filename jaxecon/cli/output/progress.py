@@ -66,11 +66,8 @@ class RunProgress:
         self._bar.__enter__()
         local = [s.model for s in self._config.servings.values() if s.engine == "vllm"]
         if local:
-            self._console.print(
-                f"starting vLLM ({', '.join(sorted(set(local)))}), about half a minute",
-                soft_wrap=True,
-                markup=False,
-            )
+            names = ", ".join(sorted(set(local)))
+            self._console.print_line(f"starting vLLM ({names}), about half a minute")
         model = f"starting {', '.join(local)}" if local else "compiling"
         self._task = self._bar.add_task(model, total=self._config.years * self._days, statistics="")
         return self
