@@ -78,6 +78,8 @@ class Asker:
         self._accounts, self._tell = accounts, tell or (lambda line: None)
         self._transcripts = [transcript] if inherited is None else [transcript, inherited]
         self._told: set[tuple[str, bool]] = set()
+        # agents (cohort, number) that a model has answered, not a transcript, since it was cleared
+        self.answered_now: set[tuple[str, int]] = set()
         self._set_aside: set[str] = set()  # keys that the inherited transcript must not answer
 
     def answers(self, requests: Sequence[Request]) -> list[Completion]:
@@ -133,19 +135,6 @@ class Asker:
             for year, day in days
             for whose in transcript.undecided(seed=seed, kind=kind, year=year, day=day)
         }
-
-    def decided(self, seed: int, kind: str, observations: Sequence[AnyObservation]) -> bool:
-        """Whether the decisions of all of them are recorded: this run, or another, went on."""
-        batches = {(o.year, o.day, o.cohort) for o in observations}
-        known = {
-            (year, day, cohort, agent)
-            for transcript in self._transcripts
-            for year, day, cohort in batches
-            for agent in transcript.get_decisions(
-                seed=seed, kind=kind, year=year, day=day, cohort=cohort
-            )
-        }
-        return all((o.year, o.day, o.cohort, o.agent) in known for o in observations)
 
     def recorded(self, request: Request) -> tuple[list[str], Completion | None]:
         """The keys under which a request's answers are stored, and the last of these."""
@@ -244,6 +233,8 @@ class Asker:
             key = batch.key(place, model, i)
             self._transcript.put_soon(key, identity, batch.requests[i], completion)
             self._take(batch, i, place, model, completion)
+            draw = batch.requests[i].draw
+            self.answered_now.add((draw.cohort, draw.agent))
             if batch.abandoned.is_set():
                 raise _Abandoned
 

@@ -103,6 +103,7 @@ class Bridge:
         fitting = [self._fitting(kind, o) for o in observations]
         observations, first = [o for o, _ in fitting], [messages for _, messages in fitting]
         self._set_failures_aside(kind, observations, first)
+        self._asker.answered_now.clear()
         chats = list(first)
         decisions: dict[int, Decision[Value]] = {}
         replies: dict[int, Completion] = {}  # the last one
@@ -122,7 +123,6 @@ class Bridge:
             for i, o in enumerate(observations)
         ]
         self._limit.check(
-            self._seed,
             kind.name,
             [
                 Outcome(o, replies[i] if d.status == "fallback" else None)
@@ -201,11 +201,18 @@ class Bridge:
         """The keys of the stored answers that add up to a fallback; none where they do not."""
         chat, keys = messages, list[str]()
         for attempt in range(self._retries + 1):
-            request = self._request(kind, observation, chat, attempt)
-            found, reply = self._asker.recorded(request)
+            while True:
+                request = self._request(kind, observation, chat, attempt)
+                found, reply = self._asker.recorded(request)
+                if reply is None:
+                    return []
+                shorter = self._refitted(kind, observation, messages, reply)
+                if shorter is None:
+                    break
+                after = chat[len(messages) :]  # what was too long stays so, and is not asked again
+                observation, messages = shorter
+                chat = (*messages, *after)
             keys += found
-            if reply is None:
-                return []
             try:
                 decision = _decision(kind, observation, reply, attempt)
             except Unusable as problem:

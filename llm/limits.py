@@ -40,10 +40,10 @@ class FallbackLimit:
         self._limit, self._served, self._asker = limit, served, asker
         self._transcript, self._accounts = transcript, accounts
 
-    def check(self, seed: int, kind: str, outcomes: Sequence[Outcome]) -> None:
+    def check(self, kind: str, outcomes: Sequence[Outcome]) -> None:
         """Raise EngineError, one line, where a model's answers to one batch are too few.
 
-        A batch that the run has gone on with before is none of them. seed: of the draws.
+        Failures that are all in the transcript already are none: the run has gone on with them.
         """
         if self._limit >= 1:
             return
@@ -51,11 +51,12 @@ class FallbackLimit:
         for outcome in outcomes:
             by_served.setdefault(id(self._served[outcome.observation.cohort]), []).append(outcome)
         for of_model in by_served.values():
-            failed = [outcome.failed for outcome in of_model if outcome.failed is not None]
-            if failed and self._too_many(kind, of_model, len(failed)):
-                if self._asker.decided(seed, kind, [outcome.observation for outcome in of_model]):
-                    continue
-                raise EngineError(self._line(kind, of_model, failed))
+            failed = [outcome for outcome in of_model if outcome.failed is not None]
+            agents = {(o.observation.cohort, o.observation.agent) for o in failed}
+            is_new = not agents.isdisjoint(self._asker.answered_now)
+            if is_new and self._too_many(kind, of_model, len(failed)):
+                replies = [outcome.failed for outcome in failed if outcome.failed is not None]
+                raise EngineError(self._line(kind, of_model, replies))
 
     def _too_many(self, kind: str, outcomes: Sequence[Outcome], failed: int) -> bool:
         if failed < len(outcomes):

@@ -120,9 +120,9 @@ def resume(
             if checkpoint is not None:
                 restore_from(checkpoint, simulation, bridge)
             report(resumption)
-            run_together(lambda: _rewind(recorder, position))
             if recorder is not None:
                 _record_resumption(recorder, config, served, resumption, harmless, now, prompts)
+            run_together(lambda: _rewind(recorder, position))
 
         simulate(prepared, recorder, served, listener, begin=begin, inherited=inherited)
     return Run(run.path)
@@ -239,8 +239,8 @@ def _changes(
 def _rewind(recorder: Recorder | None, position: Position) -> None:
     """Drop what was recorded after the position: it will be simulated again."""
     if recorder is not None:
+        remove_after(recorder.path / CHECKPOINTS, position)  # first: they promise their years
         recorder.rewind(position.year)
-        remove_after(recorder.path / CHECKPOINTS, position)
 
 
 def _record_resumption(
@@ -257,15 +257,11 @@ def _record_resumption(
     now: the present environment.
     """
     recorder.keep_templates(prompts.own)  # first: the manifest has their hash
-    recorder.remove("stopped", "error", "finished", "summary")
-    if resumption.changed or harmless or resumption.years:
-        recorder.configure(config)
-    if resumption.changed:
-        recorder.update(
-            models=models(served),
-            identities=identities(served),
-            prompts=prompts.digest,
-        )
+    answers = {
+        "models": models(served),
+        "identities": identities(served),
+        "prompts": prompts.digest,
+    }
     entry = {
         "at": utc_now(),
         "from": [resumption.position.year, resumption.position.day],
@@ -276,5 +272,15 @@ def _record_resumption(
         "years": resumption.years,
         "command": now["command"],
     }
-    resumed = [*recorder.manifest.get("resumed", []), entry]
-    recorder.update(status="running", resumed=resumed, **now)
+    entries = {
+        "status": "running",
+        "resumed": [*recorder.manifest.get("resumed", []), entry],
+        **now,
+        **(answers if resumption.changed else {}),
+    }
+    # in one step: a crash leaves the run as it was, or as one that goes on
+    removed = ("stopped", "error", "finished", "summary")
+    if resumption.changed or harmless or resumption.years:
+        recorder.configure(config, removed=removed, **entries)
+    else:
+        recorder.update(removed=removed, **entries)

@@ -35,8 +35,8 @@ TIMINGS = ("seconds",)  # columns that differ between equal runs
 # names, or beginnings of names, of columns for diagnostics; they follow from decisions and hours
 DIAGNOSTIC_COLUMNS = ("llm_decisions", "spread_", "exact_spread_")
 
-# columns that earlier runs lack, whose digests stay what they were; they follow from the schedule
-ADDED_COLUMNS = ("swf_choices", "gain_choices")
+# columns that earlier runs lack, whose digests stay what they were; they follow from others
+ADDED_COLUMNS = ("swf_choices", "gain_choices", "unfunded")
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,11 @@ class PartList:
         """The files of all tables."""
         return [part for table in TABLES for part in self.parts_of(table)]
 
+    @property
+    def has_vanished(self) -> bool:
+        """Whether the list was there and is no more."""
+        return self._ends_whole and not self._path.exists()
+
     def create(self) -> None:
         """Begin the list of a new run, which has no files yet."""
         self.write_anew([])
@@ -58,7 +63,8 @@ class PartList:
         if not self._ends_whole:
             self._write()
             return
-        with self._path.open("ab") as file:
+        # not made anew where it has been removed: it would lack all earlier years
+        with open(os.open(self._path, os.O_WRONLY | os.O_APPEND), "ab") as file:
             file.write(record_lines(written))
             file.flush()
             os.fsync(file.fileno())

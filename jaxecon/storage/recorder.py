@@ -1,6 +1,7 @@
 """Writes a run's folder."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from jaxecon.storage.tables import years_schema
 from jaxecon.storage.templates import write_templates
 
 _MANY_PARTS = 256  # parts of one year each that are then merged into one
+
+_SAID = ("error", "stopped", "diagnostics", "resumed")  # entries in words, which may name files
 
 _MAX_ROWS = 1_000_000  # at which a row group of merged parts is written
 
@@ -90,8 +93,9 @@ class Recorder:
                 path, {"format": FORMAT, "status": "running", **manifest, "parts": PARTS}
             )
             recorder._unbegun = unbegun
-            recorder._list.create()
-            recorder.configure(config)
+            with recorder._released_on_error():
+                recorder._list.create()
+                recorder.configure(config)
         except OSError as error:
             raise DiskError(f"--out: {path}: cannot be written ({error.strerror})") from error
         return recorder
@@ -107,11 +111,20 @@ class Recorder:
             recorder = cls(path, dict(Run(path).manifest))
         except OSError as error:
             raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
-        run = Run(path)  # again, now that no other process can change it
-        recorder.manifest, recorder._stored = dict(run.manifest), (path / MANIFEST).read_bytes()
+        with recorder._released_on_error():
+            run = Run(path)  # again, now that no other process can change it
+            recorder.manifest, recorder._stored = dict(run.manifest), (path / MANIFEST).read_bytes()
         if run.stored_format < FORMAT:
             recorder._config_of_earlier_format = run.config
         return recorder
+
+    @contextmanager
+    def _released_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def begin(self) -> None:
         """Write the manifest of a run that was created `unbegun`."""
@@ -137,8 +150,11 @@ class Recorder:
                 f"{self.path / PROMPTS}: cannot be written ({error.strerror})"
             ) from error
 
-    def configure(self, config: Config) -> None:
-        """Make this the run's configuration."""
+    def configure(self, config: Config, *, removed: Sequence[str] = (), **entries: Any) -> None:
+        """Make this the run's configuration, and change further entries in the same step.
+
+        removed: entries of the manifest that go. entries: those that come.
+        """
         tree = portable_configuration(config.model_dump(mode="json"), self.path)
         portable = load_config(tree)
         write_atomically(self.path / CONFIG, to_yaml(portable).encode())
@@ -149,18 +165,14 @@ class Recorder:
             configuration=tree,
             files=outside_files(config),
             paths="from this folder",
+            removed=removed,
+            **entries,
         )
 
-    def update(self, **entries: Any) -> None:
-        """Put entries into the manifest."""
-        self.manifest.update(entries)
-        self._write_manifest()
-
-    def remove(self, *entries: str) -> None:
-        """Take entries out of the manifest."""
-        self.manifest = {
-            name: value for name, value in self.manifest.items() if name not in entries
-        }
+    def update(self, *, removed: Sequence[str] = (), **entries: Any) -> None:
+        """Put entries into the manifest, and take those out that are removed, in one step."""
+        kept = {name: value for name, value in self.manifest.items() if name not in removed}
+        self.manifest = {**kept, **entries}
         self._write_manifest()
 
     def year(self, row: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
@@ -237,12 +249,18 @@ class Recorder:
                 stored = load_config(self.manifest["configuration"])
                 write_atomically(config, to_yaml(stored).encode())
             raise DiskError(f"{_vanished(config)}; it is written again")
+        self._check_list()
         for part in self._list.all_parts():
             if not part.path.exists():
                 raise DiskError(_vanished(part.path))
 
+    def _check_list(self) -> None:
+        if self._list.has_vanished:
+            raise DiskError(_vanished(self.path / PARTS))
+
     def _check_last_parts(self) -> None:
         """Raise DiskError where the last file of a table, or the manifest, has vanished."""
+        self._check_list()
         last = [part.path for table in TABLES for part in self._list.parts_of(table)[-1:]]
         for path in (self.path / MANIFEST, *last):
             if not path.exists():
@@ -321,7 +339,7 @@ class Recorder:
                 write_atomically(self.path / CONFIG, config.encode())
                 self._config_of_earlier_format = None
             found = path.read_bytes() if path.exists() else None
-            text = portable_text(json_text(self.manifest, indent=2), self.path)
+            text = json_text(_portable(self.manifest, self.path), indent=2)
             expected, written = self._stored, text.encode() + b"\n"
             write_atomically(path, written)
             self._stored = written
@@ -336,6 +354,15 @@ class Recorder:
             raise DiskError(
                 f"{path}: cannot be written ({error.strerror}); what was written before is kept"
             ) from error
+
+
+def _portable(manifest: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The manifest without places of this machine in what is said there.
+
+    Settings and identities stay what they are: a run is resumed and answers are found by them.
+    """
+    said = {name: entry for name, entry in manifest.items() if name in _SAID}
+    return {**manifest, **json.loads(portable_text(json_text(said), folder))}
 
 
 def _vanished(path: Path) -> str:

@@ -153,6 +153,9 @@ class TranscriptReader:
         )
         with explained(self.path), closing(connect(self._file, read_only=True)) as db:
             for cohort, kind, text, finish_reason, error, _ in db.execute(query, wanted):
+                with decoded(self.path):
+                    check_types([cohort, kind, text, finish_reason], str)
+                    check_types([] if error is None else [error], str)
                 yield cohort, kind, reason(text, finish_reason, error)
 
     def decisions(self) -> Iterator[tuple[Draw, StoredDecision]]:

@@ -108,9 +108,11 @@ def test_thoughts_are_no_answers() -> None:
         assert completion(reply(message(None, reasoning=thought))).text == f"<think>\n{thought}"
     assert completion(reply(message(None, refusal="I cannot"))).text == "I cannot"
     two = completion(reply(message(None, tool_calls=[call(ANSWER), call('{"hours": 50}')])))
+    blank = message("\n\n", tool_calls=[call(ANSWER)])
+    assert completion(reply(blank)).text == ANSWER
     assert two.text == f'{ANSWER}\n{{"hours": 50}}'
     for nothing in (message(), message(""), message([]), message(tool_calls=[{"x": 1}, 7])):
-        assert completion(reply(nothing)).text in ("", "[]")
+        assert completion(reply(nothing)).text == ""
     assert completion(reply(message(40))).text == "40"
     assert completion(reply(message(["10", "0"]))).text == '["10", "0"]'
 
@@ -224,6 +226,9 @@ def test_streams_of_other_forms() -> None:
     assert text(*calls, LAST) == ANSWER
     thoughts = [chunk({"reasoning_content": t, "content": None}) for t in ("Hm", "m")]
     assert text(*thoughts, *PIECES, LAST) == ANSWER
+    part = chunk({"content": [{"type": "thinking", "thinking": "Hm"}]})
+    assert text(part, *PIECES, LAST) == text(*PIECES, part, LAST) == ANSWER
+    assert text(chunk({"tool_calls": 5}), *PIECES, LAST) == ANSWER
     second = json.dumps({"choices": [{"index": 1, "delta": {"content": "x"}}]})
     separator = "data: " + chunk({"content": "a\u2028b"}).replace("\\u2028", "\u2028")
     assert text(*PIECES, second, LAST) == ANSWER

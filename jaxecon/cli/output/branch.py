@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from jaxecon.cli.output.policies import gain_text
 from jaxecon.cli.output.tables import diagnostic_line, new_table, percent_error, percent_text
 from jaxecon.cli.output.terminal import Console
 from jaxecon.core.text import plural
@@ -41,8 +42,7 @@ def print_futures(futures: Sequence[Run]) -> None:
         hours = f"{row['mean_hours']:.1f}"
         table.add_row(
             str(future.config.seed_of_draws),
-            percent_text(gains[-1][0]),
-            percent_text(gains[-1][1]),
+            *map(gain_text, gains[-1]),
             hours,
             str(future.path),
         )
@@ -51,9 +51,13 @@ def print_futures(futures: Sequence[Run]) -> None:
         for diagnostic in future.diagnostics:
             where = f"SIGN OF FAILURE in future {future.config.seed_of_draws}"
             console.print_line(f"{where}: {diagnostic_line(diagnostic)}")
-    for name, values in zip(
+    for name, found in zip(
         ("as simulated", "at equilibrium"), zip(*gains, strict=True), strict=False
     ):
+        values = [gain for gain in found if gain is not None]
+        if len(values) < len(found):
+            console.print(f"Gain over US federal, {name}: not all futures have one.")
+            continue
         error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else math.nan
         console.print(
             f"Gain over US federal, {name}: {percent_text(fmean(values))}, standard error "

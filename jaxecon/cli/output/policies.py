@@ -29,13 +29,13 @@ def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             policy_name(row["policy"]).words,
             rates_text(row["rates"]),
             "-inf" if row["welfare"] is None else amount_text(row["welfare"]),
-            *(_gain_text(row[name]) for name in gains),
+            *(gain_text(row[name]) for name in gains),
             f"{row['hours']:.1f}",
             f"{row['gini_consumption']:.3f}",
             f"{row['rebate']:,.0f}",
         )
     console.print(table)
-    if any(_gain_text(row[name]) == "none" for row in rows for name in gains):
+    if any(gain_text(row[name]) == "none" for row in rows for name in gains):
         console.print(
             "(none: no change of everybody's consumption under US federal brings this welfare)"
         )
@@ -47,7 +47,7 @@ def print_policies(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print()
 
 
-def _gain_text(gain: float | None) -> str:
+def gain_text(gain: float | None) -> str:
     """A gain in percent with sign and two digits, and without a negative zero.
 
     It is infinite, and null in a manifest, where no change of consumption brings as much.
@@ -61,8 +61,8 @@ def _differs_among_choices(row: Mapping[str, Any]) -> bool:
     """Whether the gain among the workers' choices is another one, as far as two digits show it."""
     gain = row["gain"]
     among = row.get("gain_choices", gain)  # a run that an earlier jaxecon completed lacks it
-    if _gain_text(gain) == "none" or _gain_text(among) == "none":
-        return _gain_text(gain) != _gain_text(among)
+    if gain_text(gain) == "none" or gain_text(among) == "none":
+        return gain_text(gain) != gain_text(among)
     return bool(abs(among - gain) > _SEEN)
 
 

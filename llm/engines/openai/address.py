@@ -1,6 +1,7 @@
 """The address of a server, and the key for it."""
 
 import importlib.util
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -119,10 +120,22 @@ def api_key(name: str, url: str) -> str:
     return key
 
 
+def _is_host(host: str) -> bool:
+    """Whether a text can be the name or the number of a machine."""
+    if ":" in host or re.fullmatch(r"[\d.]+", host):
+        ipaddress.ip_address(host)  # raises ValueError
+    return bool(host.rstrip(".").encode("idna"))
+
+
 def _plain_address(base_url: str) -> str:
     try:
         parts = urlsplit(base_url.strip())
-        plain = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        plain = (
+            parts.scheme in ("http", "https")
+            and parts.port != 0
+            and _is_host(parts.hostname or "")
+            and parts.path.isprintable()
+        )
     except ValueError:
         plain = False
     # No password or query, since a run's files hold its configuration.

@@ -64,10 +64,13 @@ def completion_of(
 
 def _text(message: Any) -> str:
     """What the model wrote, wherever the server put it."""
-    text = (
-        _content(message.get("content")) or _arguments(message) or _content(message.get("refusal"))
+    places = (
+        _content(message.get("content")),
+        _arguments(message),
+        _content(message.get("refusal")),
     )
-    if text.strip():
+    text = next((text for text in places if text.strip()), "")
+    if text:
         return text
     thought = next((t for name in _THOUGHTS if (t := _content(message.get(name)).strip())), "")
     # A server that expects thoughts takes an answer without any for one. Anything else stays a
@@ -78,8 +81,10 @@ def _text(message: Any) -> str:
 
 def _content(content: Any) -> str:
     """The text of a message's content: a text, its parts, or an answer that is JSON already."""
-    if content is None or isinstance(content, str):
-        return content or ""
+    if isinstance(content, str):
+        return content
+    if content is None or content in ([], {}) or isinstance(content, bool):  # no answer
+        return ""
     if isinstance(content, list) and any(isinstance(part, Mapping) for part in content):
         return "".join(_part(part) for part in content)
     return json.dumps(content, ensure_ascii=False)

@@ -1,6 +1,7 @@
 """The way to a server: directly, or as the environment's proxies and certificates say."""
 
 import ipaddress
+import logging
 import os
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,9 +27,14 @@ def http_client(url: str, max_connections: int, timeout: float) -> Any:
     """
     import openai  # an extra, and slow to import
 
+    client = openai.DefaultAsyncHttpxClient
+    # it logs the address of every request, and llm.query may hold a secret
+    for module in {kind.__module__.partition(".")[0] for kind in client.__mro__}:
+        if module.startswith("httpx"):
+            logging.getLogger(module).setLevel(logging.WARNING)
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)
     try:
-        return openai.DefaultAsyncHttpxClient(
+        return client(
             limits=limits(max_connections=max_connections, max_keepalive_connections=0),
             timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
             follow_redirects=False,  # the key is for this address alone

@@ -148,15 +148,24 @@ def _first_choice(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
+def _parts(piece: str | list[Any]) -> list[Any]:
+    """A piece of a message as a list of parts."""
+    if isinstance(piece, list):
+        return piece
+    return [{"type": "text", "text": piece}] if piece else []
+
+
 def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
     """Add a piece of a message to what came before."""
     for name in _TEXTS:
         piece = delta.get(name)
-        if isinstance(piece, str):
-            message[name] = message.get(name, "") + piece
-        elif isinstance(piece, list):
-            message[name] = [*message.get(name, []), *piece]
-    calls = delta.get("tool_calls") or ()
+        before = message.get(name, "")
+        if isinstance(piece, str) and isinstance(before, str):
+            message[name] = before + piece
+        elif isinstance(piece, str | list):  # pieces of both kinds in one stream
+            message[name] = [*_parts(before), *_parts(piece)]
+    calls = delta.get("tool_calls")
+    calls = calls if isinstance(calls, list) else []
     functions = [call.get("function") for call in calls if isinstance(call, Mapping)]
     for function in (*functions, delta.get("function_call")):
         piece = function.get("arguments") if isinstance(function, Mapping) else None

@@ -101,6 +101,12 @@ def test_a_key_is_needed_for_openai_alone(
     "address",
     [
         *("127.0.0.1:8000", "http://", "ftp://host/v1", "http://ho st/v1", "http://[::1/v1"),
+        *(
+            "http://127.0.0.300:8000/v1",
+            "http://a..b/v1",
+            "http://host/v1\x00",
+            "http://x\u2028/v1",
+        ),
         *("http://host:99999/v1", "http://host:port/v1", "http://host:0/v1"),
         *(
             "http://user:secret@host/v1",
