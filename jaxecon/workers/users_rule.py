@@ -1,5 +1,6 @@
 """A user's own rule, whose mistakes are one line with the rule, its method and the place."""
 
+import errno
 import importlib
 import os
 import sys
@@ -15,7 +16,7 @@ from jax import Array
 
 import jaxecon
 from jaxecon.core.draws import Draws
-from jaxecon.core.errors import UserError, first_line
+from jaxecon.core.errors import EngineError, UserError, first_line, is_out_of_memory
 from jaxecon.core.text import shortened, shown
 from jaxecon.kernels.equilibrium import Outcome
 from jaxecon.kernels.taxation import TaxSchedule
@@ -89,6 +90,8 @@ class UsersRule:
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # a user's rule may raise anything
+            if _is_of_the_machine(error):
+                raise
             raise self._broken(method, error) from error
 
     def _pair(self, method: str, second: str, *arguments: Any) -> tuple[Any, Any]:
@@ -114,6 +117,12 @@ class UsersRule:
 
     def _broken(self, method: str, error: BaseException) -> UserError:
         return UserError(f"rule: {self._name!r}; {method}: {_in_one_line(error)}")
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    """Whether the machine or an engine is at fault, and no rule: memory, a disk, a model."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    return full or isinstance(error, EngineError) or is_out_of_memory(error)
 
 
 class UsersRuleWithLayout(UsersRule):

@@ -438,7 +438,7 @@ def test_elections_among_owners(tmp_path, brackets, rate, cost):
             "dynamics.saving.tax: 'best'; a number or optimum in [0, 1]",
         ),
         (["dynamics.saving.elasticity=0"], "dynamics.saving.elasticity: 0; a number in [0.05, 5]"),
-        (["dynamics.saving.adjustment=0"], "dynamics.saving.adjustment: 0; a number in (0, 1]"),
+        (["dynamics.saving.adjustment=0"], "dynamics.saving.adjustment: 0; a number in [1e-06, 1]"),
         (
             ["dynamics.saving.enabled=true", "preferences.consumption_curvature=1"],
             "dynamics.saving.enabled: True; with preferences.consumption_curvature 0, not 1",

@@ -73,7 +73,7 @@ def test_a_statistic_without_a_value_is_no_failure():
     )
     assert (arms.seeds, arms.dropped, arms.lacking) == ([1, 2], 1, 2)
     note = arms_table("t", "", arms, ("settling",), resamples=99).note
-    assert "1 populations left out: an arm failed there." in note
+    assert "1 population left out: an arm failed there." in note
     assert "2 populations left out: a statistic has no value" in note
 
 

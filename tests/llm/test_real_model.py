@@ -194,6 +194,7 @@ def test_everything_is_on_disk(run):
             "checkpoints",
             "config.yaml",
             "manifest.json",
+            "parts.jsonl",
             "transcript.sqlite",
             "years.parquet",
         )

@@ -3,12 +3,12 @@
 And what such a run says at its end: an iteration that found no fixed point, money without cover.
 """
 
+import contextlib
 import io
 
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 
 import jaxecon as je
 from jaxecon.cli.output import run as run_output
@@ -41,8 +41,9 @@ def debugged(tmp_path_factory):
 
 def printed(run, monkeypatch):
     text = io.StringIO()
-    monkeypatch.setattr(run_output, "Console", lambda: Console(file=text, width=200))
-    run_output.print_summary(run)
+    monkeypatch.setenv("COLUMNS", "200")
+    with contextlib.redirect_stdout(text):
+        run_output.print_summary(run)
     return text.getvalue()
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 
 import pytest
 from support.commands import ended, started
@@ -166,13 +167,22 @@ def test_a_run_whose_files_may_not_grow(tmp_path, kilobytes):
 
 def test_default_folders_are_never_shared(tmp_path, monkeypatch):
     """Three commands in one second."""
-    code = "from jaxecon.simulation.prepare import default_folder as f; print(*(f() for _ in '12'))"
+    code = (
+        "from jaxecon.simulation.prepare import default_folder as f; both = [f(), f()]; "
+        "[(folder / 'used').touch() for folder in both]; print(*both)"
+    )
     several = [started("-c", f"import os; os.chdir({str(tmp_path)!r}); {code}") for _ in "12"]
     folders = " ".join(ended(process)[1] for process in several).split()
     assert len(set(folders)) == 4
-    assert list((tmp_path / "runs").iterdir()) == []  # nothing was written into them
+    unused = started(
+        "-c",
+        f"import os; os.chdir({str(tmp_path)!r}); "
+        "from jaxecon.simulation.prepare import default_folder as f; f()",
+    )
+    ended(unused)
+    assert len(list((tmp_path / "runs").iterdir())) == 4  # one in which nothing was written is gone
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").rmdir()
+    shutil.rmtree(tmp_path / "runs")
     (tmp_path / "runs").write_text("")
     from jaxecon.simulation.prepare import default_folder
 

@@ -171,7 +171,7 @@ def test_a_server_elsewhere_needs_proxies_and_certificates_that_work(no_proxies,
     no_proxies.setenv(name, value)
     for url in ELSEWHERE:
         with pytest.raises(UserError) as refused:
-            http_client(url, 4)
+            http_client(url, 4, 1.0)
         assert str(refused.value).startswith(f"{name}={value!r}: cannot be used for {url} (")
         assert "\n" not in str(refused.value)
 
@@ -183,7 +183,7 @@ def test_a_server_elsewhere_needs_proxies_and_certificates_that_work(no_proxies,
 def test_a_server_on_this_machine_is_reached_directly(no_proxies, name, value):
     no_proxies.setenv(name, value)
     for url in HERE:
-        client = http_client(url, 4)
+        client = http_client(url, 4, 1.0)
         assert not client.trust_env
         assert client._mounts == {}
 

@@ -19,8 +19,11 @@ PACKAGE = Path(jaxecon.__file__).parent
 OTHERS = {
     "cli/commands/transcript.py",  # the stored form of a decision that is searched for
     "cli/output/transcript.py",  # a decision within a line of text
+    "config/request_extras.py",  # whether a body is JSON
     "config/survey.py",
     "core/json_text.py",
+    "storage/parts.py",  # names, counts and hashes
+    "storage/portable.py",  # a path as it stands within JSON
     "sweeps/design.py",
     "sweeps/points.py",
     "sweeps/results.py",

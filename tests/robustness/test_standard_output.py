@@ -34,7 +34,6 @@ def test_a_pipe_without_a_reader():
     status, _, errors = command("settings", stdout=writing)
     os.close(writing)
     assert (status, errors) == (141, "")
-    assert errors.startswith(LOST.format("Broken pipe"))
 
 
 @pytest.mark.parametrize("prelude", ["exec 2> /dev/full", "exec 2>&-"])
