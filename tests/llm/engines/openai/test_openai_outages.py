@@ -194,11 +194,13 @@ def test_a_proxy_before_a_server_that_comes_back(
     def slow(call: Call) -> Reply:
         return Reply(said(call.said), delay=0.05)
 
-    engine = connect(max_connections=4, transport_retries=2, patience_seconds=20)
+    # answers of the three other connections may still come after the first refusal, and look as if
+    # others got through
+    engine = connect(max_connections=4, transport_retries=3, patience_seconds=20)
     started = time.monotonic()
     assert_echoed(collect(engine, asks(60)))
     assert time.monotonic() - started > 1.2
-    assert len(server.calls) > 60 + 4 * 3
+    assert len(server.calls) > 60 + 4 * 4
 
 
 @pytest.mark.parametrize("connections", [1, 4])
