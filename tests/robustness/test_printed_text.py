@@ -101,6 +101,9 @@ def test_no_character_fails_in_any_encoding(monkeypatch, encoding):
         printable(text).encode(encoding)
         Console().print(text)
     sys.stdout.flush()
+    written = sys.stdout.buffer.getvalue().decode(encoding)
+    assert is_harmless(written)
+    assert "名" in written if encoding == "utf-8" else "\\u540d" in written
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "-5", "²", "abc", "99999999999999999999"])

@@ -72,13 +72,12 @@ def json_of(text: str, content_type: str, redaction: Redaction) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        pass
-    page = page_title(text, content_type)
-    if page is not None:
-        words = f"the server sent a web page, not an answer: {redaction.line(page)[:100]!r}"
-    else:
-        words = "the server's reply is not JSON" if text else "the server's reply is empty"
-    raise RequestFailure(words, status=502)
+        page = page_title(text, content_type)
+        if page is not None:
+            words = f"the server sent a web page, not an answer: {redaction.line(page)[:100]!r}"
+        else:
+            words = "the server's reply is not JSON" if text else "the server's reply is empty"
+        raise RequestFailure(words, status=502) from None
 
 
 def page_title(text: str, content_type: str) -> str | None:
