@@ -25,6 +25,11 @@ from jaxecon.sweeps import design
 from llm.decisions.base import Unusable
 from llm.decisions.samples import in_order
 from llm.decisions.template_check import KIND_OF_TEMPLATE
+from llm.engines.openai.completion import completion_of
+from llm.engines.openai.failure import RequestFailure
+from llm.engines.openai.redaction import Redaction
+from llm.engines.openai.reply_body import decoded, json_of
+from llm.messages import Draw, Message, Request, Sampling
 from llm.transcript.reader import TranscriptReader
 
 _REPLIES = (
@@ -38,6 +43,21 @@ _REPLIES = (
     b'{"approve": [1]}',
     b'{"ranking": [1]}',
     b'{"answer": "yes"}',
+)
+_MESSAGES = (
+    b'{"choices": [{"message": {"content": "40"}, "finish_reason": "stop"}],'
+    b' "usage": {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {}}}',
+    b'{"choices": [{"message": {"content": [{"type": "text", "text": "a"}], "refusal": null}}]}',
+    b'{"choices": [{"message": {"reasoning_content": "{\\"hours\\": 1}"}}], "usage": {}}',
+    b'{"choices": [{"message": {"tool_calls": [{"function": {"arguments": "{}"}}]}}]}',
+    b'{"error": {"message": "no", "code": 400}}',
+    b"<!doctype html><title>502 Bad Gateway</title>",
+)
+_STREAMS = (
+    b'data: {"choices": [{"delta": {"role": "assistant", "content": "4"}}]}\n\n'
+    b'data: {"choices": [{"delta": {"content": "0"}, "finish_reason": "stop"}]}\n\n'
+    b'data: {"choices": [], "usage": {"prompt_tokens": 9}}\n\ndata: [DONE]\n\n',
+    b': ping\n\nevent: error\ndata: {"error": {"message": "no"}}\n\n',
 )
 _RUN: dict[str, Any] = {
     "years": 1,
@@ -58,7 +78,7 @@ _PARTS = (
 NAMES = (
     *("settings", "option", "yaml", "design", "microdata"),
     *(f"reply to {name}" for name in KIND_OF_TEMPLATE),
-    *("manifest", "transcript"),
+    *("server's reply", "server's stream", "manifest", "transcript"),
 )
 
 
@@ -127,6 +147,8 @@ def readers(folder: Path, names: Sequence[str] = NAMES) -> dict[str, Reader]:
             lambda data: read_microdata(_file(folder / "people.csv", data)),
             [b"skill,weight\n1000.5,1\n2000,99\n", b"income;weight\n10,5;2\n", b"skill\n5\n"],
         ),
+        "server's reply": Reader(lambda data: _completion(data, "application/json"), _MESSAGES),
+        "server's stream": Reader(lambda data: _completion(data, "text/event-stream"), _STREAMS),
         **{f"reply to {name}": Reader(_reply_reader(name), _REPLIES) for name in KIND_OF_TEMPLATE},
     }
     if {"manifest", "transcript"} & set(names):
@@ -150,6 +172,19 @@ def _reply_reader(name: str) -> Callable[[bytes], Any]:
         return kind.parse(data.decode("utf-8", "replace"), observation)
 
     return reply
+
+
+def _completion(data: bytes, content_type: str) -> None:
+    """Read the body of a server's reply, as the engine for servers does."""
+    redaction = Redaction("a key of a server")
+    request = Request(
+        (Message("user", "hours?"),), None, Sampling(), Draw(0, "labor", 1, 0, "w", 0)
+    )
+    try:
+        reply = json_of(decoded(data, content_type), content_type, redaction)
+        completion_of(reply, request, 0.1, redaction, note=lambda words: None)
+    except RequestFailure as failure:
+        raise Unusable(str(failure)) from failure
 
 
 def _readers_of_runs(folder: Path) -> dict[str, Reader]:

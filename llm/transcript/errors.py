@@ -17,6 +17,8 @@ def explained(path: Path) -> Iterator[None]:
         raise DiskError(f"transcript: cannot use {path}: {error.strerror or error}") from error
     except sqlite3.OperationalError as error:
         raise DiskError(f"transcript: cannot use {path}: {error}") from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes damaged bytes of the file
+        raise DiskError(f"transcript: {path} is damaged: {error.object!r:.80}") from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a subclass is our mistake, not the file's
             raise

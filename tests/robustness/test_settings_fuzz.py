@@ -7,8 +7,7 @@ from experiments.benchmarks.fuzz_readers import NAMES, Broken, Reader, check, re
 from jaxecon.core.errors import UserError
 
 INPUTS = 60
-# what reads the files of a run has tests of its own
-TESTED = [name for name in NAMES if name not in ("manifest", "transcript")]
+TESTED = NAMES
 
 
 @pytest.fixture(scope="module")
