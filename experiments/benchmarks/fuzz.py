@@ -11,7 +11,8 @@ inputs that reach code which none before reached, and stops a reader at its firs
 
 import argparse
 import importlib.util
-import multiprocessing
+import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +20,6 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 
@@ -36,13 +36,13 @@ _BATCH = 200  # inputs between two looks at the clock
 class Tried:
     """What came of the inputs to one reader.
 
-    taken: inputs that were read; the others were refused in one line. crashes: what broke, by the
-    place in the code, with the first input that broke it.
+    taken: inputs that were read; the others were refused in one line. None where that was not
+    counted. crashes: what broke, by the place in the code, with the first input that broke it.
     """
 
     reader: str
     inputs: int = 0
-    taken: int = 0
+    taken: int | None = 0
     seconds: float = 0.0
     crashes: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ def fuzz(
     for name, reader in chosen.items():
         result, begun, batch = Tried(name), time.monotonic(), 0
         if guided:
-            _try_guided(result, reader, folder, share)
+            _try_guided(result, folder, share)
         while not guided and (not batch or time.monotonic() - begun < share):
             try_batch(result, reader, seed + batch, _BATCH)
             batch += 1
@@ -90,7 +90,7 @@ def _try_input(result: Tried, reader: Reader, data: bytes) -> None:
     result.inputs += 1
     begun = time.process_time()
     try:
-        result.taken += check(reader, data)
+        result.taken = (result.taken or 0) + check(reader, data)
     except Broken as broken:
         frames = traceback.extract_tb((broken.__cause__ or broken).__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}"
@@ -100,35 +100,26 @@ def _try_input(result: Tried, reader: Reader, data: bytes) -> None:
         result.crashes.setdefault("slow", (f"took {seconds:.0f} s", data))
 
 
-def _try_guided(result: Tried, reader: Reader, folder: Path, seconds: float) -> None:
+def _try_guided(result: Tried, folder: Path, seconds: float) -> None:
     """Let atheris make inputs in a process of its own, which ends at the first crash."""
-    kept = folder / "guided"
-    kept.mkdir(exist_ok=True)
-    counted = multiprocessing.Value("L", 0)
-    process = multiprocessing.get_context("fork").Process(
-        target=_guided, args=(reader, kept, seconds, counted)
+    kept = folder / "guided" / result.reader
+    kept.mkdir(parents=True)
+    module = "experiments.benchmarks.fuzz_guided"
+    process = subprocess.run(
+        [sys.executable, "-m", module, result.reader, str(kept), f"{seconds:.0f}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
-    process.start()
-    process.join()
-    result.inputs = counted.value
-    for found in sorted(kept.iterdir()):
-        result.crashes.setdefault(
-            found.name, (f"exit status {process.exitcode}", found.read_bytes())
-        )
-        found.unlink()
-
-
-def _guided(reader: Reader, kept: Path, seconds: float, counted: Any) -> None:
-    import atheris
-
-    def one(data: bytes) -> None:
-        counted.value += 1
-        check(reader, data)
-
-    arguments = [f"-max_total_time={seconds:.0f}", f"-artifact_prefix={kept}/", "-timeout=20"]
-    atheris.instrument_all()
-    atheris.Setup(["fuzz", *arguments], one)
-    atheris.Fuzz()
+    counted = re.search(r"number_of_executed_units: (\d+)", process.stderr)
+    if counted is None:
+        raise UserError(f"--guided: atheris did not run: {process.stderr.strip()[-300:]!r}")
+    result.inputs, result.taken = int(counted[1]), None
+    for found in sorted(path for path in kept.iterdir() if path.is_file()):
+        words = re.search(r"Broken: .*", process.stdout + process.stderr)
+        what = words[0] if words else f"exit status {process.returncode}"
+        result.crashes.setdefault(found.name, (what, found.read_bytes()))
 
 
 def table(tried: Sequence[Tried]) -> str:
@@ -136,7 +127,8 @@ def table(tried: Sequence[Tried]) -> str:
     width = max(len(result.reader) for result in tried)
     lines = [f"{'reader':<{width}}  {'inputs':>9}  {'read':>9}  {'crashes':>7}  {'s':>5}"]
     for r in tried:
-        counts = f"{r.inputs:>9,}  {r.taken:>9,}  {len(r.crashes):>7}  {r.seconds:>5.0f}"
+        taken = "-" if r.taken is None else f"{r.taken:,}"
+        counts = f"{r.inputs:>9,}  {taken:>9}  {len(r.crashes):>7}  {r.seconds:>5.0f}"
         lines.append(f"{r.reader:<{width}}  {counts}")
     crashes = sum(len(result.crashes) for result in tried)
     inputs = plural(sum(result.inputs for result in tried), "input")
