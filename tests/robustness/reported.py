@@ -113,7 +113,10 @@ COMMANDS = {
 }
 
 # What the Python interface raises in a script of its own: its one line stays.
-RAISED = r"(?s)Traceback[^\n]*\n  File \"<(?:string|stdin)>\"(?:(?!Traceback).)*?^jaxecon\.core\.errors\.\w+: "
+RAISED = (
+    r"(?s)Traceback[^\n]*\n  File \"<(?:string|stdin)>\"(?:(?!Traceback).)*?"
+    r"^jaxecon\.core\.errors\.\w+: "
+)
 
 # Names that the scripts use and that have changed since.
 RENAMED = {"c.load(": "c.load_config("}
