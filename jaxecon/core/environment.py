@@ -13,16 +13,20 @@ import threading
 import traceback
 
 from jaxecon.core.errors import UserError, first_line
+from jaxecon.core.text import shortened
 
 MIN_FILES = 128  # a run with checkpoints and a language model has 100 open at once
 _ENOUGH_FILES = 4096  # where the system allows it: many connections, many part files
 MIN_ADDRESS_SPACE = 4 << 30  # bytes; a small run reserves 3.6 GB and aborts with 2.1
+MAX_CPU_DEVICES = 1024  # each takes threads and memory as it starts
 _MIN_THREADS = 64  # JAX, Arrow and the thread that writes checkpoints
 
 # Python's switches of JAX for debugging that a correct run does not survive.
 _STRICT = ("JAX_DEBUG_NANS", "JAX_DEBUG_INFS")
 
 _XLA_FLAGS = "XLA_FLAGS"
+_FORCED_DEVICES = r"--xla_force_host_platform_device_count=(\d+)"
+_CPU_DEVICES = "JAX_NUM_CPU_DEVICES"
 _PARSE_FLAGS = "from jaxlib.xla_client import CompileOptions; CompileOptions()"
 
 
@@ -35,6 +39,7 @@ def check_limits() -> None:
     _check_files()
     _check_memory()
     _check_threads()
+    _check_cpu_devices()
     if os.environ.get("COLUMNS") == "0":  # of a terminal without a size: nothing would be printed
         del os.environ["COLUMNS"]
 
@@ -77,6 +82,19 @@ def _check_threads() -> None:
         release.set()
         for thread in started:
             thread.join()
+
+
+def _check_cpu_devices() -> None:
+    """Refuse so many devices that starting them takes all memory."""
+    forced = re.findall(_FORCED_DEVICES, os.environ.get(_XLA_FLAGS, ""))
+    asked = {_CPU_DEVICES: os.environ.get(_CPU_DEVICES, ""), _XLA_FLAGS: "".join(forced[-1:])}
+    for name, number in asked.items():
+        text = number.strip().lstrip("+0")
+        if text.isascii() and text.isdigit() and (len(text) > 9 or int(text) > MAX_CPU_DEVICES):
+            raise UserError(
+                f"{name}: {shortened(text, 20)} devices of this machine's processor; at most "
+                f"{MAX_CPU_DEVICES:,}"
+            )
 
 
 def check_xla_flags() -> None:

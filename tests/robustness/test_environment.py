@@ -67,6 +67,27 @@ def test_flags_at_which_xla_aborts(monkeypatch, flags):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("number", ["1025", "100000", "000" + "9" * 30])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JAX_NUM_CPU_DEVICES", "{}"),
+        (
+            "XLA_FLAGS",
+            "--xla_force_host_platform_device_count=2 --a "
+            "--xla_force_host_platform_device_count={}",
+        ),
+    ],
+)
+def test_more_devices_than_a_processor_is_split_into(monkeypatch, name, value, number):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv(name, value.format(number))
+    with pytest.raises(UserError, match=rf"^{name}: \d+(\.\.)? devices .*; at most 1,024$"):
+        environment.check_limits()
+    monkeypatch.setenv(name, value.format(1024))
+    environment.check_limits()
+
+
 def test_flags_that_xla_knows(monkeypatch):
     monkeypatch.delitem(sys.modules, "jax", raising=False)
     monkeypatch.setenv("XLA_FLAGS", " --xla_force_host_platform_device_count=2 ")
