@@ -39,9 +39,12 @@ from jaxecon.simulation.resume import resume
 from jaxecon.simulation.run import simulate
 from jaxecon.simulation.state import RunState
 from jaxecon.storage.checkpoint_files import Position
+from jaxecon.storage.parts import parts, read_table, recorded_years
 from jaxecon.storage.paths import (
+    AGENTS,
     MANIFEST,
     TRANSCRIPT,
+    YEARS,
     clear_unbegun,
     refuse_existing,
     refuse_while_written,
@@ -155,8 +158,10 @@ def _branchable(path: str | Path, year: int) -> Run:
     run = continuable(path)
     refuse_while_written(run.path)
     refuse_edited(run)
-    first, last = first_position(run).year, run.last_year + 1
+    first = first_position(run).year
+    last = max(first, recorded_years(run.path))
     if not first <= year <= last:
+        parts(run.path, YEARS)  # raises where later years are lost
         raise UserError(
             f"--year: {shown(year, 40)}; {path} can be branched in years {first} to {last}"
         )
@@ -256,7 +261,7 @@ def _begin(
     """Simulate branches from the run's state at a position to their end."""
     state = state_of_run(run, position)
     past = pa.concat_tables(
-        [run.past, run.years.slice(0, position.year - first_position(run).year)],
+        [run.past, read_table(run.path, YEARS, before=position.year)],
         promote_options="permissive",
     )
     with start_engines(futures[0].config, engine) as served:
@@ -321,7 +326,7 @@ def _recorded_year(run: Run, cohort: str, year: int, size: int) -> dict[str, np.
 
     Raises UserError where they were not recorded for all its agents.
     """
-    agents = run.agents
+    agents = read_table(run.path, AGENTS, before=year + 1)
     if agents.num_rows:
         agents = agents.filter((pc.field("year") == year) & (pc.field("cohort") == cohort))
     if agents.num_rows != size:
@@ -329,7 +334,8 @@ def _recorded_year(run: Run, cohort: str, year: int, size: int) -> dict[str, np.
             f"{run.path}: year {year} of {cohort} is not in its agents.parquet, and voters must "
             "see it (record.agents)"
         )
-    rebate = run.years.filter(pc.field("year") == year)["rebate"][0].as_py()
+    years = read_table(run.path, YEARS, before=year + 1)
+    rebate = years.filter(pc.field("year") == year)["rebate"][0].as_py()
     columns = {
         name: np.asarray(agents[name], float) for name in ("hours", "income", "tax", "utility")
     }

@@ -18,7 +18,8 @@ from jaxecon.simulation.prepare import assemble_run
 from jaxecon.simulation.replay import replay_engines_of
 from jaxecon.simulation.state import RunState
 from jaxecon.storage.checkpoint_files import Position, newest
-from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
+from jaxecon.storage.parts import read_table
+from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT, YEARS
 from jaxecon.storage.run import Run
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def state_of_run(run: Run, position: Position) -> RunState:
                     planner,
                     workers=workers,
                     meter=bridge,
-                    listener=_RecordedYearChecker(run),
+                    listener=_RecordedYearChecker(run, position.year),
                 ),
             )
             if before is not None:
@@ -76,9 +77,10 @@ class _RecordedYearChecker(SilentListener):
     Welfare may differ by rounding on another machine.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, until: int) -> None:
         self._run = run
-        self._recorded = {row["year"]: row for row in run.years.to_pylist()}
+        rows = read_table(run.path, YEARS, before=until).to_pylist()
+        self._recorded = {row["year"]: row for row in rows}
 
     def on_year(self, row: Mapping[str, Any], usage: "LLMUsage") -> None:
         recorded = self._recorded[row["year"]]

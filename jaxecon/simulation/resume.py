@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
 from jaxecon.core.arguments import ENGINE, FLAG, FUNCTION, LISTENER, PATH, checked_arguments
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.processes import is_main_process, run_together
 from jaxecon.simulation.changes import (
     changed_code,
@@ -23,7 +23,7 @@ from jaxecon.simulation.changes import (
     lost_requests,
     refuse_changes,
 )
-from jaxecon.simulation.damage import refuse_damaged_tables
+from jaxecon.simulation.damage import check_tables, refuse_damaged_tables
 from jaxecon.simulation.horizon import effects_of_horizon
 from jaxecon.simulation.language import (
     KeptPrompts,
@@ -37,6 +37,7 @@ from jaxecon.simulation.prepare import check_and_assemble
 from jaxecon.simulation.run import simulate
 from jaxecon.storage.checkpoint import remove_after
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest
+from jaxecon.storage.parts import recorded_years
 from jaxecon.storage.paths import CHECKPOINTS, TRANSCRIPT
 from jaxecon.storage.provenance import environment, utc_now
 from jaxecon.storage.recorder import Recorder
@@ -51,10 +52,11 @@ if TYPE_CHECKING:
 class Resumption:
     """How a run continues.
 
-    position: where it continues. damaged: checkpoints that were skipped, one line each. changed:
-    differences from the run's beginning that were forced. inexact: differences because of which the
-    results may not be bit-identical. years: the number of years until now and from now on, where
-    they differ. effects: what that changes, one line each.
+    position: where it continues. damaged: checkpoints that were skipped, and rows after this one
+    that are computed again, one line each. changed: differences from the run's beginning that were
+    forced. inexact: differences because of which the results may not be bit-identical. years: the
+    number of years until now and from now on, where they differ. effects: what that changes, one
+    line each.
     """
 
     position: Position
@@ -104,7 +106,8 @@ def resume(
         years = _changed_years(manifest, config)
         position = _position_to_resume(run, config, checkpoint)
         refuse_changes(run.path, changed, force)
-        if manifest["status"] == "complete" and not changed and years is None:
+        damaged += (lost_rows := _damaged_end(run, manifest))
+        if manifest["status"] == "complete" and not (changed or years or lost_rows):
             _keep_settings(recorder, config, harmless)
             return Run(run.path)
         prepared = check_and_assemble(config, run.path)
@@ -181,10 +184,20 @@ def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
     return checkpoint, damaged
 
 
+def _damaged_end(run: Run, manifest: Mapping[str, Any]) -> list[str]:
+    """One line where a complete run's rows after the newest sound checkpoint are damaged."""
+    if manifest["status"] == "complete":
+        try:
+            check_tables(run, None)
+        except DiskError as error:
+            return [str(error)]
+    return []
+
+
 def _position_to_resume(run: Run, config: Config, checkpoint: Checkpoint | None) -> Position:
     """Where the run continues. Raises UserError where it already has more years than asked for."""
     position = Position(0, 0) if checkpoint is None else checkpoint.position
-    simulated = max(run.last_year + 1, position.year + (position.day > 0))
+    simulated = max(recorded_years(run.path), position.year + (position.day > 0))
     if config.years < simulated:
         begun = " or begun" if position.day else ""
         raise UserError(

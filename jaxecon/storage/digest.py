@@ -15,15 +15,13 @@ import pyarrow.compute as pc
 
 from jaxecon.core.arguments import PATH, checked_arguments
 from jaxecon.core.errors import DiskError
-from jaxecon.core.files import read_json_object
 from jaxecon.storage.checkpoint_files import Checkpoint, Position, newest, state_digest
-from jaxecon.storage.parts import Part, first_year, parts, row_groups
+from jaxecon.storage.parts import parts, row_groups
 from jaxecon.storage.paths import (
     AGENTS,
     BALLOTS,
     CHECKPOINTS,
     ELECTIONS,
-    MANIFEST,
     SURVEY,
     YEARS,
     refuse_while_written,
@@ -143,25 +141,10 @@ def is_part_of_digest(name: str) -> bool:
 
 
 def tables_until(run: Path, table: str, until: Position | None) -> Iterator[pa.Table]:
-    for part in parts_until(run, table, until):
+    for part in parts(run, table, before=None if until is None else until.year):
         for rows in row_groups(part):
             cut = until is not None and part.last >= until.year
             yield rows.filter(pc.field("year") < until.year) if cut and until else rows
-
-
-def parts_until(run: Path, table: str, until: Position | None) -> list[Part]:
-    """The files with rows of a table before a position (None: all); they may be damaged.
-
-    Raises DiskError where the list of files is damaged, or a year's file is missing.
-    """
-    if until is None:
-        return parts(run, table)
-    found = parts(run, table, to_the_end=False)
-    if table == YEARS:
-        end = found[-1].last + 1 if found else first_year(read_json_object(run / MANIFEST))
-        if end < until.year:
-            raise DiskError(f"{run / YEARS}: the file of year {end} is missing")
-    return [part for part in found if part.first < until.year]
 
 
 def _type_name(kind: pa.DataType) -> str:

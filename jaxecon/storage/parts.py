@@ -141,22 +141,32 @@ def _ordered(parts: list[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: (part.first, -part.last))
 
 
-def parts(run: Path, table: str, *, to_the_end: bool = True) -> list[Part]:
+def parts(run: Path, table: str, *, before: int | None = None) -> list[Part]:
     """A table's files in order, without those that a larger one covers; they may be damaged.
 
-    to_the_end: whether all years must be there that the run has simulated, not only those before
-    one that is there.
+    before: only files with years before this one, of which all must be there. By default all files,
+    and all years that the run has simulated.
 
     Raises DiskError where the list is damaged, or where a file or a year is not in it.
     """
     records = read_records(run)
-    years = _uncovered(_known(run, YEARS, records))
-    _check_years(run, years, to_the_end=to_the_end)
-    kept = years if table == YEARS else _uncovered(_known(run, table, records))
+    years = _before(_uncovered(_known(run, YEARS, records)), before)
+    _check_years(run, years, _simulated_years(run) if before is None else before)
+    kept = years
+    if table != YEARS:
+        kept = _before(_uncovered(_known(run, table, records)), before)
     if records is not None:
-        last = years[-1].last if years else -1
-        _check_unlisted(run, named_parts(run / table), kept, last)
+        _check_unlisted(run, _before(named_parts(run / table), before), kept, _end(years))
     return kept
+
+
+def _before(parts: list[Part], year: int | None) -> list[Part]:
+    return parts if year is None else [part for part in parts if part.first < year]
+
+
+def _end(years: Sequence[Part]) -> int:
+    """The year after the last of these files'."""
+    return years[-1].last + 1 if years else 0
 
 
 def _known(run: Path, table: str, records: Records | None) -> list[Part]:
@@ -178,20 +188,28 @@ def first_year(manifest: Mapping[str, Any]) -> int:
     return int((manifest.get("branched_from") or {"year": 0})["year"])
 
 
-def _check_years(run: Path, kept: Sequence[Part], *, to_the_end: bool) -> None:
-    """Raise DiskError where a year is in no file of years.parquet."""
-    manifest = read_json_object(run / MANIFEST)
-    year = first_year(manifest)
+def _check_years(run: Path, kept: Sequence[Part], end: int) -> None:
+    """Raise DiskError where a year before `end` is in no file of years.parquet."""
+    year = first_year(read_json_object(run / MANIFEST))
     for part in kept:
         if part.first != year:
             raise DiskError(f"{run / YEARS}: the file of year {year} is missing")
         year = part.last + 1
-    if to_the_end and year < _simulated_years(run, manifest):
+    if year < end:
         raise DiskError(f"{run / YEARS}: the file of year {year} is missing")
 
 
-def _simulated_years(run: Path, manifest: Mapping[str, Any]) -> int:
+def recorded_years(run: Path) -> int:
+    """The year after the last that a run's list of files has, though some may be damaged.
+
+    Raises DiskError where the list is damaged.
+    """
+    return _end(_uncovered(_known(run, YEARS, read_records(run))))
+
+
+def _simulated_years(run: Path) -> int:
     """How many years a run has certainly simulated, by its status and its newest checkpoint."""
+    manifest = read_json_object(run / MANIFEST)
     checkpoints = (path.name[:8] for path in (run / CHECKPOINTS).glob("????????-??????"))
     years = max((int(name) for name in checkpoints if name.isdecimal()), default=0)
     # A repetition ends where its run had come to, and the earliest runs have no configuration.
@@ -201,14 +219,14 @@ def _simulated_years(run: Path, manifest: Mapping[str, Any]) -> int:
     return years
 
 
-def _check_unlisted(run: Path, named: Sequence[Part], kept: Sequence[Part], last: int) -> None:
-    """Raise DiskError where the list lacks a file of years up to the last that no other file has.
+def _check_unlisted(run: Path, named: Sequence[Part], kept: Sequence[Part], end: int) -> None:
+    """Raise DiskError where the list lacks a file of years before `end` that no other file has.
 
     A crash leaves such files only after the last year in the list.
     """
     for part in named:
         overlaps = any(part.first <= other.last and other.first <= part.last for other in kept)
-        if part.last <= last and not overlaps:
+        if part.last < end and not overlaps:
             raise DiskError(f"{run / PARTS}: damaged (lacks {part.path.relative_to(run)})")
 
 
@@ -249,14 +267,14 @@ def row_groups(part: Part) -> Iterator[pa.Table]:
             yield file.read_row_group(group)
 
 
-def read_table(run: Path, table: str) -> pa.Table:
-    """All rows of a table; one without columns where it has no files.
+def read_table(run: Path, table: str, *, before: int | None = None) -> pa.Table:
+    """The rows of a table before a year (None: all); one without columns where it has no files.
 
-    Raises DiskError where a file is damaged or missing.
+    Raises DiskError where a file with such rows is damaged or missing.
     """
     read: list[pa.Table] = []
     columns: pa.Schema | None = None
-    for path, rows in read_parts(run, table):
+    for path, rows in read_parts(run, table, before=before):
         try:
             columns = pa.unify_schemas(
                 [rows.schema] if columns is None else [columns, rows.schema],
@@ -265,20 +283,23 @@ def read_table(run: Path, table: str) -> pa.Table:
         except pa.ArrowException as error:
             raise DiskError(f"{path}: damaged ({first_line(error)})") from error
         read.append(rows)
-    return pa.concat_tables(read, promote_options="permissive") if read else pa.table({})
+    if not read:
+        return pa.table({})
+    found = pa.concat_tables(read, promote_options="permissive")
+    return found if before is None else found.filter(pc.field("year") < before)
 
 
-def read_parts(run: Path, table: str) -> list[tuple[Path, pa.Table]]:
+def read_parts(run: Path, table: str, *, before: int | None = None) -> list[tuple[Path, pa.Table]]:
     """Each file of a table with its rows, though a process may be writing or merging files.
 
-    Raises DiskError where a file is damaged or missing.
+    before: as in `parts`. Raises DiskError where such a file is damaged or missing.
     """
     while True:
-        before = _list_as_it_is(run)
+        then = _list_as_it_is(run)
         try:
-            return [(part.path, read_part(part)) for part in parts(run, table)]
+            return [(part.path, read_part(part)) for part in parts(run, table, before=before)]
         except DiskError:
-            if _list_as_it_is(run) == before:
+            if _list_as_it_is(run) == then:
                 raise
 
 

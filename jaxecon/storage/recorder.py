@@ -1,7 +1,7 @@
 """Writes a run's folder."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from jaxecon.core.files import atomically, write_atomically
 from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.storage.part_list import PartList
-from jaxecon.storage.parts import PartRecord, named_parts, part_name, sha256_of, verify
+from jaxecon.storage.parts import Part, PartRecord, named_parts, part_name, sha256_of, verify
 from jaxecon.storage.paths import (
     AGENTS,
     CONFIG,
@@ -200,8 +200,12 @@ class Recorder:
         """Drop what was recorded of this year and later ones: they will be simulated again.
 
         A file that begins before is cut; it must be whole. The list of files is changed before any
-        is removed, so that after a crash at any moment it is still a list of whole files.
+        is removed, so that after a crash at any moment it is still a list of whole files. A run of
+        an earlier version gets its list here, after its last files have gone: they may be damaged.
         """
+        earlier = self.manifest.get("parts") != PARTS
+        if earlier:
+            self._remove(lambda part: part.first >= year)
         listed, cut = self._list.all_parts(), []
         for part in listed:
             if part.first < year <= part.last:
@@ -209,12 +213,17 @@ class Recorder:
                 cut.append(self._write_part(part.path.parent.name, part.first, year - 1, [kept]))
         with self._explained(self.path / PARTS):
             self._list.replace([p for p in listed if p.last >= year], cut)
-            for table in TABLES:
-                for part in named_parts(self.path / table):
-                    if part.last >= year:
-                        part.path.unlink()
-        if self.manifest.get("parts") != PARTS:  # a run of an earlier version has a list now
+        self._remove(lambda part: part.last >= year)
+        if earlier:
             self.update(parts=PARTS)
+
+    def _remove(self, gone: Callable[[Part], bool]) -> None:
+        """Remove files of all tables, the last first, in the list or not."""
+        for table in TABLES:
+            for part in reversed(named_parts(self.path / table)):
+                if gone(part):
+                    with self._explained(part.path):
+                        part.path.unlink()
 
     def restore(
         self,
