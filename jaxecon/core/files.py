@@ -76,6 +76,18 @@ def _give_name(temporary: str, path: Path, new: bool) -> None:
         raise
 
 
+def identity(path: Path | str) -> tuple[int, int] | None:
+    """Device and inode of a file or folder: whether it is still the one that had this path.
+
+    None where there is none.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """The content of a file that holds one JSON object.
 

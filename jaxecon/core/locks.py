@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from jaxecon.core.errors import UserError
+from jaxecon.core.files import identity
 
 
 def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
@@ -39,9 +40,12 @@ def lock_for_writing(path: Path, what: str) -> Callable[[], None]:
                 raise UserError(_taken(what)) from None
             # the writer before us removed the file after we opened it: try again with a new one
 
+    own = identity(name)
+
     def release() -> None:
         with suppress(OSError):
-            os.unlink(name)  # while locked: the next writer makes a new file
+            if identity(name) == own:  # not another's, where the folder has been replaced
+                os.unlink(name)  # while locked: the next writer makes a new file
         lock.release()
 
     return release

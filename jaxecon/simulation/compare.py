@@ -108,7 +108,8 @@ def summarise(
     """Means over populations, with intervals of the gain and of its paired difference.
 
     Standard errors and 95 % intervals are Student's t; NaN with one population. The difference is
-    the gain minus the yardstick's.
+    the gain minus the yardstick's. A gain may be infinite: there is no mean then (NaN), and
+    not_finite says in how many populations.
 
     Lists (deciles, brackets) are averaged entry by entry. not_converged: in how many populations
     the iteration did not converge; last_change: its mean over all populations.
@@ -122,7 +123,9 @@ def summarise(
             continue
         gains = np.array([row["gain"] for row in mine.values()])
         shared = [i for i in mine if i in by_planner[yardstick]]
-        differences = np.array([mine[i]["gain"] - by_planner[yardstick][i]["gain"] for i in shared])
+        with np.errstate(invalid="ignore"):  # an infinite gain less an infinite one
+            yardsticks = np.array([by_planner[yardstick][i]["gain"] for i in shared])
+            differences = np.array([mine[i]["gain"] for i in shared]) - yardsticks
         means = {
             key: _mean_known(np.array([row[key] for row in mine.values()])).tolist()
             for key, value in next(iter(mine.values())).items()
@@ -152,8 +155,10 @@ def _mean_known(x: np.ndarray) -> np.ndarray:
 
 
 def _mean(x: np.ndarray) -> dict[str, float]:
-    interval = mean_interval(x)
+    not_finite = int(np.sum(~np.isfinite(x)))
+    interval = mean_interval(np.full(1, np.nan) if not_finite else x)
     return {
+        "not_finite": not_finite,
         "mean": interval.mean,
         "standard_error": interval.standard_error,
         "low": interval.mean - interval.half_width,

@@ -81,8 +81,7 @@ def resume(
 
     Args:
         path: the run's folder.
-        force: continue even where configuration, code or model differ from the run's beginning;
-            the manifest records it.
+        force: continue even where something differs from the run's beginning; it is recorded.
         overrides: `key=value` settings; what changes the results needs `force`, but for `years`: a
             run may become longer or shorter.
         listener: called with days, years and diagnostics during the run.
@@ -90,7 +89,7 @@ def resume(
         tell: called with the Resumption before the run continues.
 
     Returns:
-        The run, complete or stopped by its budget. A run that was complete is left as it is.
+        The run, complete or stopped by its budget. A complete and whole run is left as it is.
 
     Raises:
         UserError: another process writes the run, or something differs and `force` is not given;
@@ -197,9 +196,10 @@ def _damaged_end(run: Run, manifest: Mapping[str, Any]) -> list[str]:
 def _position_to_resume(run: Run, config: Config, checkpoint: Checkpoint | None) -> Position:
     """Where the run continues. Raises UserError where it already has more years than asked for."""
     position = Position(0, 0) if checkpoint is None else checkpoint.position
-    simulated = max(recorded_years(run.path), position.year + (position.day > 0))
+    recorded = recorded_years(run.path)
+    simulated = max(recorded, position.year + (position.day > 0))
     if config.years < simulated:
-        begun = " or begun" if position.day else ""
+        begun = " or begun" if simulated > recorded else ""
         raise UserError(
             f"years: {config.years}; {run.path} has already simulated{begun} {simulated}"
         )

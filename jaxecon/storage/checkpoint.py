@@ -17,6 +17,7 @@ import numpy as np
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.core import processes
 from jaxecon.core.errors import DiskError, UserError, first_line
+from jaxecon.core.files import identity
 from jaxecon.core.json_text import json_text
 from jaxecon.core.pytree import named_leaves
 from jaxecon.storage.checkpoint_files import (
@@ -63,6 +64,7 @@ class Checkpoints:
             protected,
             durable,
         )
+        self._run = identity(self.folder.parent)
         self._thread = ThreadPoolExecutor(1, "jaxecon-checkpoint")
         self._saving: Future[None] | None = None
         self.latest: Position | None = None  # last saved, or continued from
@@ -122,6 +124,11 @@ class Checkpoints:
 
     def _write(self, position: Position, leaves: Leaves, meta: dict[str, Any]) -> None:
         requests = None if self._durable is None else self._durable()
+        if identity(self.folder.parent) != self._run:  # which writing would make anew
+            raise DiskError(
+                f"{self.folder.parent}: removed or replaced by something else while the run was "
+                "being written"
+            )
         write(self.folder, position, leaves, {"transcript_requests": requests, **meta})
         if not processes.is_main_process():
             return

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from jaxecon.core.files import write_atomically
+from jaxecon.core.files import identity, write_atomically
 from jaxecon.storage.parts import (
     Part,
     PartRecord,
@@ -30,6 +30,8 @@ class PartList:
         self._records: Records | None = None
         self._parts: dict[str, list[Part]] = {}  # by table, in order
         self._ends_whole = False  # whether the file is there and its last line has its end
+        # of the list, once written, and of the files in it: what has their paths is still theirs
+        self._identities: dict[Path, tuple[int, int] | None] = {}
 
     def parts_of(self, table: str) -> Sequence[Part]:
         """The files of a table, in order."""
@@ -40,10 +42,14 @@ class PartList:
         """The files of all tables."""
         return [part for table in TABLES for part in self.parts_of(table)]
 
-    @property
-    def has_vanished(self) -> bool:
-        """Whether the list was there and is no more."""
-        return self._ends_whole and not self._path.exists()
+    def displaced(self, files: Iterable[Path]) -> Path | None:
+        """The first of the list and of some of its files that was removed or replaced, if any."""
+        self._read()
+        for path in (*([self._path] * self._ends_whole), *files):
+            now = identity(path)
+            if now is None or now != self._identities.get(path, now):
+                return path
+        return None
 
     def create(self) -> None:
         """Begin the list of a new run, which has no files yet."""
@@ -57,6 +63,7 @@ class PartList:
         records = self._read()
         for record in written:
             records[record.file] = record
+            self._remember(self._files([record]))
             table, part = listed(self._run, record)
             if part is not None:
                 self._parts[table].append(part)
@@ -74,17 +81,20 @@ class PartList:
         gone = {str(part.path.relative_to(self._run)) for part in removed}
         kept = {file: record for file, record in self._read().items() if file not in gone}
         self._take(kept | {record.file: record for record in written})
+        self._remember(self._files(written))
         self._write()
 
     def write_anew(self, records: Iterable[PartRecord]) -> None:
         """Make the list one of these files, whatever it was."""
         self._take({record.file: record for record in records})
+        self._remember(self._files(self._read().values()))
         self._write()
 
     def _read(self) -> Records:
         if self._records is None:
             records = read_records(self._run)
             self._take(self._of_files() if records is None else records)
+            self._remember(self._files(self._read().values()))
         assert self._records is not None
         return self._records
 
@@ -101,3 +111,10 @@ class PartList:
     def _write(self) -> None:
         write_atomically(self._path, record_lines(list(self._read().values())))
         self._ends_whole = True
+        self._remember([self._path])
+
+    def _files(self, records: Iterable[PartRecord]) -> list[Path]:
+        return [self._run / record.file for record in records]
+
+    def _remember(self, paths: Iterable[Path]) -> None:
+        self._identities |= {path: identity(path) for path in paths}

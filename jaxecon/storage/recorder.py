@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxecon.config.read import load_config, to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError
-from jaxecon.core.files import atomically, write_atomically
+from jaxecon.core.files import atomically, identity, write_atomically
 from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.storage.part_list import PartList
@@ -63,6 +63,7 @@ class Recorder:
         self._release = lock_for_writing(path / LOCK, f"{path}:")
         self._list = PartList(path)
         self._stored: bytes | None = None  # the manifest's bytes as last written or opened
+        self._folder = identity(path)
 
     @classmethod
     def create(
@@ -178,9 +179,12 @@ class Recorder:
     def year(self, row: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> None:
         """Append a year. Its row is written last, so that a year with a row is complete.
 
-        Raises DiskError where something that was written before has vanished.
+        Raises DiskError where something that was written before was removed or replaced.
         """
-        self._check_last_parts()
+        self._check_folder()
+        self._check_parts(part for table in TABLES for part in self._list.parts_of(table)[-1:])
+        if not (self.path / MANIFEST).exists():
+            raise DiskError(_vanished(self.path / MANIFEST))
         number = int(row["year"])
         rows = {**tables, YEARS: pa.Table.from_pylist([dict(row)], schema=years_schema(row))}
         written = [self._write_part(name, number, number, [t]) for name, t in rows.items()]
@@ -248,32 +252,28 @@ class Recorder:
         return written
 
     def check_in_place(self) -> None:
-        """Raise DiskError where the configuration or a file of a table has vanished.
+        """Raise DiskError where the folder or a file of a table was removed or replaced.
 
-        The configuration is written again: the manifest has it too.
+        Or the configuration removed: it is written again, since the manifest has it too.
         """
+        self._check_folder()
         config = self.path / CONFIG
         if not config.exists():
             with self._explained(config):
                 stored = load_config(self.manifest["configuration"])
                 write_atomically(config, to_yaml(stored).encode())
             raise DiskError(f"{_vanished(config)}; it is written again")
-        self._check_list()
-        for part in self._list.all_parts():
-            if not part.path.exists():
-                raise DiskError(_vanished(part.path))
+        self._check_parts(self._list.all_parts())
 
-    def _check_list(self) -> None:
-        if self._list.has_vanished:
-            raise DiskError(_vanished(self.path / PARTS))
+    def _check_folder(self) -> None:
+        """Raise DiskError where another folder, or none, has the run's path."""
+        if identity(self.path) != self._folder:
+            raise DiskError(_vanished(self.path))
 
-    def _check_last_parts(self) -> None:
-        """Raise DiskError where the last file of a table, or the manifest, has vanished."""
-        self._check_list()
-        last = [part.path for table in TABLES for part in self._list.parts_of(table)[-1:]]
-        for path in (self.path / MANIFEST, *last):
-            if not path.exists():
-                raise DiskError(_vanished(path))
+    def _check_parts(self, parts: Iterable[Part]) -> None:
+        displaced = self._list.displaced(part.path for part in parts)
+        if displaced is not None:
+            raise DiskError(_vanished(displaced))
 
     def _merge(self, table: str) -> None:
         """Merge the files of one year each into one, where there are many."""
@@ -342,6 +342,7 @@ class Recorder:
         if self._unbegun:
             return
         path = self.path / MANIFEST
+        self._check_folder()
         with self._explained(path):
             if self._config_of_earlier_format is not None:
                 config = to_yaml(self._config_of_earlier_format)

@@ -135,8 +135,11 @@ class Sweep:
 
         Returns:
             For each combination of the other settings its values, `points`, how many of these have
-            `failed`, the number `n` of seeds, and for each statistic its mean (`NAME_mean`) and
-            the half-width of its confidence interval (`NAME_ci`, Student's t; None for one seed).
+            `failed`, the number `n` of seeds, and for each statistic the number of seeds that have
+            a finite value (`NAME_n`), in how many it is infinite (`NAME_infinite`), the mean of the
+            finite values (`NAME_mean`) and the half-width of its confidence interval (`NAME_ci`,
+            Student's t; None for one seed). Without a finite value, or with an infinite one, there
+            is no mean: both are None.
 
         Raises:
             UserError: the points have no such statistic.
@@ -184,15 +187,23 @@ def _summary_row(
         "n": len(by_seed),
     }
     for name in statistics:
-        means = (
-            np.mean([row[name] for row in points if row[name] is not None] or [np.nan])
-            for points in by_seed.values()
-        )
-        x = np.array([mean for mean in means if not np.isnan(mean)])
-        interval = mean_interval(x, level)
-        summary[f"{name}_mean"] = interval.mean if len(x) else None
-        summary[f"{name}_ci"] = interval.half_width if len(x) > 1 else None
+        values = [[row[name] for row in points] for points in by_seed.values()]
+        summary |= {f"{name}_{key}": value for key, value in _averaged(values, level).items()}
     return summary
+
+
+def _averaged(by_seed: Sequence[Sequence[float | None]], level: float) -> dict[str, Any]:
+    """What a summary says of a statistic. by_seed: its values in the points of each seed."""
+    known = [[x for x in values if x is not None and not np.isnan(x)] for values in by_seed]
+    finite = [np.mean(values) for values in known if values and np.all(np.isfinite(values))]
+    infinite = sum(bool(np.any(np.isinf(values))) for values in known)
+    interval = mean_interval(np.array(finite), level)
+    return {
+        "n": len(finite),
+        "infinite": infinite,
+        "mean": interval.mean if finite and not infinite else None,
+        "ci": interval.half_width if len(finite) > 1 and not infinite else None,
+    }
 
 
 def _settings(points: pa.Table) -> list[str]:

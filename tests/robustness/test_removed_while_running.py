@@ -120,3 +120,55 @@ def test_a_run_ends_with_one_line_and_goes_on_where_it_was(
     je.resume(run)
     assert je.digest(run) == je.digest(whole)
     assert decisions(run) == decisions(whole)
+
+
+def replace_by_copy(path: Path) -> None:
+    """By a file with the same bytes: it is another one all the same."""
+    copy = path.with_name("copy")
+    shutil.copy(path, copy)
+    os.replace(copy, path)
+
+
+@pytest.mark.parametrize(
+    "file", ["parts.jsonl", "years.parquet/part-00000000.parquet", "agents.parquet"]
+)
+def test_a_file_that_another_one_replaces_ends_the_run(
+    whole: Path, tmp_path: Path, file: str
+) -> None:
+    run = tmp_path / "run"
+
+    def replace() -> None:
+        for path in [run / file] if (run / file).is_file() else list((run / file).iterdir()):
+            replace_by_copy(path)
+
+    with pytest.raises(DiskError, match=rf"{file}.*: removed or changed by something else while"):
+        je.run(CONFIG, out=run, listener=At(replace, year=1, day=1))
+    je.resume(run)
+    assert je.digest(run) == je.digest(whole)
+
+
+@pytest.mark.parametrize("agents", [0, 3])
+@pytest.mark.parametrize("instead", ["nothing", "a copy", "a file"])
+@pytest.mark.parametrize("day", [1, None])  # None: after the last
+def test_a_folder_that_is_moved_away_ends_the_run(
+    tmp_path: Path, agents: int, instead: str, day: int | None
+) -> None:
+    """What took its place stays as it is, and the run goes on where it is now."""
+    config = {**CONFIG, "population": {"mechanical": 10, "llm": agents}}
+    run, moved = tmp_path / "run", tmp_path / "moved"
+
+    def move() -> None:
+        run.rename(moved)
+        if instead == "a copy":
+            shutil.copytree(moved, run)
+        elif instead == "a file":
+            run.touch()
+
+    with pytest.raises(DiskError, match=rf"{run}\S*:? (was )?(removed|replaced|changed)") as ended:
+        je.run(config, out=run, listener=At(move, year=1, day=day))
+    assert len(str(ended.value).splitlines()) == 1
+    manifests = [json.loads((p / "manifest.json").read_text()) for p in tmp_path.glob("*/")]
+    assert {manifest["status"] for manifest in manifests} == {"running"}
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()].count("moved") == 1
+    assert run.exists() == (instead != "nothing")
+    assert je.resume(moved).manifest["status"] == "complete"

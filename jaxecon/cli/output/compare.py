@@ -45,20 +45,25 @@ def _print_gains(console: Console, summary: Rows, yardstick: str) -> None:
 def _gain_cells(row: Mapping[str, Any], yardstick: str) -> Iterator[str]:
     """One policy's gain, its difference to the yardstick's, hours and deadweight loss."""
     gain, difference = row["gain"], row["difference"]
-    yield _signed(gain["mean"])
+    yield _mean_cell(gain)
     yield percent_error(gain["standard_error"])
     has_error = gain["standard_error"] > 1e-6
     yield f"{100 * gain['low']:.2f}..{100 * gain['high']:.2f}" if has_error else ""
     differs = row["policy"] != yardstick
-    yield _signed(difference["mean"]) if differs else ""
+    yield _mean_cell(difference) if differs else ""
     yield percent_error(difference["standard_error"]) if differs else ""
     yield f"{row['hours']:.1f}"
     yield f"{row['deadweight_loss']:,.0f}"
 
 
-def _signed(share: float) -> str:
-    """A share in percent with its sign, and without a negative zero."""
-    return f"{round(100 * share, 2) + 0.0:+.2f}"
+def _mean_cell(mean: Mapping[str, float]) -> str:
+    """A mean share in percent with its sign, and without a negative zero.
+
+    Where it is not finite in some populations it has no mean, and these are counted.
+    """
+    if mean["not_finite"]:
+        return f"not finite in {mean['not_finite']}"
+    return f"{round(100 * mean['mean'], 2) + 0.0:+.2f}"
 
 
 def _print_who_gains(console: Console, summary: Rows) -> None:

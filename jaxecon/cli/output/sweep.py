@@ -1,7 +1,7 @@
 """What `jaxecon sweep` prints."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxecon.cli.output.tables import new_table
@@ -47,7 +47,7 @@ def print_sweep_summary(swept: "Sweep", statistics: Sequence[str], level: float)
     table = new_table(*(head.replace("_", " ") for head in (*heads, "n", *units)))
     for row in rows[:MAX_ROWS]:
         counted = f"{row['n']} ({row['failed']} failed)" if row["failed"] else str(row["n"])
-        cells = (_mean_cell(name, row[f"{name}_mean"], row[f"{name}_ci"]) for name in statistics)
+        cells = (_mean_cell(name, row) for name in statistics)
         table.add_row(*(_value_cell(row[name]) for name in settings), counted, *cells)
     console.print(table)
     if len(rows) > MAX_ROWS:
@@ -60,15 +60,22 @@ def print_sweep_summary(swept: "Sweep", statistics: Sequence[str], level: float)
         console.print(f"The sweep is not finished: {so_far} so far.")
 
 
-def _mean_cell(name: str, mean: float | None, width: float | None) -> str:
-    """A mean with as many digits as its interval supports; gains in percent."""
+def _mean_cell(name: str, row: Mapping[str, Any]) -> str:
+    """A mean with as many digits as its interval supports; gains in percent.
+
+    With the number of seeds where some have no value; without a mean where one's is infinite.
+    """
+    mean, width, known = row[f"{name}_mean"], row[f"{name}_ci"], row[f"{name}_n"]
+    if row[f"{name}_infinite"]:
+        return f"infinite in {row[f'{name}_infinite']} of {row['n']}"
     if mean is None:
         return ""
     scale = 100 if name.startswith("gain_") else 1
+    of = f" ({known} of {row['n']})" if known < row["n"] else ""
     if width is None or not width > 0:
-        return f"{scale * mean:.4g}"
+        return f"{scale * mean:.4g}{of}"
     digits = max(0, 1 - math.floor(math.log10(scale * width)))
-    return f"{scale * mean:,.{digits}f}±{scale * width:,.{digits}f}"
+    return f"{scale * mean:,.{digits}f}±{scale * width:,.{digits}f}{of}"
 
 
 def _value_cell(value: Any) -> str:
