@@ -1,7 +1,13 @@
 """Damaged tables of a run: refused in one line, which says whether they can be computed again."""
 
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.simulation.changes import changed_code, inexact, lost_requests, refuse_reworded
+from jaxecon.simulation.changes import (
+    changed_code,
+    inexact,
+    lost_requests,
+    refuse_other_files,
+    refuse_reworded,
+)
 from jaxecon.storage.checkpoint_files import Checkpoint, Position
 from jaxecon.storage.parts import parts, verify
 from jaxecon.storage.paths import TABLES, TRANSCRIPT
@@ -34,10 +40,11 @@ def check_tables(run: Run, until: Position | None) -> None:
 def obstacles(run: Run, checkpoint: Checkpoint) -> list[str]:
     """Why a run cannot be computed again up to a checkpoint, one line each; none if it can."""
     found = [*forced_changes(run), *lost_requests(run.path / TRANSCRIPT, checkpoint)]
-    try:
-        refuse_reworded(run)
-    except UserError as error:
-        found.append(str(error))
+    for refuse in (refuse_reworded, refuse_other_files):
+        try:
+            refuse(run)
+        except UserError as error:
+            found.append(str(error))
     now = environment(run.config)
     return [*found, *changed_code(run.manifest, now), *inexact(run.manifest, now)]
 

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jaxecon.config.read import to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import write_atomically
+from jaxecon.core.locks import lock_for_writing
 from jaxecon.core.processes import refuse_several
 from jaxecon.simulation.changes import (
     continuable,
     first_position,
     lost_requests,
     refuse_edited,
+    refuse_other_files,
     refuse_reworded,
 )
 from jaxecon.simulation.damage import check_tables, forced_changes
@@ -42,14 +43,14 @@ from jaxecon.storage.parts import (
 from jaxecon.storage.paths import (
     CHECKPOINTS,
     CONFIG,
+    LOCK,
     PARTS,
     PAST,
     TABLES,
     TRANSCRIPT,
-    refuse_while_written,
 )
 from jaxecon.storage.recorder import Recorder
-from jaxecon.storage.run import Run, recorded_config
+from jaxecon.storage.run import Run, configuration_file, recorded_config
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
@@ -134,16 +135,18 @@ def _rewritten_configuration(path: Path) -> list[str]:
 
     What was there is kept beside it.
     """
-    recorded = recorded_configuration(path)
-    refuse_while_written(path)
+    recorded_configuration(path)  # raises where it cannot be read either
+    release = lock_for_writing(path / LOCK, f"{path}:")
     try:
         Run(path)
     except UserError:
-        config = to_yaml(recorded).encode()
+        manifest, _ = read_manifest(path)
         with suppress(FileNotFoundError):
             os.replace(path / CONFIG, path / f"{CONFIG}.damaged")
-        write_atomically(path / CONFIG, config)
+        write_atomically(path / CONFIG, configuration_file(manifest))
         return [CONFIG]
+    finally:
+        release()
     return []
 
 
@@ -176,6 +179,7 @@ def _refuse_unrepeatable(run: Run, checkpoint: Checkpoint) -> None:
     if reasons:
         raise UserError(f"{run.path}: cannot be computed again: {'; '.join(reasons)}")
     refuse_reworded(run)
+    refuse_other_files(run)
 
 
 def _check_state(run: Run, again: Path, checkpoint: Checkpoint) -> None:

@@ -36,5 +36,6 @@ def check_entries(model: type[Entries], path: Path, content: Mapping[str, Any]) 
             raise DiskError(f"{path}: damaged (has no {entry})") from None
         value = shortened(repr(problem["input"]), _MAX_VALUE)
         # pydantic's words without the name of our class
-        wanted = problem["msg"].partition(" or instance of ")[0].removeprefix("Input ")
+        wanted = problem["msg"].partition(" or instance of ")[0]
+        wanted = wanted.removeprefix("Input ").removeprefix("List ")
         raise DiskError(f"{path}: damaged ({entry} is {value}; it {wanted})") from None

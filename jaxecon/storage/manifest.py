@@ -16,11 +16,14 @@ from jaxecon.storage.paths import FORMAT, MANIFEST, PARTS
 _MAX_VALUE = 80  # characters of a wrong format that its line shows
 
 _Year = Annotated[int, pydantic.Field(ge=0)]
+_Years = Annotated[int, pydantic.Field(ge=1)]
 
 
 class _Resumption(Entries):
+    begin: Annotated[list[_Year], pydantic.Field(alias="from", min_length=2, max_length=2)]
     changed: list[str]
     inexact: list[str]
+    years: Annotated[list[_Years], pydantic.Field(min_length=2, max_length=2)] | None = None
 
 
 class _Origin(Entries):

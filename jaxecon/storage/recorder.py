@@ -34,13 +34,14 @@ from jaxecon.storage.paths import (
 )
 from jaxecon.storage.portable import portable_configuration, portable_text
 from jaxecon.storage.provenance import configuration_hash, outside_files
-from jaxecon.storage.run import Run
+from jaxecon.storage.run import Run, configuration_file
 from jaxecon.storage.tables import years_schema
 from jaxecon.storage.templates import write_templates
 
 _MANY_PARTS = 256  # parts of one year each that are then merged into one
 
-_SAID = ("error", "stopped", "diagnostics", "resumed")  # entries in words, which may name files
+# entries in words, which may name files
+_SAID = ("error", "stopped", "diagnostics", "resumed", "branched_from")
 
 _MAX_ROWS = 1_000_000  # at which a row group of merged parts is written
 
@@ -260,8 +261,7 @@ class Recorder:
         config = self.path / CONFIG
         if not config.exists():
             with self._explained(config):
-                stored = load_config(self.manifest["configuration"])
-                write_atomically(config, to_yaml(stored).encode())
+                write_atomically(config, configuration_file(self.manifest))
             raise DiskError(f"{_vanished(config)}; it is written again")
         self._check_parts(self._list.all_parts())
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxecon.config.read import load_config, read_yaml
+from jaxecon.config.read import load_config, read_yaml, to_yaml
 from jaxecon.config.renamed_settings import migrate
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError, first_line
@@ -203,6 +203,11 @@ def recorded_config(path: Path, manifest: Mapping[str, Any]) -> Config:
     return _naming(
         path / MANIFEST, lambda: load_config(_located(path, manifest, manifest["configuration"]))
     )
+
+
+def configuration_file(manifest: Mapping[str, Any]) -> bytes:
+    """config.yaml as the manifest has it, with the paths as they are there."""
+    return to_yaml(load_config(manifest["configuration"])).encode()
 
 
 def _located(path: Path, manifest: Mapping[str, Any], tree: dict[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,12 @@ import shutil
 import sys
 
 import pytest
+from support.damaged_folders import flip
 from support.runs import snapshot
 
 import jaxecon as je
 from jaxecon.core.errors import UserError
+from jaxecon.simulation import repair
 from jaxecon.storage.provenance import sources_of_rule
 
 RULE = "from changed_helper import FACTOR\nfrom jaxecon.workers import Rational\n"
@@ -70,6 +72,23 @@ def test_replay_resume_and_branch_name_it_and_change_nothing(place, changed, tmp
         je.branch(run, year=1, out=tmp_path / "branch")
     assert snapshot(run) == before
     assert not any(tmp_path.iterdir())
+
+
+def test_repair_names_it_before_it_computes(place, changed, tmp_path, monkeypatch):
+    run = shutil.copytree(place / "run", tmp_path / "run")
+    for file in ("manifest.json", "config.yaml"):  # its files lie beside the first one
+        text = (run / file).read_text()
+        (run / file).write_text(text.replace("../people.csv", str(place / "people.csv")))
+    flip(run / "years.parquet" / "part-00000000.parquet", 100)
+    before = snapshot(run)
+    monkeypatch.setattr(repair, "compute_again", pytest.fail)
+    with pytest.raises(UserError, match=f"cannot be computed again: .*{re.escape(changed)}"):
+        je.repair(run)
+    for refused in (je.resume, je.replay):
+        with pytest.raises(UserError) as error:
+            refused(run)
+        assert "jaxecon repair" not in str(error.value)
+    assert snapshot(run) == before
 
 
 def test_a_forced_branch_says_and_records_it(place, tmp_path):

@@ -178,7 +178,12 @@ def test_every_entry_of_a_manifest(whole, tmp_path):
         "summary": other_values(summary),
         "hardware": other_values(content["hardware"]),
         "branched_from": other_values({"run": "a", "year": 0, "answers": True}),
-        "resumed": [[entry] for entry in other_values({"changed": [], "inexact": []})],
+        "resumed": [
+            [entry]
+            for entry in other_values(
+                {"from": [0, 1], "changed": [], "inexact": [], "years": [1, 2]}
+            )
+        ],
     }
     lines = []
     for wrong in other_values(content) + [
@@ -197,6 +202,7 @@ def test_every_entry_of_a_manifest(whole, tmp_path):
     for entry in (
         *("status", "code", "identities", "files", "versions", "hardware"),
         *("summary.policies", "summary.realised", "branched_from.year", "resumed.0.changed"),
+        *("resumed.0.from", "resumed.0.years"),
     ):
         assert any(f"manifest.json: damaged ({entry} is" in line for line in lines), entry
     for entry in ("status", "code", "files", "identities"):

@@ -9,9 +9,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from support.runs import At
+from support.runs import At, snapshot
 
 import jaxecon as je
+from jaxecon.core.errors import UserError
 from jaxecon.storage import provenance
 from jaxecon.storage.portable import (
     located_configuration,
@@ -20,6 +21,7 @@ from jaxecon.storage.portable import (
     portable_configuration,
     portable_text,
 )
+from jaxecon.storage.recorder import _portable
 
 
 class Broken(Exception):
@@ -112,6 +114,47 @@ def test_what_is_needed_to_go_on_is_kept(place, tmp_path):
     resumed = je.resume(moved / "branch", overrides=["years=3"])
     assert resumed.manifest["resumed"][-1]["inexact"] == []  # its run's answers are found
     assert resumed.years.num_rows == 2
+
+
+def test_a_configuration_that_is_repaired_names_none(place):
+    folder, _ = place
+    run = shutil.copytree(folder / "run", folder / "damaged")
+    original = (run / "config.yaml").read_bytes()
+    for damage in (lambda path: path.write_bytes(b"seed: ["), Path.unlink):
+        damage(run / "config.yaml")
+        je.repair(run)
+        assert (run / "config.yaml").read_bytes() == original
+
+
+def test_what_a_branch_changed_names_none(tmp_path):
+    origin = {"run": "../run", "changed": [f"llm.transcript: None -> {tmp_path / 'other'}"]}
+    written = _portable({"branched_from": origin, "files": {}}, tmp_path / "branch")
+    assert written["branched_from"]["changed"] == ["llm.transcript: None -> ../other"]
+
+
+def test_the_same_command_continues_futures_with_relative_paths(place, monkeypatch):
+    """They are compared as they are read; the words of templates, not where these lie."""
+    folder, _ = place
+    shutil.copy(folder / "people.csv", folder / "copy.csv")
+    shutil.copytree(folder / "words", folder / "more words")
+    (folder / "more words" / "person.jinja").write_text("You earn ${{ skill|whole }}.\n")
+    monkeypatch.chdir(folder)
+
+    def begin(*overrides):
+        settings = ["years=3", "population.file=copy.csv", *overrides]
+        return je.branch("run", year=1, out="futures", overrides=settings, seeds=2)
+
+    first, _ = begin("llm.prompts=more words")
+    before = snapshot(folder / "futures")
+    begin("llm.prompts=more words")
+    assert snapshot(folder / "futures") == before
+    with pytest.raises(UserError, match=r"future-0: already holds another run .the prompts: "):
+        begin()
+    assert snapshot(folder / "futures") == before
+    changed = first.manifest["branched_from"]["changed"]
+    assert [line.partition(":")[0] for line in changed] == ["years", "the prompts"]
+    for path in (folder / "futures").rglob("*.json"):
+        assert str(folder) not in path.read_text()
 
 
 def test_paths_as_earlier_versions_wrote_them_are_read_as_given(place, tmp_path):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import jaxecon as je
 from jaxecon.cli.app import app
 from jaxecon.core.errors import UserError
+from jaxecon.core.locks import lock_for_writing
 from jaxecon.storage import provenance
 from jaxecon.storage.part_list import PartList
 from jaxecon.storage.recorder import Recorder
@@ -92,6 +93,17 @@ def test_a_configuration_is_written_again_from_the_manifest(run, runs):
     assert config.read_bytes() == original
     assert (run / "config.yaml.damaged").read_bytes() == b"seed: ["
     assert_whole(run, runs[0])
+
+
+def test_nothing_is_written_while_another_process_writes(run):
+    config = run / "config.yaml"
+    config.write_bytes(b"seed: [")
+    release = lock_for_writing(run / ".lock", "the run")
+    try:
+        refused(run, "is being written by another process")
+    finally:
+        release()
+    assert je.repair(run).repaired == ("config.yaml",)
 
 
 def test_a_run_of_an_earlier_version(run, runs):
