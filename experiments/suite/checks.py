@@ -12,6 +12,7 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.simulation.language import check_engines
 from jaxecon.storage.paths import refuse_existing
+from jaxecon.storage.portable import portable_text
 from jaxecon.sweeps.design import read
 from jaxecon.sweeps.points import Points
 
@@ -66,12 +67,14 @@ def check_engines_of(experiment: str, tree: Designs) -> None:
 def open_folder(out: Path, identity: str) -> None:
     """Make a new folder, or continue in that of the same experiment.
 
-    identity: the content of its experiment.yaml. Raises UserError where the folder cannot be used.
+    identity: the content of its experiment.yaml, but for places of this machine. Raises UserError
+    where the folder cannot be used.
     """
-    known = out / EXPERIMENT
+    known, identity = out / EXPERIMENT, portable_text(identity, out)
     try:
         if known.is_file():
-            if known.read_bytes() != identity.encode():
+            there = known.read_bytes().decode(errors="replace")
+            if portable_text(there, out) != identity:  # earlier versions wrote paths as given
                 raise UserError(
                     f"--out: {out}: holds another experiment, or another size of it; give a new "
                     "folder"

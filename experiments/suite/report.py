@@ -10,6 +10,7 @@ from experiments.suite.tables import Table, markdown
 from jaxecon.core.files import write_atomically
 from jaxecon.core.json_text import json_text
 from jaxecon.core.text import plural
+from jaxecon.storage.portable import portable_text
 from jaxecon.storage.provenance import environment
 
 MIN_POPULATIONS = 30  # of a mechanical design, below which a note warns
@@ -40,8 +41,9 @@ def write_table(out: Path, table: Table) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with null for NaN."""
-    write_atomically(path, json_text(content, indent=1).encode() + b"\n")
+    """Write JSON with null for NaN, without places of this machine."""
+    text = portable_text(json_text(content, indent=1), path.parent)
+    write_atomically(path, text.encode() + b"\n")
 
 
 def notes_on(manifest: Mapping[str, Any]) -> list[str]:

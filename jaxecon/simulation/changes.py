@@ -10,7 +10,7 @@ from jaxecon.config.settings import Config
 from jaxecon.config.yaml_text import flow_text
 from jaxecon.core.errors import UserError
 from jaxecon.core.text import shortened
-from jaxecon.simulation.language import open_transcript, prompts_of
+from jaxecon.simulation.language import is_same_model, open_transcript, prompts_of
 from jaxecon.storage.checkpoint_files import Checkpoint, Position
 from jaxecon.storage.manifest import check_continuable
 from jaxecon.storage.paths import CONFIG, TRANSCRIPT
@@ -71,12 +71,13 @@ def changed_inputs(
     before: the settings that the run began with.
 
     Returns settings that change the results, those that do not, and files whose content is another
-    than the run's. A file of equal content in another place changes no result.
+    than the run's. A file or a model of equal content in another place changes no result.
     """
     changed, free = changed_settings(before, config)
     then, now = manifest["files"], outside_files(config)
     names = {line.partition(": ")[0] for line in changed}
     moved = {name for name in names if name in then and then[name] == now.get(name)}
+    moved |= _moved_models(manifest, names, config)
     free += [line for line in changed if line.partition(": ")[0] in moved]
     changed = [line for line in changed if line.partition(": ")[0] not in moved]
     # only files that the run knew: earlier versions did not record what a rule imports
@@ -87,6 +88,19 @@ def changed_inputs(
     }
     files = changed_files(same_setting, {name: now[name] for name in same_setting if name in now})
     return changed, free, files
+
+
+def _moved_models(manifest: Mapping[str, Any], names: set[str], config: Config) -> set[str]:
+    """Those of the settings that name a model which, by its content, answered the run before."""
+    known = list((manifest["identities"] or {}).values())
+    others = {f"llm.others.{name}": serving for name, serving in config.llm.others.items()}
+    return {
+        setting
+        for name, serving in {"llm": config.llm, **others}.items()
+        if (setting := f"{name}.model") in names
+        and serving.engine == "vllm"
+        and is_same_model(serving.model, known)
+    }
 
 
 def changed_settings(before: Mapping[str, Any], config: Config) -> tuple[list[str], list[str]]:

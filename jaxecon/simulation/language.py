@@ -6,7 +6,7 @@ transcripts use this module too: importing it loads no JAX.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +112,18 @@ def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     from llm.serving import identities
 
     return identities(served)
+
+
+def is_same_model(model: str, known: Iterable[Mapping[str, str]]) -> bool:
+    """Whether a model that vLLM loads is, by its content, one of those with these identities."""
+    _check_bridge()
+    from llm.engines.models import ModelNotFound
+    from llm.engines.vllm import engine_identity
+
+    try:
+        return engine_identity(model) in known
+    except ModelNotFound:
+        return False
 
 
 def templates() -> tuple[Any, Any]:

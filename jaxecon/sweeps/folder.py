@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jaxecon.core.errors import DiskError, UserError, first_line
@@ -226,11 +227,19 @@ def write_plan(out: Path, plan: Plan) -> None:
     """Write plan.json."""
     chunks = [chunk.to_json() for chunk in plan.chunks]
     content = json_text({"brackets": plan.brackets, "chunks": chunks})
-    write_atomically(out / PLAN, content.encode())
+    write_atomically(out / PLAN, portable_text(content, out).encode())
 
 
 def write_part(folder: Path, chunk: Chunk, table: pa.Table) -> None:
-    """Write a chunk's rows of one table. folder: the table's."""
+    """Write a chunk's rows of one table, without places of this machine. folder: the table's."""
+    for place, column in enumerate(table.itercolumns()):
+        if pa.types.is_string(column.type):  # settings, and errors of points that failed
+            ways = {
+                text: None if text is None else portable_text(text, folder.parent)
+                for text in pc.unique(column).to_pylist()
+            }
+            texts = pa.array([ways[text] for text in column.to_pylist()], pa.string())
+            table = table.set_column(place, table.field(place), texts)
     with atomically(part_path(folder, chunk.number)) as file:
         pq.write_table(table, file, write_page_checksum=True)
 

@@ -9,9 +9,12 @@ from support.damaged_folders import flip
 from support.runs import snapshot
 
 import jaxecon as je
+from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
 from jaxecon.simulation import repair
+from jaxecon.simulation.changes import changed_inputs
 from jaxecon.storage.provenance import sources_of_rule
+from llm.engines.vllm import engine_identity
 
 RULE = "from changed_helper import FACTOR\nfrom jaxecon.workers import Rational\n"
 RULE += "class Mine(Rational):\n    factor = FACTOR\n"
@@ -125,6 +128,31 @@ def test_an_equal_copy_elsewhere_is_the_same_file(place, tmp_path):
     other.write_text("skill\n1\n2\n3\n")
     with pytest.raises(UserError, match=r"began with: population\.file: .* -> .*other\.csv"):
         je.resume(run, overrides=[f"population.file={other}"])
+
+
+def test_a_model_that_was_moved_is_the_same_by_its_content(tmp_path):
+    one, other = tmp_path / "a" / "model", tmp_path / "b" / "model"
+    one.mkdir(parents=True)
+    (one / "config.json").write_text('{"layers": 1}')
+    (one / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    (one / "model.safetensors").write_bytes(b"weights")
+    shutil.copytree(one, other)
+    manifest = {"files": {}, "identities": {"llm": engine_identity(str(one))}}
+
+    def differences(model):
+        configs = [
+            load_config({"llm": {"engine": "vllm", "model": str(path)}}) for path in (one, model)
+        ]
+        return changed_inputs(manifest, configs[0].model_dump(mode="json"), configs[1])
+
+    line = f"llm.model: {one} -> {other}"
+    assert differences(other) == ([], [line], [])
+    shutil.move(one, tmp_path / "gone")
+    assert differences(other) == ([], [line], [])
+    (other / "model.safetensors").write_bytes(b"others")
+    assert differences(other) == ([line], [], [])
+    shutil.rmtree(other)
+    assert differences(other) == ([line], [], [])
 
 
 def test_a_file_that_is_gone_is_one_line(place, tmp_path):

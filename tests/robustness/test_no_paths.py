@@ -12,6 +12,8 @@ import pytest
 from support.runs import At, snapshot
 
 import jaxecon as je
+from experiments.suite.checks import open_folder
+from experiments.suite.report import write_json
 from jaxecon.core.errors import UserError
 from jaxecon.storage import provenance
 from jaxecon.storage.portable import (
@@ -67,6 +69,8 @@ def place(tmp_path_factory):
         swept = {"run": {"years": 1, "year": {"days": 1}, "population": people}, "seeds": 2}
         for _ in range(2):  # the second time it is found to be the same sweep, and complete
             je.sweep(swept, out=folder / "sweep")
+        files = {"population.file": [str(folder / name) for name in ("people.csv", "none.csv")]}
+        je.sweep({**swept, "grid": files}, out=folder / "sweep_of_files")
     return folder, failed
 
 
@@ -93,13 +97,36 @@ def test_no_file_names_a_place_a_user_or_a_host(place):
     names = {getpass.getuser(), socket.gethostname()}
     # names so short that they are words of other things, such as the user "root" of a container
     private |= {name for name in names if len(name) > 5}
-    for run in ("run", "branch", "again", "from_transcript", "sweep"):
+    for run in ("run", "branch", "again", "from_transcript", "sweep", "sweep_of_files"):
         for path in (folder / run).rglob("*"):
             for text in contents(path) if path.is_file() else ():
                 found = [place for place in private if place.encode() in text]
                 assert not found, (path, found)
     assert str(folder) not in failed
     assert "./somewhere: ../people.csv is broken" in failed
+
+
+def test_what_a_sweep_varies_is_named_from_its_folder(place):
+    folder, _ = place
+    points = je.Sweep(folder / "sweep_of_files").points
+    assert points["population.file"].unique().to_pylist() == ["../people.csv", "../none.csv"]
+    (error,) = {error for error in points["error"].to_pylist() if error is not None}
+    assert "../none.csv" in error
+
+
+def test_an_experiment_names_none(tmp_path):
+    """And is continued in its folder, as the one that it is."""
+    out, identity = tmp_path / "out", f"mechanical: {{file: {tmp_path}/people.csv}}\n"
+    for _ in range(2):
+        open_folder(out, identity)
+    assert (out / "experiment.yaml").read_text() == "mechanical: {file: ../people.csv}\n"
+    (out / "experiment.yaml").write_text(identity)  # as earlier versions wrote it
+    open_folder(out, identity)
+    with pytest.raises(UserError, match="holds another experiment"):
+        open_folder(out, identity.replace("people", "others"))
+    write_json(out / "manifest.json", {"errors": [f"{tmp_path}/people.csv: broken"]})
+    assert "../people.csv: broken" in (out / "manifest.json").read_text()
+    assert str(tmp_path) not in (out / "manifest.json").read_text()
 
 
 def test_what_is_needed_to_go_on_is_kept(place, tmp_path):
