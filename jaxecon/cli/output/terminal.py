@@ -1,7 +1,8 @@
 """The one place where text leaves for a terminal: shown as it is, whatever it holds.
 
 Paths, names, settings, models' answers and servers' errors may hold Rich's markup, terminal escapes
-or line breaks. No other module of `cli` prints.
+or line breaks. What people read is printed here or, without Rich, in `printable`; commands print
+JSON as it is, which escapes control characters.
 """
 
 import os
