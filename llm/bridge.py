@@ -163,18 +163,20 @@ class Bridge:
         asked: tuple[Message, ...],
         reply: Completion,
     ) -> tuple[Observation, tuple[Message, ...]] | None:
-        """A shorter question than one that was too long; all others keep to that limit too."""
+        """A shorter question than one that was too long.
+
+        What the server said of its limit cuts this question alone: a limit that others kept to
+        would make prompts depend on what was asked before, in this process or another.
+        """
         tokens = reply.longest_taken
         if tokens is None:
             return None
-        if tokens:
-            served = self._served[observation.cohort]
-            served.max_model_len = min(served.max_model_len, tokens)
-        fitting, messages = self._fitting(kind, observation)
+        longest = tokens or None
+        fitting, messages = self._fitting(kind, observation, longest)
         if messages != asked:
             return fitting, messages
         shorter = kind.shorter(observation)
-        return None if shorter is None else self._fitting(kind, shorter)
+        return None if shorter is None else self._fitting(kind, shorter, longest)
 
     def _set_failures_aside(
         self,
@@ -222,15 +224,19 @@ class Bridge:
         return keys
 
     def _fitting(
-        self, kind: DecisionKind[Observation, Value], observation: Observation
+        self,
+        kind: DecisionKind[Observation, Value],
+        observation: Observation,
+        longest: int | None = None,
     ) -> tuple[Observation, tuple[Message, ...]]:
         """The observation with as much history as fits the model, and the chat that asks about it.
 
-        The prompt leaves room for the answer.
+        The prompt leaves room for the answer. longest: tokens of both that the server takes, where
+        it has said so; None for what the settings say.
         """
         served = self._served[observation.cohort]
         room = (
-            served.room
+            (served.room if longest is None else min(served.room, longest))
             - max(self._sampling.max_tokens, kind.tokens(observation))
             - _REPLY_ROOM * bool(self._retries)
         )

@@ -1,5 +1,6 @@
 """Requests and completions, the same for every language model."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -87,4 +88,4 @@ class Completion:
         that a replay cuts the same histories.
         """
         ended, _, tokens = self.finish_reason.partition(":")
-        return int(tokens) if ended == TOO_LONG and tokens.isdecimal() else None
+        return int(tokens) if ended == TOO_LONG and re.fullmatch("[0-9]{1,12}", tokens) else None

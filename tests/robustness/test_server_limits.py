@@ -1,16 +1,22 @@
 """Prompts longer than a server takes, answers cut before they begin, failed generations."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from support.completions import collect
 from support.decisions import HOURS, day_of_work, observations
 from support.dialects import quickly, served, speaking, thinking
+from support.failing import FailingEngine
 from support.openai_server import SCHEMA, Call, Reply, ask, asks, refused, said
+from support.runs import HYBRID, assert_same_run, run_killed
 
+import jaxecon as je
 from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
 from llm.engines.base import estimated_tokens
@@ -19,7 +25,7 @@ from llm.engines.openai.refusals import longest_taken
 from llm.engines.openai.request_format import RequestFormat
 from llm.engines.replayed import ReplayEngine
 from llm.failures import reason
-from llm.messages import Message, Sampling
+from llm.messages import Completion, Message, Request, Sampling
 from llm.transcript.store import Transcript
 
 pytest.importorskip("openai")
@@ -78,6 +84,8 @@ TOO_LONG = {
     ),
     "Groq": ("Please reduce the length of the messages or completion.", 0),
     "Ollama": ("the input length exceeds the context length", 0),
+    "Bedrock": ("Input is too long for requested model.", 0),
+    "Cohere": ("too long: the total number of tokens is above the limit", 0),
 }
 
 
@@ -104,10 +112,61 @@ def test_the_limit_in_a_field_of_its_own() -> None:
         (503, "context window is busy"),
         (500, "upstream took too long to respond: context deadline exceeded"),
         (500, "this takes longer than expected"),
+        *(
+            (status, words)
+            for status in (400, 500)
+            for words in (
+                "the request is too long",
+                "request queue too long",
+                "message queue too long; try again",
+                "URI too long",
+                "the response took far too long",
+                "waited too long for a worker",
+                "job is longer than the limit of 30 s",
+                "the name must have less than 64 characters",
+                "please reduce your message rate",
+                "too many tokens per minute",
+                "max_new_tokens is unknown",
+            )
+        ),
     ],
 )
 def test_other_words_name_no_limit(status: int, words: str) -> None:
     assert longest_taken(RequestFailure(words, status=status, complaint=words)) is None
+
+
+def written(tokens: int, how: str) -> str:
+    """A number of tokens as people write it; rounded where it has a unit."""
+    thousands = f"{tokens:,}"
+    forms = {"plain": str(tokens), "k": f"{tokens // 1000}k", "K tokens": f"{tokens // 1000} K"}
+    forms |= {"M": f"{tokens / 1e6:.3f}M", "million": f"{tokens / 1e6:.3f} million"}
+    return forms.get(how) or thousands.replace(",", how)
+
+
+@given(
+    tokens=st.integers(1, 10**9),
+    how=st.sampled_from(["plain", "k", "K tokens", "M", "million", *",._' \u202f"]),
+    after=st.sampled_from(["", " tokens", ".", ". However, you requested 5021", ", sorry", ")"]),
+)
+@example(tokens=128_000, how="k", after=" tokens")
+@example(tokens=1_000_000, how="M", after="")
+def test_a_number_of_tokens_in_any_form(tokens: int, how: str, after: str) -> None:
+    words = f"This model's maximum context length is {written(tokens, how)}{after}".lower()
+    found = longest_taken(RequestFailure(words, status=400, complaint=words))
+    step = 1 if how in ("plain", *",._' \u202f") else 1000
+    assert found is not None
+    assert abs(found - tokens) <= step * (step > 1)
+
+
+@given(number=st.text("0123456789.,_' kKmM-", max_size=40))
+@example(number="9" * 5000)
+@example(number="1" + ",000" * 2000)
+@example(number="99999999999k")
+def test_any_number_is_read_or_is_none(number: str) -> None:
+    words = f"maximum context length is {number}".lower()
+    assert 0 <= (longest_taken(RequestFailure(words, status=400, complaint=words)) or 0) <= 10**9
+    completion = Completion("", f"too_long:{number}")
+    assert 0 <= (completion.longest_taken or 0) < 10**12
 
 
 # --- histories are cut to it ----------------------------------------------------------------------
@@ -131,8 +190,18 @@ def with_history(days: int) -> list[LaborObservation]:
     ]
 
 
+def message_of_limit(tokens: int) -> str:
+    return (
+        f"takes {f'only {tokens} tokens' if tokens else 'fewer tokens than llm.max_model_len'}: a "
+        "history is cut after each refusal; with llm.max_model_len="
+        f"{tokens or '...'} there would be none"
+    )
+
+
 @pytest.mark.parametrize("named", [True, False])
-def test_histories_are_cut_to_what_a_server_takes(named: bool, tmp_path: Path) -> None:
+def test_histories_are_cut_to_what_a_server_takes(
+    named: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     limit = 1_000
     words = f"maximum context length is {limit} tokens" if named else "the prompt is too long"
     path = tmp_path / "transcript.sqlite"
@@ -141,19 +210,57 @@ def test_histories_are_cut_to_what_a_server_takes(named: bool, tmp_path: Path) -
         bridge = Bridge({"llm": model}, transcript, seed=0, sampling=Sampling(), retries=2)
         decisions = bridge.decide(Labor(), with_history(60))
         assert [(d.status, d.value) for d in decisions] == [("ok", 10)] * 4
-        assert model.max_model_len == (limit if named else 1_048_576)
         before = len(server.calls)
         later = [replace(o, day=1) for o in with_history(60)]
         assert [d.status for d in bridge.decide(Labor(), later)] == ["ok"] * 4
         if named:
-            assert len(server.calls) == before + 4, "histories were not cut at once"
+            # agent 0 has no history; a refusal costs no tokens
+            assert len(server.calls) == before + 4 + 3, "histories were not cut at once"
+        assert engine.description["learned"] == [message_of_limit(limit if named else 0)]
         transcript.close()
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert said == [f"{server.url}: {message_of_limit(limit if named else 0)}"]
     replayed = ServedModel(ReplayEngine(path))
     again = Transcript(tmp_path / "again.sqlite")
     bridge = Bridge({"llm": replayed}, again, seed=0, sampling=Sampling(), retries=2)
     assert bridge.decide(Labor(), with_history(60)) == decisions
     replayed.close()
     again.close()
+
+
+class ShortContext(FailingEngine):
+    """It takes few tokens, and says so; it counts fewer than are estimated from the words."""
+
+    def __init__(self, named: int) -> None:
+        too_long = Completion("", f"too_long:{named}", error="llm.max_model_len: too long")
+        super().__init__(too_long, lambda request, before: characters_of(request) > 2_100)
+
+
+def characters_of(request: Request) -> int:
+    return sum(len(message.content) for message in request.messages)
+
+
+LONG_HISTORIES = {
+    **HYBRID,
+    "years": 1,
+    "year": {"days": 16},
+    "checkpoint": {"every_days": 1, "every_minutes": None},
+    "satisfaction": {"judged": False},
+    "llm": {"engine": "simulated", "max_model_len": 8192, "memory": {"window": 16}},
+}
+
+
+@pytest.mark.parametrize("named", [750, 0])
+def test_a_resumed_run_asks_what_the_whole_run_asked(named: int, tmp_path: Path) -> None:
+    """What a process has learned of a server's limit must not change the prompts."""
+    first, second = ShortContext(named), ShortContext(named)
+    whole = tmp_path / "run"
+    killed = run_killed(LONG_HISTORIES, whole, year=0, day=12, engine=first)
+    assert any(map(first.where, first.asked, range(len(first.asked)))), "none was too long"
+    je.resume(killed, engine=second)
+    assert_same_run(whole, killed)
+    assert {r.messages for r in second.asked} <= {r.messages for r in first.asked}
+    assert len(second.asked) < len(first.asked)
 
 
 def test_what_cannot_be_cut_names_the_setting(tmp_path: Path) -> None:

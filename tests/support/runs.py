@@ -52,10 +52,11 @@ def interrupt():
     raise Interrupted(15)
 
 
-def run_killed(config, out, *, year, day=None):
+def run_killed(config, out, *, year, day=None, **options):
     """What a run killed at that moment leaves: its folder is copied while it runs."""
     copy = out.with_name(out.name + "-killed")
-    je.run(config, out=out, listener=At(lambda: copied(out, copy), year=year, day=day))
+    listener = At(lambda: copied(out, copy), year=year, day=day)
+    je.run(config, out=out, listener=listener, **options)
     return copy
 
 

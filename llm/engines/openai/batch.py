@@ -119,7 +119,7 @@ class BatchSender:
             try:
                 completion = await self._sent(request, talk, batch)
             except RequestFailure as failure:
-                own = cut or _own_failure(failure, request)
+                own = cut or _own_failure(failure, request, server.note_limit)
                 if own is not None:
                     return own
                 if talk.adapt(failure):
@@ -256,10 +256,13 @@ class BatchSender:
         return completion
 
 
-def _own_failure(failure: RequestFailure, request: Request) -> Completion | None:
+def _own_failure(
+    failure: RequestFailure, request: Request, note_limit: Callable[[int], None]
+) -> Completion | None:
     """The completion of a request that is refused for its own words; None for other failures."""
     longest = longest_taken(failure)
     if longest is not None:
+        note_limit(longest)
         words = f"llm.max_model_len: longer than the server takes ({failure})"
         return Completion(text="", finish_reason=f"{TOO_LONG}:{longest}", error=words)
     if is_filtered(failure):

@@ -29,20 +29,33 @@ _STREAM = (
     r"\bstream.{0,80}(must|require|only|need|true|mandatory)|"
     r"(must|require|only|need).{0,80}\bstream"
 )
-_TOO_LONG = (
-    r"context.{0,10}(length|window|size|limit)|maximum model length|max_new_tokens|"
-    r"too many (input )?tokens|input token count|(?<!took )(?<!taking )(?<!takes )too long|"
-    r"longer than the (model|maximum|context|limit)|must have less than|"
-    r"reduce (the length of )?(your|the) (messages?|prompt|input)|exceed_context"
+# Only what is about the prompt: requests, queues and addresses may be too long as well.
+_PROMPT = (
+    r"\b(prompts?|inputs?|messages?|conversations?|contexts?|histor(y|ies)|sequences?|texts?)\b"
 )
-_NUMBER = r"([\d,]*\d)"
+_TOO_LONG = (
+    r"context.{0,10}(length|window|size|limit)|maximum model length|exceed_context|"
+    r"max_new_tokens\W{0,3}must be <=|too many (input |prompt )?tokens(?! (per|a) )|"
+    rf"input token count|{_PROMPT}\W{{0,3}}((is|are|was|were|length|far|much|way) ){{0,3}}too long|"
+    r"(?<!took )(?<!taking )(?<!takes )too long\b.{0,40}\btokens|"
+    rf"{_PROMPT}.{{0,40}}longer than the (model|maximum|context|limit)|"
+    r"must have less than [\d,.]+ tokens|"
+    r"(reduce|shorten) (the length of )?(your|the) (messages?|prompt|input)\b(?! (rate|freq))"
+)
+# With thousands set apart, or as "128k".
+_NUMBER = (
+    r"(?<![0-9])([0-9]{1,12}(?:(?:[,._'\u00a0\u202f]| (?=[0-9]{3}(?![0-9])))[0-9]{1,12}){0,4})"
+    r"(?:[ -]?(k|m|thousand|million)(?![a-z0-9_]))?(?![kmgb0-9_])"
+)
+_UNITS = {None: 1, "k": 1_000, "thousand": 1_000, "m": 10**6, "million": 10**6}
+_MOST_TOKENS = 10**9
 # Where the words name how many tokens the server takes, the surest first.
 _LIMITS = tuple(
     re.compile(pattern.replace("N", _NUMBER))
     for pattern in (
         r"'n_ctx': N",
         r"tokens? > N",
-        r"\d > N",
+        r"[0-9km] > N",
         r"maximum number of tokens allowed \(N\)",
         r"N maximum context length",
         r"(?:context.{0,10}(?:length|window|size|limit)|maximum model length)"
@@ -95,7 +108,22 @@ def longest_taken(failure: RequestFailure) -> int | None:
     if failure.status not in (400, 422, 500) or not re.search(_TOO_LONG, failure.complaint):
         return None
     found = next((m for limit in _LIMITS if (m := limit.search(failure.complaint))), None)
-    return int(found[1].replace(",", "")) if found else 0
+    return _number(found[1], found[2]) if found else 0
+
+
+def _number(digits: str, unit: str | None) -> int:
+    """A number of tokens; 0 where it is not clear, or more than any server takes.
+
+    "128k" is 128,000: if 131,072 was meant, less than that fits too.
+    """
+    first, *others = re.split("[^0-9]", digits)
+    if not others or (unit is None and len(first) <= 3 and all(len(o) == 3 for o in others)):
+        tokens = float(first + "".join(others)) * _UNITS[unit]
+    elif len(others) == 1 and re.search("[.,]", digits):
+        tokens = float(f"{first}.{others[0]}") * _UNITS[unit]
+    else:
+        return 0
+    return round(tokens) if tokens <= _MOST_TOKENS else 0
 
 
 def is_filtered(failure: RequestFailure) -> bool:

@@ -43,6 +43,7 @@ class Server:
     guessed: Counter[str] = field(default_factory=Counter)
     guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
     notes: list[str] = field(default_factory=list)
+    is_limit_noted: bool = False
     lost_since: float | None = None
     resume_at: float = 0.0
 
@@ -63,6 +64,19 @@ class Server:
         if words not in self.notes:
             self.notes.append(words)
             _NOTES.warning("%s: %s", self.url, words)
+
+    def note_limit(self, tokens: int) -> None:
+        """Tell the user, once, that the server takes fewer tokens than the settings say.
+
+        tokens: of prompt and answer; 0 where it does not name them.
+        """
+        if not self.is_limit_noted:
+            self.is_limit_noted = True
+            taken = f"only {tokens} tokens" if tokens else "fewer tokens than llm.max_model_len"
+            self.note(
+                f"takes {taken}: a history is cut after each refusal; with llm.max_model_len="
+                f"{tokens or '...'} there would be none"
+            )
 
     def raise_if_fatal(self, failure: RequestFailure) -> None:
         """Raise EngineError for a failure that every further request would meet too."""
