@@ -14,7 +14,7 @@ MAX_REASONING = 240  # characters
 
 _YES_NO = {"true": True, "yes": True, "false": False, "no": False}
 _MAX_REPLY = 500_000  # characters of a reply that is read at all: most are thoughts
-_MAX_SCANNED = 20_000  # characters of a reply that are searched: an answer has a few dozen
+_MAX_SCANNED = 20_000  # characters searched at each end of a reply: an answer has a few dozen
 # Opening brackets in a reply: with many more the decoder would take seconds, or exceed Python's
 # recursion limit.
 _MAX_OPENED = 200
@@ -120,7 +120,8 @@ def only_object(text: str, *names: str) -> tuple[dict[str, Any], bool]:
     if isinstance(whole, dict) and names[0] in whole and _shallow(text):
         found = [whole]
     else:
-        found = _objects(without_thoughts(text).strip()[:_MAX_SCANNED])
+        said = without_thoughts(text).strip()
+        found = [one for part in _searched(said) for one in _objects(part)]
     holders = [holder for one in found for holder in _holders(one, names[0])]
     if not holders:
         raise NoObject(names[0])
@@ -168,7 +169,9 @@ def _bare_value(text: str, name: str) -> Any:
     Raises:
         NoValue: it is none.
     """
-    text = text.strip()[:_MAX_SCANNED]
+    text = text.strip()
+    if len(text) > _MAX_SCANNED:
+        raise NoValue
     fence = _FENCE.match(text)
     text = text[fence.end() if fence else 0 :].strip(" \t\r\n*`")
     if not _shallow(text):
@@ -218,7 +221,16 @@ def _plain(key: str) -> str:
 
 
 def _shallow(text: str) -> bool:
-    return sum(map(text[:_MAX_SCANNED].count, "{[(")) <= _MAX_OPENED
+    return sum(map(text.count, "{[(")) <= _MAX_OPENED
+
+
+def _searched(text: str) -> list[str]:
+    """Where answers stand in a reply: all of it, or the beginning and the end of a long one."""
+    if len(text) <= 2 * _MAX_SCANNED:
+        return [text]
+    end = text[-_MAX_SCANNED:]
+    # from its first whole line, since what is inside a half object may look like an answer
+    return [text[:_MAX_SCANNED], end[end.find("\n") + 1 :]]
 
 
 def _objects(text: str) -> list[dict[str, Any]]:

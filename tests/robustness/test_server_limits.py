@@ -294,7 +294,17 @@ def test_the_limit_on_answers_is_raised_for_a_model_that_thinks() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  \n", "<think>\nLet me see.", "<think>a</think><think>", "{}"]
+    "text",
+    [
+        "",
+        "  \n",
+        "<think>\nLet me see.",
+        "<think>a</think><think>",
+        "<thinking>Let me see.",
+        "[THINK]Let me see.[/THINK]\n",
+        "<|channel|>analysis<|message|>Let me see.",
+        "{}",
+    ],
 )
 def test_an_answer_that_never_begins_names_the_setting(text: str) -> None:
     """A cut answer that did begin is what it is: the bridge asks again."""

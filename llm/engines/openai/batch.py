@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from llm.decisions.base import Unusable
+from llm.decisions.thoughts import without_thoughts
 from llm.engines.base import estimated_tokens
 from llm.engines.openai.completion import completion_of
 from llm.engines.openai.failure import RequestFailure
@@ -26,7 +28,6 @@ from llm.messages import TOO_LONG, Completion, Request, Usage
 
 _BACKOFF_SECONDS = 0.5  # after the first failure; doubled after each further one
 _LONGEST_BACKOFF_SECONDS = 20.0
-_CUT = ("length", "max_tokens", "MAX_TOKENS")  # what servers say where the limit ended an answer
 
 
 @dataclass
@@ -135,7 +136,7 @@ class BatchSender:
                 completion = guess
             if cut is not None:
                 completion = replace(completion, usage=_sum(cut.usage, completion.usage))
-            if completion.finish_reason not in _CUT or _begins_an_answer(completion.text):
+            if completion.finish_reason != "length" or _begins_an_answer(completion.text):
                 server.learn(talk.used, request)
                 return completion
             tokens = talk.used.answer_tokens(request, server.max_model_len)
@@ -191,8 +192,7 @@ class BatchSender:
         """
         server, used = self.server, talk.used
         failures = outages = tries = 0
-        # how many requests had been answered when this one last got a gateway error
-        seen: int | None = None
+        failed_at = math.inf  # since when this request has met nothing but an outage
         while True:
             try:
                 return await self._attempt(request, used)
@@ -203,18 +203,18 @@ class BatchSender:
                 gone = failure.gateway or failure.silent
                 if failure.unreachable:
                     wait = server.patience_left(failure)
-                elif gone and seen in (None, server.answered) and not batch.at_its_last:
+                elif gone and server.reached_at <= failed_at and not batch.at_its_last:
                     outages += 1
+                    failed_at = min(failed_at, time.monotonic())
                     wait = server.patience_left(failure)
                 else:
-                    # Others get through, so this request failed. Its gateway errors count too,
-                    # unless there were so many that it was an outage.
+                    # Others get through that were sent since, so this request failed. Its gateway
+                    # errors count too, unless there were so many that it was an outage.
                     failures += 1 + (outages if outages <= self.retries else 0)
                     outages, wait = 0, math.inf
+                    failed_at = time.monotonic() if gone else failed_at
                     if failures > self._retries_after(failure, talk):
                         raise
-                if gone:
-                    seen = server.answered
                 if failure.retry_after is not None:
                     server.resume_at = max(server.resume_at, time.monotonic() + failure.retry_after)
                 backoff = min(_BACKOFF_SECONDS * 2 ** min(tries - 1, 30), _LONGEST_BACKOFF_SECONDS)
@@ -243,11 +243,12 @@ class BatchSender:
         await self.requests.take(1)
         await self.tokens.take(estimate)
         async with self.connections:
-            begun = time.perf_counter()
+            begun = time.monotonic()
             reply = await self.transport.chat(server.body(request, used))
             server.lost_since = None
             server.answered += 1
-            seconds = time.perf_counter() - begun
+            server.reached_at = max(server.reached_at, begun)
+            seconds = time.monotonic() - begun
             redaction = self.transport.redaction
             completion = completion_of(reply, request, seconds, redaction, server.note)
         tokens = completion.usage.prompt_tokens + completion.usage.completion_tokens
@@ -276,8 +277,10 @@ def _own_failure(
 
 def _begins_an_answer(text: str) -> bool:
     """Whether a text that was cut holds more than what the model thinks before it answers."""
-    said = text.rpartition("</think>")[2].strip()
-    return bool(said) and not said.startswith("<think")
+    try:
+        return bool(without_thoughts(text).strip())
+    except Unusable:
+        return False
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ class Server:
 
     key_name: the environment variable with the key. patience: seconds that the server may be gone.
     max_model_len: tokens of prompt and answer. extra_body: what the user adds to every request.
-    models: the names that it lists. answered: requests that it has answered so far. accepted: kinds
+    models: the names that it lists. answered: requests that it has answered so far; reached_at:
+    when the last of them was sent that has been answered (time.monotonic). accepted: kinds
     of decisions that it has answered in the format. guessed: by kind, how often a guess at what it
     refuses has led nowhere. notes: what has been learned, as the user was told. lost_since: since
     when it has been gone, if it is; resume_at: until when it asks for a pause (both
@@ -39,6 +41,7 @@ class Server:
     format: RequestFormat = field(default_factory=RequestFormat)
     models: list[str] = field(default_factory=list)
     answered: int = 0
+    reached_at: float = -math.inf
     accepted: set[str] = field(default_factory=set)
     guessed: Counter[str] = field(default_factory=Counter)
     guessing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -37,6 +37,28 @@ def test_usable_labor(text, hours, repaired):
     assert parse_labor(text, CHOICES) == Parsed(hours, repaired)
 
 
+PROSE = "I weigh what I earn against what it costs me, and I may {as they say} rest.\n"
+
+
+@pytest.mark.parametrize("before", [300, 700, 2_500])
+@pytest.mark.parametrize("after", [0, 100])
+@pytest.mark.parametrize("thought", ["", "<think>{"])
+def test_an_answer_far_from_the_beginning(before, after, thought):
+    """In a draft of up to 190,000 characters, also where the thought is as long."""
+    draft = PROSE.replace("{as they say} ", "") * before
+    text = f"{thought}{draft}</think>{draft}" if thought else draft
+    text += '{"hours": 30}' + "\nThat is it.\n" * after
+    assert parse_labor(text, CHOICES) == Parsed(30, True)
+
+
+def test_long_replies_that_say_several_things():
+    for first, last in (("20", '{"hours": 30}'), ('{"hours": 20}', '{"hours": 30}')):
+        with pytest.raises(Unusable):
+            parse_labor(f"{first}\n{PROSE * 2_000}\nRather {last}\n or {{'hours': 40}}", CHOICES)
+    with pytest.raises(Unusable):
+        parse_labor("40" + " " * 30_000 + "or 50", CHOICES)
+
+
 @pytest.mark.parametrize(
     "text",
     [
