@@ -12,7 +12,7 @@ class RequestFailure(Exception):
 
     status: the HTTP status or the nearest equivalent; 0 where the server sent nothing. unreachable:
     nothing listens at the address. gateway: a proxy said that the server behind it is gone.
-    complaint: everything that the server said, in lower case. parameter: the parameter that it
+    complaint: everything that the server said of its own, in lower case. parameter: the one that it
     rejects. retry_after: seconds for which it asks for a pause. generated: what a model wrote that
     the server found unusable.
     """

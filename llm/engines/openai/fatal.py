@@ -85,5 +85,5 @@ def fatal_line(
 def _line_by_words(failure: RequestFailure) -> str | None:
     if failure.status not in (0, 400):
         return None
-    said = f"{failure} {failure.complaint}".lower()
+    said = failure.complaint or str(failure).lower()
     return next((line for pattern, line in _BY_WORDS if re.search(pattern, said)), None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm.engines.openai.address import Extras
+from llm.engines.openai.complaint import complaint_of, without_repeated
 from llm.engines.openai.failure import GATEWAY_STATUSES, RequestFailure, system_error
 from llm.engines.openai.network import http_client
 from llm.engines.openai.rate_limit import retry_after_seconds
@@ -15,7 +16,6 @@ from llm.engines.openai.reply_body import bounded, decoded, json_of, page_title
 from llm.engines.openai.server import Server
 
 _EARLY_SECONDS = 0.005  # before the end of a request is sent: what was sent unasked arrives in them
-_MAX_COMPLAINT = 20_000  # characters of an error that are searched for what it means
 # A connection carries one request (see `network`). Compressed answers are not asked for: they are
 # short.
 _HEADERS = {"Connection": "close", "Accept-Encoding": "identity"}
@@ -89,7 +89,7 @@ class Transport:
         if not 200 <= status < 300:
             if status not in GATEWAY_STATUSES:
                 self._server.lost_since = None
-            raise self._refusal(status, _error_in(text, content_type), headers)
+            raise self._refusal(status, _error_in(text, content_type), headers, body or {})
         return json_of(text, content_type, self.redaction)
 
     async def _reply(self, method: str, path: str, body: Any) -> tuple[int, Mapping[str, str], str]:
@@ -109,20 +109,32 @@ class Transport:
             text = decoded(data, response.headers.get("content-type", ""))
             return response.status_code, response.headers, text
 
-    def _refusal(self, status: int, body: object, headers: Mapping[str, str]) -> RequestFailure:
-        inner = body.get("error", body) if isinstance(body, Mapping) else body
-        fields: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
+    def _refusal(
+        self, status: int, body: object, headers: Mapping[str, str], request: Mapping[str, Any]
+    ) -> RequestFailure:
+        generated = _fields(_error_of(body)).get("failed_generation") or ""
+        body = without_repeated(body, request)
+        inner = _error_of(body)
+        fields = _fields(inner)
         words = fields.get("message") or fields.get("detail") or inner or "no reason given"
         waits = status in (429, 503)
         return RequestFailure(
             f"HTTP {status}: {self.redaction.line(words)}",
             status=status,
             gateway=status in GATEWAY_STATUSES,
-            complaint=plain_text(body)[:_MAX_COMPLAINT].lower(),
+            complaint=complaint_of(body, request),
             parameter=plain_text(fields.get("param") or fields.get("code")),
             retry_after=retry_after_seconds(headers) if waits else None,
-            generated=self.redaction.reply(plain_text(fields.get("failed_generation") or "")),
+            generated=self.redaction.reply(plain_text(generated)),
         )
+
+
+def _error_of(body: object) -> object:
+    return body.get("error", body) if isinstance(body, Mapping) else body
+
+
+def _fields(error: object) -> Mapping[str, Any]:
+    return error if isinstance(error, Mapping) else {}
 
 
 def _error_in(text: str, content_type: str) -> object:
