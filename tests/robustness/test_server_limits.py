@@ -192,9 +192,9 @@ def with_history(days: int) -> list[LaborObservation]:
 
 def message_of_limit(tokens: int) -> str:
     return (
-        f"takes {f'only {tokens} tokens' if tokens else 'fewer tokens than llm.max_model_len'}: a "
-        "history is cut after each refusal; with llm.max_model_len="
-        f"{tokens or '...'} there would be none"
+        f"takes {f'only {tokens} tokens' if tokens else 'fewer tokens than llm.max_model_len'}: it "
+        "refuses each longer prompt before its history is cut; llm.max_model_len="
+        f"{tokens or '...'} saves these refusals"
     )
 
 

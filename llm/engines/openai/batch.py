@@ -244,7 +244,12 @@ class BatchSender:
         await self.tokens.take(estimate)
         async with self.connections:
             begun = time.monotonic()
-            reply = await self.transport.chat(server.body(request, used))
+            try:
+                reply = await self.transport.chat(server.body(request, used))
+            except RequestFailure as failure:
+                if failure.refused and failure.status < 500:  # no model has read it
+                    self.tokens.correct(-estimate)
+                raise
             server.lost_since = None
             server.answered += 1
             server.reached_at = max(server.reached_at, begun)

@@ -69,7 +69,7 @@ class Server:
             _NOTES.warning("%s: %s", self.url, words)
 
     def note_limit(self, tokens: int) -> None:
-        """Tell the user, once, that the server takes fewer tokens than the settings say.
+        """Tell the user, once, that a prompt was too long which the settings allow.
 
         tokens: of prompt and answer; 0 where it does not name them.
         """
@@ -77,8 +77,8 @@ class Server:
             self.is_limit_noted = True
             taken = f"only {tokens} tokens" if tokens else "fewer tokens than llm.max_model_len"
             self.note(
-                f"takes {taken}: a history is cut after each refusal; with llm.max_model_len="
-                f"{tokens or '...'} there would be none"
+                f"takes {taken}: it refuses each longer prompt before its history is cut; "
+                f"llm.max_model_len={tokens or '...'} saves these refusals"
             )
 
     def raise_if_fatal(self, failure: RequestFailure) -> None:

@@ -82,3 +82,16 @@ def test_a_request_above_a_minutes_tokens_is_sent(
     # the second waits for 10 tokens: a second
     collect(connect(tokens_per_minute=600), [ask("x" * 40_000), ask("y")])
     assert time.monotonic() - started < 4
+
+
+def test_a_refused_prompt_uses_no_tokens(
+    server: Server, connect: Callable[..., OpenAIEngine]
+) -> None:
+    """It is asked again with less history, and others must not wait for what no model has read."""
+    server.answer = lambda call: (
+        refused(400, "prompt is too long") if call.said.startswith("x") else echo(call)
+    )
+    started = time.monotonic()
+    completions = collect(connect(tokens_per_minute=600), [ask("x" * 40_000), ask("y")])
+    assert [c.longest_taken for c in completions] == [0, None]
+    assert time.monotonic() - started < 4
