@@ -1,11 +1,11 @@
 """Starts the engines that the settings ask for: what serves each cohort."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from jaxecon.config.language import Serving
+from jaxecon.config.language import Serving, setting_of
 from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, EngineError, UserError, first_line
@@ -53,20 +53,21 @@ def _by_cohort(config: Config, served: Mapping[str | None, ServedModel]) -> dict
     for name, model in served.items():
         fallback = config.servings[name].fallback
         model.substitute = None if fallback is None else served[fallback]
-        if (
-            model.substitute is not None
-            and model.substitute.engine.identity == model.engine.identity
-        ):
-            raise UserError(
-                f"{model.setting}.fallback: {fallback!r}; another model or another server than "
-                f"{model.setting}: answers are told apart by these"
-            )
+    for model in served.values():
+        _check_told_apart(list(model.chain))
     return {cohort: served[name] for cohort, name in _models_by_cohort(config).items()}
 
 
-def setting_of(model: str | None) -> str:
-    """The section of the settings that describes a model."""
-    return "llm" if model is None else f"llm.others.{model}"
+def _check_told_apart(chain: Sequence[ServedModel]) -> None:
+    """Raise UserError where two models of a chain are one: its answers have one key."""
+    for place, model in enumerate(chain):
+        for earlier in chain[:place]:
+            if earlier.engine.identity == model.engine.identity:
+                name = model.setting.removeprefix("llm.others.")
+                raise UserError(
+                    f"{chain[place - 1].setting}.fallback: {name!r}; another model or another "
+                    f"server than {earlier.setting}: answers are told apart by these"
+                )
 
 
 def _name_in_manifest(config: Config, model: str | None) -> str:

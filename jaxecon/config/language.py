@@ -11,7 +11,7 @@ from jaxecon.config.names import EngineName, Style
 
 # The setting whose value no error may show: a user may have put the key itself there.
 KEY_SETTING = "api_key_env"
-SECRET_SETTINGS = ("headers", "query")  # likewise
+SECRET_SETTINGS = ("headers", "query", "extra_body", "base_url")  # likewise
 
 
 class Price(Section):
@@ -101,6 +101,11 @@ class Serving(Section):
         description="A name in llm.others: the model that answers what this one does not, because "
         "it is gone or a request ends with an error.",
     )
+
+
+def setting_of(model: str | None) -> str:
+    """The section that describes a model of `llm.others`; None is `llm` itself."""
+    return "llm" if model is None else f"llm.others.{model}"
 
 
 class LLM(Serving):

@@ -3,12 +3,20 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from jaxecon.config.address import plain_address
+from jaxecon.config.language import Serving, setting_of
 from jaxecon.config.names import LLM_RULE
-from jaxecon.config.request_extras import check_address, check_extras
+from jaxecon.config.request_extras import check_extras
 from jaxecon.config.survey import MAX_CHOICES, Question
 
 if TYPE_CHECKING:
     from jaxecon.config.settings import Config
+
+
+def _models(config: "Config") -> dict[str | None, Serving]:
+    """All models of the settings, asked or not; None is `llm` itself."""
+    models: dict[str | None, Serving] = {None: config.llm}
+    return models | config.llm.others
 
 
 def _known_models(config: "Config") -> None:
@@ -23,20 +31,23 @@ def _known_models(config: "Config") -> None:
             )
 
 
-def _request_extras(config: "Config") -> None:
-    others = {f"llm.others.{name}": serving for name, serving in config.llm.others.items()}
-    for where, one in ({"llm": config.llm} | others).items():
-        check_address(where, one.base_url)
+def _requests(config: "Config") -> None:
+    """Whether addresses and what is added to requests are right, whatever the engine is.
+
+    A run's files hold them.
+    """
+    for name, one in _models(config).items():
+        where = setting_of(name)
+        if one.base_url is not None:
+            plain_address(where, one.base_url)
         check_extras(where, one.extra_body, one.headers, one.query)
 
 
 def _fallbacks(config: "Config") -> None:
     """Whether each `fallback` names another model, and none comes back to itself."""
     others = config.llm.others
-    for where, first in {
-        "llm": config.llm,
-        **{f"llm.others.{n}": others[n] for n in others},
-    }.items():
+    for name, first in _models(config).items():
+        where = setting_of(name)
         seen, serving = [where], first
         while serving.fallback is not None:
             if serving.fallback not in others:
@@ -44,7 +55,7 @@ def _fallbacks(config: "Config") -> None:
                     f"{seen[-1]}.fallback: {serving.fallback!r}; a name in llm.others: "
                     f"{', '.join(others) or '(which is empty)'}"
                 )
-            following = f"llm.others.{serving.fallback}"
+            following = setting_of(serving.fallback)
             if following in seen:
                 raise ValueError(
                     f"{where}.fallback: {first.fallback!r}; comes back to {following} "
@@ -55,8 +66,8 @@ def _fallbacks(config: "Config") -> None:
 
 
 def _servings(config: "Config") -> None:
-    for other, serving in config.servings.items():
-        where = "llm" if other is None else f"llm.others.{other}"
+    for name, serving in config.servings.items():
+        where = setting_of(name)
         if config.llm.max_tokens > serving.max_model_len // 2:
             raise ValueError(
                 f"llm.max_tokens: {config.llm.max_tokens}; at most half of "
@@ -129,19 +140,18 @@ def _fits_models(where: str, question: Question, config: "Config") -> None:
     """Whether a question and its answer leave the models room for what else is in the prompt."""
     asked = len(question.ask) + sum(map(len, question.choices or ()))
     needed = asked // 3 + question.answer_tokens  # a token has some three characters
-    for name in {cohort.llm for cohort in config.cohorts if cohort.rule == LLM_RULE}:
-        serving = config.llm if name is None else config.llm.others[name]
+    asked_models = [cohort.llm for cohort in config.cohorts if cohort.rule == LLM_RULE]
+    for name, serving in config.with_fallbacks(asked_models).items():
         if needed > serving.max_model_len // 2:
-            context = "llm" if name is None else f"llm.others.{name}"
             raise ValueError(
                 f"{where}: question and answer need some {needed:,} tokens; at most half of "
-                f"{context}.max_model_len ({serving.max_model_len:,})"
+                f"{setting_of(name)}.max_model_len ({serving.max_model_len:,})"
             )
 
 
 LANGUAGE_CHECKS: tuple[Callable[["Config"], None], ...] = (
     _known_models,
-    _request_extras,
+    _requests,
     _fallbacks,
     _servings,
     _price_of_budget,

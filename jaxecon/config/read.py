@@ -14,6 +14,7 @@ from jaxecon.config.describe import accepted_values
 from jaxecon.config.fields import fields_at, place_in, setting_names
 from jaxecon.config.language import KEY_SETTING, SECRET_SETTINGS
 from jaxecon.config.renamed_settings import refuse_renamed
+from jaxecon.config.secrets import looks_secret, secret_name_in
 from jaxecon.config.settings import Config
 from jaxecon.config.yaml_text import check_tree, read_yaml_file, yaml_text, yaml_value
 from jaxecon.core.errors import UserError
@@ -108,8 +109,9 @@ def apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _secret_setting(override: str) -> str | None:
-    """The setting in an override whose value may be a secret, which no message may show."""
-    return next((name for name in (KEY_SETTING, *SECRET_SETTINGS) if name in override), None)
+    """What in an override may be the name of a secret, whose value no message may show."""
+    known = next((name for name in (KEY_SETTING, *SECRET_SETTINGS) if name in override), None)
+    return known or secret_name_in(override)
 
 
 def _refuse_brackets(key: str) -> None:
@@ -211,13 +213,17 @@ def _is_place(node: Any, part: Any) -> bool:
 
 def _explain(path: Sequence[str], problem: Any) -> str:
     setting, value = ".".join(path), shown(problem["input"], _MAX_VALUE)
+    if looks_secret(value) or _secret_setting(value) is not None:
+        value = "(a value that is not shown)"
     if KEY_SETTING in path:
         return (
             f"{setting}: the NAME of an environment variable, like OPENAI_API_KEY "
             "(capitals, digits and _), never the key"
         )
     if set(path) & set(SECRET_SETTINGS):
-        return f"{setting}: {accepted_values(path)}; texts that YAML reads otherwise need quotes"
+        accepted = accepted_values(path)
+        hint = "; texts that YAML reads otherwise need quotes" if "texts" in accepted else ""
+        return f"{setting}: {accepted}{hint}"
     if problem["type"] == "extra_forbidden":
         return f"{setting}: no such setting; {one_of(list(fields_at(path[:-1])), path[-1])}"
     if problem["type"] == "value_error":

@@ -2,44 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from jaxecon.config.secrets import looks_secret, names_secret
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name, by RFC 9110
 
-# Names under which servers take secrets.
-_SECRET_NAME = re.compile(
-    r"auth(?!or)|authori|key|token|secret|passw|cookie|credential|signature|^sig$|^code$",
-    re.IGNORECASE,
-)
 # A secret as it may be written: a variable alone, or after the name of a scheme such as Bearer.
 _WITHOUT_SECRET = re.compile(rf"([A-Za-z]+ )?{_REFERENCE.pattern}")
-_SECRET_VALUE = re.compile(
-    r"\b(sk|pk|gsk|hf|xai|ghp)[-_][\w-]{8}|\b(bearer|basic) [^$\s]", re.IGNORECASE
-)
-
-_SECRET_PLACES = re.compile(r"^[^/]*(?://)?[^/]*@|[?#]")  # of an address
 
 _OWN_FIELDS = ("messages", "model", "stream", "n")  # of a request's body, which jaxecon writes
 _OWN_HEADERS = ("host", "content-length", "content-type", "transfer-encoding", "connection")
-
-
-def check_address(where: str, url: str | None) -> None:
-    """Raise ValueError, one line without the address, where it may hold a secret.
-
-    Whatever the engine is: a run's files hold its settings.
-
-    Args:
-        where: the settings' common part, such as llm.
-        url: `base_url`.
-    """
-    if url is not None and _SECRET_PLACES.search(url):
-        raise ValueError(
-            f"{where}.base_url: must be a plain address such as http://127.0.0.1:8000/v1, without "
-            f"user, password or query; the key goes where {where}.api_key_env says, a query into "
-            f"{where}.query"
-        )
 
 
 def check_extras(
@@ -59,7 +34,7 @@ def check_extras(
                 f"{where}.extra_body: {name}; any fields but {', '.join(_OWN_FIELDS)}, which "
                 "jaxecon writes"
             )
-    _check_json(f"{where}.extra_body", body)
+    _check_json(where, body)
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or name.lower() in _OWN_HEADERS:
             raise ValueError(
@@ -72,8 +47,7 @@ def check_extras(
 
 
 def _check_text(setting: str, name: str, value: str) -> None:
-    secret = _SECRET_NAME.search(name) is not None or _SECRET_VALUE.search(value) is not None
-    if secret and not _WITHOUT_SECRET.fullmatch(value):
+    if (names_secret(name) or looks_secret(value)) and not _WITHOUT_SECRET.fullmatch(value):
         raise ValueError(
             f"{setting}: may hold a secret; write ${{NAME}}, the environment variable that holds "
             "it, so that it reaches no file (Bearer ${NAME} where a scheme comes before it)"
@@ -82,18 +56,39 @@ def _check_text(setting: str, name: str, value: str) -> None:
         raise ValueError(f"{setting}: one line of plain ASCII text")
 
 
-def _check_json(setting: str, body: Mapping[str, Any]) -> None:
+def _check_json(where: str, body: Mapping[str, Any]) -> None:
     try:
         same = json.loads(json.dumps(body, allow_nan=False)) == body
     except (TypeError, ValueError, RecursionError):
         same = False
-    if same and _SECRET_VALUE.search(json.dumps(body)):
-        raise ValueError(f"{setting}: holds what looks like a secret; secrets go into llm.headers")
     if not same:
         raise ValueError(
-            f"{setting}: what JSON can hold: texts, numbers, true, false, null, and lists and "
-            "mappings of them"
+            f"{where}.extra_body: what JSON can hold: texts, numbers, true, false, null, and lists "
+            "and mappings of them"
         )
+    place = next(_secrets_in(body), None)
+    if place is not None:
+        raise ValueError(
+            f"{where}.extra_body{place}: may hold a secret, which the run's files would then hold "
+            f"too; secrets go into {where}.headers, as ${{NAME}}"
+        )
+
+
+def _secrets_in(value: object, place: str = "", *, secret: bool = False) -> Iterator[str]:
+    """The places of what may be secret: texts that look so, texts and numbers under such names."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if looks_secret(name):
+                yield place
+            yield from _secrets_in(part, f"{place}.{name}", secret=secret or names_secret(name))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _secrets_in(part, place, secret=secret)
+    elif isinstance(value, str):
+        if secret or looks_secret(value):
+            yield place
+    elif secret and isinstance(value, int | float) and not isinstance(value, bool):
+        yield place
 
 
 def references(text: str) -> list[str]:
@@ -104,8 +99,3 @@ def references(text: str) -> list[str]:
 def filled(text: str, variables: Mapping[str, str]) -> str:
     """The text with the values of the variables that it names. Raises KeyError without one."""
     return _REFERENCE.sub(lambda found: variables[found[1]], text)
-
-
-def names_secret(name: str) -> bool:
-    """Whether a header or a part of the query has a name under which servers take secrets."""
-    return _SECRET_NAME.search(name) is not None

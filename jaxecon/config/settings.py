@@ -1,5 +1,6 @@
 """All sections together, and the checks between them."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import pydantic
@@ -114,11 +115,15 @@ class Config(Section):
 
         Those of `fallback` come after the models that they stand in for.
         """
-        asked = [c.llm for c in self.cohorts if c.rule == LLM_RULE] + (
-            [self.planner.llm] if self.planner_kind == "llm" else []
+        return self.with_fallbacks(
+            [c.llm for c in self.cohorts if c.rule == LLM_RULE]
+            + ([self.planner.llm] if self.planner_kind == "llm" else [])
         )
+
+    def with_fallbacks(self, models: Iterable[str | None]) -> dict[str | None, Serving]:
+        """Models, each with those that stand in for it after it; None is `llm` itself."""
         servings: dict[str | None, Serving] = {}
-        for name in asked:
+        for name in models:
             serving = self.llm if name is None else self.llm.others[name]
             servings[name] = serving
             while serving.fallback is not None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -27,6 +28,19 @@ def shown(value: object, most: int) -> str:
         return shortened(repr(value), most)
     except Exception:  # of a user's own object, or ValueError of a number of 4,300 digits and more
         return f"({type(value).__name__})"
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """A text with escapes in place of control characters (of direction, too) and line breaks.
+
+    kept: those that stay, such as "\\n\\t".
+    """
+    return "".join(c if c in kept or _is_visible(c) else ascii(c)[1:-1] for c in text)
+
+
+def _is_visible(c: str) -> bool:
+    category = unicodedata.category(c)
+    return not category.startswith("C") and category not in ("Zl", "Zp")
 
 
 def is_text(text: str) -> bool:

@@ -86,6 +86,10 @@ def test_a_question_must_fit_the_model_that_is_asked(question: dict[str, Any], t
         f"survey.questions.0: question and answer need some {tokens} tokens; at most half of "
         "llm.others.few.max_model_len (256)"
     )
+    # the same for a model that stands in for the one that is asked
+    with pytest.raises(UserError) as caught:
+        load_config(asked, ["llm.fallback=few", "population.cohorts.0.llm=null"])
+    assert "half of llm.others.few.max_model_len (256)" in str(caught.value)
     # the planner's model answers no questions
     load_config(asked, ["planner.llm=few", "population.cohorts.0.llm=null"])
 

@@ -14,7 +14,7 @@ from jaxecon.config.fields import changes_results, check_name
 from jaxecon.config.language import Serving
 from jaxecon.config.read import load_config, to_yaml
 from jaxecon.core.errors import UserError
-from llm.engines.openai.address import Extras, check_openai, engine_identity
+from llm.engines.openai.address import Extras, check_openai, engine_identity, key_to_send
 from llm.engines.registry import ENGINES
 
 pytest.importorskip("openai")
@@ -112,6 +112,17 @@ def settings(**changes: Any) -> list[str]:
         ("query", {"sig": SECRET}),
         ("query", SECRET),
         ("extra_body", {"provider": {"order": [f"sk-{SECRET}"]}}),
+        ("extra_body", {"api_key": SECRET}),
+        ("extra_body", {"apiKey": SECRET}),
+        ("extra_body", {"litellm": {"params": [{"hf_token": SECRET}]}}),
+        ("extra_body", {"auth": {"user": "me", "word": [SECRET]}}),
+        ("extra_body", {"extra_headers": {"Authorization": f"Bearer {SECRET}"}}),
+        ("extra_body", {f"sk-{SECRET}": 1}),
+        ("extra_body", SECRET),
+        ("extra_body", [{"api_key": SECRET}]),
+        ("base_url", [SECRET]),
+        ("base_url", f"http://user:{SECRET}@host/v1"),
+        ("base_url", f"http://host/v1?key={SECRET}"),
     ],
 )
 def test_a_secret_is_refused_without_being_shown(where: str, setting: str, value: Any) -> None:
@@ -131,7 +142,7 @@ def test_a_secret_is_refused_without_being_shown(where: str, setting: str, value
         ({"extra_body": {"model": "x"}}, "llm.extra_body: model; "),
         ({"extra_body": {"stream": True}}, "llm.extra_body: stream; "),
         ({"extra_body": {"n": 2}}, "llm.extra_body: n; "),
-        ({"extra_body": 5}, "llm.extra_body: 5; a mapping of names to values"),
+        ({"extra_body": 5}, "llm.extra_body: a mapping of names to values"),
         ({"headers": {"Host": "x"}}, "llm.headers: 'Host'; a header's name"),
         ({"headers": {"a b": "x"}}, "llm.headers: 'a b'; a header's name"),
         ({"headers": {"X-Title": "a\nb"}}, "llm.headers.X-Title: one line of plain ASCII"),
@@ -144,6 +155,92 @@ def test_what_cannot_be_added(changes: dict[str, Any], line: str) -> None:
     with pytest.raises(UserError) as refused_:
         load_config(None, settings(**changes))
     assert str(refused_.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"llm.extra_body={{api_key: {SECRET}",
+        f"llm.headers={{api-key: {SECRET}",
+        f"llm.others={{big: {{extra_body: {{a: {SECRET}}}",
+        f"llm.base_url=[http://user:{SECRET}@host",
+        f"llm={{key: [{SECRET}",
+        f"llm.extra_body {{api_key: {SECRET}}}",
+        f"llm.price={{hf_token: {SECRET}, a: }}}}",
+        f"llm.price={{hf_token: {SECRET}}}",
+        f"llm.price=api_key = {SECRET}",
+        f"llm.price=sk-{SECRET}",
+        f"llm=[{{headers: {{api-key: {SECRET}}}}}]",
+    ],
+)
+def test_no_message_shows_a_value_that_may_hold_a_secret(override: str) -> None:
+    with pytest.raises(UserError) as refused_:
+        load_config(None, [override])
+    assert SECRET not in str(refused_.value)
+    assert "\n" not in str(refused_.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"max_completion_tokens": 100, "skip_special_tokens": False, "stop_token_ids": [1, 2]},
+        {"prompt_cache_key": "a study", "truncate_prompt_tokens": 50, "top_k": 5},
+        {"chat_template_kwargs": {"eos_token": "</s>", "add_generation_prompt": True}},
+        {"provider": {"order": ["a"], "author": "b"}, "metadata": {"keywords": "tax"}},
+        {"auth": True, "api_key": None},
+    ],
+)
+def test_fields_whose_names_are_like_those_of_secrets(body: dict[str, Any]) -> None:
+    assert load_config(None, settings(extra_body=body)).llm.extra_body == body
+
+
+OPENAI, OTHER = "https://api.openai.com/v1", "https://gateway.example/v1"
+
+
+@pytest.mark.parametrize(
+    ("name", "at_openai", "elsewhere"),
+    [
+        ("Authorization", True, True),
+        *((name, False, True) for name in ("api-key", "X-API-Key", "x-goog-api-key", "X-Auth")),
+        *((name, False, False) for name in ("Idempotency-Key", "X-Request-Token-Limit")),
+        *((name, False, False) for name in ("Helicone-Auth", "Cookie", "X-Author", "X-Region")),
+        *((name, False, False) for name in ("Proxy-Authorization", "X-Portkey-Api-Key")),
+    ],
+)
+def test_which_headers_take_the_place_of_the_key(
+    name: str, at_openai: bool, elsewhere: bool
+) -> None:
+    extras = Extras({}, {name: "${AZURE_KEY}"})
+    for url, replaced in ((OPENAI, at_openai), (OTHER, elsewhere)):
+        assert key_to_send("OPENAI_API_KEY", url, extras) == ("" if replaced else KEY)
+
+
+@pytest.mark.parametrize("value", ["US", "2", "40", "western-europe", "worker"])
+def test_a_variable_that_is_no_secret_changes_no_answer(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGION", value)
+
+    def tell(call: Call) -> Reply:
+        told = f"{call.headers['x-region']}: {value}"
+        return refused(418, told) if call.said.endswith("1") else Reply(said(told))
+
+    extras = Extras({}, {"X-Region": "${REGION}", **AZURE}, {"region": "${REGION}"})
+    assert extras.secrets == [SECRET]
+    with served(tell, extras=extras) as (_, engine):
+        answered, failed = collect(engine, asks(2))
+    assert answered.text == f"{value}: {value}"
+    assert failed.error == f"HTTP 418: {value}: {value}"
+
+
+def test_a_secret_is_known_by_the_name_of_its_variable_or_its_form(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GIVEN", "sk-0123456789abcdef")
+    monkeypatch.setenv("REGION", "US")
+    assert Extras({}, {"X-Own": "${AZURE_KEY}"}).secrets == [SECRET]
+    assert Extras({}, {"X-Own": "${GIVEN} ${REGION}"}).secrets == ["sk-0123456789abcdef"]
+    assert Extras({}, {"X-Own": "Bearer ${REGION}"}).secrets == ["US"]
 
 
 def test_what_is_not_json() -> None:

@@ -1,15 +1,15 @@
 """The address of a server, and the key for it."""
 
 import importlib.util
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from jaxecon.config.request_extras import filled, names_secret, references
+from jaxecon.config.address import plain_address
+from jaxecon.config.request_extras import filled, references
+from jaxecon.config.secrets import looks_secret, names_secret, replaces_key
 from jaxecon.core.errors import UserError
 from llm.transcript.keys import compact_json
 
@@ -28,10 +28,14 @@ class Extras:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def authenticates(self) -> bool:
-        """Whether a header or the query says who asks, in place of `api_key_env`."""
-        return any(names_secret(name) for name in (*self.headers, *self.query))
+    def authenticates_at(self, url: str) -> bool:
+        """Whether a header or the query tells a server who asks, in place of `api_key_env`.
+
+        OpenAI's own server reads the header Authorization alone.
+        """
+        if _is_openai(url):
+            return any(name.lower() == "authorization" for name in self.headers)
+        return any(replaces_key(name) for name in (*self.headers, *self.query))
 
     def filled(self) -> "Extras":
         """The same with the values of the variables.
@@ -47,9 +51,19 @@ class Extras:
 
     @property
     def secrets(self) -> list[str]:
-        """The values of all variables that headers and query name."""
-        texts = (*self.headers.values(), *self.query.values())
-        return [os.environ[name].strip() for text in texts for name in references(text)]
+        """The values of the variables that hold secrets, of those that headers and query name.
+
+        The name of the header or of the variable says so, or the text itself. Others, such as a
+        region, are words that answers and errors may hold as well.
+        """
+        found = []
+        for name, text in (*self.headers.items(), *self.query.items()):
+            for variable in references(text):
+                value = os.environ[variable].strip()
+                sent = text.replace(f"${{{variable}}}", value)
+                if names_secret(name) or names_secret(variable) or looks_secret(sent):
+                    found.append(value)
+        return found
 
 
 def _filled(setting: str, text: str) -> str:
@@ -75,13 +89,12 @@ def engine_identity(
         UserError: base_url is not a plain http(s) address.
     """
     added = {"extra_body": compact_json(extra_body)} if extra_body else {}
-    url = _plain_address(base_url or _OPENAI)
-    return {"engine": "openai", "model": model, "base_url": url, **added}
+    return {"engine": "openai", "model": model, "base_url": _address(base_url), **added}
 
 
 def check_openai(base_url: str | None, api_key_env: str, extras: Extras | None = None) -> None:
     """Raise UserError where `OpenAIEngine` would, without asking the server."""
-    key_to_send(api_key_env, _plain_address(base_url or _OPENAI), extras or Extras())
+    key_to_send(api_key_env, _address(base_url), extras or Extras())
     if importlib.util.find_spec("openai") is None:
         raise UserError("llm.engine: 'openai' needs: pip install 'jaxecon[openai]'")
 
@@ -93,7 +106,7 @@ def key_to_send(name: str, url: str, extras: Extras) -> str:
         UserError: see `api_key` and `Extras.filled`.
     """
     extras.filled()
-    if extras.authenticates and name == OPENAI_KEY:
+    if name == OPENAI_KEY and extras.authenticates_at(url):
         return ""  # OpenAI's own key is not for a server that is given another one
     return api_key(name, url)
 
@@ -111,7 +124,7 @@ def api_key(name: str, url: str) -> str:
             f"that holds the key for {url}"
         )
     key = os.environ.get(name, "").strip()
-    if not key and urlsplit(url).hostname == urlsplit(_OPENAI).hostname:
+    if not key and _is_openai(url):
         raise UserError(
             f"llm.api_key_env: set the environment variable {name} to the key for {url}"
         )
@@ -120,34 +133,12 @@ def api_key(name: str, url: str) -> str:
     return key
 
 
-def _is_host(host: str) -> bool:
-    """Whether a text can be the name or the number of a machine."""
-    if ":" in host or re.fullmatch(r"[\d.]+", host):
-        ipaddress.ip_address(host)  # raises ValueError
-    return bool(host.rstrip(".").encode("idna"))
+def _is_openai(url: str) -> bool:
+    return urlsplit(url).hostname == urlsplit(_OPENAI).hostname
 
 
-def _plain_address(base_url: str) -> str:
+def _address(base_url: str | None) -> str:
     try:
-        parts = urlsplit(base_url.strip())
-        plain = (
-            parts.scheme in ("http", "https")
-            and parts.port != 0
-            and _is_host(parts.hostname or "")
-            and parts.path.isprintable()
-        )
-    except ValueError:
-        plain = False
-    # No password or query, since a run's files hold its configuration.
-    if (
-        not plain
-        or parts.query
-        or parts.fragment
-        or not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc)
-    ):
-        raise UserError(
-            "llm.base_url: must be a plain address such as http://127.0.0.1:8000/v1, without "
-            "user, password or query; the key goes where llm.api_key_env says, a query into "
-            "llm.query"
-        )
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+        return _OPENAI if base_url is None else plain_address("llm", base_url)
+    except ValueError as error:
+        raise UserError(str(error)) from None

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm.engines.base import estimated_tokens
 from llm.engines.openai.failure import RequestFailure
-from llm.engines.openai.redaction import Redaction
+from llm.engines.openai.redaction import Redaction, plain_text
 from llm.messages import Completion, Request, Usage
 
 # What servers say where there is no answer, and where it was cut, in lower case.
@@ -52,11 +52,10 @@ def completion_of(
             else "the server's reply has no message"
         )
         raise RequestFailure(words, status=502) from None
-    ending = redaction.line("stop" if reason is None or reason == "" else reason)
-    if ending.lower() in _CUT:
-        ending = "length"
+    said = plain_text("stop" if reason is None or reason == "" else reason)
+    ending = "length" if said.strip().lower() in _CUT else redaction.line(said)
     ended = None
-    if ending.lower() in _NO_ANSWER:
+    if said.strip().lower() in _NO_ANSWER:
         ended = f"the server ended the request with {ending!r}"
     usage = _usage(reply.get("usage"), request, text, note)
     return Completion(redaction.reply(text), ending, usage, seconds, ended)

@@ -2,9 +2,10 @@
 
 import base64
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
+
+from jaxecon.core.text import escaped
 
 _MIN_KEY = 16  # characters; a shorter one is taken out only where it stands by itself
 _MIN_ENCODED = 8  # likewise, in base64, of which a part of a short key is any text
@@ -15,8 +16,10 @@ _DUMMIES = re.compile(
     r"local|localhost|sk-no-key(?:-required)?|sk-(?:none|dummy|test|x+|0+)",
     re.IGNORECASE,
 )
-# An answer may be one: a short key that is one is not looked for in replies.
-_VALUES = re.compile(r"[+-]?\d{1,7}(?:\.\d+)?|true|false|null|yes|no", re.IGNORECASE)
+# What a part of an answer may be: a number, a word or two, anything very short. A short key of this
+# kind is taken out of replies only where it is called one: answers must stay as they were given.
+_WORDS = re.compile(r"[\d.,%+-]+|[^\W\d_]+(?:[ '-][^\W\d_]+)*|.{1,3}", re.DOTALL)
+_CALLED_KEY = r"(?i:(?<=\bbearer )|(?<=\bbasic ))"
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"  # where a word may begin and end
 _INVISIBLE = "[\u00ad\u200b-\u200f\u2060\ufeff]*"  # signs that may break a key up
 
@@ -48,15 +51,17 @@ class Redaction:
         text = self._in_lines.sub("[key]", text) if self._in_lines else text
         text = re.sub(r"(?i)\b(bearer|basic)\s+\S+", r"\1 [key]", text[:100_000])
         text = re.sub(r"\bsk-[\w*-]{4,}", "[key]", text)
-        return _printable(" ".join(text.split())[:300]) or type(words).__name__
+        return escaped(" ".join(text.split())[:300]) or type(words).__name__
 
     @cached_property
     def _in_replies(self) -> re.Pattern[str] | None:
-        return _pattern([secret for secret in self._secrets if not _VALUES.fullmatch(secret)])
+        words = [s for s in self._secrets if len(s) < _MIN_KEY and _WORDS.fullmatch(s)]
+        forms = [_form(s) for s in self._secrets if s not in words]
+        return _pattern(forms + [_CALLED_KEY + _plain(word) for word in words])
 
     @cached_property
     def _in_lines(self) -> re.Pattern[str] | None:
-        return _pattern(self._secrets)
+        return _pattern([_form(secret) for secret in self._secrets])
 
     @property
     def _secrets(self) -> list[str]:
@@ -82,19 +87,23 @@ def _masked(match: re.Match[str]) -> str:
     return key if is_name and len(key) < _MIN_KEY else "[key]"
 
 
-def _pattern(secrets: list[str]) -> re.Pattern[str] | None:
-    """Finds secrets: plain, URL-encoded, as JSON escapes, in base64; None where there are none."""
-    forms = []
-    for secret in secrets:
-        plain = _INVISIBLE.join(map(_any_form, secret))
-        encoded = "|".join(map(re.escape, _in_base64(secret)))
-        if len(secret) < _MIN_KEY:
-            plain = rf"{_START}{plain}{_END}"
-        if len(secret) < _MIN_ENCODED:
-            whole = base64.b64encode(secret.encode()).decode()
-            encoded = rf"{_START}{re.escape(whole.rstrip('='))}{_END}"
-        forms += [plain, encoded]
+def _pattern(forms: list[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(forms)) if forms else None
+
+
+def _form(secret: str) -> str:
+    """What matches a secret: plain, URL-encoded, as JSON escapes, in base64."""
+    encoded = "|".join(map(re.escape, _in_base64(secret)))
+    if len(secret) < _MIN_ENCODED:
+        whole = base64.b64encode(secret.encode()).decode()
+        encoded = rf"{_START}{re.escape(whole.rstrip('='))}{_END}"
+    return f"{_plain(secret)}|{encoded}"
+
+
+def _plain(secret: str) -> str:
+    """What matches a secret that is not in base64; a short one where it stands by itself."""
+    plain = _INVISIBLE.join(map(_any_form, secret))
+    return plain if len(secret) >= _MIN_KEY else rf"{_START}{plain}{_END}"
 
 
 def _any_form(character: str) -> str:
@@ -112,7 +121,3 @@ def _in_base64(key: str) -> set[str]:
             # characters that other bytes have a part in are left out
             found.add(text[-(-before * 8 // 6) : len(data) * 8 // 6])
     return found
-
-
-def _printable(text: str) -> str:
-    return "".join(ascii(c)[1:-1] if unicodedata.category(c).startswith("C") else c for c in text)

@@ -41,7 +41,7 @@ class Transport:
         # OpenAI's own, such as the organisation that the environment names. Without a key, the
         # client would send one that says "none" beside the user's.
         own: dict[str, Any] = {**client.default_headers, **client.auth_headers}
-        if extras.authenticates and not key:
+        if not key and extras.authenticates_at(server.url):
             own.pop("Authorization", None)
         self._headers = {name.lower(): text for name, text in own.items() if isinstance(text, str)}
         self._headers |= {name.lower(): text for name, text in {**_HEADERS, **sent.headers}.items()}
