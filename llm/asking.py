@@ -62,7 +62,8 @@ class Asker:
         transcript: of this run, open for writing.
         accounts: where usage is added.
         inherited: another transcript whose answers count as this run's own.
-        tell: called with one line where a substitute answers in a model's place for the first time.
+        tell: called with one line where a substitute answers in a model's place for the first time,
+            and for what an engine has learned about its server.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Asker:
         self._accounts, self._tell = accounts, tell or (lambda line: None)
         self._transcripts = [transcript] if inherited is None else [transcript, inherited]
         self._told: set[tuple[str, bool]] = set()
+        self._learned: set[tuple[str, str]] = set()
         # agents (cohort, number) that a model has answered, not a transcript, since it was cleared
         self.answered_now: set[tuple[str, int]] = set()
         self._set_aside: set[str] = set()  # keys that the inherited transcript must not answer
@@ -243,6 +245,15 @@ class Asker:
                 model.engine.complete([batch.requests[i] for i in asked], on_completion=keep)
             finally:
                 self._transcript.flush()
+                self._say_what_is_learned(model)
+
+    def _say_what_is_learned(self, model: ServedModel) -> None:
+        """Say once what an engine has learned about its server."""
+        server = model.engine.identity.get("base_url", model.setting)
+        for words in model.engine.description.get("learned", ()):
+            if (server, words) not in self._learned:
+                self._learned.add((server, words))
+                self._tell(f"{server}: {words}")
 
     def _say_who_answers(self, model: ServedModel, why: str) -> None:
         """Say once that another model answers in a model's place: at times, or from now on."""

@@ -54,7 +54,7 @@ class Bridge:
         prompts: the words of its questions; by default the package's.
         inherited: the transcript of the run that this one was branched from, or that it repeats.
         fallback_limit: share of a batch that may be fallbacks; 1 for any.
-        tell: called with one line for the user where another model answers in a model's place.
+        tell: called with one line for the user, as that of `llm.asking.Asker`.
 
     Attributes:
         accounts: What the models did and cost so far.

@@ -8,6 +8,7 @@ from jaxecon.config.language import Serving, setting_of
 from jaxecon.config.names import LLM_RULE
 from jaxecon.config.request_extras import check_extras
 from jaxecon.config.survey import MAX_CHOICES, Question
+from jaxecon.core.text import estimated_tokens
 
 if TYPE_CHECKING:
     from jaxecon.config.settings import Config
@@ -138,8 +139,8 @@ def _form_of_answer(where: str, question: Question) -> None:
 
 def _fits_models(where: str, question: Question, config: "Config") -> None:
     """Whether a question and its answer leave the models room for what else is in the prompt."""
-    asked = len(question.ask) + sum(map(len, question.choices or ()))
-    needed = asked // 3 + question.answer_tokens  # a token has some three characters
+    asked = "".join([question.ask, *(question.choices or ())])
+    needed = estimated_tokens(asked) + question.answer_tokens
     asked_models = [cohort.llm for cohort in config.cohorts if cohort.rule == LLM_RULE]
     for name, serving in config.with_fallbacks(asked_models).items():
         if needed > serving.max_model_len // 2:

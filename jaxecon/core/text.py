@@ -5,6 +5,13 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
+TOKEN_BYTES = 3  # of a language model's token, which English rarely exceeds
+
+
+def estimated_tokens(text: str) -> int:
+    """Tokens of a text, where there is no tokenizer at hand."""
+    return -(-len(text.encode(errors="replace")) // TOKEN_BYTES)
+
 
 def amount_text(x: float) -> str:
     """An amount as text: without decimals from 1,000 on, otherwise with five significant digits.

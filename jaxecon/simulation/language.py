@@ -220,7 +220,7 @@ def make_bridge(
     """The bridge that all cohorts share, and a function that makes its transcript durable.
 
     Both are None without a model. inherited: a transcript whose answers count as the run's own.
-    tell: called with a line for the user where another model answers in a model's place.
+    tell: called with one line for the user, as that of `llm.asking.Asker`.
     """
     if not served:
         return None, None

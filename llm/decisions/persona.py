@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from jaxecon.core.text import TOKEN_BYTES
 from llm.decisions.base import Parsed
 from llm.decisions.replies import line_of_text, object_schema, only_field
 
@@ -53,7 +54,7 @@ class DescribePersona:
         return observation.facts
 
     def tokens(self, observation: PersonaObservation) -> int:
-        return 16 + MAX_PERSONA // 3
+        return 16 + MAX_PERSONA // TOKEN_BYTES
 
     def shorter(self, observation: PersonaObservation) -> None:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxecon.config.names import Style
+from jaxecon.core.text import TOKEN_BYTES
 from llm.decisions.base import Unusable
 from llm.decisions.thoughts import without_thoughts
 from llm.decisions.tolerant import NoValue, Repeated, tolerant_value
@@ -59,7 +60,7 @@ def object_schema(**properties: Any) -> dict[str, Any]:
 
 def reasoning_tokens(style: Style) -> int:
     """The most tokens that the line of reasoning needs."""
-    return MAX_REASONING // 3 + 16 if style == "cot" else 0
+    return MAX_REASONING // TOKEN_BYTES + 16 if style == "cot" else 0
 
 
 def reason_in(text: str) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxecon.core.errors import EngineError
-from llm.engines.base import OnCompletion, estimated_tokens
+from llm.engines.base import OnCompletion, estimated_prompt_tokens
 from llm.messages import Request
 
 
@@ -29,7 +29,7 @@ class AbsentEngine:
 
     def prompt_tokens(self, request: Request) -> int:
         """An estimate, as that of an engine whose server has the tokenizer."""
-        return estimated_tokens(request.messages)
+        return estimated_prompt_tokens(request.messages)
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
         """Raise EngineError."""

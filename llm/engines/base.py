@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from llm.messages import Completion, Message, Request
+from jaxecon.core.text import estimated_tokens
+from llm.messages import Completion, Message, Request, Usage
 
 OnCompletion = Callable[[int, Completion], None]
 
@@ -65,9 +66,11 @@ class Engine(Protocol):
         ...
 
 
-def estimated_tokens(messages: Sequence[Message]) -> int:
-    """Tokens of a prompt, for engines without a tokenizer at hand.
+def estimated_usage(request: Request, answer: str) -> Usage:
+    """The tokens of a request and its answer, for engines without a tokenizer at hand."""
+    return Usage(estimated_prompt_tokens(request.messages), 0, estimated_tokens(answer))
 
-    A token per three bytes, which English rarely exceeds.
-    """
-    return sum(-(-len(m.content.encode()) // 3) + 8 for m in messages)
+
+def estimated_prompt_tokens(messages: Sequence[Message]) -> int:
+    """Tokens of a prompt, likewise: those of its texts, and some around each message."""
+    return sum(estimated_tokens(m.content) + 8 for m in messages)

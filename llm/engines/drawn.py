@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from llm.engines.base import estimated_tokens
-from llm.messages import Completion, Draw, Request, Usage
+from llm.engines.base import estimated_usage
+from llm.messages import Completion, Draw, Request
 
 
 def random_of(draw: Draw) -> np.random.Generator:
@@ -19,4 +19,4 @@ def random_of(draw: Draw) -> np.random.Generator:
 def completion_of(request: Request, answer: dict[str, Any]) -> Completion:
     """The answer as JSON, with the tokens that it would have taken."""
     text = json.dumps(answer)
-    return Completion(text, usage=Usage(estimated_tokens(request.messages), 0, -(-len(text) // 3)))
+    return Completion(text, usage=estimated_usage(request, text))

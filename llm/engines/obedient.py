@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from llm.engines.base import OnCompletion, estimated_tokens
+from llm.engines.base import OnCompletion, estimated_prompt_tokens
 from llm.engines.drawn import completion_of, random_of
 from llm.messages import Request
 
@@ -41,7 +41,7 @@ class ObedientReader:
         return {}
 
     def prompt_tokens(self, request: Request) -> int:
-        return estimated_tokens(request.messages)
+        return estimated_prompt_tokens(request.messages)
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
         """Answer every request.

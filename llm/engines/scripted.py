@@ -7,7 +7,7 @@ since nothing it says comes from a language model.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llm.engines.base import OnCompletion, estimated_tokens
+from llm.engines.base import OnCompletion, estimated_prompt_tokens
 from llm.messages import Completion, Request
 
 
@@ -36,7 +36,7 @@ class ScriptedEngine:
         return {}
 
     def prompt_tokens(self, request: Request) -> int:
-        return estimated_tokens(request.messages)
+        return estimated_prompt_tokens(request.messages)
 
     def close(self) -> None:
         return

@@ -30,7 +30,7 @@ from llm.decisions.policy import PolicyObservation
 from llm.decisions.satisfaction import SatisfactionObservation
 from llm.decisions.survey import SurveyObservation
 from llm.decisions.vote import VoteObservation
-from llm.engines.base import OnCompletion, estimated_tokens
+from llm.engines.base import OnCompletion, estimated_prompt_tokens
 from llm.engines.drawn import completion_of, random_of
 from llm.messages import Request
 
@@ -51,7 +51,7 @@ class SimulatedEngine:
         return {}
 
     def prompt_tokens(self, request: Request) -> int:
-        return estimated_tokens(request.messages)
+        return estimated_prompt_tokens(request.messages)
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
         """Answer every request that has an observation.

@@ -92,8 +92,7 @@ class VLLMEngine:
         self._batches = itertools.count()
         self._max_model_len = max_model_len
         self._closing, self._dead = threading.Event(), threading.Event()
-        others = set(multiprocessing.active_children())
-        with _start_environment(offline=isinstance(source, Path)), _start_errors():
+        with _start_environment(offline=isinstance(source, Path)), _start_errors() as others:
             import vllm
             from vllm.platforms import current_platform
 
@@ -262,11 +261,11 @@ def _check_installed() -> None:
 
 
 @contextmanager
-def _start_errors() -> Iterator[None]:
-    """Make what fails in the start an EngineError; end the processes of one that is interrupted."""
+def _start_errors() -> Iterator[set[BaseProcess]]:
+    """Yield others' processes; make failures EngineErrors, end those of an interrupted start."""
     others = set(multiprocessing.active_children())
     try:
-        yield
+        yield others
     except UserError:
         raise
     except Exception as error:

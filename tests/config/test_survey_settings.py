@@ -70,7 +70,7 @@ ROOMY = {"engine": "simulated", "max_model_len": 8192}
     ("question", "tokens"),
     [
         (changed(choices=None, text=200), 422),
-        (changed(ask="x" * 900), 319),
+        (changed(ask="x" * 900), 320),
         (changed(choices=["x" * 150, "y" * 150]), 274),
     ],
 )

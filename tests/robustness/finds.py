@@ -16,12 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from robustness.reported import (
     ANSWERED,
@@ -33,6 +31,7 @@ from robustness.reported import (
     SCRIPTS,
     SLOW_SERVERS,
 )
+from support.server_process import listening
 
 _LIMIT_SECONDS = 400
 _PORT = 18731  # that of llm/base.yaml
@@ -64,15 +63,15 @@ def _outcomes(folder: Path, scratch: Path, named: str) -> Iterator[Outcome]:
     llm = folder / "llm"
     for mode, expected in BEHAVIOURS.items():
         if named in f"llm {mode}":
-            with _server(llm / "fake.py", _PORT):
+            with _server(scratch, llm / "fake.py"):
                 yield _answered(llm, scratch, mode, expected)
     for mode, expected in SLOW_SERVERS.items():
         if named in f"llm {mode}":
-            with _server(llm / "fake2.py", _PORT, mode):
+            with _server(scratch, llm / "fake2.py", mode):
                 yield _answered(llm, scratch, mode, expected, SLOW_SERVER_SETTINGS)
     for name, (shell, statuses) in COMMANDS.items():
         if named in f"llm {name}":
-            with _server(llm / "fake.py", _PORT):
+            with _server(scratch, llm / "fake.py"):
                 yield _command(llm, scratch, name, shell, statuses)
     yield from _scripts(folder / "break", scratch, named)
 
@@ -212,33 +211,11 @@ def _run(name: str, command: list[str], cwd: Path) -> Outcome:
 
 
 @contextmanager
-def _server(program: Path, port: int, *arguments: str) -> Iterator[None]:
+def _server(scratch: Path, program: Path, *arguments: str) -> Iterator[None]:
     """A reported server, listening."""
-    process = subprocess.Popen(
-        [sys.executable, str(program), str(port), *arguments], stderr=subprocess.DEVNULL
-    )
-    try:
-        _wait_until(lambda: _answers(port))
+    command = [sys.executable, str(program), str(_PORT), *arguments]
+    with listening(command, f"http://127.0.0.1:{_PORT}/ok/v1/models", scratch / "server.log"):
         yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        urlopen(f"http://127.0.0.1:{port}/ok/v1/models", timeout=2).read()
-    except (URLError, OSError):
-        return False
-    return True
-
-
-def _wait_until(ready: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if ready():
-            return
-        time.sleep(0.05)
-    raise TimeoutError("the server does not listen")
 
 
 def _show(outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ import json
 import random
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,12 @@ from support.dialects import (
 from support.openai_server import SCHEMA, Call, Reply, asks, echo, refused
 
 from jaxecon.core.errors import EngineError
+from llm.accounts import Accounts
+from llm.asking import Asker
 from llm.engines.openai.request_format import RequestFormat
 from llm.messages import Completion
+from llm.served import ServedModel
+from llm.transcript.store import Transcript
 
 pytest.importorskip("openai")
 
@@ -266,13 +271,18 @@ def test_the_words_of_the_system_begin_the_first_question() -> None:
         ]
 
 
-def test_what_is_learned_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_learned_is_said_once(tmp_path: Path) -> None:
     refusals = no_form(*ANY_FORM, words=DEEPSEEK), no_field("seed", "seed is unknown")
-    with served(speaking(*refusals)) as (server, engine):
-        collect(engine, asks(20, SCHEMA))
-        collect(engine, asks(20, SCHEMA))
+    told: list[str] = []
+    with (
+        served(speaking(*refusals)) as (server, engine),
+        closing(Transcript(tmp_path / "transcript.sqlite")) as transcript,
+    ):
+        model = ServedModel(engine)
+        cohorts = {request.draw.cohort: model for request in asks(40, SCHEMA)}
+        asker = Asker(cohorts, transcript, Accounts(None, None), tell=told.append)
+        asker.answers(asks(20, SCHEMA))
+        asker.answers(asks(40, SCHEMA))
     words = "takes no JSON schema: asked in words alone; takes no seed"
-    assert [record.getMessage() for record in caplog.records if record.name == "jaxecon"] == [
-        f"{server.url}: {words}"
-    ]
+    assert told == [f"{server.url}: {words}"]
     assert engine.description["learned"] == [words]

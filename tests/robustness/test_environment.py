@@ -6,11 +6,17 @@ import threading
 
 import pytest
 from support.commands import command, ended, started
+from support.server_process import free_port
 
 from jaxecon.cli.errors import one_line_errors
 from jaxecon.core import environment
-from jaxecon.core.errors import UserError
+from jaxecon.core.errors import EngineError, UserError
+from llm.engines.openai import probing
+from llm.engines.openai.address import check_openai
+from llm.engines.openai.engine import OpenAIEngine
+from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.network import http_client, is_this_machine
+from llm.engines.openai.server import Server
 
 DEVICES = """if True:
     from jaxecon.cli.errors import one_line_errors
@@ -207,6 +213,37 @@ def test_a_server_on_this_machine_is_reached_directly(no_proxies, name, value):
         client = http_client(url, 4, 1.0)
         assert not client.trust_env
         assert client._mounts == {}
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_where_nothing_answers_is_named(no_proxies, variable):
+    no_proxies.setenv(variable, f"http://user:SECRET@127.0.0.1:{free_port()}")
+    no_proxies.setattr(probing, "_PAUSE_SECONDS", 0.01)
+    with pytest.raises(EngineError) as failed:
+        OpenAIEngine("m", base_url="http://192.0.2.1:8000/v1")
+    assert str(failed.value).startswith(f"{variable}: nothing answers at the proxy 127.0.0.1:")
+    assert "on the way to http://192.0.2.1:8000/v1 (" in str(failed.value)
+    assert "SECRET" not in str(failed.value)
+
+
+def test_a_proxy_that_goes_away_is_named(no_proxies):
+    no_proxies.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    gone = RequestFailure("refused", unreachable=True)
+    with pytest.raises(EngineError, match=r"^HTTPS_PROXY: nothing answers at the proxy 127"):
+        Server("https://u.example/v1", "m", "KEY", patience=0.0).patience_left(gone)
+    for url in ("https://u.example/v1", "http://127.0.0.1:1/v1", "http://plain.example/v1"):
+        no_proxies.setenv("NO_PROXY", "u.example")
+        with pytest.raises(EngineError, match=r"^llm\.base_url: .* cannot be reached"):
+            Server(url, "m", "KEY", patience=0.0).patience_left(gone)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])
+@pytest.mark.parametrize("value", ["org\n", "org\r\nX-Key: 1", "\u00f6rg", "a\tb", "\udcff"])
+def test_a_name_of_an_account_that_no_header_can_hold(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as refused:
+        check_openai("http://127.0.0.1:1/v1", "OPENAI_API_KEY")
+    assert str(refused.value) == f"{name}: not one line of plain ASCII text; correct or unset it"
 
 
 def test_which_addresses_are_this_machine():

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.server_process import end, free_port, wait_until_healthy
+from support.server_process import free_port, listening
 
 import jaxecon as je
 from llm.engines.models.known import known_model
@@ -55,15 +55,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "--threads": 2,
     }
     command = [program, *(str(word) for option in options.items() for word in option)]
-    with open(folder / "server.log", "wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}/health", process, folder / "server.log")
+    with listening(command, f"http://127.0.0.1:{port}/health", folder / "server.log"):
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        end(process)
 
 
 def settings(address: str, **llm: object) -> dict[str, object]:

@@ -19,7 +19,7 @@ from support.runs import HYBRID, assert_same_run, run_killed
 import jaxecon as je
 from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
-from llm.engines.base import estimated_tokens
+from llm.engines.base import estimated_prompt_tokens
 from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.refusals import longest_taken
 from llm.engines.openai.request_format import RequestFormat
@@ -173,7 +173,9 @@ def test_any_number_is_read_or_is_none(number: str) -> None:
 
 
 def tokens_of(call: Call) -> int:
-    return estimated_tokens([Message(m["role"], m["content"]) for m in call.body["messages"]])
+    return estimated_prompt_tokens(
+        [Message(m["role"], m["content"]) for m in call.body["messages"]]
+    )
 
 
 def taking(tokens: int, words: str) -> Callable[[Call], Reply]:
@@ -318,7 +320,9 @@ def test_an_answer_that_never_begins_names_the_setting(text: str) -> None:
 
 
 def test_no_more_is_asked_for_than_the_model_leaves() -> None:
-    with served(thinking(40), max_model_len=estimated_tokens(ask("worker 0").messages) + 50) as (
+    with served(
+        thinking(40), max_model_len=estimated_prompt_tokens(ask("worker 0").messages) + 50
+    ) as (
         server,
         engine,
     ):

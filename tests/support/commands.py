@@ -1,11 +1,19 @@
 """Commands in processes of their own: with other environments, limits and standard streams."""
 
 import os
-import signal
 import subprocess
 import sys
 
 from support.environment import ROOT
+
+# Whoever started the tests may ignore signals (a shell's background, nohup), which processes
+# inherit, and which a shell cannot undo.
+_SIGNALS_AS_USUAL = """if True:
+    import os, signal, sys
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def started(
@@ -16,13 +24,9 @@ def started(
     prelude: what the shell does first, such as `ulimit -n 20`. stdout: a descriptor. environment:
     variables besides this process's.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Whoever started the tests may ignore them (a shell's background, nohup): processes would
-        # inherit it.
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    shell = ["/bin/sh", "-c", f'{prelude}\nexec "$@"', "sh", sys.executable]
     return subprocess.Popen(
-        ["/bin/sh", "-c", f'{prelude}\nexec "$@"', "sh", sys.executable, *map(str, arguments)],
+        [sys.executable, "-IS", "-c", _SIGNALS_AS_USUAL, *shell, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,

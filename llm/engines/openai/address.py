@@ -15,6 +15,7 @@ from llm.transcript.keys import compact_json
 
 _OPENAI = "https://api.openai.com/v1"
 OPENAI_KEY = "OPENAI_API_KEY"  # the environment variable that holds OpenAI's own key
+_ACCOUNT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")  # variables that the client sends as headers
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _filled(setting: str, text: str) -> str:
             f"{setting}: the environment variable {missing[0]}, which it names, is not set"
         )
     value = filled(text, {name: os.environ[name].strip() for name in references(text)})
-    if not (value.isascii() and value.isprintable()):
+    if not _is_plain(value):
         raise UserError(f"{setting}: what it stands for is not one line of plain ASCII text")
     return value
 
@@ -95,6 +96,9 @@ def engine_identity(
 def check_openai(base_url: str | None, api_key_env: str, extras: Extras | None = None) -> None:
     """Raise UserError where `OpenAIEngine` would, without asking the server."""
     key_to_send(api_key_env, _address(base_url), extras or Extras())
+    for name in _ACCOUNT:
+        if not _is_plain(os.environ.get(name, "")):
+            raise UserError(f"{name}: not one line of plain ASCII text; correct or unset it")
     if importlib.util.find_spec("openai") is None:
         raise UserError("llm.engine: 'openai' needs: pip install 'jaxecon[openai]'")
 
@@ -128,9 +132,14 @@ def api_key(name: str, url: str) -> str:
         raise UserError(
             f"llm.api_key_env: set the environment variable {name} to the key for {url}"
         )
-    if not (key.isascii() and key.isprintable()):
+    if not _is_plain(key):
         raise UserError(f"llm.api_key_env: what the environment variable {name} holds is no key")
     return key
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a header can hold a text."""
+    return text.isascii() and text.isprintable()
 
 
 def _is_openai(url: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from llm.decisions.base import Unusable
 from llm.decisions.thoughts import without_thoughts
-from llm.engines.base import estimated_tokens
+from llm.engines.base import estimated_usage
 from llm.engines.openai.completion import completion_of
 from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.negotiation import Negotiation
@@ -275,7 +275,7 @@ def _own_failure(
         return Completion(text="", finish_reason="error", error=str(failure))
     if is_bad_generation(failure):
         text = failure.generated
-        used = Usage(estimated_tokens(request.messages), 0, -(-len(text.encode()) // 3))
+        used = estimated_usage(request, text)
         return Completion(text=text, usage=used)
     return None
 

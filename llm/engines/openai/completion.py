@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm.engines.base import estimated_tokens
+from llm.engines.base import estimated_usage
 from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.redaction import Redaction, plain_text
 from llm.messages import Completion, Request, Usage
@@ -113,7 +113,7 @@ def _usage(usage: Any, request: Request, text: str, note: Callable[[str], None])
     sent = sum(len(message.content.encode(errors="replace")) + 64 for message in request.messages)
     sent += len(json.dumps(request.schema)) if request.schema else 0
     said = len(text.encode(errors="replace"))
-    estimate = Usage(estimated_tokens(request.messages), 0, -(-said // 3))
+    estimate = estimated_usage(request, text)
     if not isinstance(usage, Mapping):
         return estimate
     details = usage.get("prompt_tokens_details")

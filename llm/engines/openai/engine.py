@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from jaxecon.core.errors import EngineError
-from llm.engines.base import OnCompletion, estimated_tokens
+from llm.engines.base import OnCompletion, estimated_prompt_tokens
 from llm.engines.openai.address import (
     OPENAI_KEY,
     Extras,
@@ -137,7 +137,7 @@ class OpenAIEngine:
 
     def prompt_tokens(self, request: Request) -> int:
         """An estimate: the server has the tokenizer."""
-        return estimated_tokens(request.messages)
+        return estimated_prompt_tokens(request.messages)
 
     def complete(self, requests: Sequence[Request], *, on_completion: OnCompletion) -> None:
         """Answer one batch, in any order.

@@ -3,8 +3,9 @@
 import ipaddress
 import logging
 import os
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from jaxecon.core.errors import UserError, first_line
 
@@ -53,6 +54,31 @@ def http_client(url: str, max_connections: int, timeout: float) -> Any:
             f"{', '.join(variables)}: cannot be used for {url} ({first_line(error)}); correct or "
             "unset it"
         ) from error
+
+
+class Proxy(NamedTuple):
+    """A proxy on the way to a server: the environment variable that names it, and its address."""
+
+    variable: str
+    address: str
+
+
+def proxy_to(url: str) -> Proxy | None:
+    """The proxy that the environment names for an address; None where there is none."""
+    parts = urlsplit(url)
+    if is_this_machine(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies_environment()
+    for kind in (parts.scheme, "all"):
+        named = proxies.get(kind)
+        if named:
+            variable = next(
+                name
+                for name, value in os.environ.items()
+                if name.lower() == f"{kind}_proxy" and value == named
+            )
+            return Proxy(variable, named.rpartition("//")[2].rpartition("@")[2])  # no password
+    return None
 
 
 def is_this_machine(url: str) -> bool:

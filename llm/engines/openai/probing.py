@@ -28,6 +28,7 @@ async def probe(server: Server, transport: Transport) -> None:
             if failure.status:
                 return
             if last:
+                server.raise_if_proxy_gone(failure)
                 raise EngineError(
                     f"llm.base_url: nothing answers at {server.url} ({failure}); start the "
                     "server or correct the address"

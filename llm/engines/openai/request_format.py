@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from llm.engines.base import estimated_tokens
+from llm.engines.base import estimated_prompt_tokens
 from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.refusals import (
     REFUSALS,
@@ -46,7 +46,7 @@ class RequestFormat:
         asked = request.sampling.max_tokens
         if self.answer_factor == 1:
             return asked
-        room = max_model_len - estimated_tokens(request.messages)
+        room = max_model_len - estimated_prompt_tokens(request.messages)
         return max(asked, min(asked * self.answer_factor, room))
 
     def body(self, model: str, request: Request, max_model_len: int) -> dict[str, Any]:

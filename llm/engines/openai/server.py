@@ -1,7 +1,6 @@
 """What has been learned about a server: its models, whether it is there, the format of requests."""
 
 import asyncio
-import logging
 import math
 import time
 from collections import Counter
@@ -12,10 +11,9 @@ from typing import Any, NoReturn
 from jaxecon.core.errors import EngineError
 from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.fatal import fatal_line
+from llm.engines.openai.network import proxy_to
 from llm.engines.openai.request_format import RequestFormat
 from llm.messages import Request
-
-_NOTES = logging.getLogger("jaxecon")
 
 
 @dataclass
@@ -27,7 +25,7 @@ class Server:
     models: the names that it lists. answered: requests that it has answered so far; reached_at:
     when the last of them was sent that has been answered (time.monotonic). accepted: kinds
     of decisions that it has answered in the format. guessed: by kind, how often a guess at what it
-    refuses has led nowhere. notes: what has been learned, as the user was told. lost_since: since
+    refuses has led nowhere. notes: what has been learned, in words for the user. lost_since: since
     when it has been gone, if it is; resume_at: until when it asks for a pause (both
     time.monotonic).
     """
@@ -63,10 +61,9 @@ class Server:
             self.format = learned
 
     def note(self, words: str) -> None:
-        """Tell the user, once, what has been learned about the server."""
+        """Keep, once, what has been learned about the server: the user is told after the batch."""
         if words not in self.notes:
             self.notes.append(words)
-            _NOTES.warning("%s: %s", self.url, words)
 
     def note_limit(self, tokens: int) -> None:
         """Tell the user, once, that a prompt was too long which the settings allow.
@@ -105,11 +102,25 @@ class Server:
                 f"({failure}); start the server again, or raise llm.timeout_seconds"
             )
         if left <= 0:
+            self.raise_if_proxy_gone(failure)
             self.give_up(
                 f"llm.base_url: {self.url} cannot be reached for {self.patience:g} s "
                 f"({failure}); start the server again"
             )
         return left
+
+    def raise_if_proxy_gone(self, failure: RequestFailure) -> None:
+        """Raise EngineError where nothing answers and a proxy should: it is asked, not the server.
+
+        failure: of a request that reached nobody.
+        """
+        proxy = proxy_to(self.url) if failure.unreachable else None
+        if proxy is not None:
+            self.give_up(
+                f"{proxy.variable}: nothing answers at the proxy {proxy.address}, on the way to "
+                f"{self.url} ({failure}); start it, or correct or unset the variable (NO_PROXY "
+                "names servers to be reached without it)"
+            )
 
     def refuses_all(self, failure: str) -> NoReturn:
         """Raise EngineError: not one request was answered, in any format."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.server_process import end, free_port, wait_until_healthy
+from support.server_process import end, free_port, listening
 
 import jaxecon as je
 from jaxecon.core.errors import EngineError
@@ -67,15 +67,9 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
         "--enable-prompt-tokens-details",
     ]
     command += [str(word) for option in options.items() for word in option]
-    with open(tmp_path / "server.log", "wb") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}/health", process, tmp_path / "server.log")
+    healthy, log = f"http://127.0.0.1:{port}/health", tmp_path / "server.log"
+    with listening(command, healthy, log, env=environment) as process:
         yield f"http://127.0.0.1:{port}/v1", process
-    finally:
-        end(process)
 
 
 def worker(agent: int) -> Request:

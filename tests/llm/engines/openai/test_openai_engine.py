@@ -32,7 +32,7 @@ from jaxecon.core.errors import EngineError
 from llm.bridge import Bridge
 from llm.decisions.labor import Labor, LaborObservation
 from llm.decisions.shared import Bracket, EconomyFacts
-from llm.engines.base import Engine, estimated_tokens
+from llm.engines.base import Engine, estimated_prompt_tokens
 from llm.engines.openai.address import engine_identity
 from llm.engines.openai.engine import OpenAIEngine
 from llm.messages import Completion, Sampling, Usage
@@ -140,7 +140,7 @@ def test_usage_and_finish_reasons(server: Server, connect: Callable[..., OpenAIE
         ("none", "nothing", "nulls", "zero", "text"), uncounted, strict=True
     ):
         # so that budgets are not blind
-        assert completion.usage == Usage(estimated_tokens(ask(text).messages), 0, 1), text
+        assert completion.usage == Usage(estimated_prompt_tokens(ask(text).messages), 0, 1), text
     assert negative.usage == Usage(90, 0, 1)
     assert (long.text, long.finish_reason, long.error) == ("d", "length", None)
     assert filtered.error == "the server ended the request with 'content_filter'"
