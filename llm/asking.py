@@ -11,7 +11,7 @@ from jaxecon.core.errors import EngineError, first_line
 from llm.accounts import Accounts
 from llm.decisions.base import AnyObservation
 from llm.messages import Completion, Request
-from llm.served import ServedModel
+from llm.served import ServedModel, in_section, naming_settings_of
 from llm.transcript.keys import request_key
 from llm.transcript.store import Transcript
 
@@ -200,7 +200,8 @@ class Asker:
         """Ask one model of the chain for what is open; leave to its substitute what it lacks."""
         if model.gone is None:
             try:
-                self._ask_engine(batch, place, model)
+                with naming_settings_of(model.setting):
+                    self._ask_engine(batch, place, model)
             except EngineError as error:
                 if model.substitute is None or batch.abandoned.is_set():
                     raise
@@ -210,7 +211,7 @@ class Asker:
             return
         failed = [batch.answers[i] for i in batch.open_for(place + 1) if i in batch.answers]
         if failed:
-            self._say_who_answers(model, failed[0].error or "")
+            self._say_who_answers(model, in_section(model.setting, failed[0].error or ""))
 
     def _ask_engine(self, batch: _Batch, place: int, model: ServedModel) -> None:
         """Ask an engine, and once more where it dies and can be started again."""

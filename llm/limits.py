@@ -9,7 +9,7 @@ from llm.asking import Asker
 from llm.decisions.base import AnyObservation
 from llm.failures import commonest, reason
 from llm.messages import Completion
-from llm.served import ServedModel
+from llm.served import ServedModel, in_section
 from llm.transcript.store import Transcript
 
 _LEAST_BATCH = 8  # decisions, of which a share is judged; of fewer, only whether all failed
@@ -78,12 +78,12 @@ class FallbackLimit:
         why = commonest(reason(f.text, f.finish_reason, f.error) for f in failed)
         assert why is not None
         *_, model = self._served[observation.cohort].chain
-        section = "llm" if why.setting == "max_tokens" else model.setting
         served_here = model.engine.identity["engine"] != "openai"
         setting = "model" if served_here and why.setting == "base_url" else why.setting
+        where = in_section(model.setting, f"llm.{setting}")
         cohorts = ", ".join(dict.fromkeys(o.observation.cohort for o in outcomes))
         return (
-            f"{section}.{setting}: {len(failed)} of {len(outcomes)} {kind} decisions of "
+            f"{where}: {len(failed)} of {len(outcomes)} {kind} decisions of "
             f"{cohorts} in year {observation.year}, day {observation.day} got no usable answer: "
             f"{why.words}; jaxecon resume asks again, --set llm.fallback_limit=1 goes on with "
             "fallbacks"

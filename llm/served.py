@@ -1,10 +1,13 @@
 """An engine together with what the settings say about it, and the model that stands in for it."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from jaxecon.config.language import Price
+from jaxecon.config.language import Price, Serving
+from jaxecon.core.errors import EngineError, UserError
 from jaxecon.storage.usage import LLMUsage
 from llm.engines.base import Engine
 from llm.messages import Completion, Request
@@ -73,3 +76,30 @@ class ServedModel:
             used.completion_tokens,
             dollars=dollars,
         )
+
+
+@contextmanager
+def naming_settings_of(section: str) -> Iterator[None]:
+    """Name settings in errors of an engine by the model's section: an engine says llm for its own.
+
+    section: such as llm.others.big.
+    """
+    try:
+        yield
+    except (UserError, EngineError) as error:
+        line = in_section(section, str(error))
+        if line == str(error):
+            raise
+        raise type(error)(line) from error
+
+
+def in_section(section: str, line: str) -> str:
+    """A line of an engine with the settings of a model, which it calls llm.NAME, by their section.
+
+    Those that all models share, such as llm.max_tokens, keep their names.
+    """
+    return re.sub(
+        r"\bllm\.(\w+)",
+        lambda name: f"{section}.{name[1]}" if name[1] in Serving.model_fields else name[0],
+        line,
+    )

@@ -15,7 +15,7 @@ from llm.engines.absent import AbsentEngine
 from llm.engines.base import Engine
 from llm.engines.registry import ENGINES
 from llm.engines.replayed import ReplayEngine
-from llm.served import ServedModel
+from llm.served import ServedModel, naming_settings_of
 
 
 def check(config: Config) -> None:
@@ -23,8 +23,9 @@ def check(config: Config) -> None:
 
     Also where the templates of `llm.prompts` do not work.
     """
-    for settings in config.servings.values():
-        ENGINES[settings.engine].check(settings)
+    for name, settings in config.servings.items():
+        with naming_settings_of(setting_of(name)):
+            ENGINES[settings.engine].check(settings)
     if config.llm.prompts is not None:
         check_templates(config.llm.prompts)
 
@@ -114,7 +115,8 @@ def serving(
                 start = partial(kind.start, settings, config.seed, _cohorts_of(config, name))
                 restart = start if kind.restarts else None
                 before = known.get(_name_in_manifest(config, name))
-                running = _start_or_stand_in(start, settings, before)
+                with naming_settings_of(setting_of(name)):
+                    running = _start_or_stand_in(start, settings, before)
                 served[name] = ServedModel(running, restart, *described)
                 started.callback(served[name].close)
         yield _by_cohort(config, served)

@@ -213,7 +213,7 @@ def _is_place(node: Any, part: Any) -> bool:
 
 def _explain(path: Sequence[str], problem: Any) -> str:
     setting, value = ".".join(path), shown(problem["input"], _MAX_VALUE)
-    if looks_secret(value) or _secret_setting(value) is not None:
+    if looks_secret(value) or secret_name_in(value, SECRET_SETTINGS) is not None:
         value = "(a value that is not shown)"
     if KEY_SETTING in path:
         return (

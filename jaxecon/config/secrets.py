@@ -1,6 +1,7 @@
 """Which names and texts may be secrets: what must reach no file and no message."""
 
 import re
+from collections.abc import Collection
 
 # Names in one piece: no words can be told apart in them.
 _RUN_TOGETHER = re.compile(
@@ -44,9 +45,13 @@ def names_secret(name: str) -> bool:
     return last.endswith("token") and before[-1] not in _MODEL_TOKENS
 
 
-def secret_name_in(text: str) -> str | None:
-    """A name of a secret that has its value after it, behind : or =; None where there is none."""
-    return next(filter(names_secret, re.findall(r"([A-Za-z][\w-]*)['\"]?\s*[:=]", text)), None)
+def secret_name_in(text: str, others: Collection[str] = ()) -> str | None:
+    """A name that has a value after it, behind : or =, and is that of a secret or one of `others`.
+
+    None where there is none.
+    """
+    names = re.findall(r"([A-Za-z][\w-]*)['\"]?\s*[:=]", text)
+    return next((name for name in names if name in others or names_secret(name)), None)
 
 
 def looks_secret(text: str) -> bool:

@@ -9,7 +9,6 @@ from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import compress
-from types import SimpleNamespace
 
 import pyarrow.compute as pc
 import pytest
@@ -23,7 +22,6 @@ import jaxecon as je
 from jaxecon.cli.app import app
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import EngineError, UserError
-from llm import serving
 from llm.bridge import Bridge
 from llm.decisions.labor import Labor
 from llm.engines.scripted import ScriptedEngine
@@ -416,26 +414,6 @@ def test_a_model_cannot_stand_in_for_itself(tmp_path):
     with pytest.raises(UserError, match=r"llm\.fallback: 'backup'; another model or another"):
         je.run(WITH_FALLBACK, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("names", ["ABA", "ABB", "ABCA", "ABCB", "AA"])
-def test_no_model_is_twice_in_a_chain(names):
-    """Its answers have one key each, whichever of its names it is asked by."""
-    chain = [served_model(name, place) for place, name in enumerate(names)]
-    with pytest.raises(UserError) as refused:
-        serving._check_told_apart(chain)
-    first = names.index(names[-1])
-    section = "llm" if len(names) == 2 else f"llm.others.m{len(names) - 2}"
-    assert str(refused.value).startswith(
-        f"{section}.fallback: 'm{len(names) - 1}'; another model or another server than "
-        f"{'llm' if first == 0 else f'llm.others.m{first}'}: "
-    )
-    serving._check_told_apart(chain[:-1])
-
-
-def served_model(name, place):
-    engine = SimpleNamespace(identity={"engine": "openai", "model": name})
-    return ServedModel(engine, setting="llm" if place == 0 else f"llm.others.m{place}")
 
 
 # --- what is not there ----------------------------------------------------------------------------
