@@ -15,12 +15,13 @@ from llm.engines.openai.redaction import Redaction
 
 KEYS = [
     *("token-abc123", "p4ss", "hunter2", "s.e+c/r=t", "$ecret(1)", "abcd1234"),
+    *("secretkey", "12345678", "1234567890", "q" * 15),
     *("sk-test-0123456789abcdefghijklmnop", "AIzaSyD-9tSrke72PouQMnMX", "qZ" * 300, "q" * 16),
 ]
 # Keys that may be a part of an answer, as one that a user mistook for a key is.
 WORDS = [
     *("2", "40", "US", "EU", "y", "abc", "a b", "hours", "answer", "changes", "true", "-40", "10%"),
-    *("regarded", "12345678", "1234567890", "h", "urs", "B2", "q" * 15),
+    *("letmein", "1234567", "h", "urs", "B2"),
 ]
 DUMMIES = ["none", "None", "EMPTY", "dummy", "ollama", "lm-studio", "sk-no-key-required", "x", "-"]
 ANSWER = '{"hours": 40}'

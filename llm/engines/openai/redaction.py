@@ -16,9 +16,9 @@ _DUMMIES = re.compile(
     r"local|localhost|sk-no-key(?:-required)?|sk-(?:none|dummy|test|x+|0+)",
     re.IGNORECASE,
 )
-# What a part of an answer may be: a number, a word or two, anything very short. A short key of this
+# What a part of an answer may be: a number, a short word or two, anything very short. A key of this
 # kind is taken out of replies only where it is called one: answers must stay as they were given.
-_WORDS = re.compile(r"[\d.,%+-]+|[^\W\d_]+(?:[ '-][^\W\d_]+)*|.{1,3}", re.DOTALL)
+_WORDS = re.compile(r"[\d.,%+-]{1,7}|[^\W\d_]{1,7}(?:[ '-][^\W\d_]{1,7})*|.{1,3}", re.DOTALL)
 _CALLED_KEY = r"(?i:(?<=\bbearer )|(?<=\bbasic ))"
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"  # where a word may begin and end
 _INVISIBLE = "[\u00ad\u200b-\u200f\u2060\ufeff]*"  # signs that may break a key up
