@@ -157,12 +157,30 @@ def all_models(served: Mapping[str, ServedModel]) -> dict[str, ServedModel]:
     return {**served, **substitutes}
 
 
-def manifest(served: Mapping[str, ServedModel]) -> dict[str, dict[str, object]]:
-    """The entries of a run's manifest on its models, by the names of `all_models`."""
-    return {
-        name: {**one.engine.identity, **one.engine.description}
-        for name, one in all_models(served).items()
-    }
+def manifest(
+    served: Mapping[str, ServedModel], before: object = None
+) -> dict[str, dict[str, object]]:
+    """The entries of a run's manifest on its models, by the names of `all_models`.
+
+    before: these entries as they are in the manifest, of which what was learned is kept.
+    """
+    entries: dict[str, dict[str, object]] = {}
+    for name, one in all_models(served).items():
+        described = one.engine.description
+        learned = [*_learned(before, name, one), *described.get("learned", ())]
+        entries[name] = {**one.engine.identity, **described}
+        if learned:
+            entries[name]["learned"] = list(dict.fromkeys(learned))
+    return entries
+
+
+def _learned(before: object, name: str, model: ServedModel) -> list[str]:
+    """What was learned of a model's server before the run was resumed; nothing of another's."""
+    entry = before.get(name) if isinstance(before, Mapping) else None
+    if not isinstance(entry, Mapping) or not model.engine.identity.items() <= entry.items():
+        return []
+    learned = entry.get("learned")
+    return [line for line in learned if isinstance(line, str)] if isinstance(learned, list) else []
 
 
 def identities(served: Mapping[str, ServedModel]) -> dict[str, dict[str, str]]:

@@ -28,6 +28,10 @@ class Journal:
         """Seconds that the run has taken, earlier sessions included."""
         return time.monotonic() - self._started
 
+    def noted(self, name: str) -> Any:
+        """What the manifest has under a name; None where it has nothing."""
+        return None if self._recorder is None else self._recorder.manifest.get(name)
+
     def note(self, **entries: Any) -> None:
         """Put entries into the manifest, once the run has begun."""
         if self.begun and self._recorder is not None:

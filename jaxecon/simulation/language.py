@@ -93,16 +93,17 @@ def replay_engines(
         yield served
 
 
-def models(served: Mapping[str, Any]) -> dict[str, Any] | None:
+def models(served: Mapping[str, Any], before: object = None) -> dict[str, Any] | None:
     """The manifest's entry on the models that serve the cohorts; None without any.
 
-    By cohort; those of `llm.fallback` by their section of the settings.
+    By cohort; those of `llm.fallback` by their section of the settings. before: the entry that the
+    manifest of a resumed run has already.
     """
     if not served:
         return None
     from llm.serving import manifest
 
-    return manifest(served)
+    return manifest(served, before)
 
 
 def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -271,7 +271,7 @@ def _record_resumption(
     """
     recorder.keep_templates(prompts.own)  # first: the manifest has their hash
     answers = {
-        "models": models(served),
+        "models": models(served, recorder.manifest.get("models")),
         "identities": identities(served),
         "prompts": prompts.digest,
     }

@@ -202,7 +202,11 @@ def _account_for(
     bridge: Any, served: Mapping[str, Any], journal: Journal, stack: ExitStack
 ) -> None:
     """Record the cost of language models in the manifest when the run ends, however it ends."""
-    stack.callback(lambda: journal.note(llm=llm_summary(bridge, served), models=models(served)))
+    stack.callback(
+        lambda: journal.note(
+            llm=llm_summary(bridge, served), models=models(served, journal.noted("models"))
+        )
+    )
     # Otherwise each day's thousands of new objects would make the garbage collector scan everything
     # that JAX and the engine hold. Where a caller has frozen objects, they stay frozen.
     if gc.get_freeze_count() == 0:

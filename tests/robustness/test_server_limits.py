@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -233,9 +234,14 @@ def test_histories_are_cut_to_what_a_server_takes(
 class ShortContext(FailingEngine):
     """It takes few tokens, and says so; it counts fewer than are estimated from the words."""
 
-    def __init__(self, named: int) -> None:
+    def __init__(self, named: int, learned: str) -> None:
+        self._learned = [learned]
         too_long = Completion("", f"too_long:{named}", error="llm.max_model_len: too long")
         super().__init__(too_long, lambda request, before: characters_of(request) > 2_100)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {"learned": self._learned}
 
 
 def characters_of(request: Request) -> int:
@@ -255,11 +261,12 @@ LONG_HISTORIES = {
 @pytest.mark.parametrize("named", [750, 0])
 def test_a_resumed_run_asks_what_the_whole_run_asked(named: int, tmp_path: Path) -> None:
     """What a process has learned of a server's limit must not change the prompts."""
-    first, second = ShortContext(named), ShortContext(named)
+    first, second = ShortContext(named, "this"), ShortContext(named, "that")
     whole = tmp_path / "run"
     killed = run_killed(LONG_HISTORIES, whole, year=0, day=12, engine=first)
     assert any(map(first.where, first.asked, range(len(first.asked)))), "none was too long"
-    je.resume(killed, engine=second)
+    resumed = je.resume(killed, engine=second)
+    assert resumed.manifest["models"]["llm"]["learned"] == ["this", "that"]
     assert_same_run(whole, killed)
     assert {r.messages for r in second.asked} <= {r.messages for r in first.asked}
     assert len(second.asked) < len(first.asked)
