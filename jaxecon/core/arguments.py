@@ -12,6 +12,11 @@ from jaxecon.core.text import is_text, shown
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+# limits that commands and functions share
+MAX_SEEDS = 100_000  # new runs of one branch
+MAX_CHUNK = 100_000_000  # runs in one compiled program
+MAX_PLANNED = 10**15  # of a sweep, whatever the user asks for: more cannot be planned
+
 _MAX_VALUE = 200  # characters of a wrong value that are shown
 
 

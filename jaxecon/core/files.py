@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and JSON that is read with one line for damage."""
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -74,6 +75,12 @@ def _give_name(temporary: str, path: Path, new: bool) -> None:
             return
         os.unlink(temporary)
         raise
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def identity(path: Path | str) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from jaxecon.config.field_marks import Mark
 from jaxecon.config.fields import decides_people, marked
 from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
-from jaxecon.core.arguments import ENGINE, LISTENER, PATH, WHOLE, checked_arguments
+from jaxecon.core.arguments import ENGINE, LISTENER, MAX_SEEDS, PATH, WHOLE, checked_arguments
 from jaxecon.core.errors import UserError
 from jaxecon.core.processes import refuse_several
 from jaxecon.core.text import shown
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
     from llm.engines.base import Engine
 
-
-MAX_SEEDS = 100_000  # new runs of one branch
 
 _SAME_ORIGIN = ("run", "year", "configuration_hash")  # entries that say from where a branch began
 
@@ -176,20 +174,23 @@ def _futures(
 
     Raises UserError as `branch` does.
     """
-    draw_seed = load_config(run.config, overrides).seed_of_draws
+    first = load_config(run.config, overrides)
+    shared, files = _changed_in_branch(run, first)
+    refuse_changes(run.path, files, force)
+    shared += [*changed_prompts(run.manifest, prompts_of(first).digest), *files]
+    if first.years <= year:
+        raise UserError(
+            f"years: {first.years}; a branch from year {year} needs more, such as --set "
+            f"years={year + 4}"
+        )
     futures: list[_Future] = []
-    files: list[str] = []
     for number in range(seeds):
-        drawn = [f"draw_seed={draw_seed + number}"] if number else []
-        config = load_config(run.config, [*overrides, *drawn])
-        changed, files = _changed_in_branch(run, config)
-        refuse_changes(run.path, files, force)
-        changed += [*changed_prompts(run.manifest, prompts_of(config).digest), *files]
-        if config.years <= year:
-            raise UserError(
-                f"years: {config.years}; a branch from year {year} needs more, such as --set "
-                f"years={year + 4}"
-            )
+        config, changed = first, list(shared)
+        if number:
+            seed = first.seed_of_draws + number
+            config = load_config(first, [f"draw_seed={seed}"])
+            changed = [line for line in shared if not line.startswith("draw_seed: ")]
+            changed.append(f"draw_seed: {run.config.draw_seed} -> {seed}")
         folder = out / f"future-{number}" if seeds > 1 else out
         future = _Future(config, folder, changed, _origin_of(run, folder, year, changed))
         clear_unbegun(folder)

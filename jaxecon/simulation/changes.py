@@ -13,6 +13,7 @@ from jaxecon.core.text import shortened
 from jaxecon.simulation.language import is_same_model, open_transcript, prompts_of
 from jaxecon.storage.checkpoint_files import Checkpoint, Position
 from jaxecon.storage.manifest import check_continuable
+from jaxecon.storage.parts import first_year
 from jaxecon.storage.paths import CONFIG, TRANSCRIPT
 from jaxecon.storage.portable import path_at
 from jaxecon.storage.provenance import changed_files, outside_files
@@ -132,7 +133,7 @@ def _settings(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 
 def first_position(run: Run) -> Position:
     """Where a run began: in year 0 or, for a branch, in a later year."""
-    return Position(run.manifest.get("branched_from", {"year": 0})["year"], 0)
+    return Position(first_year(run.manifest), 0)
 
 
 def changed_code(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.core.files import read_json_object
+from jaxecon.core.files import read_json_object, sha256_of
 from jaxecon.core.pytree import named_leaves
 from jaxecon.storage.earlier_memories import with_schedule_means
 
@@ -302,10 +302,6 @@ def files_below(folder: Path) -> list[str]:
 
 def sha256_of_file(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """The SHA-256 of each file by name, computed in parallel."""
-
-    def digest(name: str) -> str:
-        with (folder / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        return dict(zip(names, threads.map(digest, names), strict=True))
+        digests = threads.map(lambda name: sha256_of(folder / name), names)
+        return dict(zip(names, digests, strict=True))

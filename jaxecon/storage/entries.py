@@ -7,7 +7,7 @@ from typing import Any
 import pydantic
 
 from jaxecon.core.errors import DiskError
-from jaxecon.core.text import shortened
+from jaxecon.core.text import shown
 
 _MAX_VALUE = 80  # characters of a wrong value that its line shows
 
@@ -34,7 +34,7 @@ def check_entries(model: type[Entries], path: Path, content: Mapping[str, Any]) 
         entry = ".".join(map(str, problem["loc"]))
         if problem["type"] == "missing":
             raise DiskError(f"{path}: damaged (has no {entry})") from None
-        value = shortened(repr(problem["input"]), _MAX_VALUE)
+        value = shown(problem["input"], _MAX_VALUE)
         # pydantic's words without the name of our class
         wanted = problem["msg"].partition(" or instance of ")[0]
         wanted = wanted.removeprefix("Input ").removeprefix("List ")

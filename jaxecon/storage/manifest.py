@@ -8,7 +8,7 @@ import pydantic
 
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import read_json_object
-from jaxecon.core.text import shortened
+from jaxecon.core.text import shown
 from jaxecon.storage.entries import Entries, Hardware, check_entries
 from jaxecon.storage.migrations import migrated_manifest
 from jaxecon.storage.paths import FORMAT, MANIFEST, PARTS
@@ -120,8 +120,8 @@ def read_manifest(run: Path) -> tuple[dict[str, Any], int]:
             f"{run}: holds a sweep, not a run; jaxecon sweep --out {run} --summary shows it"
         )
     if type(stored.get("format")) is not int or not 1 <= stored["format"] <= FORMAT:
-        shown = shortened(repr(stored.get("format")), _MAX_VALUE)
-        raise UserError(f"{run}: format {shown}; this version reads formats 1 to {FORMAT}")
+        form = shown(stored.get("format"), _MAX_VALUE)
+        raise UserError(f"{run}: format {form}; this version reads formats 1 to {FORMAT}")
     manifest = migrated_manifest(stored)
     check_entries(_Manifest, path, manifest)
     return manifest, stored["format"]

@@ -7,7 +7,6 @@ left, or somebody else's, and are not read. Runs of earlier versions have no lis
 names say which years they hold.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 import pydantic
 
 from jaxecon.core.errors import DiskError, first_line
-from jaxecon.core.files import read_json_object
+from jaxecon.core.files import read_json_object, sha256_of
 from jaxecon.storage.paths import CHECKPOINTS, MANIFEST, PARTS, PAST, TABLES, YEARS
 
 _NAME = re.compile(r"part-(\d{8,12})(?:-(\d{8,12}))?\.parquet")
@@ -100,12 +99,6 @@ def record_of(run: Path, path: Path) -> PartRecord:
     with _explained(path):
         rows = pq.read_metadata(path).num_rows
         return PartRecord(file=str(path.relative_to(run)), rows=rows, sha256=sha256_of(path))
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def listed(run: Path, record: PartRecord) -> tuple[str, Part | None]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError
+from jaxecon.core.files import sha256_of
 from jaxecon.core.installation import ROOT
 from jaxecon.core.machine import cpu_features_hash, cpu_model, package_version
 from jaxecon.core.text import plural
@@ -173,7 +174,7 @@ def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
 
 def _sha256(setting: str, path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise DiskError(f"{setting}: {path}: cannot be read ({error.strerror})") from error
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from jaxecon.config.read import load_config, to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError
-from jaxecon.core.files import atomically, identity, write_atomically
+from jaxecon.core.files import atomically, identity, sha256_of, write_atomically
 from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.storage.part_list import PartList
-from jaxecon.storage.parts import Part, PartRecord, named_parts, part_name, sha256_of, verify
+from jaxecon.storage.parts import Part, PartRecord, named_parts, part_name, verify
 from jaxecon.storage.paths import (
     AGENTS,
     CONFIG,

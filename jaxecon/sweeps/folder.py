@@ -1,6 +1,5 @@
 """A sweep's folder, written chunk by chunk."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jaxecon.core.errors import DiskError, UserError, first_line
-from jaxecon.core.files import atomically, read_json_object, write_atomically
+from jaxecon.core.files import atomically, read_json_object, sha256_of, write_atomically
 from jaxecon.core.json_text import json_text
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation.changes import changed_code, inexact
@@ -87,7 +86,7 @@ def opened_folder(
             manifest = read_manifest(out)
             changed = changed_code(manifest, now)
             changed += changed_files(
-                *(_without_places(known, out) for known in (manifest["files"], files))
+                *(_portable_names(known, out) for known in (manifest["files"], files))
             )
             if changed and not force:
                 raise UserError(
@@ -101,7 +100,7 @@ def opened_folder(
                 "kind": "sweep",
                 "status": "running",
                 **now,
-                "files": _without_places(files, out),
+                "files": _portable_names(files, out),
             }
             write_atomically(out / MANIFEST, json_text(manifest, indent=1).encode())
         for table in (POINTS, YEARS):
@@ -126,7 +125,7 @@ def stored_text(points: Points, out: Path) -> str:
     return portable_text(to_yaml(points.design), out)
 
 
-def _without_places(files: Mapping[str, str], out: Path) -> dict[str, str]:
+def _portable_names(files: Mapping[str, str], out: Path) -> dict[str, str]:
     return {portable_text(path, out): digest for path, digest in files.items()}
 
 
@@ -143,7 +142,7 @@ def _outside_files(points: Points) -> dict[str, str]:
     for rule in _values_of(points, "rule"):
         with suppress(ValueError):  # a point whose rule does not exist fails on its own
             files |= sources_of_rule(rule, rule) if ":" in rule else {}
-    return {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in sorted(files)}
+    return {name: sha256_of(files[name]) for name in sorted(files)}
 
 
 def _values_of(points: Points, setting: str) -> set[str]:

@@ -14,7 +14,16 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxecon.core.arguments import FLAG, PATH, WHOLE, checked_arguments, having, unset_or
+from jaxecon.core.arguments import (
+    FLAG,
+    MAX_CHUNK,
+    MAX_PLANNED,
+    PATH,
+    WHOLE,
+    checked_arguments,
+    having,
+    unset_or,
+)
 from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.core.text import plural, shown
@@ -44,8 +53,6 @@ from jaxecon.sweeps.task import Task
 
 MAX_POINTS = 1_000_000  # unless the user asks for more
 
-MAX_CHUNK = 100_000_000  # runs in one compiled program
-
 _KINDS = {  # of the arguments of `sweep`
     "out": unset_or(PATH),
     "executor": having("an executor", "run", "connect"),
@@ -54,8 +61,6 @@ _KINDS = {  # of the arguments of `sweep`
     "force": FLAG,
     "listener": having("a listener", "on_note", "on_chunk"),
 }
-
-_MAX_PLANNED = 10**15  # more cannot be planned
 
 
 @checked_arguments(**_KINDS)
@@ -133,14 +138,14 @@ def _size_text(total: int, plan: Plan) -> str:
 
 def _check_limits(total: int, max_points: int, chunk_size: int | None) -> None:
     """Raise UserError for too many points, or a chunk size below 1."""
-    if total > min(max_points, _MAX_PLANNED):
+    if total > min(max_points, MAX_PLANNED):
         more = (
             f"--max-points {total} if they are meant"
-            if total <= _MAX_PLANNED
+            if total <= MAX_PLANNED
             else "more than can be planned"
         )
         raise UserError(
-            f"{plural(total, 'point')}; more than {min(max_points, _MAX_PLANNED):,}: {more}"
+            f"{plural(total, 'point')}; more than {min(max_points, MAX_PLANNED):,}: {more}"
         )
     if chunk_size is not None and not 1 <= chunk_size <= MAX_CHUNK:
         raise UserError(f"--chunk: {shown(chunk_size, 40)}; 1 to {MAX_CHUNK:,}")

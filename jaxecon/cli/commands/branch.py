@@ -10,6 +10,7 @@ from jaxecon.cli.commands.run import print_end
 from jaxecon.cli.errors import BUDGET_SPENT, fail, saying_how_to_continue
 from jaxecon.cli.options import RunArgument
 from jaxecon.cli.preparation import keep_compiled_programs
+from jaxecon.core.arguments import MAX_SEEDS
 from jaxecon.core.json_text import json_text
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def branch(
         ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, max=100_000, help="New runs, which differ in their random draws.")
+        int,
+        typer.Option(min=1, max=MAX_SEEDS, help="New runs, which differ in random draws."),
     ] = 1,
     force: Annotated[
         bool,

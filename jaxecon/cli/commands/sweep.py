@@ -17,6 +17,7 @@ from jaxecon.cli.options import (
     SetOption,
 )
 from jaxecon.cli.preparation import executor_named, keep_compiled_programs
+from jaxecon.core.arguments import MAX_CHUNK, MAX_PLANNED
 from jaxecon.core.errors import UserError
 from jaxecon.core.json_text import json_text
 
@@ -30,14 +31,14 @@ _StatisticsOption = Annotated[
 ]
 
 _MaxPointsOption = Annotated[
-    int, typer.Option(min=1, max=10**15, help="Refuse a design with more points.")
+    int, typer.Option(min=1, max=MAX_PLANNED, help="Refuse a design with more points.")
 ]
 
 _ChunkOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        max=100_000_000,
+        max=MAX_CHUNK,
         help="Runs in one compiled program; by default what memory takes.",
         show_default=False,
     ),

@@ -1,6 +1,5 @@
 """The folder of pulled models, and the card of each: where it came from, and its files' hashes."""
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TypedDict
 
 from platformdirs import user_cache_path
 
+from jaxecon.core.files import sha256_of
 from llm.engines.models.known import KNOWN, KnownModel
 
 _CARD = "jaxecon.json"
@@ -88,5 +88,4 @@ def file_sha256(path: Path, entry: FileEntry | None) -> str:
     stat = path.stat()
     if entry is not None and (entry["size"], entry["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns):
         return entry["sha256"]
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
