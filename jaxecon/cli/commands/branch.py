@@ -29,8 +29,7 @@ def branch(
         ),
     ] = None,
     seeds: Annotated[
-        int,
-        typer.Option(min=1, max=MAX_SEEDS, help="New runs, which differ in random draws."),
+        int, typer.Option(min=1, max=MAX_SEEDS, help="New runs, which differ in random draws.")
     ] = 1,
     force: Annotated[
         bool,
