@@ -82,7 +82,7 @@ def test_all_decisions_are_the_models_own(address: str, tmp_path: Path) -> None:
 def test_a_shorter_context_than_the_settings_say_is_learnt(address: str, tmp_path: Path) -> None:
     """The history is cut to what the server holds, which no setting says."""
     config = settings(address, max_model_len=8192, memory={"window": 40})
-    config["year"] = {"days": 24}
+    config |= {"years": 1, "year": {"days": 24}, "population": {"mechanical": 50, "llm": 2}}
     run = je.run(config, out=tmp_path / "run")
     assert run.summary["llm"]["statuses"].get("fallback", 0) == 0
     replay = je.replay(run.path)
