@@ -107,6 +107,7 @@ class Bridge:
         chats = list(first)
         decisions: dict[int, Decision[Value]] = {}
         replies: dict[int, Completion] = {}  # the last one
+        problems: dict[int, str] = {}  # what its reader says of it
         for attempt in range(self._retries + 1):
             undecided = [i for i in range(len(observations)) if i not in decisions]
             if not undecided:
@@ -117,7 +118,8 @@ class Bridge:
                 try:
                     decisions[i] = _decision(kind, observations[i], reply, attempt)
                 except Unusable as problem:
-                    chats[i] = self._prompts.try_again(first[i], reply.text, str(problem))
+                    problems[i] = str(problem)
+                    chats[i] = self._prompts.try_again(first[i], reply.text, problems[i])
         final = [
             decisions.get(i) or Decision(kind.fallback(o), "fallback", self._retries + 1)
             for i, o in enumerate(observations)
@@ -125,7 +127,7 @@ class Bridge:
         self._limit.check(
             kind.name,
             [
-                Outcome(o, replies[i] if d.status == "fallback" else None)
+                Outcome(o, replies[i] if d.status == "fallback" else None, problems.get(i, ""))
                 for i, (o, d) in enumerate(zip(observations, final, strict=True))
             ],
         )

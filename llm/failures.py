@@ -21,10 +21,11 @@ class Reason(NamedTuple):
     setting: str
 
 
-def reason(text: str, finish_reason: str, error: str | None) -> Reason:
+def reason(text: str, finish_reason: str, error: str | None, problem: str = "") -> Reason:
     """Why one reply is no usable answer.
 
-    text, finish_reason, error: as in `llm.messages.Completion`.
+    text, finish_reason, error: as in `llm.messages.Completion`. problem: what its reader says of
+    it, where that is known.
     """
     named = re.match(r"llm\.(\w+): (.+)", error or "", re.DOTALL)  # by the engine
     if named is not None:
@@ -35,7 +36,8 @@ def reason(text: str, finish_reason: str, error: str | None) -> Reason:
         return Reason("an answer that ends before it is complete", "max_tokens")
     if not text.strip():
         return Reason("an empty answer", "model")
-    return Reason(f"an unusable answer: {shortened(' '.join(text.split()), _MAX_SHOWN)!r}", "model")
+    words = f"an unusable answer: {shortened(' '.join(text.split()), _MAX_SHOWN)!r}"
+    return Reason(f"{words} ({problem})" if problem else words, "model")
 
 
 def commonest(reasons: Iterable[Reason]) -> Reason | None:

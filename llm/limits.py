@@ -17,10 +17,14 @@ _IN_A_ROW = 3  # single decisions by a model that has answered such questions be
 
 
 class Outcome(NamedTuple):
-    """How a decision was reached: failed is the last reply where it was of no use, else None."""
+    """How a decision was reached.
+
+    failed: the last reply where it was of no use, else None. problem: what its reader says of it.
+    """
 
     observation: AnyObservation
     failed: Completion | None
+    problem: str = ""
 
 
 class FallbackLimit:
@@ -55,8 +59,7 @@ class FallbackLimit:
             agents = {(o.observation.cohort, o.observation.agent) for o in failed}
             is_new = not agents.isdisjoint(self._asker.answered_now)
             if is_new and self._too_many(kind, of_model, len(failed)):
-                replies = [outcome.failed for outcome in failed if outcome.failed is not None]
-                raise EngineError(self._line(kind, of_model, replies))
+                raise EngineError(self._line(kind, of_model, failed))
 
     def _too_many(self, kind: str, outcomes: Sequence[Outcome], failed: int) -> bool:
         if failed < len(outcomes):
@@ -73,9 +76,10 @@ class FallbackLimit:
         )
         return before == ["fallback"] * (_IN_A_ROW - 1)
 
-    def _line(self, kind: str, outcomes: Sequence[Outcome], failed: Sequence[Completion]) -> str:
+    def _line(self, kind: str, outcomes: Sequence[Outcome], failed: Sequence[Outcome]) -> str:
         observation = outcomes[0].observation
-        why = commonest(reason(f.text, f.finish_reason, f.error) for f in failed)
+        replies = [(o.failed, o.problem) for o in failed if o.failed is not None]
+        why = commonest(reason(r.text, r.finish_reason, r.error, said) for r, said in replies)
         assert why is not None
         *_, model = self._served[observation.cohort].chain
         served_here = model.engine.identity["engine"] != "openai"
