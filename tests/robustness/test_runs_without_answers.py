@@ -93,8 +93,8 @@ def test_it_fails_as_long_as_nothing_has_changed_and_is_repeated_as_it_was(whole
     line = failed(ASKED, tmp_path / "run", engine)
     assert line == (
         f"llm.model: {NO_HOURS}an unusable answer: 'I would rather not say.' (answer with a JSON "
-        'object such as {"hours": ...}); jaxecon resume asks again, --set llm.fallback_limit=1 goes '
-        "on with fallbacks"
+        'object such as {"hours": ...}); jaxecon resume asks again, --set llm.fallback_limit=1 '
+        "goes on with fallbacks"
     )
     with pytest.raises(EngineError) as again:
         je.resume(tmp_path / "run", engine=engine)
