@@ -254,7 +254,7 @@ class Asker:
         for words in model.engine.description.get("learned", ()):
             if (server, words) not in self._learned:
                 self._learned.add((server, words))
-                self._tell(f"{server}: {words}")
+                self._tell(f"{server}: {in_section(model.setting, words)}")
 
     def _say_who_answers(self, model: ServedModel, why: str) -> None:
         """Say once that another model answers in a model's place: at times, or from now on."""

@@ -15,7 +15,7 @@ from llm.engines.absent import AbsentEngine
 from llm.engines.base import Engine
 from llm.engines.registry import ENGINES
 from llm.engines.replayed import ReplayEngine
-from llm.served import ServedModel, naming_settings_of
+from llm.served import ServedModel, in_section, naming_settings_of
 
 
 def check(config: Config) -> None:
@@ -54,8 +54,6 @@ def _by_cohort(config: Config, served: Mapping[str | None, ServedModel]) -> dict
     for name, model in served.items():
         fallback = config.servings[name].fallback
         model.substitute = None if fallback is None else served[fallback]
-    for model in served.values():
-        _check_told_apart(list(model.chain))
     return {cohort: served[name] for cohort, name in _models_by_cohort(config).items()}
 
 
@@ -119,7 +117,10 @@ def serving(
                     running = _start_or_stand_in(start, settings, before)
                 served[name] = ServedModel(running, restart, *described)
                 started.callback(served[name].close)
-        yield _by_cohort(config, served)
+        by_cohort = _by_cohort(config, served)
+        for model in served.values():
+            _check_told_apart(list(model.chain))
+        yield by_cohort
 
 
 @contextmanager
@@ -167,7 +168,8 @@ def manifest(
     entries: dict[str, dict[str, object]] = {}
     for name, one in all_models(served).items():
         described = one.engine.description
-        learned = [*_learned(before, name, one), *described.get("learned", ())]
+        now = [in_section(one.setting, line) for line in described.get("learned", ())]
+        learned = [*_learned(before, name, one), *now]
         entries[name] = {**one.engine.identity, **described}
         if learned:
             entries[name]["learned"] = list(dict.fromkeys(learned))

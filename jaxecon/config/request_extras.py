@@ -75,12 +75,17 @@ def _check_json(where: str, body: Mapping[str, Any]) -> None:
 
 
 def _secrets_in(value: object, place: str = "", *, secret: bool = False) -> Iterator[str]:
-    """The places of what may be secret: texts that look so, texts and numbers under such names."""
+    """The places of what may be secret: texts that look so, texts and numbers under such names.
+
+    Not under the names of a JSON schema's properties: the schema says what answers hold.
+    """
     if isinstance(value, Mapping):
+        is_schema = place.endswith(".properties")
         for name, part in value.items():
             if looks_secret(name):
                 yield place
-            yield from _secrets_in(part, f"{place}.{name}", secret=secret or names_secret(name))
+            named = secret or (names_secret(name) and not is_schema)
+            yield from _secrets_in(part, f"{place}.{name}", secret=named)
     elif isinstance(value, list):
         for part in value:
             yield from _secrets_in(part, place, secret=secret)

@@ -5,16 +5,23 @@ from collections.abc import Collection
 
 # Names in one piece: no words can be told apart in them.
 _RUN_TOGETHER = re.compile(
-    r"apikey|accesskey|accesstoken|authtoken|authoriz|secret|passw|passphrase|credential|cookie|"
-    r"signature"
+    r"apikey|accesskey|accesstoken|authtoken|authoriz|secret|passw|passphrase|passcode|credential|"
+    r"cookie|signature|privatekey"
 )
 _WORDS = frozenset({"auth", "oauth", "authentication", "bearer", "jwt"})
-_WHOLE = frozenset({"code", "sig", "pass", "pwd"})  # in the addresses of some servers
-# What comes before `key` or `token`, at the end of a name, where it is no secret.
+_LAST = frozenset({"pass", "pwd"})
+_WHOLE = frozenset({"code", "sig"})  # in the addresses of some servers
+# What comes before `key` or `token` where it is no secret, and what comes behind it.
 _KEYS_OF_THINGS = frozenset({"cache", "idempotency", "public", "websocket", "sort", "partition"})
 _MODEL_TOKENS = frozenset(
     {"bos", "cls", "end", "eos", "image", "mask", "max", "min", "next", "pad", "per", "sep"}
-    | {"special", "start", "stop", "unk"}
+    | {"special", "start", "stop", "unk", "new", "prompt", "completion", "output", "input", "total"}
+    | {"reasoning", "thinking", "budget", "bad", "banned", "allowed", "suppress", "prefix", "num"}
+    | {"keep", "return", "generated", "cached", "content", "word", "forced"}
+)
+_ABOUT_TOKENS = frozenset(
+    {"limit", "limits", "count", "counts", "budget", "usage", "healing", "ids", "per", "length"}
+    | {"penalty", "to", "probs", "logprobs", "bias", "rate", "type", "format", "spacing"}
 )
 
 _SECRET_TEXT = re.compile(
@@ -32,17 +39,21 @@ _IN_PLACE_OF_KEY = re.compile(
 def names_secret(name: str) -> bool:
     """Whether servers take secrets under such a name, be it of a header, a field or a variable.
 
-    A name tells by its words (`hf_token`, `apiKey`): by the last one if that is key or token, so
-    that `max_tokens`, `X-Request-Token-Limit` and `Idempotency-Key` are no secrets.
+    A name tells by its words (`hf_token`, `apiKey`), and those beside key or token: `max_tokens`,
+    `X-Request-Token-Limit` and `Idempotency-Key` are no secrets.
     """
     words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     together = "".join(words)
     if _RUN_TOGETHER.search(together) or together in _WHOLE or not _WORDS.isdisjoint(words):
         return True
-    before, last = ["", *words[:-1]], (words or [""])[-1]
-    if last.endswith("key"):
-        return before[-1] not in _KEYS_OF_THINGS
-    return last.endswith("token") and before[-1] not in _MODEL_TOKENS
+    before, after = ["", *words], [*words[1:], ""]
+    for place, word in enumerate(words):
+        if re.fullmatch(r"\w*keys?", word) and before[place] not in _KEYS_OF_THINGS:
+            return True
+        is_token = re.fullmatch(r"\w*tokens?", word) and before[place] not in _MODEL_TOKENS
+        if is_token and after[place] not in _ABOUT_TOKENS:
+            return True
+    return bool(words) and words[-1] in _LAST
 
 
 def secret_name_in(text: str, others: Collection[str] = ()) -> str | None:
@@ -50,7 +61,7 @@ def secret_name_in(text: str, others: Collection[str] = ()) -> str | None:
 
     None where there is none.
     """
-    names = re.findall(r"([A-Za-z][\w-]*)['\"]?\s*[:=]", text)
+    names = re.findall(r"(?<![\w-])([\w-]+)['\"]?\s*[:=]", text)
     return next((name for name in names if name in others or names_secret(name)), None)
 
 

@@ -89,8 +89,8 @@ def _check_cpu_devices() -> None:
     forced = re.findall(_FORCED_DEVICES, os.environ.get(_XLA_FLAGS, ""))
     asked = {_CPU_DEVICES: os.environ.get(_CPU_DEVICES, ""), _XLA_FLAGS: "".join(forced[-1:])}
     for name, number in asked.items():
-        text = number.strip().lstrip("+0")
-        if text.isascii() and text.isdigit() and (len(text) > 9 or int(text) > MAX_CPU_DEVICES):
+        text = re.sub(r"^[+0_]+|_", "", number.strip())  # as Python's int takes it
+        if text.isdecimal() and (len(text) > 9 or int(text) > MAX_CPU_DEVICES):
             raise UserError(
                 f"{name}: {shortened(text, 20)} devices of this machine's processor; at most "
                 f"{MAX_CPU_DEVICES:,}"

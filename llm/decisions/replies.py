@@ -229,9 +229,22 @@ def _searched(text: str) -> list[str]:
     """Where answers stand in a reply: all of it, or the beginning and the end of a long one."""
     if len(text) <= 2 * _MAX_SCANNED:
         return [text]
-    end = text[-_MAX_SCANNED:]
-    # from its first whole line, since what is inside a half object may look like an answer
-    return [text[:_MAX_SCANNED], end[end.find("\n") + 1 :]]
+    # The end begins outside of all objects, and closes none that it has not opened: what is inside
+    # half of one may look like an answer.
+    end = start = len(text) - _MAX_SCANNED
+    depth = 0
+    for brace in _BRACES.finditer(text):
+        if brace.start() >= end and depth == 0:
+            break
+        depth = depth + 1 if brace.group() == "{" else max(0, depth - 1)
+        start = max(start, brace.end())
+    opened = 0
+    for brace in _BRACES.finditer(text, start):
+        opened += 1 if brace.group() == "{" else -1
+        if opened < 0:
+            break
+    is_whole = depth == 0 and opened >= 0
+    return [text[:_MAX_SCANNED], text[start:] if is_whole else ""]
 
 
 def _objects(text: str) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from support.openai_server import SCHEMA, Call, Reply, ask, asks, echo, refused
 from llm.engines.openai.complaint import complaint_of, without_repeated
 from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.fatal import fatal_line
-from llm.engines.openai.refusals import is_filtered, longest_taken
+from llm.engines.openai.refusals import is_filtered, longest_taken, refuses_system
 from llm.engines.openai.request_format import RequestFormat
 from llm.messages import Message
 
@@ -163,6 +163,12 @@ def test_words_that_name_something_else(refuse: Callable[[str], Any], words: str
     with served(speaking(refuse(words)), max_connections=1) as (_, engine):
         completions = collect(engine, asks(6, SCHEMA))
         assert [c.error for c in completions] == [None] * 6
+
+
+def test_a_refusal_may_name_the_model() -> None:
+    request = {"model": "google/gemma-2-9b-it", "messages": [{"role": "user", "content": "a"}]}
+    complaint = complaint_of("System messages for google/gemma-2-9b-it are not supported", request)
+    assert refuses_system(RequestFailure("", status=400, complaint=complaint))
 
 
 def test_words_alone_degrade_nothing() -> None:

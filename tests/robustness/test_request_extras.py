@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,8 @@ def settings(**changes: Any) -> list[str]:
         ("headers", f"api-key: {SECRET}"),
         ("headers", [SECRET]),
         ("headers", {"api-key": {"value": SECRET}}),
+        *(("headers", {name: SECRET}) for name in ("X-Tokens", "X-Token-Value", "X-Api-Pass")),
+        *(("headers", {name: SECRET}) for name in ("X-Proxy-Pwd", "x-keys", "X-Key-Id")),
         ("query", {"key": SECRET}),
         ("query", {"access_token": SECRET}),
         ("query", {"sig": SECRET}),
@@ -117,6 +120,9 @@ def settings(**changes: Any) -> list[str]:
         ("extra_body", {"litellm": {"params": [{"hf_token": SECRET}]}}),
         ("extra_body", {"auth": {"user": "me", "word": [SECRET]}}),
         ("extra_body", {"extra_headers": {"Authorization": f"Bearer {SECRET}"}}),
+        *(("extra_body", {name: SECRET}) for name in ("user_pwd", "my_pass", "passcode")),
+        ("extra_body", {"private_key_pem": SECRET, "tokens": [SECRET]}),
+        ("extra_body", {"credentials": {"keys": [SECRET]}}),
         ("extra_body", {f"sk-{SECRET}": 1}),
         ("extra_body", SECRET),
         ("extra_body", [{"api_key": SECRET}]),
@@ -188,10 +194,22 @@ def test_no_message_shows_a_value_that_may_hold_a_secret(override: str) -> None:
         {"chat_template_kwargs": {"eos_token": "</s>", "add_generation_prompt": True}},
         {"provider": {"order": ["a"], "author": "b"}, "metadata": {"keywords": "tax"}},
         {"auth": True, "api_key": None},
+        {"max_tokens_to_sample": 9, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+        {"allowed_token_ids": [1], "bad_words": ["a"], "token_healing": True, "pass_through": True},
+        {"tools": [{"function": {"parameters": {"properties": {"key": {"type": "string"}}}}}]},
+        {"guided_json": {"properties": {"token": {"enum": ["a", "b"]}}}},
     ],
 )
 def test_fields_whose_names_are_like_those_of_secrets(body: dict[str, Any]) -> None:
     assert load_config(None, settings(extra_body=body)).llm.extra_body == body
+
+
+def test_a_long_override_is_refused_quickly() -> None:
+    begun = time.process_time()
+    for override in ("a" * 100_000, "llm.price=" + "a-" * 50_000, "llm.price={" + "a " * 50_000):
+        with pytest.raises(UserError):
+            load_config(None, [override])
+    assert time.process_time() - begun < 5
 
 
 OPENAI, OTHER = "https://api.openai.com/v1", "https://gateway.example/v1"
@@ -241,6 +259,19 @@ def test_a_secret_is_known_by_the_name_of_its_variable_or_its_form(
     assert Extras({}, {"X-Own": "${AZURE_KEY}"}).secrets == [SECRET]
     assert Extras({}, {"X-Own": "${GIVEN} ${REGION}"}).secrets == ["sk-0123456789abcdef"]
     assert Extras({}, {"X-Own": "Bearer ${REGION}"}).secrets == ["US"]
+
+
+def test_any_text_that_cannot_be_a_part_of_an_answer_is_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINE", "gh0-4f9a1c77")
+    extras = Extras({}, {"X-Proxy-User": "${MINE}"})
+    assert extras.secrets == ["gh0-4f9a1c77"]
+    with served(lambda call: Reply(said(call.headers["x-proxy-user"])), extras=extras) as (
+        _,
+        engine,
+    ):
+        assert collect(engine, asks(1))[0].text == "[key]"
 
 
 def test_what_is_not_json() -> None:

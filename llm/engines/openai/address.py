@@ -11,6 +11,7 @@ from jaxecon.config.address import plain_address
 from jaxecon.config.request_extras import filled, references
 from jaxecon.config.secrets import looks_secret, names_secret, replaces_key
 from jaxecon.core.errors import UserError
+from llm.engines.openai.redaction import may_be_words
 from llm.transcript.keys import compact_json
 
 _OPENAI = "https://api.openai.com/v1"
@@ -52,17 +53,18 @@ class Extras:
 
     @property
     def secrets(self) -> list[str]:
-        """The values of the variables that hold secrets, of those that headers and query name.
+        """The values of the variables that may hold secrets, of those that headers and query name.
 
-        The name of the header or of the variable says so, or the text itself. Others, such as a
-        region, are words that answers and errors may hold as well.
+        A value that may be a part of an answer, such as a region, is none unless the name of the
+        header or of the variable, or the text itself, says so.
         """
         found = []
         for name, text in (*self.headers.items(), *self.query.items()):
             for variable in references(text):
                 value = os.environ[variable].strip()
                 sent = text.replace(f"${{{variable}}}", value)
-                if names_secret(name) or names_secret(variable) or looks_secret(sent):
+                named = names_secret(name) or names_secret(variable) or looks_secret(sent)
+                if named or not may_be_words(value):
                     found.append(value)
         return found
 

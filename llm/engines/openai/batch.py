@@ -212,7 +212,7 @@ class BatchSender:
                     # errors count too, unless there were so many that it was an outage.
                     failures += 1 + (outages if outages <= self.retries else 0)
                     outages, wait = 0, math.inf
-                    failed_at = time.monotonic() if gone else failed_at
+                    failed_at = time.monotonic() if gone else math.inf
                     if failures > self._retries_after(failure, talk):
                         raise
                 if failure.retry_after is not None:

@@ -66,7 +66,7 @@ class Proxy(NamedTuple):
 def proxy_to(url: str) -> Proxy | None:
     """The proxy that the environment names for an address; None where there is none."""
     parts = urlsplit(url)
-    if is_this_machine(url) or proxy_bypass(parts.hostname or ""):
+    if is_this_machine(url) or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxies = getproxies_environment()
     for kind in (parts.scheme, "all"):

@@ -55,7 +55,7 @@ class Redaction:
 
     @cached_property
     def _in_replies(self) -> re.Pattern[str] | None:
-        words = [s for s in self._secrets if len(s) < _MIN_KEY and _WORDS.fullmatch(s)]
+        words = [s for s in self._secrets if len(s) < _MIN_KEY and may_be_words(s)]
         forms = [_form(s) for s in self._secrets if s not in words]
         return _pattern(forms + [_CALLED_KEY + _plain(word) for word in words])
 
@@ -68,6 +68,11 @@ class Redaction:
         """The longest first, since one may be a part of another."""
         secrets = {s for s in (self.key, *self.others) if s and not _DUMMIES.fullmatch(s)}
         return sorted(secrets, key=len, reverse=True)
+
+
+def may_be_words(text: str) -> bool:
+    """Whether a text may be a part of an answer: a number, short words, anything very short."""
+    return _WORDS.fullmatch(text) is not None
 
 
 def plain_text(words: object) -> str:

@@ -110,15 +110,15 @@ class Server:
         return left
 
     def raise_if_proxy_gone(self, failure: RequestFailure) -> None:
-        """Raise EngineError where nothing answers and a proxy should: it is asked, not the server.
+        """Raise EngineError where nothing answers and the way leads through a proxy.
 
         failure: of a request that reached nobody.
         """
         proxy = proxy_to(self.url) if failure.unreachable else None
         if proxy is not None:
             self.give_up(
-                f"{proxy.variable}: nothing answers at the proxy {proxy.address}, on the way to "
-                f"{self.url} ({failure}); start it, or correct or unset the variable (NO_PROXY "
+                f"{proxy.variable}: the proxy {proxy.address} gives no connection to {self.url} "
+                f"({failure}); start it or the server, or correct or unset the variable (NO_PROXY "
                 "names servers to be reached without it)"
             )
 

@@ -1,6 +1,7 @@
 """Parsers: every decision inside its bounds, whatever the text."""
 
 import json
+from contextlib import suppress
 
 import jsonschema
 import pytest
@@ -57,6 +58,18 @@ def test_long_replies_that_say_several_things():
             parse_labor(f"{first}\n{PROSE * 2_000}\nRather {last}\n or {{'hours': 40}}", CHOICES)
     with pytest.raises(Unusable):
         parse_labor("40" + " " * 30_000 + "or 50", CHOICES)
+
+
+@pytest.mark.parametrize("space", ["", "\n", "\n  "])
+@pytest.mark.parametrize("ending", [', "hours": 40}', ', "hours": 40'])
+def test_the_end_of_a_long_object_is_no_answer(space, ending):
+    for log in ("x" * 60_000, "x {" * 20_000, "{}" + "x" * 60_000, "} " * 30_000):
+        long = f'{{"log": "{log}",{space} "draft":{space} {{"hours": 12}}{ending}'
+        for text in (long, f"So: {long}", f"So: [{long}]", f"}}}} {long}"):
+            if log[0] == "}" and ending[-1] != "}":
+                continue  # where braces in a text close an object that never ends
+            with suppress(Unusable):
+                assert parse_labor(text, CHOICES).value == 40
 
 
 @pytest.mark.parametrize(
