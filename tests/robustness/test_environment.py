@@ -15,7 +15,7 @@ from llm.engines.openai import probing
 from llm.engines.openai.address import check_openai
 from llm.engines.openai.engine import OpenAIEngine
 from llm.engines.openai.failure import RequestFailure
-from llm.engines.openai.network import http_client, is_this_machine
+from llm.engines.openai.network import http_client, is_this_machine, proxy_to
 from llm.engines.openai.server import Server
 
 DEVICES = """if True:
@@ -242,6 +242,16 @@ def test_a_proxy_that_goes_away_is_named(no_proxies):
         no_proxies.setenv("NO_PROXY", "u.example")
         with pytest.raises(EngineError, match=r"^llm\.base_url: .* cannot be reached"):
             Server(url, "m", "KEY", patience=0.0).patience_left(gone)
+
+
+@pytest.mark.parametrize(
+    ("excepted", "passed_by"),
+    [("192.0.2.1:8000", True), ("192.0.2.1", True), ("192.0.2.1:9000", False), ("*", True)],
+)
+def test_a_server_that_is_reached_without_the_proxy(no_proxies, excepted, passed_by):
+    no_proxies.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    no_proxies.setenv("NO_PROXY", excepted)
+    assert (proxy_to("http://user:word@192.0.2.1:8000/v1") is None) == passed_by
 
 
 @pytest.mark.parametrize("name", ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])

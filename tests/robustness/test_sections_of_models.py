@@ -13,7 +13,7 @@ from llm.bridge import Bridge
 from llm.decisions.labor import Labor
 from llm.engines.openai import probing
 from llm.engines.scripted import ScriptedEngine
-from llm.messages import Sampling
+from llm.messages import Completion, Sampling
 from llm.served import ServedModel
 from llm.transcript.store import Transcript
 
@@ -58,6 +58,31 @@ def test_an_engine_that_dies_names_the_section_of_its_model(tmp_path):
     assert str(failed.value) == (
         "llm.others.big.base_url: gone; see llm.others.big.model and llm.max_tokens (llm.nothing)"
     )
+
+
+class LearnedEngine(ScriptedEngine):
+    @property
+    def identity(self):
+        return {"engine": "openai", "model": "m", "base_url": "http://s/v1"}
+
+    @property
+    def description(self):
+        return {"learned": ["llm.max_model_len=4096 saves these refusals; llm.retries"]}
+
+
+def test_what_is_learned_names_the_section_of_the_model(tmp_path):
+    engine = LearnedEngine(lambda request: Completion('{"hours": 40}'))
+    big = ServedModel(engine, setting="llm.others.big")
+    said = []
+    with closing(Transcript(tmp_path / "t")) as transcript:
+        bridge = Bridge(
+            {"llm": big}, transcript, seed=0, sampling=Sampling(), retries=0, tell=said.append
+        )
+        bridge.decide(Labor(), observations(2))
+    words = "llm.others.big.max_model_len=4096 saves these refusals; llm.retries"
+    assert said == [f"http://s/v1: {words}"]
+    (entry,) = serving.manifest({"llm": big}).values()
+    assert entry["learned"] == [words]
 
 
 @pytest.mark.parametrize("names", ["ABA", "ABB", "ABCA", "ABCB", "AA"])
