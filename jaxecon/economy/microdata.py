@@ -17,7 +17,24 @@ from jaxecon.economy.precision import dtype_of
 from jaxecon.kernels.preferences import REFERENCE_HOURS
 
 _MAX_NAMES = 200  # characters of columns' names that a message shows
-_WEIGHTS = {"w", "wt", "s006", "asecfwt", "poids", "gewicht", "peso", "factor"}  # other names of it
+# Other names of it, and what is in them; `letters` have no case and nothing else.
+_WEIGHTS = {
+    "w",
+    "s006",
+    "peso",
+    "factor",
+    "pw",
+    "fw",
+    "hhw",
+    "samplew",
+    "pond",
+    "fexp",
+    "вес",
+    "веса",
+}
+_PARTS_OF_WEIGHTS = (
+    r"weight|wgt|wght|^wt|wts?$|wtsupp|wtfin|wtper|fwt|poids|gewicht|ponder|factorexp|hochrechn"
+)
 
 
 def microdata_skill(config: Config, cohort: str, size: int) -> np.ndarray:
@@ -108,8 +125,8 @@ def _normal(name: str) -> str:
 
 
 def _looks_like_weights(name: str) -> bool:
-    letters = re.sub(r"[^a-z0-9]", "", _normal(name))
-    return bool(re.search(r"weight|wgt|wts?$", letters)) or letters in _WEIGHTS
+    letters = re.sub(r"[\W_]", "", _normal(name))
+    return bool(re.search(_PARTS_OF_WEIGHTS, letters)) or letters in _WEIGHTS
 
 
 def _check_positive(numbers: np.ndarray, column: str, table: NumberTable, dtype: type) -> None:

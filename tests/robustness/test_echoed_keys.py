@@ -1,6 +1,7 @@
 """A key that a server echoes in any form reaches no file, and no answer changes for that."""
 
 import base64
+import html
 import json
 import re
 from urllib.parse import quote
@@ -35,13 +36,18 @@ def forms(key: str) -> list[str]:
         json.dumps(key),
         json.dumps({"authorization": f"Bearer {key}"}),
         "".join(f"\\u{ord(c):04x}" for c in key),
+        json.dumps(json.dumps(key)),
+        json.dumps(json.dumps({"key": key})).replace("/", "\\/"),
+        quote(quote(key, safe="")),
+        "".join(f"&#x{ord(c):x};" for c in key),
+        "".join(f"&#{ord(c)};" if not c.isalnum() else c for c in key),
     ]
     coded.append(base64.b64encode(key.encode()).decode())
     if len(key) >= 8:
         for before in ("", "u:", "Bearer ", "user:"):
             text = (before + key).encode()
             coded += [base64.b64encode(text).decode(), base64.urlsafe_b64encode(text).decode()]
-        coded.append(key[:3] + "\u200b" + key[3:])
+        coded += [key[:3] + sign + key[3:] for sign in "\u200b\u034f\ufe0f\u202c\u2066\0"]
     return [key, f"Bearer {key}", f"key={key}&", f"'{key}'", f"<{key}>", f"({key})", *coded]
 
 
@@ -50,7 +56,9 @@ def holds(text: str, key: str) -> bool:
     for _ in range(2):
         text = re.sub(r"%([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), text)
         text = re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), text)
-    plain = text.replace("\u200b", "")
+    plain = re.sub(
+        "[\u200b\u034f\ufe0f\u202c\u2066\0]", "", html.unescape(text).replace("\\/", "/")
+    )
     decoded = ""
     for piece in re.findall(r"[A-Za-z0-9+/_-]{4,}", text):
         for start in range(4):

@@ -86,6 +86,14 @@ WRONG = {
     "skill,PERWT\n1,2\n": "column 'PERWT' looks like weights",
     "skill,survey_weight\n1,2\n": "column 'survey_weight' looks like weights",
     "skill,s006\n1,2\n": "column 's006' looks like weights",
+    **{
+        f"skill,{name}\n1,2\n": f"column '{name}' looks like weights"
+        for name in (
+            *("WTSUPP", "WTFINL", "PSPWGHT", "asecwth", "wt_final", "final_wt_2", "wtper", "wght"),
+            *("pond", "ponderation", "poids_final", "gewichtung", "fexp", "factor_expansion", "pw"),
+            *("hochrechnungsfaktor", "hhw", "sample_w", "вес"),
+        )
+    },
     "skill,weight,Weight\n1,2,3\n": "column weight is given 2 times",
     "skill, skill\n1,2\n": "column skill is given 2 times",
     "wage\n5\n": "1 column wage; needs skill",

@@ -1,7 +1,6 @@
 """Prompts longer than a server takes, answers cut before they begin, failed generations."""
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,11 @@ from support.completions import collect
 from support.decisions import HOURS, day_of_work, observations
 from support.dialects import quickly, served, speaking, thinking
 from support.failing import FailingEngine
-from support.openai_server import SCHEMA, Call, Reply, ask, asks, refused, said
+from support.openai_server import SCHEMA, Call, Reply, ask, asks, echo, refused, said
 from support.runs import HYBRID, assert_same_run, run_killed
 
 import jaxecon as je
+from jaxecon.core.errors import EngineError
 from llm.bridge import Bridge, ServedModel
 from llm.decisions.labor import Labor, LaborObservation
 from llm.engines.base import estimated_prompt_tokens
@@ -86,6 +86,35 @@ TOO_LONG = {
     "Groq": ("Please reduce the length of the messages or completion.", 0),
     "Ollama": ("the input length exceeds the context length", 0),
     "Bedrock": ("Input is too long for requested model.", 0),
+    "SGLang, newer": (
+        "Input length (432 tokens) exceeds the maximum allowed length (417 tokens). Use a shorter "
+        "input or enable --allow-auto-truncate.",
+        417,
+    ),
+    "SGLang, model": ("The input (432 tokens) exceeds the model's context (417 tokens)", 417),
+    "vLLM, no room": ("max_tokens must be at least 1, got -16.", 0),
+    "xAI": (
+        "This model's maximum prompt length is 417 but the request contains 432 tokens.",
+        417,
+    ),
+    "watsonx": ("the number of input tokens 321 cannot exceed the total tokens limit 305", 305),
+    "Kimi": ("Invalid request: Your request exceeded model token limit: 417", 417),
+    "DashScope": ("Range of input length should be [1, 417]", 417),
+    "Zhipu": ("Prompt exceeds max length", 0),
+    "MLC": ("Request prompt token number 432 exceeds max window size 429", 429),
+    "TensorRT-LLM": (
+        "Prompt length (432) + max_new_tokens exceeds maximum sequence length (429)",
+        429,
+    ),
+    "ExLlama": ("Request length 432 is greater than max_seq_len 417", 417),
+    "a limit of tokens": ("Token limit exceeded", 0),
+    "too large": ("Input is too large", 0),
+    "a sequence": ("max sequence length of 2048 exceeded", 2048),
+    "an overflow": ("Context overflow", 0),
+    "n_ctx": ("n_ctx exceeded", 0),
+    "content": ("content exceeds 8192 tokens", 8192),
+    "input_tokens": ("input_tokens must be <= 4096", 4096),
+    "shorter": ("Please use a shorter prompt", 0),
     "Cohere": ("too long: the total number of tokens is above the limit", 0),
 }
 
@@ -128,12 +157,77 @@ def test_the_limit_in_a_field_of_its_own() -> None:
                 "please reduce your message rate",
                 "too many tokens per minute",
                 "max_new_tokens is unknown",
+                "max_tokens must be greater than thinking.budget_tokens",
+                "the queue is too large",
+                "the input is not valid JSON",
+                "Expected a length of at most 64 for the name",
+                "{'message': 'queue length exceeds 10'}",
+                "{'input': 'the number of tokens a minute is above the quota'}",
             )
         ),
     ],
 )
 def test_other_words_name_no_limit(status: int, words: str) -> None:
     assert longest_taken(RequestFailure(words, status=status, complaint=words)) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        ("`temperature` and `top_p` cannot both be specified for this model.", "temperature"),
+        ("`temperature` is deprecated for this model.", "temperature"),
+        ("temperature may only be set to 1 when thinking is enabled", "temperature"),
+        ("top_p is fixed at 1", "top_p"),
+        ("temperature is not applicable to reasoning models", "temperature"),
+        ("temperature 0.7 is not valid for this model", "temperature"),
+        (
+            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 64, but "
+            "got 16 instead.",
+            "max_tokens",
+        ),
+        ("`max_tokens` must be greater than `thinking.budget_tokens`", "max_tokens"),
+        ("max_tokens is too large: 48. This model supports at most 16 tokens", "max_tokens"),
+        ("Range of max_tokens should be [1, 8]", "max_tokens"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("as_answer", [False, True])
+def test_a_setting_that_a_server_does_not_take_ends_the_run(
+    words: str, setting: str, status: int, as_answer: bool
+) -> None:
+    body = {"error": {"message": words, **({"code": status} if as_answer else {})}}
+    with served(lambda call: Reply(body, status=200 if as_answer else status)) as (_, engine):
+        with pytest.raises(
+            EngineError, match=rf"^llm\.{setting}: m at .* does not take it"
+        ) as failed:
+            collect(engine, asks(3, SCHEMA))
+        assert words[:20] in str(failed.value)
+
+
+def test_a_raised_limit_that_is_refused_is_none_of_the_settings() -> None:
+    """The server wants more tokens for its thoughts than it allows."""
+
+    def answer(call: Call) -> Reply:
+        asked = call.body["max_tokens"]
+        return echo(call) if asked < 100 else refused(400, f"max_tokens is too large: {asked}")
+
+    def thinking(call: Call) -> Reply:
+        reply = answer(call)
+        return Reply(said("<think>well", finish_reason="length")) if reply.status == 200 else reply
+
+    with served(thinking) as (_, engine):
+        (completion,) = collect(engine, asks(1, SCHEMA))
+    assert completion.error is not None
+    assert completion.error.startswith("llm.max_tokens: no answer within ")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b"Bad Request"])
+def test_a_refusal_without_words_may_be_one_of_the_format(body: bytes) -> None:
+    def answer(call: Call) -> Reply:
+        return Reply(body, status=400) if "response_format" in call.body else echo(call)
+
+    with served(answer) as (_, engine):
+        assert [c.error for c in collect(engine, asks(4, SCHEMA))] == [None] * 4
 
 
 def written(tokens: int, how: str) -> str:
@@ -202,15 +296,15 @@ def message_of_limit(tokens: int) -> str:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_histories_are_cut_to_what_a_server_takes(
-    named: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    limit = 1_000
+def test_histories_are_cut_to_what_a_server_takes(named: bool, tmp_path: Path) -> None:
+    limit, said = 1_000, list[str]()
     words = f"maximum context length is {limit} tokens" if named else "the prompt is too long"
     path = tmp_path / "transcript.sqlite"
     with served(taking(limit - 200, words)) as (server, engine):
         transcript, model = Transcript(path), ServedModel(engine)
-        bridge = Bridge({"llm": model}, transcript, seed=0, sampling=Sampling(), retries=2)
+        bridge = Bridge(
+            {"llm": model}, transcript, seed=0, sampling=Sampling(), retries=2, tell=said.append
+        )
         decisions = bridge.decide(Labor(), with_history(60))
         assert [(d.status, d.value) for d in decisions] == [("ok", 10)] * 4
         before = len(server.calls)
@@ -221,7 +315,6 @@ def test_histories_are_cut_to_what_a_server_takes(
             assert len(server.calls) == before + 4 + 3, "histories were not cut at once"
         assert engine.description["learned"] == [message_of_limit(limit if named else 0)]
         transcript.close()
-    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert said == [f"{server.url}: {message_of_limit(limit if named else 0)}"]
     replayed = ServedModel(ReplayEngine(path))
     again = Transcript(tmp_path / "again.sqlite")

@@ -20,6 +20,7 @@ from llm.engines.openai.refusals import (
     is_bad_generation,
     is_filtered,
     longest_taken,
+    refuses_answer_limit,
 )
 from llm.engines.openai.request_format import RequestFormat
 from llm.engines.openai.server import Server
@@ -197,7 +198,9 @@ class BatchSender:
             try:
                 return await self._attempt(request, used)
             except RequestFailure as failure:
-                if not (failure.status == 404 and talk.may_change(failure)):
+                may_help = failure.status == 404 and talk.may_change(failure)
+                is_raised = used.answer_factor > 1 and refuses_answer_limit(failure)
+                if not (may_help or is_raised):
                     server.raise_if_fatal(failure)
                 tries += 1
                 gone = failure.gateway or failure.silent

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from llm.engines.openai.failure import RequestFailure
-from llm.engines.openai.refusals import is_filtered, sampling_setting
+from llm.engines.openai.refusals import is_filtered, refuses_answer_limit, sampling_setting
 
 _BY_STATUS = {
     401: "llm.api_key_env: {url} does not accept the key in {key} ({words})",
@@ -77,6 +77,8 @@ def fatal_line(
     if failure.status == 429 and "insufficient_quota" in failure.complaint:
         return f"llm.api_key_env: the account at {url} has used up its quota ({failure})"
     setting = sampling_setting(failure)
+    if setting is None and refuses_answer_limit(failure):
+        setting = "max_tokens"
     return (
         None if setting is None else f"llm.{setting}: {model} at {url} does not take it ({failure})"
     )

@@ -21,7 +21,8 @@ _DUMMIES = re.compile(
 _WORDS = re.compile(r"[\d.,%+-]{1,7}|[^\W\d_]{1,7}(?:[ '-][^\W\d_]{1,7})*|.{1,3}", re.DOTALL)
 _CALLED_KEY = r"(?i:(?<=\bbearer )|(?<=\bbasic ))"
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"  # where a word may begin and end
-_INVISIBLE = "[\u00ad\u200b-\u200f\u2060\ufeff]*"  # signs that may break a key up
+# Signs that may break a key up: they are not seen.
+_INVISIBLE = "[\0\u00ad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]*"
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,11 @@ def _plain(secret: str) -> str:
 
 
 def _any_form(character: str) -> str:
+    """Finds a character as it is, after backslashes, and as in addresses, JSON and HTML."""
     code = ord(character)
-    return rf"(?:{re.escape(character)}|%(?i:{code:02x})|\\u00(?i:{code:02x}))"
+    plain = re.escape(character) if character.isalnum() else rf"\\*{re.escape(character)}"
+    in_html = rf"&#(?:[xX]0*(?i:{code:x})|0*{code});"
+    return rf"(?:{plain}|%(?:25)*(?i:{code:02x})|\\+u00(?i:{code:02x})|{in_html})"
 
 
 def _in_base64(key: str) -> set[str]:

@@ -14,7 +14,10 @@ _NOT_TAKEN = (
     r"unsupported|not supported|not support|instead|unrecogni[sz]ed|unknown|unexpected|"
     r"not permitted|not allowed|forbidden|cannot find field|invalid(?!.?(request|argument))"
 )
-_OUT_OF_RANGE = r"must be|range|at most|less than|greater than|only the default|does not support"
+_OUT_OF_RANGE = (
+    r"must be|range|at most|less than|greater than|only the default|does not support|cannot both|"
+    r"deprecated|only be set|fixed at|not applicable|not valid"
+)
 _SCHEMA = (
     r"response.?format|response.?schema|json.?schema|json.?object|json.?mode|structured.?output|"
     r"guided|grammar"
@@ -40,7 +43,20 @@ _TOO_LONG = (
     r"(?<!took )(?<!taking )(?<!takes )too long\b.{0,40}\btokens|"
     rf"{_PROMPT}.{{0,40}}longer than the (model|maximum|context|limit)|"
     r"must have less than [\d,.]+ tokens|"
-    r"(reduce|shorten) (the length of )?(your|the) (messages?|prompt|input)\b(?! (rate|freq))"
+    r"(reduce|shorten) (the length of )?(your|the) (messages?|prompt|input)\b(?! (rate|freq))|"
+    r"use a shorter (prompt|input|message)|context overflow|n_ctx exceeded|max_seq_len|"
+    rf"{_PROMPT}(?!['\"])[^.]{{0,40}}\b(length|tokens?)\b[^.]{{0,40}}"
+    r"(exceeds?|greater than|longer than|above)|"
+    rf"{_PROMPT}(?!['\"])[^.]{{0,20}}exceeds? [^.]{{0,20}}(length|context|[0-9]+ tokens)|"
+    rf"{_PROMPT}[^.]{{0,10}} is too large|(content|request) exceeds [0-9,.]+ tokens|"
+    r"max(imum)? (prompt|input|sequence|window) (length|size)|model token limit|"
+    r"token limit exceeded|range of input length|input_tokens must be <=|"
+    r"max_tokens must be at least 1, got -"
+)
+# A limit on the answer, whatever the prompt.
+_ANSWER_LIMIT = (
+    r"max_(output_|completion_)?tokens\b[^.]{0,60}(below minimum|greater than|at least|too (large|"
+    r"small)|should be|must be|at most|less than|out of range)"
 )
 # With thousands set apart, or as "128k".
 _NUMBER = (
@@ -62,6 +78,13 @@ _LIMITS = tuple(
         r"(?: is| of| of only|:|=)? ?\(?N",
         r"must be <= N",
         r"must have less than N",
+        r"max(?:imum)? (?:prompt|input|sequence|allowed|window) (?:length|size)"
+        r"(?: is| of|:)? ?\(?N",
+        r"tokens? limit:?(?: is| of)? ?\(?N",
+        r"input length should be \[\d{1,9}, ?N\]",
+        r"max_seq_len:? ?N",
+        r"exceeds N tokens",
+        r"model's context \(N",
     )
 )
 _FILTERED = r"content.?filter|content management|content policy|moderation|was flagged"
@@ -147,7 +170,7 @@ def names_what_is_missing(failure: RequestFailure) -> bool:
 
 def sampling_setting(failure: RequestFailure) -> str | None:
     """The setting of sampling that the server does not take as it is: it would change results."""
-    if failure.status not in (400, 422):
+    if failure.status not in (400, 422) or longest_taken(failure) is not None:
         return None
     for name in ("temperature", "top_p"):
         mentioned = re.search(rf"\b{name}\b", failure.complaint)
@@ -156,3 +179,12 @@ def sampling_setting(failure: RequestFailure) -> str | None:
         ):
             return name
     return None
+
+
+def refuses_answer_limit(failure: RequestFailure) -> bool:
+    """Whether the words are about the number of tokens that an answer may have."""
+    return (
+        failure.status in (400, 422)
+        and longest_taken(failure) is None
+        and bool(re.search(_ANSWER_LIMIT, failure.complaint))
+    )

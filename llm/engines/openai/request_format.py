@@ -11,9 +11,12 @@ from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.refusals import (
     REFUSALS,
     StructuredOutput,
+    longest_taken,
+    refuses_answer_limit,
     refuses_field,
     refuses_seed,
     refuses_system,
+    sampling_setting,
     structured_output_after,
     wants_stream,
 )
@@ -159,6 +162,16 @@ class RequestFormat:
         }
         changed = [n for n in learned if getattr(self, n) != getattr(before, n)]
         return "; ".join(learned[name] for name in changed)
+
+
+def is_about_request(failure: RequestFailure) -> bool:
+    """Whether a server's words are about how it was asked, and not about itself."""
+    return (
+        bool(RequestFormat().changes_after(failure))
+        or longest_taken(failure) is not None
+        or sampling_setting(failure) is not None
+        or refuses_answer_limit(failure)
+    )
 
 
 def _without_system(messages: tuple[Message, ...]) -> list[Message]:

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,11 @@ from llm.engines.openai.network import http_client
 from llm.engines.openai.rate_limit import retry_after_seconds
 from llm.engines.openai.redaction import Redaction, plain_text
 from llm.engines.openai.reply_body import bounded, decoded, json_of, page_title
+from llm.engines.openai.request_format import is_about_request
 from llm.engines.openai.server import Server
 
+_NO_REASON = "no reason given"
+_ABOUT_REQUESTS = (400, 415, 422)  # statuses that blame the request, also without words
 _EARLY_SECONDS = 0.005  # before the end of a request is sent: what was sent unasked arrives in them
 # A connection carries one request (see `network`). Compressed answers are not asked for: they are
 # short.
@@ -90,7 +94,25 @@ class Transport:
             if status not in GATEWAY_STATUSES:
                 self._server.lost_since = None
             raise self._refusal(status, _error_in(text, content_type), headers, body or {})
-        return json_of(text, content_type, self.redaction)
+        reply = json_of(text, content_type, self.redaction)
+        refusal = self._refusal_in(reply, headers, body or {})
+        if refusal is not None:
+            raise refusal
+        return reply
+
+    def _refusal_in(
+        self, reply: object, headers: Mapping[str, str], request: Mapping[str, Any]
+    ) -> RequestFailure | None:
+        """The refusal that a server sends as if it were an answer; None for what is none."""
+        if not isinstance(reply, Mapping) or reply.get("choices"):
+            return None
+        if not (reply.get("error") or reply.get("object") == "error"):
+            return None
+        code = str(_fields(_error_of(reply)).get("code"))
+        status = int(code) if re.fullmatch("[45][0-9]{2}", code) else 400
+        refusal = self._refusal(status, reply, headers, request)
+        # without a code it may be about anything
+        return refusal if status != 400 or code == "400" or is_about_request(refusal) else None
 
     async def _reply(self, method: str, path: str, body: Any) -> tuple[int, Mapping[str, str], str]:
         """The status, the headers and the text of a reply. Raises RequestFailure."""
@@ -116,13 +138,13 @@ class Transport:
         body = without_repeated(body, request)
         inner = _error_of(body)
         fields = _fields(inner)
-        words = fields.get("message") or fields.get("detail") or inner or "no reason given"
+        words = fields.get("message") or fields.get("detail") or inner or _NO_REASON
         waits = status in (429, 503)
         return RequestFailure(
             f"HTTP {status}: {self.redaction.line(words)}",
             status=status,
             gateway=status in GATEWAY_STATUSES,
-            complaint=complaint_of(body, request),
+            complaint=complaint_of(body, request) or _NO_REASON * (status in _ABOUT_REQUESTS),
             parameter=plain_text(fields.get("param") or fields.get("code")),
             retry_after=retry_after_seconds(headers) if waits else None,
             generated=self.redaction.reply(plain_text(generated)),
