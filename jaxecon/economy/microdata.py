@@ -33,7 +33,7 @@ _WEIGHTS = {
     "веса",
 }
 _PARTS_OF_WEIGHTS = (
-    r"weight|wgt|wght|^wt|wts?$|wtsupp|wtfin|wtper|fwt|poids|gewicht|ponder|factorexp|hochrechn"
+    r"weight|wgt|wght|^wt|wts?\d*$|secwt|wtsupp|wtfin|wtper|fwt|poids|gewicht|ponder|factorexp|hochrechn"
 )
 
 
