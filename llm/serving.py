@@ -69,7 +69,7 @@ def _check_told_apart(chain: Sequence[ServedModel]) -> None:
                 )
 
 
-def _name_in_manifest(config: Config, model: str | None) -> str:
+def name_in_manifest(config: Config, model: str | None) -> str:
     """A model's name in `identities`: that of the first cohort that it serves, or its setting."""
     cohorts = (cohort for cohort, name in _models_by_cohort(config).items() if name == model)
     return next(cohorts, setting_of(model))
@@ -112,7 +112,7 @@ def serving(
                 kind = ENGINES[settings.engine]
                 start = partial(kind.start, settings, config.seed, _cohorts_of(config, name))
                 restart = start if kind.restarts else None
-                before = known.get(_name_in_manifest(config, name))
+                before = known.get(name_in_manifest(config, name))
                 with naming_settings_of(setting_of(name)):
                     running = _start_or_stand_in(start, settings, before)
                 served[name] = ServedModel(running, restart, *described)
@@ -131,7 +131,7 @@ def replaying(
 
     identities: those of the models that answered, as `identities` of this module returned them.
     """
-    names = {name: _name_in_manifest(config, name) for name in config.servings}
+    names = {name: name_in_manifest(config, name) for name in config.servings}
     lost = [name for name in names.values() if name not in identities]
     if lost:
         raise DiskError(f"{transcript.parent}: its manifest has no identity of {lost[0]}")

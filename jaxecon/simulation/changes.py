@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxecon.config.fields import changes_results
+from jaxecon.config.language import setting_of
+from jaxecon.config.read import load_config
 from jaxecon.config.settings import Config
 from jaxecon.config.yaml_text import flow_text
 from jaxecon.core.errors import UserError
@@ -78,7 +80,7 @@ def changed_inputs(
     then, now = manifest["files"], outside_files(config)
     names = {line.partition(": ")[0] for line in changed}
     moved = {name for name in names if name in then and then[name] == now.get(name)}
-    moved |= _moved_models(manifest, names, config)
+    moved |= _moved_models(manifest, names, before, config)
     free += [line for line in changed if line.partition(": ")[0] in moved]
     changed = [line for line in changed if line.partition(": ")[0] not in moved]
     # only files that the run knew: earlier versions did not record what a rule imports
@@ -91,16 +93,25 @@ def changed_inputs(
     return changed, free, files
 
 
-def _moved_models(manifest: Mapping[str, Any], names: set[str], config: Config) -> set[str]:
-    """Those of the settings that name a model which, by its content, answered the run before."""
-    known = list((manifest["identities"] or {}).values())
-    others = {f"llm.others.{name}": serving for name, serving in config.llm.others.items()}
+def _moved_models(
+    manifest: Mapping[str, Any], names: set[str], before: Mapping[str, Any], config: Config
+) -> set[str]:
+    """Those of the settings that name a model which, by its content, is the section's of before.
+
+    names: the settings that differ.
+    """
+    asked = {
+        setting: name
+        for name, serving in config.servings.items()
+        if (setting := f"{setting_of(name)}.model") in names and serving.engine == "vllm"
+    }
+    if not asked or not manifest["identities"]:
+        return set()
+    then = load_config(dict(before))
     return {
         setting
-        for name, serving in {"llm": config.llm, **others}.items()
-        if (setting := f"{name}.model") in names
-        and serving.engine == "vllm"
-        and is_same_model(serving.model, known)
+        for setting, name in asked.items()
+        if is_same_model(config.servings[name].model, name, then, manifest["identities"])
     }
 
 

@@ -6,7 +6,7 @@ transcripts use this module too: importing it loads no JAX.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -115,14 +115,21 @@ def identities(served: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return identities(served)
 
 
-def is_same_model(model: str, known: Iterable[Mapping[str, str]]) -> bool:
-    """Whether a model that vLLM loads is, by its content, one of those with these identities."""
+def is_same_model(
+    model: str, name: str | None, before: Config, identities: Mapping[str, Mapping[str, str]]
+) -> bool:
+    """Whether a model that vLLM loads is, by its content, the one that a section had in a run.
+
+    name: the section's name in llm.others; None is `llm` itself. before: the run's configuration.
+    identities: those in its manifest.
+    """
     _check_bridge()
     from llm.engines.models import ModelNotFound
     from llm.engines.vllm import engine_identity
+    from llm.serving import name_in_manifest
 
     try:
-        return engine_identity(model) in known
+        return engine_identity(model) == identities.get(name_in_manifest(before, name))
     except ModelNotFound:
         return False
 

@@ -130,12 +130,17 @@ def test_an_equal_copy_elsewhere_is_the_same_file(place, tmp_path):
         je.resume(run, overrides=[f"population.file={other}"])
 
 
+def local_model(folder, weights):
+    """A folder that vLLM would load a model from, as far as its identity goes."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"layers": 1}')
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
 def test_a_model_that_was_moved_is_the_same_by_its_content(tmp_path):
-    one, other = tmp_path / "a" / "model", tmp_path / "b" / "model"
-    one.mkdir(parents=True)
-    (one / "config.json").write_text('{"layers": 1}')
-    (one / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
-    (one / "model.safetensors").write_bytes(b"weights")
+    one, other = local_model(tmp_path / "a" / "model", b"weights"), tmp_path / "b" / "model"
     shutil.copytree(one, other)
     manifest = {"files": {}, "identities": {"llm": engine_identity(str(one))}}
 
@@ -153,6 +158,49 @@ def test_a_model_that_was_moved_is_the_same_by_its_content(tmp_path):
     assert differences(other) == ([line], [], [])
     shutil.rmtree(other)
     assert differences(other) == ([line], [], [])
+
+
+@pytest.mark.parametrize("swapped", ["llm", "llm.others.b", "llm.others.c", "both"])
+def test_another_model_of_the_run_is_another_one(tmp_path, swapped):
+    """Each section is compared with its own model: a cohort's, the planner's or a fallback."""
+    places = {name: local_model(tmp_path / name / "model", name.encode()) for name in "abc"}
+    sections = {"llm": "a", "llm.others.b": "b", "llm.others.c": "c"}
+
+    def config_of(models):
+        paths = {section: str(models[name]) for section, name in sections.items()}
+        others = {
+            "b": {"engine": "vllm", "model": paths["llm.others.b"], "fallback": "c"},
+            "c": {"engine": "vllm", "model": paths["llm.others.c"]},
+        }
+        cohorts = [
+            {"name": "mechanical", "rule": "rational", "size": 4},
+            {"name": "clerks", "rule": "llm", "size": 2},
+        ]
+        return load_config(
+            {
+                "population": {"cohorts": cohorts},
+                "planner": {"kind": "llm", "llm": "b"},
+                "llm": {"engine": "vllm", "model": paths["llm"], "others": others},
+            }
+        )
+
+    identities = {
+        name: engine_identity(str(places[model]))
+        for name, model in (("clerks", "a"), ("planner", "b"), ("llm.others.c", "c"))
+    }
+    manifest = {"files": {}, "identities": identities}
+    before = config_of(places).model_dump(mode="json")
+    moved = {name: shutil.copytree(p, tmp_path / "moved" / name) for name, p in places.items()}
+    for name in moved:  # an identity has the last component of the folder
+        moved[name] = shutil.move(moved[name], tmp_path / "moved" / f"of-{name}" / "model")
+    changed, free, _ = changed_inputs(manifest, before, config_of(moved))
+    assert changed == []
+    assert {line.partition(": ")[0] for line in free} == {f"{name}.model" for name in sections}
+    wrong = ("llm", "llm.others.b") if swapped == "both" else (swapped,)
+    swap = {sections[section]: moved["b" if section == "llm" else "a"] for section in wrong}
+    changed, free, _ = changed_inputs(manifest, before, config_of({**moved, **swap}))
+    assert {line.partition(": ")[0] for line in changed} == {f"{name}.model" for name in wrong}
+    assert len(free) == len(sections) - len(wrong)
 
 
 def test_a_file_that_is_gone_is_one_line(place, tmp_path):
