@@ -12,7 +12,7 @@ from jaxecon.core.errors import UserError
 from jaxecon.core.files import write_atomically
 from jaxecon.simulation.language import check_engines
 from jaxecon.storage.paths import refuse_existing
-from jaxecon.storage.portable import portable_text
+from jaxecon.storage.portable import is_same_yaml, portable_text
 from jaxecon.sweeps.design import read
 from jaxecon.sweeps.points import Points
 
@@ -74,7 +74,7 @@ def open_folder(out: Path, identity: str) -> None:
     try:
         if known.is_file():
             there = known.read_bytes().decode(errors="replace")
-            if portable_text(there, out) != identity:  # earlier versions wrote paths as given
+            if not is_same_yaml(there, identity, out):  # as earlier versions wrote it
                 raise UserError(
                     f"--out: {out}: holds another experiment, or another size of it; give a new "
                     "folder"

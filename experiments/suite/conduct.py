@@ -37,10 +37,10 @@ from experiments.suite.report import Report, notes_on, report_text, write_json, 
 from experiments.suite.study import REPORT, Study, Watch
 from experiments.suite.tables import Table
 from jaxecon.config.read import apply
-from jaxecon.config.yaml_text import yaml_text
 from jaxecon.core.files import write_atomically
 from jaxecon.report.schedules import check_matplotlib
 from jaxecon.storage.paths import MANIFEST
+from jaxecon.storage.portable import portable_yaml
 from jaxecon.storage.provenance import environment
 from jaxecon.sweeps.executor import Executor
 from jaxecon.sweeps.listener import SilentSweepListener, SweepListener
@@ -87,7 +87,7 @@ def conduct(
     check_matplotlib()
     check_years(name, tree, getattr(module, "MIN_YEARS", 1))
     check_engines_of(name, tree)
-    open_folder(out, _identity(name, size, tree))
+    open_folder(out, portable_yaml(_identity(name, size, tree), out))
     manifest = {
         "format": FORMAT,
         "kind": "experiment",
@@ -115,10 +115,9 @@ def _override(tree: Designs, overrides: Iterable[str], reserved: Iterable[str]) 
                 apply(design.setdefault("run", {}), override)
 
 
-def _identity(name: str, size: str, tree: Designs) -> str:
-    """What identifies a folder's experiment, as YAML: its name, size and mechanical designs."""
-    content = {"experiment": name, "size": size, "mechanical": tree["mechanical"]}
-    return yaml_text(content)
+def _identity(name: str, size: str, tree: Designs) -> dict[str, Any]:
+    """What identifies a folder's experiment: its name, size and mechanical designs."""
+    return {"experiment": name, "size": size, "mechanical": tree["mechanical"]}
 
 
 def _write_results(

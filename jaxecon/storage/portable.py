@@ -8,9 +8,16 @@ import copy
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from jaxecon.config.yaml_text import yaml_text, yaml_value
+
+# what ends a place in a text: no part of a name, though it may be an escaped line end before it
+# (errors are one line), and no escaped letter after it
+_BEFORE = r"(?:(?<![\w.~-])|(?<=\\[nrt]))"
+_AFTER = r"(?![\w.-]|\\[ux])"
 
 _HERE = (".", "~")  # with which a local model's path begins, unlike a model's name
 
@@ -54,9 +61,33 @@ def portable_text(text: str, folder: Path) -> str:
     }
     for place, way in {Path.home(): "~", **ways}.items():
         if len(place.parts) > 1:
-            written = re.escape(json.dumps(str(place))[1:-1])
-            text = re.sub(rf"(?<![\w.~-]){written}(?![\w.-])", way, text)
+            for form in {str(place), json.dumps(str(place))[1:-1]}:
+                text = re.sub(f"{_BEFORE}{re.escape(form)}{_AFTER}", way, text)
     return text
+
+
+def portable_yaml(tree: Any, folder: Path) -> str:
+    """A tree of settings as YAML, in which places are named as by `portable_text`."""
+    return yaml_text(_with_portable_texts(tree, folder), allow_unicode=True)
+
+
+def is_same_yaml(one: str, other: str, folder: Path) -> bool:
+    """Whether two YAML texts have the same content, however each is written and names places."""
+    if one == other:
+        return True
+    try:
+        first, second = (portable_yaml(yaml_value(text), folder) for text in (one, other))
+    except ValueError:
+        return False
+    return first == second
+
+
+def _with_portable_texts(tree: Any, folder: Path) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _with_portable_texts(value, folder) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [_with_portable_texts(value, folder) for value in tree]
+    return portable_text(tree, folder) if isinstance(tree, str) else tree
 
 
 def _with_paths(

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from jaxecon.config.base import Section
 from jaxecon.config.read import apply, checked_overrides, read_yaml
-from jaxecon.config.yaml_text import check_tree, yaml_text
+from jaxecon.config.yaml_text import check_tree
 from jaxecon.core.errors import UserError
 from jaxecon.core.text import shortened, shown
 
@@ -169,6 +169,6 @@ _ACCEPTED = {
 }
 
 
-def to_yaml(design: Design) -> str:
-    """The design as YAML text that `read` accepts."""
-    return yaml_text(design.model_dump(mode="json", by_alias=True, exclude_unset=True))
+def to_tree(design: Design) -> dict[str, Any]:
+    """The design as a tree that `read` accepts."""
+    return design.model_dump(mode="json", by_alias=True, exclude_unset=True)

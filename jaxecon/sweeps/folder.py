@@ -16,10 +16,10 @@ from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation.changes import changed_code, inexact
 from jaxecon.simulation.language import check_prompts
 from jaxecon.storage.paths import MANIFEST, TEMPLATE_ENDING, refuse_existing
-from jaxecon.storage.portable import portable_text
+from jaxecon.storage.portable import is_same_yaml, portable_text, portable_yaml
 from jaxecon.storage.provenance import changed_files, environment, sources_of_rule
 from jaxecon.sweeps.chunk import Chunk, SweepStopped
-from jaxecon.sweeps.design import to_yaml
+from jaxecon.sweeps.design import to_tree
 from jaxecon.sweeps.listener import SweepListener
 from jaxecon.sweeps.plan import Plan
 from jaxecon.sweeps.points import Points
@@ -79,9 +79,9 @@ def opened_folder(
         raise DiskError(f"--out: {out}: cannot be written ({error.strerror})") from error
     try:
         if (out / SWEEP).exists():
-            # earlier versions wrote paths as they were given
+            # earlier versions wrote paths as they were given, and letters as escapes
             there = (out / SWEEP).read_bytes().decode(errors="replace")
-            if portable_text(there, out) != text:
+            if not is_same_yaml(there, text, out):
                 raise UserError(f"--out: {out}: holds another sweep; give a new folder")
             manifest = read_manifest(out)
             changed = changed_code(manifest, now)
@@ -122,7 +122,7 @@ def opened_folder(
 
 def stored_text(points: Points, out: Path) -> str:
     """The design as sweep.yaml holds it: without places of this machine."""
-    return portable_text(to_yaml(points.design), out)
+    return portable_yaml(to_tree(points.design), out)
 
 
 def _portable_names(files: Mapping[str, str], out: Path) -> dict[str, str]:

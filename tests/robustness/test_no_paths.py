@@ -1,6 +1,7 @@
 """What a run leaves on disk can be published: it names no place of its author's machine."""
 
 import getpass
+import json
 import shutil
 import socket
 import sqlite3
@@ -14,14 +15,17 @@ from support.runs import At, snapshot
 import jaxecon as je
 from experiments.suite.checks import open_folder
 from experiments.suite.report import write_json
+from jaxecon.config.yaml_text import yaml_text, yaml_value
 from jaxecon.core.errors import UserError
 from jaxecon.storage import provenance
 from jaxecon.storage.portable import (
+    is_same_yaml,
     located_configuration,
     path_at,
     path_from,
     portable_configuration,
     portable_text,
+    portable_yaml,
 )
 from jaxecon.storage.recorder import _portable
 
@@ -185,8 +189,6 @@ def test_the_same_command_continues_futures_with_relative_paths(place, monkeypat
 
 
 def test_paths_as_earlier_versions_wrote_them_are_read_as_given(place, tmp_path):
-    import json
-
     folder, _ = place
     run = shutil.copytree(folder / "run", tmp_path / "run")
     manifest = json.loads((run / "manifest.json").read_text())
@@ -211,6 +213,77 @@ def test_the_way_to_a_place(tmp_path, monkeypatch):
         assert path_at(run, path_from(run, where)) == where.resolve()
     line = f'{{"error": "{run}/x: {home}/y, {tmp_path}/a b, {run}-2"}}'
     assert portable_text(line, run) == '{"error": "./x: ~/y, ../../a b, ../r-2"}'
+
+
+NAMES = [
+    "zoé",
+    "Zoë de la Müller",
+    "李雷",
+    'a "b"',
+    "it's",
+    "back\\slash",
+    "u1",
+    "smile 😀 " + "w " * 60,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_home_with_any_letters_is_named_in_no_form(tmp_path, monkeypatch, name):
+    """Neither in a plain text nor in JSON or YAML, which write some letters as escapes."""
+    home, out = tmp_path / "home" / name, tmp_path / "out"
+    monkeypatch.setenv("HOME", str(home))
+    file = f"{home}/people.csv"
+    assert portable_text(file, out) == "~/people.csv"
+    lines = f"broken:\n{file}\n{home}"
+    said = portable_text(str(UserError(lines)), out)  # its line ends are escapes
+    assert said == "broken:\\n~/people.csv\\n~"
+    others = (f"{home}é/x", f"{home}-2")
+    for text in (file, lines, *others):
+        for ascii_only in (True, False):
+            written = json.dumps({"error": [text]}, ensure_ascii=ascii_only)
+            (read,) = json.loads(portable_text(written, out))["error"]
+            place, way = (tmp_path, "..") if text in others else (home, "~")
+            assert read == text.replace(str(place), way)
+    design = {"grid": {"population.file": [file, f"see {file}"]}}
+    yaml = portable_yaml(design, out)
+    assert yaml_value(yaml) == {"grid": {"population.file": ["~/people.csv", "see ~/people.csv"]}}
+    earlier = yaml_text(design)
+    assert is_same_yaml(earlier, yaml, out)
+    assert not is_same_yaml(earlier.replace("people", "others"), yaml, out)
+    assert not is_same_yaml("grid: [", yaml, out)
+
+
+def test_a_sweep_in_a_home_with_other_letters_names_none(tmp_path, monkeypatch):
+    """And one that an earlier version began there is continued."""
+    home = tmp_path / "zoé"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (home / "people.csv").write_text("skill\n500\n1000\n")
+    design = {
+        "run": {
+            "years": 1,
+            "year": {"days": 1},
+            "population": {"mechanical": 4, "llm": 0, "skills": "file"},
+        },
+        "grid": {"population.file": [str(home / name) for name in ("people.csv", "none.csv")]},
+    }
+    out = tmp_path / "sweeps" / "s"
+    je.sweep(design, out=out)
+    points = je.Sweep(out).points
+    assert points["population.file"].unique().to_pylist() == ["~/people.csv", "~/none.csv"]
+    (error,) = {error for error in points["error"].to_pylist() if error is not None}
+    assert "~/none.csv" in error
+    for path in out.rglob("*.*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(form in content for form in ("zoé".encode(), b"zo\\xE9", b"zo\\u00e9"))
+    (out / "sweep.yaml").write_text(yaml_text(design))
+    before = (out / "points.parquet" / "part-00000000.parquet").read_bytes()
+    je.sweep(design, out=out)
+    assert (out / "points.parquet" / "part-00000000.parquet").read_bytes() == before
+    other = {**design, "seeds": 2}
+    with pytest.raises(UserError, match="holds another sweep"):
+        je.sweep(other, out=out)
 
 
 def test_a_local_model_and_every_transcript(tmp_path):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from jaxecon.config.read import load_config
 from jaxecon.core.errors import UserError
-from jaxecon.sweeps.design import read, to_yaml
+from jaxecon.storage.portable import portable_yaml
+from jaxecon.sweeps.design import read, to_tree
 from jaxecon.sweeps.points import Points, count
 
 EXPONENT = "preferences.disutility_exponent"
@@ -163,7 +164,7 @@ def test_exponents_are_numbers_in_files_and_options(tmp_path):
 
 def test_a_design_reads_what_it_writes(tmp_path):
     design = read({"run": {"years": 2}, "list": [{"seed": 3}], "grid": {EXPONENT: [2, 2.5]}})
-    (tmp_path / "sweep.yaml").write_text(to_yaml(design))
+    (tmp_path / "sweep.yaml").write_text(portable_yaml(to_tree(design), tmp_path))
     assert read(tmp_path / "sweep.yaml") == design
 
 
