@@ -190,7 +190,8 @@ def _futures(
             seed = first.seed_of_draws + number
             config = load_config(first, [f"draw_seed={seed}"])
             changed = [line for line in shared if not line.startswith("draw_seed: ")]
-            changed.append(f"draw_seed: {run.config.draw_seed} -> {seed}")
+            if seed != run.config.draw_seed:
+                changed.append(f"draw_seed: {run.config.draw_seed} -> {seed}")
         folder = out / f"future-{number}" if seeds > 1 else out
         future = _Future(config, folder, changed, _origin_of(run, folder, year, changed))
         clear_unbegun(folder)
@@ -326,27 +327,33 @@ def _adapted(state: RunState, simulation: Simulation, changed: Sequence[str], ru
     observation, asks = state.observation, simulation.planner.asks
     if observation is not None and set(observation.agent_means) != set(asks):
         sizes = {name: simulation.economy.cohorts[name].size for name in asks}
-        years = {n: _recorded_year(run, n, observation.year, size) for n, size in sizes.items()}
-        state = replace(state, observation=replace(observation, agent_means=years))
+        means = _recorded_means(run, observation.year, sizes)
+        state = replace(state, observation=replace(observation, agent_means=means))
     return state
 
 
-def _recorded_year(run: Run, cohort: str, year: int, size: int) -> dict[str, np.ndarray]:
-    """A cohort's means of a year, (n,) by column, read from the run's tables.
+def _recorded_means(
+    run: Run, year: int, sizes: Mapping[str, int]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Means of a year by cohort, (n,) by column, read from the run's tables.
 
-    Raises UserError where they were not recorded for all its agents.
+    sizes: how many agents each cohort has. Raises UserError where the means were not recorded for
+    all of them.
     """
-    agents = read_table(run.path, AGENTS, before=year + 1)
-    if agents.num_rows:
-        agents = agents.filter((pc.field("year") == year) & (pc.field("cohort") == cohort))
-    if agents.num_rows != size:
-        raise UserError(
-            f"{run.path}: year {year} of {cohort} is not in its agents.parquet, and voters must "
-            "see it (record.agents)"
-        )
-    years = read_table(run.path, YEARS, before=year + 1)
-    rebate = years.filter(pc.field("year") == year)["rebate"][0].as_py()
-    columns = {
-        name: np.asarray(agents[name], float) for name in ("hours", "income", "tax", "utility")
-    }
-    return {**columns, "rebate": np.full(size, rebate)}
+    if not sizes:
+        return {}
+    agents, years = (
+        read_table(run.path, table, since=year, before=year + 1) for table in (AGENTS, YEARS)
+    )
+    rebate, means = years["rebate"][0].as_py(), {}
+    for cohort, size in sizes.items():
+        rows = agents.filter(pc.field("cohort") == cohort) if agents.num_rows else agents
+        if rows.num_rows != size:
+            raise UserError(
+                f"{run.path}: year {year} of {cohort} is not in its agents.parquet, and voters "
+                "must see it (record.agents)"
+            )
+        columns = ("hours", "income", "tax", "utility")
+        means[cohort] = {name: np.asarray(rows[name], float) for name in columns}
+        means[cohort]["rebate"] = np.full(size, rebate)
+    return means

@@ -260,14 +260,18 @@ def row_groups(part: Part) -> Iterator[pa.Table]:
             yield file.read_row_group(group)
 
 
-def read_table(run: Path, table: str, *, before: int | None = None) -> pa.Table:
-    """The rows of a table before a year (None: all); one without columns where it has no files.
+def read_table(
+    run: Path, table: str, *, since: int | None = None, before: int | None = None
+) -> pa.Table:
+    """The rows of a table from one year until before another; without columns if it has no files.
+
+    since, before: None for the first year, and for all years. Other files are not read.
 
     Raises DiskError where a file with such rows is damaged or missing.
     """
     read: list[pa.Table] = []
     columns: pa.Schema | None = None
-    for path, rows in read_parts(run, table, before=before):
+    for path, rows in read_parts(run, table, since=since, before=before):
         try:
             columns = pa.unify_schemas(
                 [rows.schema] if columns is None else [columns, rows.schema],
@@ -279,18 +283,27 @@ def read_table(run: Path, table: str, *, before: int | None = None) -> pa.Table:
     if not read:
         return pa.table({})
     found = pa.concat_tables(read, promote_options="permissive")
+    if since is not None:
+        found = found.filter(pc.field("year") >= since)
     return found if before is None else found.filter(pc.field("year") < before)
 
 
-def read_parts(run: Path, table: str, *, before: int | None = None) -> list[tuple[Path, pa.Table]]:
+def read_parts(
+    run: Path, table: str, *, since: int | None = None, before: int | None = None
+) -> list[tuple[Path, pa.Table]]:
     """Each file of a table with its rows, though a process may be writing or merging files.
 
-    before: as in `parts`. Raises DiskError where such a file is damaged or missing.
+    since: only files with this year or later ones. before: as in `parts`. Raises DiskError where
+    such a file is damaged or missing.
     """
     while True:
         then = _list_as_it_is(run)
         try:
-            return [(part.path, read_part(part)) for part in parts(run, table, before=before)]
+            return [
+                (part.path, read_part(part))
+                for part in parts(run, table, before=before)
+                if since is None or part.last >= since
+            ]
         except DiskError:
             if _list_as_it_is(run) == then:
                 raise

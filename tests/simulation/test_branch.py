@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from support.runs import HYBRID, MECHANICAL, At, flighty, interrupt
+from support.damaged_folders import flip
+from support.runs import HYBRID, MECHANICAL, ONE_DAY_YEARS, At, flighty, interrupt
 
 import jaxecon as je
-from jaxecon.core.errors import Interrupted, UserError
+from jaxecon.core.errors import DiskError, Interrupted, UserError
+from jaxecon.storage import parts
 from jaxecon.storage.checkpoint_files import Position, positions
 from jaxecon.storage.digest import digest
 
@@ -169,11 +171,47 @@ def test_a_branch_that_is_resumed_has_its_runs_answers(tmp_path):
 
 
 def test_futures_of_another_seed_are_all_others(tmp_path):
-    run = je.run(MECHANICAL, out=tmp_path / "run")
+    run = je.run(MECHANICAL, out=tmp_path / "run", overrides=["draw_seed=8"])
     futures = je.branch(
         run.path, year=2, out=tmp_path / "futures", overrides=["draw_seed=7"], seeds=3
     )
     assert [future.config.seed_of_draws for future in futures] == [7, 8, 9]
+    assert [future.manifest["branched_from"]["changed"] for future in futures] == [
+        ["draw_seed: 8 -> 7"],
+        [],
+        ["draw_seed: 8 -> 9"],
+    ]
+
+
+def test_a_planner_that_sees_agents_needs_only_their_last_year(tmp_path, monkeypatch):
+    """Each file of it is read once, however many cohorts there are."""
+    cohorts = [{"name": "many", "rule": "rational", "size": 4}]
+    cohorts += [{"name": name, "rule": "llm", "size": 2} for name in "ab"]
+    config = {
+        **ONE_DAY_YEARS,
+        "years": 3,
+        "population": {"cohorts": cohorts},
+        "planner": {"kind": "fixed", "compared_with": ["us_federal"]},
+        "llm": {"engine": "simulated"},
+    }
+    run = je.run(config, out=tmp_path / "run")
+    agents = run.path / "agents.parquet"
+    flip(agents / "part-00000000.parquet", 100)
+    read, read_part = [], parts.read_part
+
+    def counted(part):
+        read.append(part.path)
+        return read_part(part)
+
+    monkeypatch.setattr(parts, "read_part", counted)
+    overrides = ["planner.kind=elected", "elections.eligible=[a, b]"]
+    (branch,) = je.branch(run.path, year=2, out=tmp_path / "branch", overrides=overrides)
+    assert branch.manifest["status"] == "complete"
+    ours = [path for path in read if path.is_relative_to(agents)]
+    assert ours == [agents / "part-00000001.parquet"]
+    flip(ours[0], 100)
+    with pytest.raises(DiskError, match=r"part-00000001.parquet: not what was written"):
+        je.branch(run.path, year=2, out=tmp_path / "other", overrides=overrides)
 
 
 def test_a_branch_that_cannot_be_what_was_recorded_is_refused(tmp_path):
