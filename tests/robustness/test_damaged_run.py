@@ -28,7 +28,7 @@ from support.damaged_folders import (
     outcome,
     rename,
 )
-from support.runs import HYBRID, as_earlier_run, run_killed, snapshot
+from support.runs import HYBRID, as_earlier_run, run_killed, unchanged_by_reading
 from typer.testing import CliRunner
 
 import jaxecon as je
@@ -115,15 +115,6 @@ def resume(folder):
     finally:
         assert unchanged_by_reading(folder) == before
     return run.manifest["status"]
-
-
-def unchanged_by_reading(folder):
-    """All files but those with which SQLite reads a transcript."""
-    return {
-        path: content
-        for path, content in snapshot(folder).items()
-        if not path.name.endswith(("-shm", "-wal"))
-    }
 
 
 READERS = (load, transcript, survey, digest, resume)
@@ -368,53 +359,3 @@ def test_a_checkpoint_with_another_name(whole, tmp_path):
     with pytest.raises(DiskError, match="00000009-000000: holds year 2, day 0; up to year 2, day"):
         je.digest(folder)
     assert Path(je.load(folder).path) == folder
-
-
-@pytest.fixture(scope="module")
-def worded(tmp_path_factory):
-    """A run with templates of its own, and as it was on the second day of its second year."""
-    folder = tmp_path_factory.mktemp("worded")
-    (folder / "words").mkdir()
-    (folder / "words" / "person.jinja").write_text("You earn {{ skill|whole }}.\n")
-    config = {
-        **CONFIG,
-        "llm": {"engine": "simulated", "prompts": str(folder / "words")},
-        "satisfaction": {"judged": False},
-        "survey": {},
-    }
-    killed = run_killed(config, folder / "run", year=1, day=2)
-    shutil.rmtree(folder / "words")
-    return killed.with_name("run"), killed
-
-
-TEMPLATES = (
-    lose,
-    halve,
-    flip_middle,
-    rename,
-    not_text,
-    lambda path: shutil.rmtree(path.parent),
-    lambda path: path.with_name("labor.jinja").write_text("{% block user %}"),
-)
-
-
-@pytest.mark.parametrize("damage", TEMPLATES)
-def test_damaged_templates_of_a_run(worded, tmp_path, damage):
-    """Tables can be read; what would ask or answer in other words is refused, and says why."""
-    complete, killed = (shutil.copytree(run, tmp_path / run.name) for run in worded)
-    (complete / "years.parquet" / "part-00000000.parquet").unlink()
-    for run in (complete, killed):
-        damage(run / "prompts" / "person.jinja")
-    before = [unchanged_by_reading(run) for run in (complete, killed)]
-    assert digest(killed) == digest(worded[1])
-    for go in (
-        lambda: je.resume(killed),
-        lambda: je.replay(killed, out=tmp_path / "again"),
-        lambda: je.branch(killed, year=1, out=tmp_path / "branch"),
-        lambda: je.repair(complete),
-    ):
-        with pytest.raises(UserError, match=r"prompts|other words") as refused:
-            go()
-        assert len(str(refused.value).splitlines()) == 1
-    assert [unchanged_by_reading(run) for run in (complete, killed)] == before
-    assert not (tmp_path / "branch").exists()

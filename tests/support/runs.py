@@ -116,6 +116,15 @@ def snapshot(path):
     }
 
 
+def unchanged_by_reading(folder):
+    """All files but those with which SQLite reads a transcript."""
+    return {
+        path: content
+        for path, content in snapshot(folder).items()
+        if not path.name.endswith(("-shm", "-wal"))
+    }
+
+
 def as_earlier_run(folder):
     """Make a run's folder what an earlier version left: without a list of the tables' files."""
     (folder / "parts.jsonl").unlink()
