@@ -56,16 +56,26 @@ def refuse_locked(path: Path, what: str) -> None:
 
     Nothing is written, and no lock is kept.
     """
+    if is_locked(path):
+        raise UserError(_taken(what))
+
+
+def is_locked(path: Path) -> bool:
+    """Whether this process or another one has the lock of this file.
+
+    Nothing is written, and no lock is kept. Raises OSError where the file cannot be read.
+    """
     try:
         handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     try:  # a shared lock (filelock has none), so that readers do not refuse each other
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(_taken(what)) from None
+        return True
     finally:
         os.close(handle)
+    return False
 
 
 def _taken(what: str) -> str:

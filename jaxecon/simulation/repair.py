@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import write_atomically
-from jaxecon.core.locks import lock_for_writing
 from jaxecon.core.processes import refuse_several
 from jaxecon.simulation.changes import (
     continuable,
@@ -43,11 +42,11 @@ from jaxecon.storage.parts import (
 from jaxecon.storage.paths import (
     CHECKPOINTS,
     CONFIG,
-    LOCK,
     PARTS,
     PAST,
     TABLES,
     TRANSCRIPT,
+    lock_run,
 )
 from jaxecon.storage.recorder import Recorder
 from jaxecon.storage.run import Run, configuration_file, recorded_config
@@ -136,14 +135,19 @@ def _rewritten_configuration(path: Path) -> list[str]:
     What was there is kept beside it.
     """
     recorded_configuration(path)  # raises where it cannot be read either
-    release = lock_for_writing(path / LOCK, f"{path}:")
+    release = lock_run(path)
     try:
         Run(path)
     except UserError:
         manifest, _ = read_manifest(path)
-        with suppress(FileNotFoundError):
-            os.replace(path / CONFIG, path / f"{CONFIG}.damaged")
-        write_atomically(path / CONFIG, configuration_file(manifest))
+        try:
+            with suppress(FileNotFoundError):
+                os.replace(path / CONFIG, path / f"{CONFIG}.damaged")
+            write_atomically(path / CONFIG, configuration_file(manifest))
+        except OSError as error:
+            raise DiskError(
+                f"{path / CONFIG}: cannot be written ({error.strerror}); nothing is lost"
+            ) from error
         return [CONFIG]
     finally:
         release()

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import numpy as np
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.core import processes
 from jaxecon.core.errors import DiskError, UserError, first_line
-from jaxecon.core.files import identity
 from jaxecon.core.json_text import json_text
 from jaxecon.core.pytree import named_leaves
 from jaxecon.storage.checkpoint_files import (
@@ -36,6 +36,7 @@ from jaxecon.storage.checkpoint_files import (
     sha256_of_file,
     unsaid_late_writes,
 )
+from jaxecon.storage.paths import MANIFEST, RunFolder
 
 # --- writing --------------------------------------------------------------------------------------
 
@@ -64,7 +65,7 @@ class Checkpoints:
             protected,
             durable,
         )
-        self._run = identity(self.folder.parent)
+        self._run = RunFolder(self.folder.parent)
         self._thread = ThreadPoolExecutor(1, "jaxecon-checkpoint")
         self._saving: Future[None] | None = None
         self.latest: Position | None = None  # last saved, or continued from
@@ -124,12 +125,13 @@ class Checkpoints:
 
     def _write(self, position: Position, leaves: Leaves, meta: dict[str, Any]) -> None:
         requests = None if self._durable is None else self._durable()
-        if identity(self.folder.parent) != self._run:  # which writing would make anew
-            raise DiskError(
-                f"{self.folder.parent}: removed or replaced by something else while the run was "
-                "being written"
-            )
-        write(self.folder, position, leaves, {"transcript_requests": requests, **meta})
+        self._check_place()
+        try:
+            described = {"transcript_requests": requests, **meta}
+            write(self.folder, position, leaves, described, check=self._check_place)
+        except Exception:
+            self._check_place()
+            raise
         if not processes.is_main_process():
             return
         kept = set(list(positions(self.folder))[-self._policy.keep_last :]) | {
@@ -140,6 +142,20 @@ class Checkpoints:
             every = self._policy.keep_every_years
             if old not in kept and not (every and old.day == 0 and old.year % every == 0):
                 shutil.rmtree(self.folder / old.name)
+
+    def _check_place(self) -> None:
+        """Raise DiskError where another folder, or none, has the run's path.
+
+        Folders that writing has made anew there are removed.
+        """
+        if self._run.is_in_place():
+            return
+        run = self.folder.parent
+        if not (run / MANIFEST).exists():
+            with suppress(OSError):  # what holds anything is somebody else's
+                self.folder.rmdir()
+                run.rmdir()
+        raise DiskError(f"{run}: removed or replaced by something else while it was being written")
 
     def _raise_failure(self) -> None:
         if self._saving is None or not self._saving.done():
@@ -165,10 +181,18 @@ def _reason(error: BaseException) -> str:
     return os.strerror(int(code[1])) if code else first_line(error)
 
 
-def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, Any]) -> Path:
+def write(
+    folder: Path,
+    position: Position,
+    leaves: Leaves,
+    meta: Mapping[str, Any],
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> Path:
     """Write one checkpoint; it appears whole, or not at all.
 
-    leaves: arrays and Python numbers by dotted name.
+    leaves: arrays and Python numbers by dotted name. check: called before it appears; it raises
+    where the folder is no longer the run's.
 
     Raises OSError and orbax's own errors; no checkpoint has changed then.
     """
@@ -199,7 +223,11 @@ def write(folder: Path, position: Position, leaves: Leaves, meta: Mapping[str, A
             **meta,
         }
         processes.run_together(
-            lambda: _finish(unfinished, target, described) if processes.is_main_process() else None
+            lambda: (
+                _finish(unfinished, target, described, check)
+                if processes.is_main_process()
+                else None
+            )
         )
     except BaseException:
         _remove(unfinished)
@@ -217,8 +245,13 @@ def _remove(unfinished: Path) -> None:
         time.sleep(0.05)
 
 
-def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> None:
-    """Write metadata and checksums, flush everything to disk, and give the checkpoint its name."""
+def _finish(
+    unfinished: Path, target: Path, described: Mapping[str, Any], check: Callable[[], None]
+) -> None:
+    """Write metadata and checksums, flush everything to disk, and give the checkpoint its name.
+
+    check: as for `write`.
+    """
     # orbax writes where the checkpoint lay on this machine, and does not read it
     (unfinished / ARRAYS / "commit_success.txt").unlink(missing_ok=True)
     (unfinished / META).write_text(json_text(described, indent=1) + "\n")
@@ -230,6 +263,7 @@ def _finish(unfinished: Path, target: Path, described: Mapping[str, Any]) -> Non
     for path in (*unfinished.rglob("*"), unfinished):
         _sync(path)
     unfinished.chmod(0o755)
+    check()
     if target.exists():  # computed again after a later checkpoint turned out to be damaged
         shutil.rmtree(target)
     unfinished.rename(target)

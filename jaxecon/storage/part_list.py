@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from jaxecon.core.errors import DiskError
 from jaxecon.core.files import identity, write_atomically
 from jaxecon.storage.parts import (
     Part,
     PartRecord,
     Records,
+    check_sha256,
     listed,
     named_parts,
     read_records,
@@ -43,13 +45,31 @@ class PartList:
         return [part for table in TABLES for part in self.parts_of(table)]
 
     def displaced(self, files: Iterable[Path]) -> Path | None:
-        """The first of the list and of some of its files that was removed or replaced, if any."""
+        """The first of the list and of some of its files that was removed or replaced, if any.
+
+        A file of the same content is the same: some file systems (sshfs, gcsfuse) give a file
+        another inode now and then.
+        """
         self._read()
         for path in (*([self._path] * self._ends_whole), *files):
             now = identity(path)
-            if now is None or now != self._identities.get(path, now):
+            if now is None:
                 return path
+            if now != self._identities.get(path, now):
+                if not self._is_what_was_written(path):
+                    return path
+                self._identities[path] = now
         return None
+
+    def _is_what_was_written(self, path: Path) -> bool:
+        records = self._read()
+        try:
+            if path == self._path:
+                return read_records(self._run) == records
+            check_sha256(path, records[str(path.relative_to(self._run))])
+        except DiskError:
+            return False
+        return True
 
     def create(self) -> None:
         """Begin the list of a new run, which has no files yet."""

@@ -2,11 +2,14 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.core.locks import refuse_locked
+from jaxecon.core.files import identity
+from jaxecon.core.locks import is_locked, lock_for_writing, refuse_locked
 from jaxecon.core.text import is_text
 
 CONFIG, MANIFEST, TRANSCRIPT, CHECKPOINTS = (
@@ -37,6 +40,37 @@ LOCK = ".lock"  # held by the process that writes the run
 UNBEGUN = ".unbegun"  # until a branch has its first checkpoint and its manifest
 
 FORMAT = 2  # of a run folder; earlier ones are read through storage/migrations.py
+
+
+def lock_run(path: Path) -> Callable[[], None]:
+    """Take the lock with which one process writes a run; returns what releases it.
+
+    Raises UserError while another process is writing the run, DiskError where it cannot be written.
+    """
+    try:
+        return lock_for_writing(path / LOCK, f"{path}:")
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+class RunFolder:
+    """A run's folder while it is being written: whether its path still leads to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._known = path, identity(path)
+
+    def is_in_place(self) -> bool:
+        """Whether the path leads to the folder that had it at first.
+
+        Some file systems (sshfs, gcsfuse) give a folder another inode now and then. Then the lock
+        tells: in another folder, even in a copy, nobody has it.
+        """
+        now = identity(self.path)
+        if now != self._known and now is not None:
+            with suppress(OSError):
+                if is_locked(self.path / LOCK):
+                    self._known = now
+        return now is not None and now == self._known
 
 
 def refuse_while_written(path: Path) -> None:

@@ -13,16 +13,14 @@ import pyarrow.parquet as pq
 from jaxecon.config.read import load_config, to_yaml
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError
-from jaxecon.core.files import atomically, identity, sha256_of, write_atomically
+from jaxecon.core.files import atomically, sha256_of, write_atomically
 from jaxecon.core.json_text import json_text
-from jaxecon.core.locks import lock_for_writing
 from jaxecon.storage.part_list import PartList
 from jaxecon.storage.parts import Part, PartRecord, named_parts, part_name, verify
 from jaxecon.storage.paths import (
     AGENTS,
     CONFIG,
     FORMAT,
-    LOCK,
     MANIFEST,
     PARTS,
     PAST,
@@ -30,6 +28,8 @@ from jaxecon.storage.paths import (
     TABLES,
     UNBEGUN,
     YEARS,
+    RunFolder,
+    lock_run,
     refuse_existing,
 )
 from jaxecon.storage.portable import portable_configuration, portable_text
@@ -61,10 +61,10 @@ class Recorder:
         # The manifest is written in today's format; an older configuration is then converted too.
         self._config_of_earlier_format: Config | None = None
         self._unbegun = False
-        self._release = lock_for_writing(path / LOCK, f"{path}:")
+        self._release = lock_run(path)
         self._list = PartList(path)
         self._stored: bytes | None = None  # the manifest's bytes as last written or opened
-        self._folder = identity(path)
+        self._folder = RunFolder(path)
 
     @classmethod
     def create(
@@ -109,10 +109,7 @@ class Recorder:
         Raises UserError where there is none, another process is writing it, or it cannot be
         written.
         """
-        try:
-            recorder = cls(path, dict(Run(path).manifest))
-        except OSError as error:
-            raise DiskError(f"{path}: cannot be written ({error.strerror})") from error
+        recorder = cls(path, dict(Run(path).manifest))
         with recorder._released_on_error():
             run = Run(path)  # again, now that no other process can change it
             recorder.manifest, recorder._stored = dict(run.manifest), (path / MANIFEST).read_bytes()
@@ -267,7 +264,7 @@ class Recorder:
 
     def _check_folder(self) -> None:
         """Raise DiskError where another folder, or none, has the run's path."""
-        if identity(self.path) != self._folder:
+        if not self._folder.is_in_place():
             raise DiskError(_vanished(self.path))
 
     def _check_parts(self, parts: Iterable[Part]) -> None:

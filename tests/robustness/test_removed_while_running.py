@@ -6,14 +6,22 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from support.damaged_folders import flip
 from support.runs import HYBRID, At, decisions
 from support.transcripts import ANSWER, ask, put
 
 import jaxecon as je
+from jaxecon.config.recording import CheckpointPolicy
+from jaxecon.core import processes
 from jaxecon.core.errors import DiskError
-from jaxecon.storage import provenance
+from jaxecon.storage import paths, provenance
+from jaxecon.storage.checkpoint import Checkpoints
+from jaxecon.storage.checkpoint_files import Position
+from jaxecon.storage.paths import CHECKPOINTS, RunFolder, lock_run
 from llm.messages import Completion
 from llm.transcript.store import Transcript
 
@@ -91,6 +99,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return Path(je.run(CONFIG, out=tmp_path_factory.mktemp("whole") / "run").path)
 
 
+WITHOUT_MODELS = {**CONFIG, "population": {"mechanical": 10, "llm": 0}, "satisfaction": {}}
+
 REMOVED: dict[str, Callable[[Path], object]] = {
     "transcript.sqlite": lambda run: (run / "transcript.sqlite").unlink(),
     "manifest.json": lambda run: (run / "manifest.json").unlink(),
@@ -122,29 +132,67 @@ def test_a_run_ends_with_one_line_and_goes_on_where_it_was(
     assert decisions(run) == decisions(whole)
 
 
-def replace_by_copy(path: Path) -> None:
-    """By a file with the same bytes: it is another one all the same."""
-    copy = path.with_name("copy")
-    shutil.copy(path, copy)
-    os.replace(copy, path)
+def replace(path: Path, same: bool) -> None:
+    """Replace a file, or those in a folder, by files with the same or with other bytes."""
+    for file in [path] if path.is_file() else list(path.iterdir()):
+        copy = file.with_name("copy")
+        shutil.copy(file, copy)
+        if not same:
+            flip(copy, 30)
+        os.replace(copy, file)
 
 
-@pytest.mark.parametrize(
-    "file", ["parts.jsonl", "years.parquet/part-00000000.parquet", "agents.parquet"]
-)
+REPLACED = ["parts.jsonl", "years.parquet/part-00000000.parquet", "agents.parquet"]
+
+
+@pytest.mark.parametrize("file", REPLACED)
 def test_a_file_that_another_one_replaces_ends_the_run(
     whole: Path, tmp_path: Path, file: str
 ) -> None:
     run = tmp_path / "run"
-
-    def replace() -> None:
-        for path in [run / file] if (run / file).is_file() else list((run / file).iterdir()):
-            replace_by_copy(path)
-
     with pytest.raises(DiskError, match=rf"{file}.*: removed or changed by something else while"):
-        je.run(CONFIG, out=run, listener=At(replace, year=1, day=1))
+        je.run(CONFIG, out=run, listener=At(lambda: replace(run / file, False), year=1, day=1))
+    with pytest.raises(DiskError, match=r"jaxecon repair"):
+        je.resume(run)
+    je.repair(run)
     je.resume(run)
     assert je.digest(run) == je.digest(whole)
+
+
+@pytest.fixture(scope="module")
+def mechanical(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(je.run(WITHOUT_MODELS, out=tmp_path_factory.mktemp("mechanical") / "run").path)
+
+
+@pytest.mark.parametrize("what", [*REPLACED, "inodes"])
+def test_what_has_the_same_content_is_no_other(
+    mechanical: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Some file systems give folders and files other inodes while a run goes on."""
+    run, stat = tmp_path / "run", os.stat
+    moved: list[int] = []
+
+    def unstable(path: Any, **options: Any) -> os.stat_result:
+        found = stat(path, **options)
+        if isinstance(path, int) or not str(path).startswith(str(run)):
+            return found
+        names = [name for name in dir(found) if name.startswith("st_")]
+        fields = {name: getattr(found, name) for name in names}
+        numbers = (found.st_mode, found.st_ino + len(moved), found.st_dev + len(moved), *found[3:])
+        return os.stat_result(numbers, fields)
+
+    def change() -> None:
+        if what == "inodes":
+            moved.append(1)
+        else:
+            replace(run / what, same=True)
+
+    monkeypatch.setattr(os, "stat", unstable)
+    je.run(WITHOUT_MODELS, out=run, listener=At(change, year=1, day=1))
+    assert bool(moved) == (what == "inodes")
+    assert je.digest(run) == je.digest(mechanical)
+    monkeypatch.undo()
+    assert je.resume(run).manifest["status"] == "complete"
 
 
 @pytest.mark.parametrize("agents", [0, 3])
@@ -172,3 +220,43 @@ def test_a_folder_that_is_moved_away_ends_the_run(
     assert [p.name for p in tmp_path.iterdir() if p.is_dir()].count("moved") == 1
     assert run.exists() == (instead != "nothing")
     assert je.resume(moved).manifest["status"] == "complete"
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a copy"])
+def test_a_folder_that_is_moved_away_during_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instead: str
+) -> None:
+    """Nothing is made anew where the folder was, and no copy gets a checkpoint."""
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    (run / CHECKPOINTS).mkdir(parents=True)
+    (run / "manifest.json").touch()
+    broadcast = processes.broadcast_from_main
+
+    def move(made: str) -> str:
+        run.rename(moved)
+        if instead == "a copy":
+            shutil.copytree(moved, run)
+        return broadcast(made)
+
+    monkeypatch.setattr(processes, "broadcast_from_main", move)
+    with closing(Checkpoints(run / CHECKPOINTS, CheckpointPolicy())) as checkpoints:
+        checkpoints.save(Position(1, 0), {"hours": np.zeros(3)}, {})
+        with pytest.raises(DiskError, match=rf"{run}: removed or replaced by something else"):
+            checkpoints.wait()
+    assert run.exists() == (instead == "a copy")
+    assert not any((run / CHECKPOINTS).glob("*"))
+
+
+def test_a_folder_with_another_inode_is_the_run_s_while_its_lock_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = lock_run(tmp_path)
+    folder = RunFolder(tmp_path)
+    for held in (True, False):
+        inode = 10 + held
+        monkeypatch.setattr(paths, "identity", lambda path, inode=inode: (1, inode))
+        assert folder.is_in_place() == held
+        if held:
+            release()
+    monkeypatch.setattr(paths, "identity", lambda path: None)
+    assert not folder.is_in_place()

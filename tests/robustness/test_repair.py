@@ -1,5 +1,6 @@
 """`jaxecon repair`: what is computed again, what is refused, and a repair that is interrupted."""
 
+import errno
 import shutil
 
 import pyarrow as pa
@@ -11,8 +12,10 @@ from typer.testing import CliRunner
 
 import jaxecon as je
 from jaxecon.cli.app import app
-from jaxecon.core.errors import UserError
+from jaxecon.core import locks
+from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.locks import lock_for_writing
+from jaxecon.simulation import repair
 from jaxecon.storage import provenance
 from jaxecon.storage.part_list import PartList
 from jaxecon.storage.recorder import Recorder
@@ -104,6 +107,38 @@ def test_nothing_is_written_while_another_process_writes(run):
     finally:
         release()
     assert je.repair(run).repaired == ("config.yaml",)
+
+
+@pytest.mark.parametrize("go", [je.repair, je.resume])
+def test_a_folder_that_cannot_be_written_is_one_line(run, monkeypatch, go):
+    """Permissions do not tell root; a file system that is read only would."""
+
+    def refuse(self, **_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (run / "config.yaml").write_bytes(b"seed: [") if go is je.repair else None
+    before = snapshot(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(locks.FileLock, "acquire", refuse)
+        with pytest.raises(DiskError, match=rf"^{run}: cannot be written \(Read-only file system"):
+            go(run)
+    assert snapshot(run) == before
+
+
+def test_a_disk_that_is_full_for_the_configuration_is_one_line(run, runs, monkeypatch):
+    config = run / "config.yaml"
+    config.write_bytes(b"seed: [")
+
+    def refuse(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repair, "write_atomically", refuse)
+        with pytest.raises(DiskError, match=r"config.yaml: cannot be written \(No space left"):
+            je.repair(run)
+    assert (run / "config.yaml.damaged").read_bytes() == b"seed: ["
+    assert je.repair(run).repaired == ("config.yaml",)
+    assert config.read_bytes() == (runs[0] / "config.yaml").read_bytes()
 
 
 def test_a_run_of_an_earlier_version(run, runs):
