@@ -345,7 +345,7 @@ def _recorded_means(
     agents, years = (
         read_table(run.path, table, since=year, before=year + 1) for table in (AGENTS, YEARS)
     )
-    rebate, means = years["rebate"][0].as_py(), {}
+    means = {}
     for cohort, size in sizes.items():
         rows = agents.filter(pc.field("cohort") == cohort) if agents.num_rows else agents
         if rows.num_rows != size:
@@ -355,5 +355,5 @@ def _recorded_means(
             )
         columns = ("hours", "income", "tax", "utility")
         means[cohort] = {name: np.asarray(rows[name], float) for name in columns}
-        means[cohort]["rebate"] = np.full(size, rebate)
+        means[cohort]["rebate"] = np.full(size, years["rebate"][0].as_py())
     return means

@@ -53,6 +53,8 @@ def located_configuration(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def portable_text(text: str, folder: Path) -> str:
     """A text, or JSON, in which places on this machine are named from the folder or from `~`."""
+    if "/" not in text:  # most settings, of which a sweep may have very many
+        return text
     start = folder.resolve()
     ways = {start: "."} | {
         above: "/".join([".."] * number)

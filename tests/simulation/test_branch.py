@@ -207,6 +207,13 @@ def test_a_planner_that_sees_agents_needs_only_their_last_year(tmp_path, monkeyp
     overrides = ["planner.kind=elected", "elections.eligible=[a, b]"]
     (branch,) = je.branch(run.path, year=2, out=tmp_path / "branch", overrides=overrides)
     assert branch.manifest["status"] == "complete"
+    with pytest.raises(UserError, match=r"year 1 of a is not in its agents.parquet"):
+        je.branch(
+            je.branch(run.path, year=2, out=tmp_path / "same")[0].path,
+            year=2,
+            out=tmp_path / "of_a_branch",
+            overrides=overrides,
+        )
     ours = [path for path in read if path.is_relative_to(agents)]
     assert ours == [agents / "part-00000001.parquet"]
     flip(ours[0], 100)
