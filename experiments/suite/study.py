@@ -124,7 +124,7 @@ class Study:
             path.parent.mkdir(exist_ok=True)
             write_parquet(path, [dict(row) for row in work()])
         try:
-            return list(pq.read_table(path, page_checksum_verification=True).to_pylist())
+            return list(pq.read_table(path.absolute(), page_checksum_verification=True).to_pylist())
         except (OSError, pa.ArrowException) as error:
             raise DiskError(
                 f"{path}: damaged ({first_line(error)}); remove it to compute it again"

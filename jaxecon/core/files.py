@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,8 +78,15 @@ def _give_name(temporary: str, path: Path, new: bool) -> None:
         raise
 
 
+def check_regular(path: Path) -> None:
+    """Raise OSError for what is no file: a pipe may let its reader wait forever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a file (a folder, a device or a pipe)", str(path))
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal. Raises OSError where it cannot be read."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -103,6 +111,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         DiskError: one line that names the file, where it is damaged or cannot be read.
     """
     try:
+        check_regular(path)
         content = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise

@@ -66,7 +66,7 @@ def is_locked(path: Path) -> bool:
     Nothing is written, and no lock is kept. Raises OSError where the file cannot be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:  # a shared lock (filelock has none), so that readers do not refuse each other

@@ -19,21 +19,11 @@ from jaxecon.kernels.preferences import REFERENCE_HOURS
 _MAX_NAMES = 200  # characters of columns' names that a message shows
 # Other names of it, and what is in them; `letters` have no case and nothing else.
 _WEIGHTS = {
-    "w",
-    "s006",
-    "peso",
-    "factor",
-    "pw",
-    "fw",
-    "hhw",
-    "samplew",
-    "pond",
-    "fexp",
-    "вес",
-    "веса",
+    *("w", "s006", "peso", "factor", "pw", "fw", "hhw", "samplew", "pond", "fexp", "вес", "веса")
 }
 _PARTS_OF_WEIGHTS = (
-    r"weight|wgt|wght|^wt|wts?\d*$|secwt|wtsupp|wtfin|wtper|fwt|poids|gewicht|ponder|factorexp|hochrechn"
+    r"weight|wgt|wght|^wt|wts?\d*$|secwt|wtsupp|wtfin|wtper|fwt|poids|gewicht|ponder|factorexp|"
+    r"hochrechn"
 )
 
 

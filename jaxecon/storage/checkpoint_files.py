@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.core.files import read_json_object, sha256_of
+from jaxecon.core.files import check_regular, read_json_object, sha256_of
 from jaxecon.core.pytree import named_leaves
 from jaxecon.storage.earlier_memories import with_schedule_means
 
@@ -121,6 +121,7 @@ def verified(path: Path) -> Checkpoint:
         UserError: the checkpoint is from a newer jaxecon.
     """
     try:
+        check_regular(path / SUMS)
         lines = (path / SUMS).read_text().splitlines()
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
         present = set(files_below(path)) - {SUMS}

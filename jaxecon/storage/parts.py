@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pydantic
 
 from jaxecon.core.errors import DiskError, first_line
-from jaxecon.core.files import read_json_object, sha256_of
+from jaxecon.core.files import check_regular, read_json_object, sha256_of
 from jaxecon.storage.paths import CHECKPOINTS, MANIFEST, PARTS, PAST, TABLES, YEARS
 
 _NAME = re.compile(r"part-(\d{8,12})(?:-(\d{8,12}))?\.parquet")
@@ -70,6 +70,7 @@ def read_records(run: Path) -> Records | None:
     """
     path = run / PARTS
     try:
+        check_regular(path)
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if "parts" in read_json_object(run / MANIFEST):
@@ -97,7 +98,7 @@ def record_lines(records: Sequence[PartRecord]) -> bytes:
 def record_of(run: Path, path: Path) -> PartRecord:
     """The record of a file as it is. Raises DiskError where it is damaged."""
     with _explained(path):
-        rows = pq.read_metadata(path).num_rows
+        rows = pq.read_metadata(path.absolute()).num_rows
         return PartRecord(file=str(path.relative_to(run)), rows=rows, sha256=sha256_of(path))
 
 
@@ -235,7 +236,9 @@ def verify(part: Part) -> None:
         if part.record is not None:
             check_sha256(part.path, part.record)
         else:
-            _check_rows(part, pq.read_table(part.path, columns=["year"]))
+            check_regular(part.path)
+            # absolute, since Arrow takes a leading ~ for the home folder
+            _check_rows(part, pq.read_table(part.path.absolute(), columns=["year"]))
 
 
 def check_sha256(path: Path, record: PartRecord) -> None:
@@ -249,13 +252,13 @@ def read_part(part: Part) -> pa.Table:
     """All rows of a file. Raises DiskError where it is damaged."""
     verify(part)
     with _explained(part.path):
-        return pq.read_table(part.path)
+        return pq.read_table(part.path.absolute())
 
 
 def row_groups(part: Part) -> Iterator[pa.Table]:
     """The rows of a file, one row group at a time. Raises DiskError where it is damaged."""
     verify(part)
-    with _explained(part.path), pq.ParquetFile(part.path) as file:
+    with _explained(part.path), pq.ParquetFile(part.path.absolute()) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group)
 
@@ -311,6 +314,7 @@ def read_parts(
 
 def _list_as_it_is(run: Path) -> bytes | None:
     with suppress(OSError):
+        check_regular(run / PARTS)
         return (run / PARTS).read_bytes()
     return None
 

@@ -211,7 +211,7 @@ class Recorder:
         listed, cut = self._list.all_parts(), []
         for part in listed:
             if part.first < year <= part.last:
-                kept = pq.read_table(part.path, filters=pc.field("year") < year)
+                kept = pq.read_table(part.path.absolute(), filters=pc.field("year") < year)
                 cut.append(self._write_part(part.path.parent.name, part.first, year - 1, [kept]))
         with self._explained(self.path / PARTS):
             self._list.replace([p for p in listed if p.last >= year], cut)
@@ -283,9 +283,10 @@ class Recorder:
             table,
             single[0].first,
             single[-1].last,
-            (pq.read_table(p.path) for p in single),
+            (pq.read_table(p.path.absolute()) for p in single),
             pa.unify_schemas(
-                [pq.read_schema(part.path) for part in single], promote_options="permissive"
+                [pq.read_schema(part.path.absolute()) for part in single],
+                promote_options="permissive",
             ),
         )
         with self._explained(self.path / PARTS):

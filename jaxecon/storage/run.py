@@ -129,7 +129,7 @@ class Run:
         elif not path.exists():
             return pa.table({})
         try:
-            return pq.read_table(path)
+            return pq.read_table(path.absolute())
         except (OSError, pa.ArrowException) as error:
             raise DiskError(f"{path}: damaged ({first_line(error)})") from error
 

@@ -98,7 +98,7 @@ def read_part(path: Path, points: Collection[int] | None = None) -> pa.Table:
     where the file is damaged or lost.
     """
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        table = pq.read_table(path.absolute(), page_checksum_verification=True)
         found = set(table["point"].to_pylist())
     except FileNotFoundError:
         raise DiskError(f"{path}: missing") from None

@@ -20,6 +20,7 @@ from jinja2 import DictLoader, Template, TemplateNotFound, nodes
 from jinja2.meta import find_referenced_templates
 
 from jaxecon.core.errors import UserError
+from jaxecon.core.files import check_regular
 from jaxecon.storage.paths import TEMPLATE_ENDING as ENDING
 from llm.decisions.base import DecisionKind, Observation
 from llm.decisions.template_language import TemplateEnvironment, joined, place_of, words_of
@@ -181,6 +182,7 @@ def _read_folder(folder: Path) -> dict[str, str]:
     texts = {}
     for path in sorted(folder.glob(f"*{ENDING}")):
         try:
+            check_regular(path)
             # Windows editors begin a file with a byte order mark, and end lines in their own way
             texts[path.stem] = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
