@@ -22,6 +22,7 @@ from jaxecon.simulation.changes import (
     changed_inputs,
     changed_prompts,
     continuable,
+    differing_settings,
     first_position,
     refuse_changes,
     refuse_edited,
@@ -48,8 +49,8 @@ from jaxecon.storage.paths import (
     refuse_existing,
     refuse_while_written,
 )
-from jaxecon.storage.portable import located_configuration, path_from, portable_configuration
-from jaxecon.storage.run import Run, recorded_config
+from jaxecon.storage.portable import path_from
+from jaxecon.storage.run import Run
 
 if TYPE_CHECKING:
     from jaxecon.simulation.ports import Listener
@@ -217,13 +218,7 @@ def _origin_of(run: Run, folder: Path, year: int, changed: Sequence[str]) -> dic
 def _refuse_another(future: _Future) -> None:
     """Raise UserError unless the folder holds the future that is to be simulated."""
     there = continuable(future.folder)
-    before = recorded_config(there.path, there.manifest).model_dump(mode="json")
-    before["llm"]["prompts"] = future.config.llm.prompts  # their words are compared
-    # as it would be read from the folder: paths in a changed setting may be from elsewhere
-    tree = portable_configuration(future.config.model_dump(mode="json"), there.path)
-    config = load_config(located_configuration(tree, there.path))
-    before = load_config(before).model_dump(mode="json")
-    changed, _, _ = changed_inputs(there.manifest, before, config)
+    changed = differing_settings(there, future.config)
     changed += changed_prompts(there.manifest, prompts_of(future.config).digest)
     origin = there.manifest.get("branched_from", {})
     if changed or any(origin.get(name) != future.origin[name] for name in _SAME_ORIGIN):

@@ -17,7 +17,7 @@ from jaxecon.storage.checkpoint_files import Checkpoint, Position
 from jaxecon.storage.manifest import check_continuable
 from jaxecon.storage.parts import first_year
 from jaxecon.storage.paths import CONFIG, TRANSCRIPT
-from jaxecon.storage.portable import path_at
+from jaxecon.storage.portable import located_configuration, path_at, portable_configuration
 from jaxecon.storage.provenance import changed_files, outside_files
 from jaxecon.storage.run import Run, recorded_config
 
@@ -43,6 +43,8 @@ def continuable(path: str | Path) -> Run:
     if "configuration" not in run.manifest:
         raise UserError(f"{path}: written by a jaxecon without checkpoints; it cannot be continued")
     check_continuable(run.path, run.manifest)
+    asks = recorded_config(run.path, run.manifest).needs_engine
+    check_continuable(run.path, run.manifest, asks=asks)
     return run
 
 
@@ -91,6 +93,21 @@ def changed_inputs(
     }
     files = changed_files(same_setting, {name: now[name] for name in same_setting if name in now})
     return changed, free, files
+
+
+def differing_settings(there: Run, config: Config) -> list[str]:
+    """Settings of a run on disk that are not those of a configuration, one line each.
+
+    Templates are not compared.
+    """
+    before = recorded_config(there.path, there.manifest).model_dump(mode="json")
+    before["llm"]["prompts"] = config.llm.prompts
+    # as it would be read from the folder: paths in a changed setting may be from elsewhere
+    tree = portable_configuration(config.model_dump(mode="json"), there.path)
+    config = load_config(located_configuration(tree, there.path))
+    before = load_config(before).model_dump(mode="json")
+    changed, _, _ = changed_inputs(there.manifest, before, config)
+    return changed
 
 
 def _moved_models(
@@ -153,6 +170,13 @@ def changed_code(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
         if now["code"] == manifest["code"]
         else [f"jaxecon's code: {manifest['code'][:12]} -> {now['code'][:12]}"]
     )
+
+
+def refuse_foreign_transcript(run: Run) -> None:
+    """Raise DiskError where the transcript in a run's folder is another run's."""
+    path = run.path / TRANSCRIPT
+    if path.exists():
+        open_transcript(path).close()
 
 
 def lost_requests(path: Path, checkpoint: Checkpoint) -> list[str]:

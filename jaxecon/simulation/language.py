@@ -16,6 +16,7 @@ from jaxecon.config.names import decision_name
 from jaxecon.config.settings import Config
 from jaxecon.core.installation import check_ours
 from jaxecon.storage.paths import PROMPTS, TRANSCRIPT
+from jaxecon.storage.run_id import check_run_id
 
 if TYPE_CHECKING:
     from jaxecon.planners.base import Planner
@@ -40,11 +41,18 @@ def model_store() -> Any:
 
 
 def open_transcript(path: Path) -> "Transcript":
-    """Open a transcript to read it; the caller closes it."""
+    """Open a transcript to read it; the caller closes it.
+
+    Raises DiskError where it lies in the folder of another run than its own.
+    """
     _check_bridge()
     from llm.transcript.store import Transcript
 
-    return Transcript(path, read_only=True)
+    with ExitStack() as opened:
+        transcript = opened.enter_context(closing(Transcript(path, read_only=True)))
+        check_run_id(path.parent, path, transcript.run_id)
+        opened.pop_all()
+    return transcript
 
 
 def check_engines(config: Config) -> None:
@@ -223,12 +231,14 @@ def make_bridge(
     inherited: Path | None,
     stack: ExitStack,
     *,
+    run_id: str | None = None,
     tell: "Callable[[str], None] | None" = None,
 ) -> tuple[Any, "Callable[[], int] | None"]:
     """The bridge that all cohorts share, and a function that makes its transcript durable.
 
     Both are None without a model. inherited: a transcript whose answers count as the run's own.
-    tell: called with one line for the user, as that of `llm.asking.Asker`.
+    run_id: of the run whose transcript it is. tell: called with one line for the user, as that of
+    `llm.asking.Asker`.
     """
     if not served:
         return None, None
@@ -238,6 +248,8 @@ def make_bridge(
     from llm.transcript.store import Transcript
 
     transcript = stack.enter_context(closing(Transcript(out / TRANSCRIPT)))
+    if run_id is not None:
+        transcript.keep_run_id(run_id)
     before = (
         None
         if inherited is None

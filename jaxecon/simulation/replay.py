@@ -22,6 +22,7 @@ from jaxecon.simulation.changes import (
     first_position,
     inexact,
     refuse_edited,
+    refuse_foreign_transcript,
     refuse_other_files,
     refuse_reworded,
 )
@@ -231,5 +232,9 @@ def _decided_at(draw: "Draw") -> Position:
 
 
 def replay_engines_of(run: Run) -> AbstractContextManager[dict[str, Any]]:
-    """Engines, by cohort, that answer from the run's own transcript."""
+    """Engines, by cohort, that answer from the run's own transcript.
+
+    Raises DiskError where it is another run's.
+    """
+    refuse_foreign_transcript(run)
     return replay_engines(run.config, run.path / TRANSCRIPT, run.manifest["identities"])

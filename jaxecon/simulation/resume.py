@@ -22,6 +22,7 @@ from jaxecon.simulation.changes import (
     inherited_transcript,
     lost_requests,
     refuse_changes,
+    refuse_foreign_transcript,
 )
 from jaxecon.simulation.damage import check_tables, refuse_damaged_tables
 from jaxecon.simulation.horizon import effects_of_horizon
@@ -100,6 +101,7 @@ def resume(
     with ExitStack() as stack:
         recorder, manifest = stack.enter_context(_opened_recorder(run))
         now = environment(config := load_config(run.config, overrides))
+        refuse_foreign_transcript(run)
         checkpoint, damaged = _checkpoint_to_resume(run)
         changed, harmless = _changes(run, manifest, config, now, checkpoint)
         years = _changed_years(manifest, config)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from llm.engines.base import Engine
 
 # entries of the manifest that every checkpoint holds too
-_DESCRIBED = ("configuration_hash", "versions", "hardware", "code")
+_DESCRIBED = ("run_id", "configuration_hash", "versions", "hardware", "code")
 
 
 @checked_arguments(out=unset_or(PATH), listener=LISTENER, engine=ENGINE)
@@ -141,7 +141,13 @@ def simulate(
             lambda: journal.note(seconds=journal.seconds, diagnostics=diagnosing.found())
         )
         bridge, durable = make_bridge(
-            prepared.config, prepared.folder, served, inherited, stack, tell=diagnosing.on_note
+            prepared.config,
+            prepared.folder,
+            served,
+            inherited,
+            stack,
+            run_id=None if recorder is None else recorder.manifest.get("run_id"),
+            tell=diagnosing.on_note,
         )
         if bridge is not None:
             _account_for(bridge, served, journal, stack)

@@ -24,7 +24,6 @@ from jaxecon.storage.checkpoint_files import (
     ARRAYS,
     FILE_BYTES,
     FORMAT,
-    META,
     SUMS,
     UNFINISHED,
     Leaves,
@@ -36,7 +35,7 @@ from jaxecon.storage.checkpoint_files import (
     sha256_of_file,
     unsaid_late_writes,
 )
-from jaxecon.storage.paths import MANIFEST, RunFolder
+from jaxecon.storage.paths import CHECKPOINT_META, MANIFEST, RunFolder
 
 # --- writing --------------------------------------------------------------------------------------
 
@@ -254,7 +253,7 @@ def _finish(
     """
     # orbax writes where the checkpoint lay on this machine, and does not read it
     (unfinished / ARRAYS / "commit_success.txt").unlink(missing_ok=True)
-    (unfinished / META).write_text(json_text(described, indent=1) + "\n")
+    (unfinished / CHECKPOINT_META).write_text(json_text(described, indent=1) + "\n")
     sums = "".join(
         f"{digest}  {name}\n"
         for name, digest in sha256_of_file(unfinished, files_below(unfinished)).items()

@@ -20,10 +20,12 @@ from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import check_regular, read_json_object, sha256_of
 from jaxecon.core.pytree import named_leaves
 from jaxecon.storage.earlier_memories import with_schedule_means
+from jaxecon.storage.paths import CHECKPOINT_META
+from jaxecon.storage.run_id import check_run_id
 
 FORMAT = 2
 
-META, SUMS, ARRAYS = "checkpoint.json", "SHA256SUMS", "arrays"
+SUMS, ARRAYS = "SHA256SUMS", "arrays"
 
 UNFINISHED = ".unfinished-"
 
@@ -94,14 +96,19 @@ def positions(folder: Path) -> Iterator[Position]:
     positions = []
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
-            positions.append(Position.named(path.name))
+            position = Position.named(path.name)
         except ValueError:
             continue  # unfinished, or not a checkpoint
+        if any((path / name).exists() for name in (CHECKPOINT_META, SUMS, ARRAYS)):
+            positions.append(position)  # and not a file, or an empty folder, with such a name
     yield from sorted(positions)
 
 
 def newest(folder: Path, until: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
-    """The newest sound checkpoint (up to `until`), or None; and the damage of each newer one."""
+    """The newest sound checkpoint (up to `until`), or None; and the damage of each newer one.
+
+    Raises UserError where one of them is another run's, or from a newer jaxecon.
+    """
     damaged: list[str] = []
     for position in reversed(list(positions(folder))):
         if until is not None and position > until:
@@ -119,6 +126,7 @@ def verified(path: Path) -> Checkpoint:
     Raises:
         DamagedCheckpoint: a file is missing, changed, unknown or unreadable.
         UserError: the checkpoint is from a newer jaxecon.
+        DiskError: it is another run's.
     """
     try:
         check_regular(path / SUMS)
@@ -132,7 +140,7 @@ def verified(path: Path) -> Checkpoint:
         for name, digest in sha256_of_file(path, sums).items():
             if digest != sums[name]:
                 raise DamagedCheckpoint(f"{path}: {name} is not what was written")
-        meta = read_json_object(path / META)
+        meta = read_json_object(path / CHECKPOINT_META)
         position = Position(meta["year"], meta["day"])
         if position.name != path.name:
             raise DamagedCheckpoint(f"{path}: holds {position}")
@@ -150,6 +158,7 @@ def verified(path: Path) -> Checkpoint:
             f"{path}: format {meta['format']}; this jaxecon reads up to {FORMAT}; install a newer "
             "jaxecon"
         )
+    check_run_id(path.parents[1], path, meta.get("run_id"))
     return Checkpoint(path, position, meta)
 
 

@@ -37,5 +37,5 @@ def check_entries(model: type[Entries], path: Path, content: Mapping[str, Any]) 
         value = shown(problem["input"], _MAX_VALUE)
         # pydantic's words without the name of our class
         wanted = problem["msg"].partition(" or instance of ")[0]
-        wanted = wanted.removeprefix("Input ").removeprefix("List ")
+        wanted = wanted.removeprefix("Input ").removeprefix("List ").removeprefix("Dictionary ")
         raise DiskError(f"{path}: damaged ({entry} is {value}; it {wanted})") from None

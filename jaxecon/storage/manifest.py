@@ -87,6 +87,7 @@ class _Manifest(Entries):
     seconds: float = 0.0
     diagnostics: list[Any] = pydantic.Field(default_factory=list)
     models: dict[str, dict[str, Any]] | None = None
+    run_id: str | None = None
     resumed: list[_Resumption] = pydantic.Field(default_factory=list)
     summary: _Summary | None = None
 
@@ -101,6 +102,12 @@ class _Continuable(_Manifest):
     code: str
     versions: dict[str, str]
     hardware: Hardware
+
+
+class _Asking(_Continuable):
+    """What such a run has if it asks language models."""
+
+    identities: Annotated[dict[str, dict[str, str]], pydantic.Field(min_length=1)]
 
 
 def read_manifest(run: Path) -> tuple[dict[str, Any], int]:
@@ -127,6 +134,9 @@ def read_manifest(run: Path) -> tuple[dict[str, Any], int]:
     return manifest, stored["format"]
 
 
-def check_continuable(run: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise DiskError where a manifest lacks what resume, replay and branch need of it."""
-    check_entries(_Continuable, run / MANIFEST, manifest)
+def check_continuable(run: Path, manifest: Mapping[str, Any], *, asks: bool = False) -> None:
+    """Raise DiskError where a manifest lacks what resume, replay and branch need of it.
+
+    asks: whether the run asks language models.
+    """
+    check_entries(_Asking if asks else _Continuable, run / MANIFEST, manifest)

@@ -21,7 +21,16 @@ import pydantic
 
 from jaxecon.core.errors import DiskError, first_line
 from jaxecon.core.files import check_regular, read_json_object, sha256_of
-from jaxecon.storage.paths import CHECKPOINTS, MANIFEST, PARTS, PAST, TABLES, YEARS
+from jaxecon.storage.paths import (
+    CHECKPOINT_META,
+    CHECKPOINTS,
+    MANIFEST,
+    PARTS,
+    PAST,
+    TABLES,
+    YEARS,
+)
+from jaxecon.storage.run_id import check_run_id, run_id_of
 
 _NAME = re.compile(r"part-(\d{8,12})(?:-(\d{8,12}))?\.parquet")
 
@@ -30,6 +39,7 @@ class PartRecord(pydantic.BaseModel):
     """A line of parts.jsonl.
 
     file: the path within the run's folder. rows: their number. sha256: of the file, in hexadecimal.
+    run_id: of the run that wrote it; None in runs that were begun without one.
     """
 
     model_config = pydantic.ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -37,6 +47,7 @@ class PartRecord(pydantic.BaseModel):
     file: Annotated[str, pydantic.Field(max_length=100)]
     rows: Annotated[int, pydantic.Field(ge=0)]
     sha256: Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+    run_id: str | None = None
 
 
 Records = dict[str, PartRecord]  # by file
@@ -66,7 +77,7 @@ def read_records(run: Path) -> Records | None:
 
     A last line without its end is what a crash left of it: its file is not in the list yet.
 
-    Raises DiskError where the list is damaged, or lost.
+    Raises DiskError where the list is damaged, lost, or another run's.
     """
     path = run / PARTS
     try:
@@ -87,19 +98,27 @@ def read_records(run: Path) -> Records | None:
         if record.file != PAST and listed(run, record)[1] is None:
             raise DiskError(f"{path}: damaged (line {number}: {record.file!r} is no table's file)")
         records[record.file] = record
+    for run_id in {record.run_id for record in records.values()}:
+        check_run_id(run, path, run_id)
     return records
 
 
 def record_lines(records: Sequence[PartRecord]) -> bytes:
     """Lines of parts.jsonl."""
-    return "".join(f"{json.dumps(record.model_dump())}\n" for record in records).encode()
+    return "".join(
+        f"{json.dumps(record.model_dump(exclude_none=True))}\n" for record in records
+    ).encode()
 
 
 def record_of(run: Path, path: Path) -> PartRecord:
-    """The record of a file as it is. Raises DiskError where it is damaged."""
+    """The record of a file of a run as it is. Raises DiskError where it is damaged."""
     with _explained(path):
-        rows = pq.read_metadata(path.absolute()).num_rows
-        return PartRecord(file=str(path.relative_to(run)), rows=rows, sha256=sha256_of(path))
+        return PartRecord(
+            file=str(path.relative_to(run)),
+            rows=pq.read_metadata(path.absolute()).num_rows,
+            sha256=sha256_of(path),
+            run_id=run_id_of(run),
+        )
 
 
 def listed(run: Path, record: PartRecord) -> tuple[str, Part | None]:
@@ -204,13 +223,24 @@ def recorded_years(run: Path) -> int:
 def _simulated_years(run: Path) -> int:
     """How many years a run has certainly simulated, by its status and its newest checkpoint."""
     manifest = read_json_object(run / MANIFEST)
-    checkpoints = (path.name[:8] for path in (run / CHECKPOINTS).glob("????????-??????"))
-    years = max((int(name) for name in checkpoints if name.isdecimal()), default=0)
+    years = _checkpointed_years(run, manifest.get("run_id"))
     # A repetition ends where its run had come to, and the earliest runs have no configuration.
     configured = (manifest.get("configuration") or {}).get("years", 0)
     if manifest.get("status") == "complete" and "replay_of" not in manifest:
         years = max(years, configured if type(configured) is int else 0)
     return years
+
+
+def _checkpointed_years(run: Path, run_id: object) -> int:
+    """The year of the newest of a run's own checkpoints, by more than its name."""
+    for path in sorted((run / CHECKPOINTS).glob("????????-??????"), reverse=True):
+        with suppress(DiskError, FileNotFoundError, NotADirectoryError):
+            meta = read_json_object(path / CHECKPOINT_META)
+            year = meta.get("year")
+            named = type(year) is int and path.name.startswith(f"{year:08d}-")
+            if named and meta.get("run_id") in (None, run_id):
+                return int(path.name[:8])
+    return 0
 
 
 def _check_unlisted(run: Path, named: Sequence[Part], kept: Sequence[Part], end: int) -> None:

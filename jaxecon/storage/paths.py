@@ -28,6 +28,8 @@ PARTS: Literal["parts.jsonl"] = (
     "parts.jsonl"  # which files make the tables, with their rows and SHA-256
 )
 
+CHECKPOINT_META = "checkpoint.json"  # of each checkpoint: position, versions, costs
+
 YEARS, AGENTS, ELECTIONS, BALLOTS, SURVEY = TABLES = (
     "years.parquet",
     "agents.parquet",

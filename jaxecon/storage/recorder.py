@@ -35,6 +35,7 @@ from jaxecon.storage.paths import (
 from jaxecon.storage.portable import portable_configuration, portable_text
 from jaxecon.storage.provenance import configuration_hash, outside_files
 from jaxecon.storage.run import Run, configuration_file
+from jaxecon.storage.run_id import new_run_id
 from jaxecon.storage.tables import years_schema
 from jaxecon.storage.templates import write_templates
 
@@ -92,7 +93,14 @@ class Recorder:
                 (path / table).mkdir()
             write_templates(path, templates or {})
             recorder = cls(
-                path, {"format": FORMAT, "status": "running", **manifest, "parts": PARTS}
+                path,
+                {
+                    "format": FORMAT,
+                    "status": "running",
+                    "run_id": new_run_id(),
+                    **manifest,
+                    "parts": PARTS,
+                },
             )
             recorder._unbegun = unbegun
             with recorder._released_on_error():
@@ -334,7 +342,12 @@ class Recorder:
                     writer.write_table(pa.concat_tables(waiting))
             file.flush()
             sha256 = sha256_of(Path(file.name))
-        return PartRecord(file=str(path.relative_to(self.path)), rows=written, sha256=sha256)
+        return PartRecord(
+            file=str(path.relative_to(self.path)),
+            rows=written,
+            sha256=sha256,
+            run_id=self.manifest.get("run_id"),
+        )
 
     def _write_manifest(self) -> None:
         if self._unbegun:

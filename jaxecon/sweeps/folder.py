@@ -18,12 +18,13 @@ from jaxecon.simulation.language import check_prompts
 from jaxecon.storage.paths import MANIFEST, TEMPLATE_ENDING, refuse_existing
 from jaxecon.storage.portable import is_same_yaml, portable_text, portable_yaml
 from jaxecon.storage.provenance import changed_files, environment, sources_of_rule
+from jaxecon.storage.run_id import new_run_id
 from jaxecon.sweeps.chunk import Chunk, SweepStopped
 from jaxecon.sweeps.design import to_tree
 from jaxecon.sweeps.listener import SweepListener
 from jaxecon.sweeps.plan import Plan
 from jaxecon.sweeps.points import Points
-from jaxecon.sweeps.stored import FORMAT, PLAN, read_manifest, read_part, read_plan
+from jaxecon.sweeps.stored import FORMAT, PLAN, ForeignPart, read_manifest, read_part, read_plan
 
 SWEEP, POINTS, YEARS = "sweep.yaml", "points.parquet", "years.parquet"
 RUNS = "runs"  # the folder of the runs with language models
@@ -99,6 +100,7 @@ def opened_folder(
                 "format": FORMAT,
                 "kind": "sweep",
                 "status": "running",
+                "sweep_id": new_run_id(),
                 **now,
                 "files": _portable_names(files, out),
             }
@@ -184,7 +186,10 @@ def finished_chunks(
 
     Other parts, which an interruption left behind or which are damaged, are removed: their chunks
     are simulated again. on_damage: called with a line for each that is damaged or lost.
+
+    Raises DiskError where one is another sweep's.
     """
+    sweep_id = read_manifest(out).get("sweep_id")
     tables, finished = [part_files(out / table) for table in (YEARS, POINTS)], set()
     for chunk in chunks:
         years, points = (table.get(chunk.number) for table in tables)
@@ -193,9 +198,11 @@ def finished_chunks(
         try:
             if years is None:
                 raise DiskError(f"{part_path(out / YEARS, chunk.number)}: missing")
-            read_part(years, chunk.points)
-            if len(read_part(points, chunk.points)) != len(chunk.points):
+            read_part(years, sweep_id, chunk.points)
+            if len(read_part(points, sweep_id, chunk.points)) != len(chunk.points):
                 raise DiskError(f"{points}: damaged (lacks points of its chunk)")
+        except ForeignPart:
+            raise
         except DiskError as error:
             on_damage(f"{error}: its chunk is simulated again")
         else:
@@ -248,7 +255,7 @@ def finish_sweep(out: Path, manifest: dict[str, Any]) -> None:
     ends = [
         status
         for path in part_files(out / POINTS).values()
-        for status in read_part(path)["status"].to_pylist()
+        for status in read_part(path, manifest.get("sweep_id"))["status"].to_pylist()
     ]
     manifest |= {"status": "complete", "points": len(ends), "failed": ends.count("failed")}
     write_atomically(out / MANIFEST, json_text(manifest, indent=1).encode())

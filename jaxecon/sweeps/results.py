@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jaxecon.core.arguments import PATH, checked_arguments
 from jaxecon.core.confidence import mean_interval
 from jaxecon.core.errors import DiskError, UserError, first_line
 from jaxecon.simulation.language import open_transcript
 from jaxecon.storage.paths import TRANSCRIPT
+from jaxecon.storage.run import Run
 from jaxecon.sweeps.folder import POINTS, SWEEP, YEARS, part_files, part_path, run_folder
 from jaxecon.sweeps.points import SEEDS
 from jaxecon.sweeps.rows import OF_WEALTH, STATISTICS
-from jaxecon.sweeps.stored import read_manifest, read_part
+from jaxecon.sweeps.stored import chunks_of_runs, read_manifest, read_part
 
 _ANSWERS = pa.schema(
     {
@@ -77,25 +79,43 @@ class Sweep:
         `decisions`, of `usable` and of `distinct` answers; `most_frequent` (JSON, null without any)
         and `most_frequent_count`; `sequence`, which is the same in points whose answers are
         identical one by one. The cohorts of a run are counted together.
+
+        Raises DiskError where the run of a point is lost, or is another point's.
         """
-        rows = []
+        rows, years, of_runs = [], self.years, chunks_of_runs(self.path)
         for point in self.points.select(["point", "status"]).to_pylist():
-            folder = run_folder(self.path, point["point"])
-            if point["status"] != "ok" or not folder.is_dir():
+            if point["status"] != "ok" or point["point"] not in of_runs:
                 continue
+            folder = run_folder(self.path, point["point"])
+            self._check_run(folder, years.filter(pc.field("point") == point["point"]))
             transcript = folder / TRANSCRIPT
             with closing(open_transcript(transcript)) as opened:
                 for (kind,), counted in opened.answers(by=("kind",)).items():
                     rows.append({"point": point["point"], "kind": kind, **vars(counted)})
         return pa.Table.from_pylist(rows, _ANSWERS)
 
+    def _check_run(self, folder: Path, years: pa.Table) -> None:
+        """Raise DiskError unless a folder holds the run of a point. years: the point's rows."""
+        if not folder.is_dir():
+            part = part_path(
+                self.path / POINTS, chunks_of_runs(self.path)[years["point"][0].as_py()]
+            )
+            raise DiskError(
+                f"{folder}: missing; remove {part}, and the command that began the sweep simulates "
+                "this run again"
+            )
+        theirs = Run(folder).years["swf"][: len(years)]
+        if not np.array_equal(theirs, years["swf"], equal_nan=True):
+            raise DiskError(f"{folder}: not the run of its point: has another swf than {YEARS}")
+
     def _table(self, name: str, order: list[tuple[str, str]]) -> pa.Table:
-        finished = sorted(part_files(self.path / POINTS))
-        if not finished:
+        finished, manifest = sorted(part_files(self.path / POINTS)), self.manifest
+        expected, sweep_id = manifest.get("points"), manifest.get("sweep_id")
+        if not finished and expected is None:
             raise UserError(f"{self.path}: no chunk is finished yet")
         tables, seen = [], set[int]()
         for number in finished:
-            points = read_part(part_path(self.path / POINTS, number))
+            points = read_part(part_path(self.path / POINTS, number), sweep_id)
             own = points["point"].to_pylist()
             if not seen.isdisjoint(own):
                 raise DiskError(
@@ -103,12 +123,11 @@ class Sweep:
                 )
             seen.update(own)
             path = part_path(self.path / name, number)
-            tables.append(points if name == POINTS else read_part(path, own))
-        expected = self.manifest.get("points")
+            tables.append(points if name == POINTS else read_part(path, sweep_id, own))
         if expected is not None and len(seen) != expected:
             raise DiskError(
-                f"{self.path / POINTS}: has {len(seen):,} of {expected:,} points; the command that "
-                "began the sweep simulates the others again"
+                f"{self.path / POINTS}: files are lost: has {len(seen):,} of {expected:,} points; "
+                "the command that began the sweep simulates the others again"
             )
         try:
             # chunks that an earlier jaxecon finished may lack columns

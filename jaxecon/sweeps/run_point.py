@@ -13,6 +13,7 @@ from jaxecon.config.language import Serving
 from jaxecon.config.names import LLM_RULE
 from jaxecon.config.settings import Config
 from jaxecon.core.errors import DiskError, EngineError, UserError
+from jaxecon.simulation.changes import continuable, differing_settings
 from jaxecon.simulation.language import check_engines, start_engines
 from jaxecon.simulation.prepare import assemble_run, new_recorder
 from jaxecon.simulation.resume import Resumption, resume
@@ -85,6 +86,7 @@ def simulate_point(
     try:
         check_engines(config)
         if begun:
+            _refuse_another(folder, config, point)
             resume(folder, force=force, tell=on_resumption)
         else:
             served = engines.engines_for(config)
@@ -99,6 +101,16 @@ def simulate_point(
     if "stopped" in run.manifest:
         raise UserError(run.manifest["stopped"])
     return rows.years_of_run(point.index, run.years)
+
+
+def _refuse_another(folder: Path, config: Config, point: Point) -> None:
+    """Raise DiskError where a folder holds the run of another point or sweep."""
+    changed = differing_settings(continuable(folder), config)
+    if changed:
+        raise DiskError(
+            f"{folder}: not the run of point {point.index} ({'; '.join(changed)}); put that run "
+            "back, or give a new folder"
+        )
 
 
 def _concerns_all_points(error: Exception, running: bool) -> bool:

@@ -18,6 +18,8 @@ FORMAT = 1
 
 PLAN = "plan.json"
 
+_SWEEP_ID = b"sweep_id"  # in the metadata of a part, as in the manifest
+
 _Count = Annotated[int, pydantic.Field(ge=0)]
 _Positive = Annotated[int, pydantic.Field(ge=1)]
 
@@ -30,6 +32,7 @@ class _Manifest(Entries):
     versions: dict[str, str]
     hardware: Hardware
     files: dict[str, str]
+    sweep_id: str | None = None
     points: _Count | None = None
     failed: _Count | None = None
 
@@ -91,11 +94,33 @@ def _read(path: Path, model: type[Entries]) -> dict[str, Any]:
     return content
 
 
-def read_part(path: Path, points: Collection[int] | None = None) -> pa.Table:
+def chunks_of_runs(out: Path) -> dict[int, int]:
+    """The points with language models, and the number of each one's chunk.
+
+    Raises DiskError where the plan is damaged or lost.
+    """
+    chunks = _read(out / PLAN, _Plan)["chunks"]
+    return {chunk["points"][0]: chunk["number"] for chunk in chunks if chunk["kind"] == "run"}
+
+
+class ForeignPart(DiskError):
+    """A file of another sweep's table."""
+
+
+def with_sweep_id(table: pa.Table, sweep_id: str | None) -> pa.Table:
+    """A table that says, in its metadata, to which sweep it belongs."""
+    return table if sweep_id is None else table.replace_schema_metadata({_SWEEP_ID: sweep_id})
+
+
+def read_part(path: Path, sweep_id: str | None, points: Collection[int] | None = None) -> pa.Table:
     """The rows of a chunk in one of the tables.
 
-    points: those that its rows must be of, all of them in the table of points. Raises DiskError
-    where the file is damaged or lost.
+    sweep_id: the manifest's; None in sweeps that were begun without one. points: those that its
+    rows must be of, all of them in the table of points.
+
+    Raises:
+        ForeignPart: the file is another sweep's.
+        DiskError: it is damaged or lost.
     """
     try:
         table = pq.read_table(path.absolute(), page_checksum_verification=True)
@@ -104,6 +129,12 @@ def read_part(path: Path, points: Collection[int] | None = None) -> pa.Table:
         raise DiskError(f"{path}: missing") from None
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DiskError(f"{path}: damaged ({first_line(error)})") from error
+    theirs = (table.schema.metadata or {}).get(_SWEEP_ID)
+    if theirs is not None and theirs != (sweep_id or "").encode():
+        raise ForeignPart(
+            f"{path}: another sweep's (its sweep_id is not that of {MANIFEST}); put back this "
+            "sweep's own, or remove it to simulate its chunk again"
+        )
     if points is not None and not found <= set(points):
         raise DiskError(f"{path}: damaged (holds points of another chunk)")
-    return table
+    return table.replace_schema_metadata(None)

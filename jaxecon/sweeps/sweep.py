@@ -49,6 +49,7 @@ from jaxecon.sweeps.plan import MANY_PROGRAMS, Plan, compiled_apart, cut_chunks,
 from jaxecon.sweeps.points import Points, count
 from jaxecon.sweeps.results import Sweep
 from jaxecon.sweeps.rows import ChunkRows
+from jaxecon.sweeps.stored import with_sweep_id
 from jaxecon.sweeps.task import Task
 
 MAX_POINTS = 1_000_000  # unless the user asks for more
@@ -120,7 +121,7 @@ def sweep(
         waiting = deque(chunk for chunk in plan.chunks if chunk.number not in done)
         _announce(listener, total, plan, waiting, out)
         task = Task(points, out.resolve(), plan.brackets, force)
-        _simulate_chunks(executor, task, plan, waiting, listener)
+        _simulate_chunks(executor, task, plan, waiting, listener, manifest.get("sweep_id"))
         finish_sweep(out, manifest)
     return Sweep(out)
 
@@ -172,11 +173,17 @@ def _new_plan(points: Points, chunk_size: int | None, listener: SweepListener) -
 
 
 def _simulate_chunks(
-    executor: Executor, task: Task, plan: Plan, waiting: deque[Chunk], listener: SweepListener
+    executor: Executor,
+    task: Task,
+    plan: Plan,
+    waiting: deque[Chunk],
+    listener: SweepListener,
+    sweep_id: str | None,
 ) -> None:
     """Simulate the waiting chunks, and write each as it is finished.
 
-    A chunk that does not fit into memory is simulated again in smaller ones.
+    A chunk that does not fit into memory is simulated again in smaller ones. sweep_id: the
+    manifest's.
     """
     for chunk, result in executor.run(task, waiting):
         if isinstance(result, ChunkTooLarge):
@@ -185,7 +192,7 @@ def _simulate_chunks(
             write_plan(task.folder, plan)
             listener.on_split(chunk, size)
         else:
-            _write_chunk(task.folder, chunk, result)
+            _write_chunk(task.folder, chunk, result, sweep_id)
             listener.on_chunk(
                 len(chunk.points), result.points["status"].to_pylist().count("failed")
             )
@@ -205,7 +212,7 @@ def _split_chunk(plan: Plan, chunk: Chunk, size: int, waiting: deque[Chunk]) -> 
     return Plan([c for c in plan.chunks if c not in too_large] + parts, plan.brackets)
 
 
-def _write_chunk(folder: Path, chunk: Chunk, rows: ChunkRows) -> None:
+def _write_chunk(folder: Path, chunk: Chunk, rows: ChunkRows, sweep_id: str | None) -> None:
     """Write a chunk's part of both tables; that of the points, the last, marks it as finished."""
-    write_part(folder / YEARS, chunk, rows.years)
-    write_part(folder / POINTS, chunk, rows.points)
+    write_part(folder / YEARS, chunk, with_sweep_id(rows.years, sweep_id))
+    write_part(folder / POINTS, chunk, with_sweep_id(rows.points, sweep_id))

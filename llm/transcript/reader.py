@@ -81,6 +81,16 @@ class TranscriptReader:
         with self._lock, explained(self.path):
             self._resources.close()
 
+    @property
+    def run_id(self) -> object:
+        """The id of the run that wrote the file; None where it was written without one."""
+        with self._lock, explained(self.path):
+            (kept,) = self._db.execute(
+                "SELECT count(*) FROM sqlite_master WHERE name = 'run'"
+            ).fetchone()
+            found = self._db.execute("SELECT id FROM run").fetchone() if kept else None
+        return None if found is None else found[0]
+
     def get_many(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The stored completions for these keys, by key."""
         completions = {}

@@ -60,6 +60,13 @@ class Transcript(TranscriptReader):
             )
             self._writer.start()
 
+    def keep_run_id(self, run_id: str) -> None:
+        """Store the id of the run that writes the file, unless it holds one already."""
+        if self.run_id is None:
+            with self._commit():
+                self._db.execute("CREATE TABLE IF NOT EXISTS run(id TEXT NOT NULL)")
+                self._db.execute("INSERT INTO run VALUES (?)", (run_id,))
+
     def put(
         self, key: str, identity: dict[str, str], request: Request, completion: Completion
     ) -> None:

@@ -4,10 +4,12 @@ import contextlib
 import json
 import random
 import shutil
+import sqlite3
 from pathlib import Path
 
 import jaxecon as je
 from jaxecon.core.errors import Interrupted
+from jaxecon.core.files import sha256_of
 from jaxecon.simulation.ports import SilentListener
 from jaxecon.storage.digest import digest
 
@@ -131,3 +133,21 @@ def as_earlier_run(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["parts"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def without_run_id(folder):
+    """Make a run's folder what it was before runs had an id."""
+    for path in (folder / "manifest.json", *(folder / "checkpoints").glob("0*-*/checkpoint.json")):
+        content = json.loads(path.read_text())
+        del content["run_id"]
+        path.write_text(json.dumps(content))
+    lines = [json.loads(line) for line in (folder / "parts.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["run_id"]
+    (folder / "parts.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    for path in (folder / "checkpoints").glob("0*-*"):
+        names = [line.split("  ")[1] for line in (path / "SHA256SUMS").read_text().splitlines()]
+        sums = "".join(f"{sha256_of(path / name)}  {name}\n" for name in names)
+        (path / "SHA256SUMS").write_text(sums)
+    with contextlib.closing(sqlite3.connect(folder / "transcript.sqlite")) as transcript:
+        transcript.execute("DROP TABLE run")
