@@ -42,7 +42,7 @@ def continuable(path: str | Path) -> Run:
     run = Run(path)
     if "configuration" not in run.manifest:
         raise UserError(f"{path}: written by a jaxecon without checkpoints; it cannot be continued")
-    check_continuable(run.path, run.manifest)
+    check_continuable(run.path, run.manifest)  # first: what follows relies on it
     asks = recorded_config(run.path, run.manifest).needs_engine
     check_continuable(run.path, run.manifest, asks=asks)
     return run

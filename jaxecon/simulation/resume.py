@@ -101,7 +101,6 @@ def resume(
     with ExitStack() as stack:
         recorder, manifest = stack.enter_context(_opened_recorder(run))
         now = environment(config := load_config(run.config, overrides))
-        refuse_foreign_transcript(run)
         checkpoint, damaged = _checkpoint_to_resume(run)
         changed, harmless = _changes(run, manifest, config, now, checkpoint)
         years = _changed_years(manifest, config)
@@ -173,8 +172,9 @@ def _checkpoint_to_resume(run: Run) -> tuple[Checkpoint | None, list[str]]:
     """The newest sound checkpoint, or None to start anew; and what is wrong with later ones.
 
     Raises UserError for a branch without one, since its beginning was in its first checkpoint, and
-    where the tables up to the checkpoint are damaged.
+    where the tables up to the checkpoint are damaged or the transcript is another run's.
     """
+    refuse_foreign_transcript(run)
     checkpoint, damaged = newest(run.path / CHECKPOINTS)
     if checkpoint is None and first_position(run).year:
         raise UserError(

@@ -140,17 +140,7 @@ def simulate(
         stack.callback(
             lambda: journal.note(seconds=journal.seconds, diagnostics=diagnosing.found())
         )
-        bridge, durable = make_bridge(
-            prepared.config,
-            prepared.folder,
-            served,
-            inherited,
-            stack,
-            run_id=None if recorder is None else recorder.manifest.get("run_id"),
-            tell=diagnosing.on_note,
-        )
-        if bridge is not None:
-            _account_for(bridge, served, journal, stack)
+        bridge, durable = _open_bridge(prepared, served, inherited, journal, diagnosing, stack)
         checkpoints = _open_checkpoints(prepared, recorder, durable, stack)
         simulation = None
         try:
@@ -202,6 +192,29 @@ def _diagnosing(
         journal.note,
         partial(with_reason, transcript=prepared.folder / TRANSCRIPT),
     )
+
+
+def _open_bridge(
+    prepared: Prepared,
+    served: Mapping[str, Any],
+    inherited: Path | None,
+    journal: Journal,
+    diagnosing: DiagnosingListener,
+    stack: ExitStack,
+) -> tuple[Any, Callable[[], int] | None]:
+    """The bridge to the run's models, and what makes its transcript durable; None without them."""
+    bridge, durable = make_bridge(
+        prepared.config,
+        prepared.folder,
+        served,
+        inherited,
+        stack,
+        run_id=journal.noted("run_id"),
+        tell=diagnosing.on_note,
+    )
+    if bridge is not None:
+        _account_for(bridge, served, journal, stack)
+    return bridge, durable
 
 
 def _account_for(

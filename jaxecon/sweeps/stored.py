@@ -100,7 +100,8 @@ def chunks_of_runs(out: Path) -> dict[int, int]:
     Raises DiskError where the plan is damaged or lost.
     """
     chunks = _read(out / PLAN, _Plan)["chunks"]
-    return {chunk["points"][0]: chunk["number"] for chunk in chunks if chunk["kind"] == "run"}
+    runs = (chunk for chunk in chunks if chunk["kind"] == "run")
+    return {point: chunk["number"] for chunk in runs for point in chunk["points"]}
 
 
 class ForeignPart(DiskError):
