@@ -148,6 +148,9 @@ def test_half_written_folders_are_no_checkpoints(tmp_path):
     (tmp_path / "notes").mkdir()
     found, problems = checkpoint_files.newest(tmp_path)
     assert found.position == Position(1, 0)
+    assert problems == []
+    (tmp_path / "00000009-000000" / "arrays").mkdir()  # what may be left of a checkpoint
+    _, problems = checkpoint_files.newest(tmp_path)
     assert problems == [f"{tmp_path / '00000009-000000'}: SHA256SUMS is missing"]
     remove_unfinished(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
