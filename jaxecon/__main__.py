@@ -1,4 +1,4 @@
-from jaxecon.cli.app import main
+from jaxecon.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,5 @@
 """The command line.
 
-`jaxecon.cli.app` lists the commands, `commands/` holds one file for each, and `output/` prints.
+`jaxecon.cli.entry` starts, `jaxecon.cli.app` lists the commands, `commands/` holds one file for
+each, and `output/` prints.
 """

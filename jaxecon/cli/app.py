@@ -28,7 +28,7 @@ from jaxecon.cli.errors import one_line_errors
 from jaxecon.cli.output.printable import say_line
 from jaxecon.cli.streams import guard_streams
 from jaxecon.core.environment import check_limits, check_xla_flags
-from jaxecon.core.errors import OutputError, UserError
+from jaxecon.core.errors import Interrupted, OutputError, UserError
 from jaxecon.core.text import is_text
 from jaxecon.simulation.signals import handling_signals
 
@@ -72,9 +72,9 @@ app.add_typer(prompts_app, name="prompts")
 
 
 def main() -> None:
-    """Entry point of `jaxecon`."""
+    """Obey the arguments of `jaxecon`, and end the process."""
     guard_streams()
-    with one_line_errors(), handling_signals():
+    with one_line_errors(), handling_signals() as signals:
         check_limits()
         try:
             app()
@@ -82,6 +82,8 @@ def main() -> None:
             # Here, where a failure is still one line. A command's own failure goes before it.
             with suppress(OutputError) if ended.code else nullcontext():
                 sys.stdout.flush()
+            if not ended.code and signals.received is not None:  # a library swallowed its error
+                raise Interrupted(signals.received) from None
             raise
 
 

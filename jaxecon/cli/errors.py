@@ -1,6 +1,7 @@
 """Errors of a command as one line and an exit status, never a traceback."""
 
 import errno
+import os
 import shlex
 import signal
 import sys
@@ -23,8 +24,9 @@ from jaxecon.core.errors import (
     is_out_of_memory,
 )
 from jaxecon.core.text import shortened
+from jaxecon.simulation.signals import lost_signal
 
-DIFFERENT, USER_ERROR, ENGINE_FAILED, BUDGET_SPENT, INTERRUPTED = 1, 2, 3, 4, 130
+DIFFERENT, USER_ERROR, ENGINE_FAILED, BUDGET_SPENT = 1, 2, 3, 4
 
 _MAX_LINE = 2000  # characters of a message
 
@@ -56,10 +58,8 @@ def one_line_errors() -> Iterator[None]:
         if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help text
             raise
         fail(_usage_line(error), USER_ERROR)
-    except Interrupted as error:
-        fail("interrupted", 128 + error.signal)
-    except KeyboardInterrupt:
-        fail("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        fail("interrupted", 128 + _signal_of(error))
     except BrokenPipeError:
         _leave_without_reader()
     except OutputError as error:
@@ -67,8 +67,23 @@ def one_line_errors() -> Iterator[None]:
             _leave_without_reader()
         fail(str(error), USER_ERROR)
     except Exception as error:
+        number = _signal_behind(error)
+        if number is not None:
+            fail("interrupted", 128 + number)
         _fail_for_surroundings(error)
         raise
+
+
+def _signal_of(error: KeyboardInterrupt) -> int:
+    return error.signal if isinstance(error, Interrupted) else signal.SIGINT
+
+
+def _signal_behind(error: BaseException) -> int | None:
+    """The signal that led to an error; None if none did.
+
+    Libraries that are being loaded turn a signal's error into one of their own.
+    """
+    return _signal_of(error) if isinstance(error, KeyboardInterrupt) else lost_signal()
 
 
 def _leave_without_reader() -> NoReturn:
@@ -97,11 +112,21 @@ def _fail_for_surroundings(error: Exception) -> None:
         if isinstance(error, EngineError):
             fail(str(error), ENGINE_FAILED)
     if isinstance(error, OSError) and error.errno is not None:
+        if error.filename is None and not _has_working_folder():
+            fail("the working folder has been removed; change to another", USER_ERROR)
         what = "" if error.filename is None else f"{error.filename}: "
         fail(f"{what}{error.strerror}", USER_ERROR)
     mistake = jax_mistake(error)
     if mistake is not None:
         fail(mistake, USER_ERROR)
+
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _usage_line(error: Any) -> str:
@@ -137,8 +162,10 @@ def saying_how_to_continue(*arguments: str | Path, begun: Path | None = None) ->
     """
     try:
         yield
-    except KeyboardInterrupt as error:
-        number = error.signal if isinstance(error, Interrupted) else 2
+    except (KeyboardInterrupt, ImportError) as error:
+        number = _signal_behind(error)
+        if number is None:
+            raise
         again = begun is not None and not begun.exists()
         command = shlex.join(["jaxecon", *map(str, sys.argv[1:] if again else arguments)])
         fail(f"interrupted; continue with: {command}", 128 + number)

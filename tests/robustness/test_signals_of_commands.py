@@ -1,15 +1,22 @@
 """Signals at any moment of a command: one line, the state saved where there is one."""
 
 import contextlib
+import gc
 import os
 import signal
+import sys
 import threading
+import time
+import weakref
 
 import pytest
 from support.commands import ended, started
 from support.runs import MECHANICAL, At, assert_same_run
 
 import jaxecon as je
+from jaxecon.cli import app as cli_app
+from jaxecon.cli import entry
+from jaxecon.cli.errors import one_line_errors, saying_how_to_continue
 from jaxecon.core.errors import Interrupted
 from jaxecon.simulation import signals
 from jaxecon.simulation.signals import ENDING, handling_signals
@@ -108,6 +115,127 @@ def test_a_signal_that_a_library_swallowed_ends_the_run_all_the_same(own_handler
         with pytest.raises(Interrupted) as interrupted, handling_signals():
             raise AssertionError
     assert interrupted.value.signal == signal.SIGTERM
+
+
+class _Dying:
+    """Ends the process by a signal while it is deleted."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _in_collection():
+    def callback(phase, _):
+        gc.callbacks.remove(callback)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    gc.callbacks.append(callback)
+    gc.collect()
+
+
+def _in_deletion():
+    _Dying()
+
+
+def _in_weak_reference():
+    dead = set()
+    _ = weakref.ref(dead, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    del dead
+
+
+def _wait_after(ignoring, stop):
+    with handling_signals() as handler:
+        handler.stop = stop
+        ignoring()
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+@pytest.mark.parametrize("ignoring", [_in_collection, _in_deletion, _in_weak_reference])
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_signal_whose_error_python_ignores_is_raised_again(own_handlers, capfd, ignoring, asked):
+    """Functions that Python calls by itself, as the garbage collector's."""
+
+    def stop(number):
+        raise Interrupted(number)
+
+    with pytest.raises(Interrupted):
+        _wait_after(ignoring, stop if asked else None)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_errors_that_python_ignores_are_said(own_handlers, monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: said.append(unraisable.exc_value))
+    error = ZeroDivisionError()
+
+    def callback(phase, _):
+        gc.callbacks.remove(callback)
+        raise error
+
+    with handling_signals():
+        gc.callbacks.append(callback)
+        gc.collect()
+    assert said == [error]
+
+
+def _signal_becomes_import_error():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException:
+        raise ImportError("initializing the extension") from None
+
+
+def test_an_error_that_a_library_made_of_a_signal(own_handlers, capsys):
+    with pytest.raises(SystemExit) as left, handling_signals(), one_line_errors():
+        _signal_becomes_import_error()
+    assert (left.value.code, capsys.readouterr().err) == (143, "jaxecon: interrupted\n")
+    with pytest.raises(SystemExit), handling_signals(), saying_how_to_continue("resume", "a"):
+        _signal_becomes_import_error()
+    assert capsys.readouterr().err == "jaxecon: interrupted; continue with: jaxecon resume a\n"
+    with pytest.raises(ImportError), handling_signals(), one_line_errors():
+        raise ImportError
+
+
+def _swallowed():
+    with contextlib.suppress(BaseException):
+        os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(0)
+
+
+def test_a_command_that_ends_although_a_signal_came(own_handlers, monkeypatch, capsys):
+    monkeypatch.setattr(cli_app, "app", _swallowed)
+    monkeypatch.setattr(cli_app, "guard_streams", lambda: None)
+    with pytest.raises(SystemExit) as left:
+        cli_app.main()
+    assert (left.value.code, capsys.readouterr().err) == (143, "jaxecon: interrupted\n")
+
+
+@pytest.mark.parametrize("raised", [lambda: None, _signal_becomes_import_error])
+def test_a_signal_while_the_commands_load(own_handlers, monkeypatch, capsys, raised):
+    class Loading:
+        def find_spec(self, name, *_):
+            if name == "jaxecon.cli.app":
+                raised()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(sys, "meta_path", [Loading(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "jaxecon.cli.app")
+    with pytest.raises(SystemExit) as left:
+        entry.main()
+    assert (left.value.code, capsys.readouterr().err) == (143, "jaxecon: interrupted\n")
+
+
+def test_a_signal_that_a_library_prints(own_handlers, monkeypatch):
+    """NumPy's, for the libraries that import it from C."""
+    printed = []
+    monkeypatch.setattr(sys, "excepthook", lambda *what: printed.append(what[1]))
+    other = ZeroDivisionError()
+    with handling_signals():
+        for error in (Interrupted(2), other):
+            sys.excepthook(type(error), error, None)
+    assert printed == [other]
 
 
 def test_the_second_request_is_obeyed_at_once(own_handlers, monkeypatch):
