@@ -13,6 +13,7 @@ from experiments.suite.statistics import estimate
 from experiments.suite.tables import Table
 from experiments.suite.wording import STATISTICS
 from jaxecon.core.files import write_atomically
+from jaxecon.report.schedules import preload
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def forest(figure: Any, table: Table, label: str, title: str) -> None:
 def save_figure(folder: Path, figure: Figure) -> Path:
     """Draw a figure into a PNG in `folder`/figures; return the file's path."""
     # matplotlib is an extra, and slow to import
+    preload()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 

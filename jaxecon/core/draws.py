@@ -23,8 +23,12 @@ class Draws:
 
 
 def named_key(seed: int | Array, *names: str) -> Array:
-    """Return a typed threefry key for a seed and names (such as a cohort's name and a purpose)."""
-    key = jax.random.key(seed, impl="threefry2x32")
+    """Return a typed threefry key for a seed and names (such as a cohort's name and a purpose).
+
+    seed: in [0, 2^32). JAX's own function for keys adds JAX_RANDOM_SEED_OFFSET to it.
+    """
+    low = jnp.asarray(seed, jnp.uint32)
+    key = jax.random.wrap_key_data(jnp.stack([jnp.zeros_like(low), low]), impl="threefry2x32")
     for name in names:
         key = jax.random.fold_in(key, zlib.crc32(name.encode()))
     return key

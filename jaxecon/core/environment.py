@@ -24,6 +24,11 @@ _MIN_THREADS = 64  # JAX, Arrow and the thread that writes checkpoints
 # Python's switches of JAX for debugging that a correct run does not survive.
 _STRICT = ("JAX_DEBUG_NANS", "JAX_DEBUG_INFS")
 
+# Switches with which no command of JAX works.
+_FORBIDDING = {"JAX_NO_TRACING": "be compiled", "JAX_NO_EXECUTION": "compute"}
+
+_DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")  # variables that choose one
+
 _XLA_FLAGS = "XLA_FLAGS"
 _FORCED_DEVICES = r"--xla_force_host_platform_device_count=(\d+)"
 _CPU_DEVICES = "JAX_NUM_CPU_DEVICES"
@@ -40,6 +45,7 @@ def check_limits() -> None:
     _check_memory()
     _check_threads()
     _check_cpu_devices()
+    _check_switches()
     if os.environ.get("COLUMNS") == "0":  # of a terminal without a size: nothing would be printed
         del os.environ["COLUMNS"]
 
@@ -75,13 +81,22 @@ def _check_threads() -> None:
             started.append(thread)
     except RuntimeError:
         raise UserError(
-            f"ulimit -u: no more than {len(started)} threads can be started; at least "
+            f"{_limit_on_threads()}: no more than {len(started)} threads can be started; at least "
             f"{_MIN_THREADS} are needed"
         ) from None
     finally:
         release.set()
         for thread in started:
             thread.join()
+
+
+def _limit_on_threads() -> str:
+    """What keeps threads from being started: the room for their stacks, or their number."""
+    for option, limit in (("-d", resource.RLIMIT_DATA), ("-v", resource.RLIMIT_AS)):
+        allowed, _ = resource.getrlimit(limit)
+        if allowed != resource.RLIM_INFINITY:
+            return f"ulimit {option}: {allowed >> 10} kB"
+    return "ulimit -u"
 
 
 def _check_cpu_devices() -> None:
@@ -95,6 +110,12 @@ def _check_cpu_devices() -> None:
                 f"{name}: {shortened(text, 20)} devices of this machine's processor; at most "
                 f"{MAX_CPU_DEVICES:,}"
             )
+
+
+def _check_switches() -> None:
+    for name, needed in _FORBIDDING.items():
+        if os.environ.get(name, "").lower() in ("1", "true", "t", "yes", "y", "on"):  # as JAX does
+            raise UserError(f"{name}: {os.environ[name]!r}; a run must {needed}; unset it")
 
 
 def check_xla_flags() -> None:
@@ -133,8 +154,9 @@ def jax_mistake(error: BaseException) -> str | None:
         return None
     names = [name for name in sorted(os.environ) if name.startswith("JAX_") and _is_set(name)]
     blamed = [name for name in names if name.lower() in said.lower()]
-    if not blamed and "JAX_PLATFORMS" in names:  # JAX fails to start a device
-        blamed = ["JAX_PLATFORMS"]
+    if not blamed:  # JAX fails to start a device
+        blamed = [name for name in names if name in _DEVICES]
+        blamed = [name for name in blamed if os.environ[name] in said] or blamed
     if not blamed:
         return None
     name = max(blamed, key=len)

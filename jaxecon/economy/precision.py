@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxecon.config.settings import Config
+from jaxecon.core.jax_settings import usual_settings
 
 
 def dtype_of(config: Config) -> type:
@@ -22,5 +23,6 @@ def dtype_of(config: Config) -> type:
 def compute_context(config: Config) -> Iterator[None]:
     """Make this thread compute with the precision and on the device that the settings ask for."""
     device = jax.local_devices(backend="cpu")[0] if config.device == "cpu" else None
-    with jax.enable_x64(dtype_of(config) is np.float64), jax.default_device(device):
+    x64 = dtype_of(config) is np.float64
+    with usual_settings(), jax.enable_x64(x64), jax.default_device(device):
         yield

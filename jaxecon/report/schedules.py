@@ -4,7 +4,9 @@ They are drawn with matplotlib (the extra `report`), which is slow to load, so f
 """
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,20 @@ def check_matplotlib() -> None:
 
 
 def preload() -> None:
-    """Import what drawing needs ahead of time, while something else takes seconds."""
-    importlib.import_module("matplotlib.backends.backend_agg")
+    """Import what drawing needs; a command does it early, while something else takes seconds."""
+    with _without_backend():
+        importlib.import_module("matplotlib.backends.backend_agg")
+
+
+@contextmanager
+def _without_backend() -> Iterator[None]:
+    """Hide MPLBACKEND, a choice of windows, at which matplotlib fails to load if it knows none."""
+    chosen = os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if chosen is not None:
+            os.environ["MPLBACKEND"] = chosen
 
 
 def draw_schedules(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -35,6 +49,7 @@ def draw_schedules(path: Path, rows: Sequence[Mapping[str, Any]], title: str) ->
         rows: One per policy, with `policy`, `thresholds` ($/year), `rates`, `rebate` and `gain`.
         title: Printed above the figure.
     """
+    preload()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

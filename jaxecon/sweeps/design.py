@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,6 +40,10 @@ class Range(Section):
     def _ordered(self) -> "Range":
         if not self.low < self.high:
             raise ValueError(f"[{self.low}, {self.high}]; two numbers, the first smaller")
+        if any(isinstance(end, int) and abs(end) >= 2**63 for end in (self.low, self.high)):
+            raise ValueError(f"[{self.low}, {self.high}]; whole numbers below 2^63 in size")
+        if math.isinf(self.high - self.low):
+            raise ValueError(f"[{self.low}, {self.high}]; two numbers, less than 1.7e308 apart")
         if self.scale == "log" and not self.low > 0:
             raise ValueError(f"low: {self.low}; above 0 on a log scale")
         return self

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from jaxecon.core.draws import draw, named_key
+from jaxecon.core.jax_settings import usual_settings
 from jaxecon.core.text import plural
 
 _COLUMNS = {"man": "men", "woman": "women"}  # sex of a person -> column of the tables
@@ -234,5 +235,6 @@ def _age_group(label: str) -> tuple[int, int]:
 
 def _uniforms(seed: int, cohort: str, purpose: str, n: int) -> np.ndarray:
     """Uniform draws in the open interval (0, 1), (2, n) float64, whatever JAX's precision."""
-    words = draw(named_key(seed, cohort, purpose), 0, 0, n)
+    with usual_settings():
+        words = draw(named_key(seed, cohort, purpose), 0, 0, n)
     return (np.array([words.first, words.second], float) + 0.5) * 2.0**-32

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxecon.core.jax_settings import usual_settings
 from jaxecon.kernels.preferences import Preferences, isoelastic_utility
 from jaxecon.kernels.taxation import TaxSchedule, tax_due
 
@@ -55,7 +56,7 @@ def worth_of(
     Returns:
         Arrays of shape (n, c).
     """
-    with jax.enable_x64(True):
+    with usual_settings(), jax.enable_x64(True):
         exact = jax.tree.map(lambda x: np.asarray(x, np.float64), (schedule, preferences))
         hours, skill = (np.asarray(x, np.float64) for x in (choices, skill))
         return Worth(*map(np.asarray, _worth(*exact, hours, skill, np.float64(rebate))))

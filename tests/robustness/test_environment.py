@@ -1,16 +1,23 @@
 """Environment variables and limits that would break a command's libraries."""
 
 import os
+import resource
 import sys
 import threading
+from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 from support.commands import command, ended, started
 from support.server_process import free_port
 
+import jaxecon as je
 from jaxecon.cli.errors import one_line_errors
 from jaxecon.core import environment
+from jaxecon.core.draws import named_key
 from jaxecon.core.errors import EngineError, UserError
+from llm.engines.models.resolve import resolve
 from llm.engines.openai import probing
 from llm.engines.openai.address import check_openai
 from llm.engines.openai.engine import OpenAIEngine
@@ -31,6 +38,7 @@ DEVICES = """if True:
     [
         ("JAX_PLATFORMS", "cuda"),
         ("JAX_PLATFORMS", "nonsense"),
+        ("JAX_PLATFORM_NAME", "nonsense"),
         ("JAX_ENABLE_X64", "perhaps"),
         ("JAX_NUM_CPU_DEVICES", "many"),
         ("JAX_LOGGING_LEVEL", "loud"),
@@ -71,6 +79,104 @@ def test_flags_at_which_xla_aborts(monkeypatch, flags):
         environment.check_xla_flags()
     assert str(refused.value).startswith(f"XLA_FLAGS: {flags!r}: ")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["1", "True", "yes"])
+@pytest.mark.parametrize("name", ["JAX_NO_TRACING", "JAX_NO_EXECUTION"])
+def test_switches_with_which_nothing_works(monkeypatch, name, value):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"^{name}: '{value}'; a run must .*; unset it$"):
+        environment.check_limits()
+    monkeypatch.setenv(name, "0")
+    environment.check_limits()
+
+
+TINY = {
+    "years": 2,
+    "year": {"days": 2},
+    "population": {"mechanical": 10, "llm": 2},
+    "llm": {"engine": "simulated"},
+    "satisfaction": {"judged": True},
+    "planner": {"compared_with": []},
+    "schedule": {"brackets": "three"},
+}
+SETTINGS_OF_JAX = {
+    "jax_random_seed_offset": 5,
+    "jax_threefry_partitionable": False,
+    "jax_default_prng_impl": "rbg",
+    "jax_default_matmul_precision": "bfloat16",
+    "jax_numpy_dtype_promotion": "strict",
+    "jax_numpy_rank_promotion": "raise",
+    "jax_transfer_guard": "disallow",
+    "jax_legacy_prng_key": "error",
+}
+
+
+def test_results_do_not_depend_on_settings_of_jax(tmp_path, request):
+    """As of the variables of the same names in capitals, read when JAX is loaded."""
+    je.run(TINY, out=tmp_path / "a")
+    for name, value in SETTINGS_OF_JAX.items():
+        before = jax.config.values[name]
+        request.addfinalizer(lambda name=name, before=before: jax.config.update(name, before))
+        jax.config.update(name, value)
+    je.run(TINY, out=tmp_path / "b")
+    assert je.digest(tmp_path / "b") == je.digest(tmp_path / "a")
+
+
+def test_keys_do_not_depend_on_settings_of_jax(request):
+    usual = jax.random.key(2**32 - 1, impl="threefry2x32")
+    request.addfinalizer(lambda: jax.config.update("jax_random_seed_offset", 0))
+    jax.config.update("jax_random_seed_offset", 5)
+    assert named_key(2**32 - 1) == usual
+    assert jax.jit(named_key)(np.uint32(2**32 - 1)) == usual
+    assert jax.random.key(2**32 - 1, impl="threefry2x32") != usual
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"), [("RLIMIT_DATA", "ulimit -d: 5 kB"), ("RLIMIT_AS", "ulimit -v: 5 kB")]
+)
+def test_the_limit_that_keeps_threads_from_being_started_is_named(monkeypatch, limit, words):
+    limited = getattr(resource, limit)
+    usual = (resource.RLIM_INFINITY,) * 2
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda which: {limited: (5120, -1)}.get(which, usual)
+    )
+    assert environment._limit_on_threads() == words
+
+
+def test_a_working_folder_that_is_gone_is_said(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit) as left, one_line_errors():
+        Path("a").resolve()
+    assert left.value.code == 2
+    said = "jaxecon: the working folder has been removed; change to another\n"
+    assert capsys.readouterr().err == said
+
+
+def test_figures_do_not_depend_on_the_backend_of_windows(tmp_path):
+    row = {"policy": "flat", "thresholds": [0.0], "rates": [0.3], "rebate": 1.0, "gain": 0.1}
+    code = f"""if True:
+        import os
+        from pathlib import Path
+        from jaxecon.report.schedules import draw_schedules
+        draw_schedules(Path({str(tmp_path / "a.png")!r}), [{row}], "title")
+        print(os.environ["MPLBACKEND"])
+    """
+    assert ended(started("-c", code, MPLBACKEND="nonsense")) == (0, "nonsense\n", "")
+    assert (tmp_path / "a.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "model", ["x" * 6000, "x/" * 3000, "a/" + "x" * 300, "/" + "x" * 300, "~nobody-here/x"]
+)
+def test_models_that_are_no_names(model):
+    with pytest.raises(UserError, match=r"^llm\.model: ") as refused:
+        resolve(model)
+    assert len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize("number", ["1025", "100000", "000" + "9" * 5000])

@@ -228,6 +228,14 @@ def test_set_changes_what_all_points_share():
             "above 0 on a log scale",
         ),
         (
+            {"random": {"points": 3, "settings": {"seed": {"low": 1, "high": 10**20}}}},
+            r"random.settings.seed: .*; whole numbers below 2\^63 in size",
+        ),
+        (
+            {"random": {"points": 3, "settings": {"seed": {"low": -1e308, "high": 1e308}}}},
+            r"random.settings.seed: .*; two numbers, less than 1.7e308 apart",
+        ),
+        (
             {"random": {"points": 0, "settings": {"seed": {"low": 0, "high": 1}}}},
             "random.points: 0",
         ),
