@@ -24,8 +24,16 @@ _MIN_THREADS = 64  # JAX, Arrow and the thread that writes checkpoints
 # Python's switches of JAX for debugging that a correct run does not survive.
 _STRICT = ("JAX_DEBUG_NANS", "JAX_DEBUG_INFS")
 
-# Switches with which no command of JAX works.
-_FORBIDDING = {"JAX_NO_TRACING": "be compiled", "JAX_NO_EXECUTION": "compute"}
+# Switches of JAX with which no run works, or none as usual, and what a run does.
+_FORBIDDING = {
+    "JAX_NO_TRACING": "must be compiled",
+    "JAX_NO_EXECUTION": "must compute",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "then rounds otherwise, and ends otherwise",
+    "JAX_SCAN3": "needs JAX's usual loops",
+    "JAX_ERROR_CHECKING_BEHAVIOR_NAN": "has NaN where nobody is",
+    "JAX_ERROR_CHECKING_BEHAVIOR_DIVIDE": "divides by 0 where nobody is",
+    "JAX_ERROR_CHECKING_BEHAVIOR_OOB": "looks past ends where nobody is",
+}
 
 _DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")  # variables that choose one
 
@@ -113,9 +121,10 @@ def _check_cpu_devices() -> None:
 
 
 def _check_switches() -> None:
-    for name, needed in _FORBIDDING.items():
-        if os.environ.get(name, "").lower() in ("1", "true", "t", "yes", "y", "on"):  # as JAX does
-            raise UserError(f"{name}: {os.environ[name]!r}; a run must {needed}; unset it")
+    on = ("1", "true", "t", "yes", "y", "on", "raise")  # as JAX reads them
+    for name, instead in _FORBIDDING.items():
+        if os.environ.get(name, "").lower() in on:
+            raise UserError(f"{name}: {os.environ[name]!r}; a run {instead}; unset it")
 
 
 def check_xla_flags() -> None:

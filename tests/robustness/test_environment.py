@@ -1,5 +1,6 @@
 """Environment variables and limits that would break a command's libraries."""
 
+import itertools
 import os
 import resource
 import sys
@@ -81,12 +82,22 @@ def test_flags_at_which_xla_aborts(monkeypatch, flags):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("value", ["1", "True", "yes"])
-@pytest.mark.parametrize("name", ["JAX_NO_TRACING", "JAX_NO_EXECUTION"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *itertools.product(
+            ("JAX_NO_TRACING", "JAX_NO_EXECUTION", "JAX_SCAN3"), ("1", "True", "yes")
+        ),
+        ("JAX_DISABLE_MOST_OPTIMIZATIONS", "on"),
+        ("JAX_ERROR_CHECKING_BEHAVIOR_NAN", "raise"),
+        ("JAX_ERROR_CHECKING_BEHAVIOR_DIVIDE", "raise"),
+        ("JAX_ERROR_CHECKING_BEHAVIOR_OOB", "raise"),
+    ],
+)
 def test_switches_with_which_nothing_works(monkeypatch, name, value):
     monkeypatch.setenv("XLA_FLAGS", "")
     monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=f"^{name}: '{value}'; a run must .*; unset it$"):
+    with pytest.raises(UserError, match=f"^{name}: '{value}'; a run .*; unset it$"):
         environment.check_limits()
     monkeypatch.setenv(name, "0")
     environment.check_limits()
