@@ -28,6 +28,7 @@ _STRICT = ("JAX_DEBUG_NANS", "JAX_DEBUG_INFS")
 _FORBIDDING = {
     "JAX_NO_TRACING": "must be compiled",
     "JAX_NO_EXECUTION": "must compute",
+    "JAX_DISABLE_JIT": "then rounds otherwise, and ends otherwise",
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "then rounds otherwise, and ends otherwise",
     "JAX_SCAN3": "needs JAX's usual loops",
     "JAX_ERROR_CHECKING_BEHAVIOR_NAN": "has NaN where nobody is",

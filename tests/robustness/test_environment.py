@@ -88,6 +88,7 @@ def test_flags_at_which_xla_aborts(monkeypatch, flags):
         *itertools.product(
             ("JAX_NO_TRACING", "JAX_NO_EXECUTION", "JAX_SCAN3"), ("1", "True", "yes")
         ),
+        ("JAX_DISABLE_JIT", "1"),
         ("JAX_DISABLE_MOST_OPTIMIZATIONS", "on"),
         ("JAX_ERROR_CHECKING_BEHAVIOR_NAN", "raise"),
         ("JAX_ERROR_CHECKING_BEHAVIOR_DIVIDE", "raise"),
