@@ -17,6 +17,7 @@ from jaxecon.storage.usage import LLMUsage
 from llm.accounts import Accounts
 from llm.asking import Asker
 from llm.decisions.base import DecisionKind, Observation, Unusable, Value
+from llm.decisions.drafts import refuse_cut
 from llm.decisions.prompts import Prompts
 from llm.limits import FallbackLimit, Outcome
 from llm.messages import Completion, Draw, Message, Request, Sampling
@@ -306,6 +307,8 @@ def _decision(
     if reply.error is not None:
         # the request itself cannot be answered (it may be too long): asking again would not help
         return Decision(kind.fallback(observation), "fallback", attempt + 1)
+    if reply.may_be_cut:
+        refuse_cut(reply.text)
     parsed = kind.parse(reply.text, observation)
     status: Status = "retried" if attempt else "repaired" if parsed.repaired else "ok"
     return Decision(parsed.value, status, attempt + 1)

@@ -9,6 +9,8 @@ Role = Literal["system", "user", "assistant"]
 # How a request ended that has more tokens than the server takes: this, a colon, and how many it
 # takes (0 where it does not say).
 TOO_LONG = "too_long"
+# How a stream ended that does not say why its model stopped.
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ class Completion:
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     error: str | None = None
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether the text may end before the answer does."""
+        return self.finish_reason in ("length", UNFINISHED)
 
     @property
     def longest_taken(self) -> int | None:

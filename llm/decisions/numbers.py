@@ -13,7 +13,8 @@ _SIGNS = str.maketrans(
     | {"\uff05": "%", "\uff0e": ".", "\u00a0": " ", "\u202f": " "}
 )
 _FIGURES = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,4})?"
-_GROUPED = re.compile(r"([+-]?\d{1,3})((?:,\d{3})+)(?![\d,])")
+_GROUPED = re.compile(r"(?<![\d.,])([1-9]\d{0,2})((?:,\d{3})+)(?![\d,])")
+_GROUPED_BY_POINTS = re.compile(r"(?<!\d)\d{1,3}\.\d{3}(?!\d)")  # in much of the world
 _SMALL_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen"
@@ -33,7 +34,7 @@ _WORDS = rf"(?:an?|{_BELOW_1000}) thousand(?:,? (?:and )?{_BELOW_1000})?|{_BELOW
 class Unit:
     """What may stand beside a number without changing it: patterns, in lower case.
 
-    before, after: of the text on either side. grouped: whether 5,600 is 5600.
+    before, after: of the text on either side. grouped: whether 5,600 is 5600, and 5.600 may be.
     """
 
     before: str = ""
@@ -77,6 +78,8 @@ def _number_of(text: str, unit: Unit) -> float | None:
         return None
     plain = " ".join(text.translate(_SIGNS).lower().split()).rstrip(".!")
     if unit.grouped:
+        if _GROUPED_BY_POINTS.search(plain):
+            return None
         plain = _GROUPED.sub(lambda match: match[1] + match[2].replace(",", ""), plain)
     match = re.fullmatch(
         rf"(?:{unit.before})?(?P<sign>[+-]\s?|(?:plus|minus|negative)\s)?"

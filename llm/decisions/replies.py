@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from jaxecon.config.names import Style
 from jaxecon.core.text import TOKEN_BYTES
 from llm.decisions.base import Unusable
+from llm.decisions.drafts import Meaning, refuse_draft
 from llm.decisions.thoughts import without_thoughts
 from llm.decisions.tolerant import NoValue, Repeated, tolerant_value
 
@@ -24,6 +25,7 @@ _BRACES = re.compile(r"[{}]")
 _DOUBLED = re.compile(r"\{\s*\{")
 _FENCE = re.compile(r"```\w*\n")
 _REPEATED = "every field may be given once"
+_ONE_OBJECT = "answer with one JSON object, not several"
 # Fields in which models wrap their answer, in lower case.
 _ENVELOPE_NAMES = (
     "answer arguments assistant choice content data decision final final_answer function "
@@ -72,43 +74,49 @@ def reason_in(text: str) -> str | None:
     return reason if isinstance(reason, str) else None
 
 
-def only_field(
-    text: str, name: str, is_value: Callable[[Any], object] | None = None
-) -> tuple[Any, bool]:
+def only_field(text: str, name: str, meaning: Meaning | None = None) -> tuple[Any, bool]:
     """The field of the one object in the text, and whether it had to be repaired.
 
     Args:
         text: what the model wrote, thoughts and all.
         name: of the field.
-        is_value: raises Unusable for what is no value of the field. With it, a reply that is the
-            value alone is understood, too.
+        meaning: reads a value of the field. With it, a reply that is the value alone is understood,
+            too.
 
     Raises:
-        Unusable: there is no such field, or there are several that differ.
+        Unusable: there is no such field, there are several that differ, or the reply takes it back.
     """
     try:
-        found, repaired = only_object(text, name)
+        found, repaired = only_object(text, name, meaning=meaning)
     except NoObject:
-        if is_value is None:
+        if meaning is None:
             raise
         try:
             value = _bare_value(without_thoughts(text), name)
-            is_value(value)
+            meaning(value)
         except (NoValue, Unusable):
             raise NoObject(name) from None
         return value, True
     return found[name], repaired
 
 
-def only_object(text: str, *names: str) -> tuple[dict[str, Any], bool]:
+def only_object(
+    text: str, *names: str, meaning: Meaning | None = None
+) -> tuple[dict[str, Any], bool]:
     """The one object with the first of the fields, and whether it had to be repaired.
 
     It is the whole reply or stands in it: among words, in an envelope such as {"answer": {...}}, in
     forms near JSON (`tolerant`), with its fields in other capitals.
 
+    Args:
+        text: what the model wrote, thoughts and all.
+        names: of the fields.
+        meaning: reads a value of the first field, so that others are found in the words around it.
+
     Raises:
         NoObject: there is none.
-        Unusable: there are several that differ, or the reply ends within a thought.
+        Unusable: there are several that differ, one may be a draft, or the reply ends within a
+            thought.
     """
     if len(text) > _MAX_REPLY:
         raise Unusable("answer with one short JSON object")
@@ -119,17 +127,53 @@ def only_object(text: str, *names: str) -> tuple[dict[str, Any], bool]:
     except (ValueError, RecursionError):
         whole = None
     if isinstance(whole, dict) and names[0] in whole and _shallow(text):
-        found = [whole]
+        read = [_Read(text, 0, len(text), whole)]
     else:
-        said = without_thoughts(text).strip()
-        found = [one for part in _searched(said) for one in _objects(part)]
-    holders = [holder for one in found for holder in _holders(one, names[0])]
+        read = [one for part in _searched(without_thoughts(text).strip()) for one in _objects(part)]
+    holders = [holder for one in read for holder in _holders(one.value, names[0])]
     if not holders:
         raise NoObject(names[0])
     first, *others = [_canonical(holder, names) for holder in holders]
-    if any(other[names[0]] != first[names[0]] for other in others):
-        raise Unusable("answer with one JSON object, not several")
+    if any(other.get(name) != first.get(name) for other in others for name in names):
+        raise Unusable(_ONE_OBJECT)
+    if len(read) > 1 or read[0].value is not whole:
+        _refuse_drafts(read, names[0], first[names[0]], meaning)
     return first, first != whole
+
+
+class _Read(NamedTuple):
+    """An outermost object of a text. value: None where it cannot be read."""
+
+    text: str
+    start: int
+    end: int
+    value: Any
+
+
+def _refuse_drafts(read: Sequence[_Read], name: str, value: Any, meaning: Meaning | None) -> None:
+    """Raise Unusable where the field's value is not the only one that the reply may mean.
+
+    Args:
+        read: what stands in the reply, in order.
+        name, value: of the field.
+        meaning: as for `only_object`.
+    """
+    named = re.compile(rf"\b{name}\b[\"'”’`*\\]*\s*[:=]", re.IGNORECASE)
+    # what cannot be read may be the answer, of which the other is a draft
+    if any(one.value is None and named.search(one.text, one.start, one.end) for one in read):
+        raise Unusable(_ONE_OBJECT)
+    means = None if meaning is None else meaning(value)[0]
+    for one in read:
+        if meaning is None or one.value is None or _holders(one.value, name):
+            continue
+        try:
+            other, _ = meaning(_unwrapped(one.value))
+        except (NoValue, Unusable):
+            continue
+        if other != means:
+            raise Unusable(_ONE_OBJECT)
+    last = [one for one in read if _holders(one.value, name)][-1]
+    refuse_draft(last.text[: last.start], last.text[last.end :], name, means, meaning)
 
 
 def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
@@ -182,6 +226,14 @@ def _bare_value(text: str, name: str) -> Any:
     value, end = tolerant_value(text, start)
     if end != len(text):
         raise NoValue
+    inner = _unwrapped(value)
+    if (inner is None or inner == []) and (named is None or inner is not value):
+        raise NoValue  # no answer at all, rather than one for nobody
+    return inner
+
+
+def _unwrapped(value: Any) -> Any:
+    """The value in its envelopes. Raises NoValue where an object is none."""
     while isinstance(value, dict):
         ((key, value),) = value.items() if len(value) == 1 else [("", None)]
         if _plain(key) not in _ENVELOPES:
@@ -247,8 +299,8 @@ def _searched(text: str) -> list[str]:
     return [text[:_MAX_SCANNED], text[start:] if is_whole else ""]
 
 
-def _objects(text: str) -> list[dict[str, Any]]:
-    """The outermost objects in the text."""
+def _objects(text: str) -> list[_Read]:
+    """The outermost objects in the text, and what looks like one."""
     if not _shallow(text):
         raise Unusable("answer with one short JSON object")
     if text.startswith('"'):  # JSON in a text of JSON
@@ -257,7 +309,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
         except ValueError:
             inner = None
         text = inner if isinstance(inner, str) else text
-    objects, end = [], 0
+    objects, end = list[_Read](), 0
     for match in _OPENING.finditer(text):
         start = match.start()
         if start < end:
@@ -267,13 +319,22 @@ def _objects(text: str) -> list[dict[str, Any]]:
         except Repeated:
             raise Unusable(_REPEATED) from None
         except NoValue:
-            # What is inside an object that cannot be read may be a draft: only a second brace
-            # directly behind the first is tried.
-            if not _DOUBLED.match(text, start):
-                end = _closing(text, start)
-            continue
-        objects.append(value)
+            # What is inside an object that cannot be read may be a draft.
+            value, end = _doubled(text, start)
+        objects.append(_Read(text, start, end, value))
     return objects
+
+
+def _doubled(text: str, start: int) -> tuple[Any, int]:
+    """An object in second braces of its own, and its end; None for any other that is unreadable."""
+    end, at = _closing(text, start), start
+    while _DOUBLED.match(text, at):
+        at = text.index("{", at + 1)
+    try:
+        value, inner_end = _value_at(text, at)
+    except NoValue:
+        return None, end
+    return (None if text[inner_end:end].strip(" \t\r\n}") else value), end
 
 
 def _value_at(text: str, start: int) -> tuple[Any, int]:

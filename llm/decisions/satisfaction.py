@@ -24,15 +24,16 @@ def satisfaction_schema() -> dict[str, Any]:
 
 def parse_satisfaction(text: str) -> Parsed[bool]:
     """Read yes or no from {"satisfied": true}; words in quotes are understood. Raises Unusable."""
-    answer, repaired = only_field(text, "satisfied", _is_truth_value)
+    answer, repaired = only_field(text, "satisfied", _truth_value)
     satisfied, coerced = yes_no(answer, "satisfied")
     return Parsed(satisfied, repaired or coerced)
 
 
-def _is_truth_value(value: Any) -> None:
+def _truth_value(value: Any) -> tuple[bool, bool]:
     # a bare "no" may be the beginning of a refusal; JSON's and Python's literals are answers
     if not isinstance(value, bool):
         raise Unusable("satisfied must be true or false")
+    return yes_no(value, "satisfied")
 
 
 class Satisfaction:

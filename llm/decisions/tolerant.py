@@ -11,11 +11,15 @@ from typing import Any
 
 _MAX_DEPTH = 32
 _MAX_NUMBER = 400  # digits of a number; Python's integers from text have a limit of their own
-_SPACE = re.compile(r"(?:\s|//[^\n]*|#[^\n]*|/\*.*?\*/)*", re.DOTALL)
+# The rest of a line that is numbers alone: "// 1," and "#2" are values as likely as comments.
+_NUMBERS = r"[-+.,% \t#]*+\d[-+.,% \t#\d]*+(?:[\n\]}]|\Z)"
+_SPACE = re.compile(
+    rf"(?:\s|//(?!{_NUMBERS})[^\n]*|#(?!\d|{_NUMBERS})[^\n]*|/\*.*?\*/)*", re.DOTALL
+)
 _NAME = re.compile(r"\w[\w-]{0,40}(?: [\w-]{1,40}){0,3}")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 # Signs of another value, or of text between two values, in a value without quotes.
-_WORDS = re.compile(r"[^\s,\[\]{}()\"'“”‘’:=/#][^\n,\[\]{}()\"'“”‘’:=/#]*")
+_WORDS = re.compile(r"(?:#(?=\d))?[^\s,\[\]{}()\"'“”‘’:=/#][^\n,\[\]{}()\"'“”‘’:=/#]*")
 # By the opening quote. An apostrophe may stand for much, so that its text ends with the line.
 _STRINGS = {
     '"': re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL),
@@ -129,6 +133,8 @@ class _Reader:
             return _LITERALS[words], match.end()
         number = _NUMBER.fullmatch(words)
         if number is not None and len(words) <= _MAX_NUMBER:
+            if number[1] is not None and len(number[1]) == 4 and number[2] is None:
+                return words, match.end()  # 5.600 may be 5600: kinds of numbers know
             whole = number[1] is None and number[2] is None
             return int(words) if whole else float(words), match.end()
         return words, match.end()

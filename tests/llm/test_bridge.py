@@ -59,6 +59,16 @@ def test_decisions_come_in_order(transcript):
     assert {d.status for d in decisions} == {"ok"}
 
 
+def test_a_draft_in_a_reply_that_was_cut_is_no_answer(transcript):
+    draft = 'The worker could do {"hours": 20} hours but that may be'
+    texts = [draft, "hours: 2", '{"hours": 40}']
+    engine = by_agent(
+        lambda agent, attempt: '{"hours": 50}' if attempt else Completion(texts[agent], "length")
+    )
+    decisions = bridge(engine, transcript).decide(Labor(), observations(3))
+    assert [(d.value, d.status) for d in decisions] == [(50, "retried")] * 2 + [(40, "ok")]
+
+
 def test_one_agents_failure_never_touches_another(transcript):
     def reply(agent, attempt):
         if agent == 1:

@@ -1,6 +1,7 @@
 """Answers in other forms than the one asked for: read where they can mean one thing only."""
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,9 @@ from support.near_misses import (
 )
 
 from llm.decisions.base import Parsed, Unusable
+from llm.decisions.drafts import refuse_cut
 from llm.decisions.replies import reason_in
+from llm.messages import UNFINISHED, Completion
 
 KINDS = list(ASKED)
 
@@ -108,6 +111,121 @@ def test_no_answer_is_made_up(kind: str) -> None:
         if kind == "vote" and text.endswith("null}"):
             continue
         assert read(kind, text) is None, text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_that_is_taken_back_is_none(kind: str) -> None:
+    asked = ASKED[kind]
+    draft, answer = json_text(asked.other), json_text(asked.answer)
+    for text in (
+        f"{draft} is wrong",
+        f"{draft} is far too low.",
+        f"{draft} would be a lie",
+        f"{draft}. That is only a first idea.",
+        f"{draft}? No.",
+        f"{draft}\n\nWait, I should think again.",
+        f"Not {draft} but another",
+        f"Maybe {draft}",
+        f"For example: {draft}",
+        # what cannot be read may be the answer
+        f"{draft} is my first idea.\n\nFinal answer:\n{answer[:-1]}",
+        f'{{"reasoning": "a "quoted" word", {answer[1:]} {draft}',
+        f"{{{draft}, {answer[1:]}",
+    ):
+        assert read(kind, text) is None, text
+
+
+@pytest.mark.parametrize("kind", [*BARE, "satisfaction"])
+def test_another_value_behind_an_object(kind: str) -> None:
+    asked = ASKED[kind]
+    draft, same = json_text(asked.other), json_text(asked.answer)
+    ((name, value),) = asked.answer.items()
+    for claim in (
+        *(f"\n\nFinal answer: {value}", f"\n**{value}**", f" So: {json.dumps(value)}"),
+        *(f" so: {value}", f", final_answer: {value}", f"\n\nCorrection: {value}."),
+        *(f". I mean {value}", f" or rather {value}, I think", f" {name}: {value}}}"),
+        f'{{"value": {json.dumps(value)}}}',
+    ):
+        assert read(kind, f"I weigh it. {draft}{claim}") is None, claim
+        assert read(kind, f"I weigh it. {same}{claim}") == Parsed(asked.value, True), claim
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "Sure! {} is my choice.",
+        "{} I will work 30 hours since I earn $15,000.",
+        "{}\n\nExplanation: 50 hours is too much, 20 is not enough.",
+        "{} is not too much for me.",
+        "I could work 20 hours, or 30. My answer: {}",
+        "I {{as they say}} rest 20 hours. {}",
+        "{} // 8 hours a day",
+        "**Answer:** {}\n\nIncome: 46000\nTax: 30%",
+        "{}\n\n1. I earn more.\n2. It is my first choice.",
+    ],
+)
+def test_words_around_an_answer(around: str) -> None:
+    assert_read("labor", around.format('{"hours": 40}'))
+
+
+def read_cut(kind: str, text: str) -> Parsed[Any] | None:
+    try:
+        refuse_cut(text)
+    except Unusable:
+        return None
+    return read(kind, text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reply_that_was_cut(kind: str) -> None:
+    one, other = json_text(ASKED[kind].answer), json_text(ASKED[kind].other)
+    for ending in ("length", UNFINISHED):
+        assert Completion(one, ending).may_be_cut
+    for text in (
+        *(one, f"My answer: {one}\n", f"```json\n{one}\n```", f"<answer>{one}</answer>"),
+        *(f"<think>{other}</think>{one}<|im_end|>", f"{one}\n\nExplanation: I earn 15,000 and"),
+    ):
+        assert read_cut(kind, text) == Parsed(ASKED[kind].value, text != one), text
+    for text in (
+        f"Let me see. It could be {one} but that may be too",
+        f"{one} is my first idea.\n\nFinal answer:\n{other[:-3]}",
+        f"{one}\n\nBut I may also",
+        f"{one} I",
+        *("hours: 2", "40", "forty", "true", "10, -20", f"<think>{one}", f"{one[:-1]}"),
+    ):
+        assert read_cut(kind, text) is None, text
+
+
+def test_numbers_in_comments_are_none() -> None:
+    for comment in ("//", "#"):
+        for kind, name in (("approval", "approve"), ("ranking", "ranking")):
+            for listed in (f"[\n {comment} 1,\n 3\n]", f"[3, {comment}1\n 2]", f"[{comment} 1]"):
+                assert read(kind, f'{{"{name}": {listed}}}') is None
+        for words in ("best for me", "1 is the best", "8 hours a day, 5 days"):
+            text = f'{{"ranking": [3, {comment} {words}\n 1]}}'
+            assert read("ranking", text) == Parsed((3, 1), repaired=True)
+    assert read("approval", '{"approve": [\n  #1,\n  #3\n]}') == Parsed((1, 3), repaired=True)
+
+
+def test_nothing_is_no_vote_for_nobody() -> None:
+    for text in ("null", "None", '{"message": null}', '{"content": []}', "```\nnull\n```", "[]"):
+        for kind in ("vote", "approval", "ranking"):
+            assert read(kind, text) is None, (kind, text)
+    assert read("vote", '{"vote": null}') == Parsed((), repaired=True)
+
+
+def test_candidacies_that_differ_in_their_changes() -> None:
+    one, other = '{"stand": true, "changes": [10, 0]}', '{"stand": true, "changes": [0, 10]}'
+    assert_read("candidacy", '{"stand": true, "changes": [10, -20]}\n' * 2)
+    for text in (f"{one} {other}", f'{{"stand": true}} {one}', f'{one} {{"stand": true}}'):
+        assert read("candidacy", text) is None, text
+
+
+def test_points_that_may_group_digits() -> None:
+    for number in ("5.600", "12.500", "0,500", "1.234,56", "1050,500"):
+        for text in (f'{{"answer": "{number}"}}', f"{{answer: {number}}}", number):
+            assert read("number", text) is None, text
+    assert read("number", '{"answer": "5600.50"}') == Parsed(5600, repaired=True)
 
 
 NO_NUMBERS = [

@@ -69,8 +69,8 @@ def test_endings_that_mean_something() -> None:
         assert ended.error == f"the server ended the request with {none!r}"
 
 
-def call(arguments: Any) -> dict[str, Any]:
-    return {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+def call(arguments: Any, name: str = "f") -> dict[str, Any]:
+    return {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,51 @@ def call(arguments: Any) -> dict[str, Any]:
         message(None, tool_calls=[call({"hours": 40})]),
         message(None, tool_calls=[], function_call={"name": "f", "arguments": ANSWER}),
         message(ANSWER, reasoning_content='{"hours": 10}', tool_calls=None),
+        message([{"text": '{"hours": 10}', "thought": True}, {"text": ANSWER}]),
+        message([{"type": None, "text": ANSWER}]),
+        message([{"type": "text", "text": {"value": ANSWER, "annotations": []}}]),
+        message([{"type": "tool_use", "name": "f", "input": {"hours": 40}}]),
+        message([{"type": "output_json", "json": {"hours": 40}}]),
+        message({"type": "text", "text": ANSWER}),
+        message(None, parsed={"hours": 40}),
+        message("", tool_calls=[{"name": "f", "input": {"hours": 40}}]),
+        message("", tool_calls=[{"name": "f", "arguments": ANSWER}]),
+        message("", tool_calls=call(ANSWER)),
+        message(None, tool_calls=[call('{"hours": 10}', "think"), call(ANSWER)]),
+        ANSWER,
     ],
 )
 def test_the_answer_is_found_where_the_server_put_it(said: dict[str, Any]) -> None:
     got = completion(reply(said))
     assert got.text.strip().removeprefix("```json").removesuffix("```").strip() == ANSWER
     assert got.error is None
+
+
+def test_an_answer_in_another_body() -> None:
+    for choice in ({"text": ANSWER}, {"delta": {"content": ANSWER}}):
+        assert completion({"choices": [choice]}).text == ANSWER
+    assert completion([reply(message(ANSWER))]).text == ANSWER
+    other = {"index": 1, "message": message('{"hours": 10}')}
+    for index in (0, "0", None):
+        counts = {"index": index, "message": message(ANSWER)}
+        for choices in ([counts, other], [other, counts]):
+            assert completion({"choices": choices}).text == ANSWER
+    announced = message("I will call the function.", tool_calls=[call(ANSWER)])
+    assert completion(reply(announced)).text == f"I will call the function.\n{ANSWER}"
+
+
+def test_what_is_wrong_with_a_body_without_an_answer() -> None:
+    failed = {"choices": [{"error": {"message": "upstream"}, "message": message("")}]}
+    assert "in place of an answer: {'message': 'upstream'}" in line_of(failed)
+    part = [{"type": "text", "text": ANSWER}]
+    for name, body in {
+        "Anthropic": {"type": "message", "role": "assistant", "content": part},
+        "Gemini": {"candidates": [{"content": {"parts": [{"text": ANSWER}]}}]},
+        "Ollama": {"model": "m", "message": message(ANSWER), "done": True},
+        "responses": {"object": "response", "output": [{"type": "message", "content": part}]},
+    }.items():
+        assert name in line_of(body)
+        assert "base_url" in line_of(body)
 
 
 def test_thoughts_are_no_answers() -> None:
@@ -121,8 +160,8 @@ def test_thoughts_are_no_answers() -> None:
     "broken",
     [
         *(None, [], [1], 3, "text", {}, {"choices": None}, {"choices": []}, {"choices": [None]}),
-        *({"choices": {}}, {"choices": [[]]}, reply(None), reply("text"), reply([])),
-        *({"error": {"message": "x"}}, {"choices": [{"text": "worker"}]}, {"error": "x\x1b[31m"}),
+        *({"choices": {}}, {"choices": [[]]}, reply(None), reply([])),
+        *({"error": {"message": "x"}}, {"choices": [{"texts": "worker"}]}, {"error": "x\x1b[31m"}),
     ],
 )
 def test_what_is_no_completion_is_one_line(broken: Any) -> None:
@@ -226,6 +265,15 @@ def test_streams_of_other_forms() -> None:
     assert text(*calls, LAST) == ANSWER
     thoughts = [chunk({"reasoning_content": t, "content": None}) for t in ("Hm", "m")]
     assert text(*thoughts, *PIECES, LAST) == ANSWER
+    for lone in ({"index": "0"}, {}):
+        choice = {"delta": {"content": ANSWER}, "finish_reason": "stop"} | lone
+        first = {"index": 1, "delta": {"content": "x"}}
+        assert text(json.dumps({"choices": [first, choice]})) == ANSWER
+    split = LAST.replace(', "delta"', ',\ndata: "delta"')
+    assert text(*PIECES, split) == ANSWER
+    thinking = [{"index": 0} | call('{"hours": 10}', "think"), {"index": 1} | call(ANSWER[:5])]
+    rest = [{"index": 1, "function": {"arguments": ANSWER[5:]}}]
+    assert text(chunk({"tool_calls": thinking}), chunk({"tool_calls": rest}), LAST) == ANSWER
     part = chunk({"content": [{"type": "thinking", "thinking": "Hm"}]})
     assert text(part, *PIECES, LAST) == text(*PIECES, part, LAST) == ANSWER
     assert text(chunk({"tool_calls": 5}), *PIECES, LAST) == ANSWER
@@ -241,6 +289,11 @@ def test_streams_of_other_forms() -> None:
         (PIECES, "stream ends before"),
         ([], "stream ends before"),
         (['{"error": {"message": "overloaded"}}'], "in place of an answer: .*overloaded"),
+        ([*PIECES, '{"error": "overloaded", "choices": [{"delta": {}}]}'], "answer: overloaded"),
+        ([*PIECES, '{"object": "error", "message": "aborted"}', "[DONE]"], "answer: .*aborted"),
+        ([*PIECES, '{"type": "error", "message": "aborted"}', "[DONE]"], "answer: .*aborted"),
+        ([*PIECES, '{}\n\nevent: error\ndata: {"message": "aborted"}', "[DONE]"], "aborted"),
+        ([*PIECES, "{}\n\nevent: error\ndata: it broke", "[DONE]"], "answer: it broke"),
         ([*PIECES, "{"], "stream is not JSON"),
         (["[" * 100_000], "stream is not JSON"),
     ],

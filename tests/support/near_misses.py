@@ -100,6 +100,20 @@ DRAFTS: dict[str, Callable[[str, str], str]] = {
     "bars": lambda t, d: f"<|begin_of_thought|>{d}<|end_of_thought|>{t}",
     "capitals": lambda t, d: f"<|START_THINKING|>{d}<|END_THINKING|>{t}",
     "twice": lambda t, d: f"<think>a</think>{d}<think>b {d}</think>{t}",
+    "reason": lambda t, d: f"<reason>{d}</reason>\n{t}",
+    "short": lambda t, d: f"<cot>{d}</cot>{t}",
+    "long": lambda t, d: f"<chain_of_thought>{d}</chain_of_thought>{t}",
+    "inner": lambda t, d: f"<inner_monologue>{d}</inner_monologue>{t}",
+    "internal": lambda t, d: f"<internal_thoughts>{d}</internal_thoughts>{t}",
+    "attribute": lambda t, d: f'<think time="3">{d}</think>{t}',
+    "escaped": lambda t, d: f"&lt;think&gt;{d}&lt;/think&gt;\n{t}",
+    "capital brackets": lambda t, d: f"[REASONING]{d}[/REASONING]{t}",
+    "start and end": lambda t, d: f"<|think_start|>{d}<|think_end|>{t}",
+    "final response": lambda t, d: f"{d}\n[BEGIN FINAL RESPONSE]\n{t}\n[END FINAL RESPONSE]",
+    "channel": lambda t, d: f"<|channel>thought\n{d}<channel|>{t}",
+    "folded": lambda t, d: (
+        f'<details type="reasoning" done="true"><summary>Thought</summary>{d}</details>\n{t}'
+    ),
     "harmony": lambda t, d: (
         f"<|channel|>analysis<|message|>{d}<|end|><|start|>assistant<|channel|>final"
         f"<|message|>{t}<|return|>"

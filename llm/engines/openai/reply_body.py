@@ -6,10 +6,12 @@ import json
 import re
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from llm.engines.openai.failure import RequestFailure
 from llm.engines.openai.redaction import Redaction
+from llm.messages import UNFINISHED
 
 MAX_BYTES = 4 * 2**20  # of a body, also once it is decompressed; an answer has a few thousand
 
@@ -17,6 +19,7 @@ _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # told apart by its header
 _TITLE = re.compile(r"<title[^>]{0,200}>(.{0,1000}?)</title", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _LINE_END = re.compile(r"\r\n|\n|\r")  # of event streams: the texts may hold other separators
+_MAX_LINES = 100  # of one event
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 
 
@@ -94,23 +97,41 @@ def _is_stream(text: str, content_type: str) -> bool:
     return "event-stream" in content_type.lower() or text.startswith(("data:", "event:", ": "))
 
 
-def _events(text: str) -> Iterator[Any]:
+def _events(text: str) -> Iterator[Mapping[str, Any] | None]:
     """The JSON of each event, None for the mark of the end. Raises RequestFailure."""
-    for line in _LINE_END.split(text):
+    kind, data = "", list[str]()  # of the event that is being read
+    for line in (*_LINE_END.split(text), ""):
         field, _, value = line.partition(":")
         value = value.strip()
-        if field != "data" or not value:
-            continue
-        if value == "[DONE]":
+        is_end = field == "data" and value == "[DONE]"
+        if data and (is_end or not line or len(data) > _MAX_LINES):
+            if kind != "error":
+                raise RequestFailure("the server's stream is not JSON", status=502)
+            yield {"error": "\n".join(data)}
+        if is_end:
             yield None
             return
-        try:
-            yield json.loads(value)
-        except (ValueError, RecursionError):
-            raise RequestFailure("the server's stream is not JSON", status=502) from None
+        if field == "event":
+            kind = value
+        elif not line:
+            kind, data = "", []
+        elif field == "data" and value:
+            # most events have one line, and not all servers end them with an empty one
+            data.append(value)
+            with suppress(ValueError, RecursionError):
+                event = json.loads("\n".join(data))
+                data = []
+                yield _marked(kind, event)
 
 
-def _joined(events: Iterator[Any]) -> dict[str, Any]:
+def _marked(kind: str, event: Any) -> Mapping[str, Any]:
+    """An event, as {"error": ...} if it is an error. kind: its type, "" where it has none."""
+    fields = event if isinstance(event, Mapping) else {}
+    is_error = "error" in (kind, fields.get("object"), fields.get("type"))
+    return {"error": event} if is_error and not fields.get("error") else fields
+
+
+def _joined(events: Iterator[Mapping[str, Any] | None]) -> dict[str, Any]:
     """One completion from the events of a stream.
 
     Raises:
@@ -124,27 +145,30 @@ def _joined(events: Iterator[Any]) -> dict[str, Any]:
         if event is None:
             ended = True
             continue
-        if not isinstance(event, Mapping):
-            continue
-        if event.get("error") and not event.get("choices"):
-            return dict(event)
+        if event.get("error"):
+            return dict(event) | {"choices": None}
         reply["usage"] = event.get("usage") or reply.get("usage")
-        choice = _first_choice(event)
+        choice = first_choice(event.get("choices")) or {}
         reason = choice.get("finish_reason") or reason
         whole = choice.get("message") or whole
         if isinstance(choice.get("delta"), Mapping):
             _add(message, choice["delta"])
     if not (ended or reason or whole):
         raise RequestFailure("the server's stream ends before its answer", status=502)
+    reason = reason or (None if whole else UNFINISHED)
     return reply | {"choices": [{"message": whole or message, "finish_reason": reason}]}
 
 
-def _first_choice(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    choices = event.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    if isinstance(first, Mapping) and first.get("index") in (0, None):
-        return first
-    return {}
+def first_choice(choices: Any) -> Mapping[str, Any] | None:
+    """The choice that counts of those in a reply, None where there is none.
+
+    Servers may send several, in any order and events of a stream: the first has the index 0, or
+    none.
+    """
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, Mapping) and choice.get("index") in (0, "0", None):
+            return choice
+    return None
 
 
 def _parts(piece: str | list[Any]) -> list[Any]:
@@ -164,10 +188,18 @@ def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
         elif isinstance(piece, str | list):  # pieces of both kinds in one stream
             message[name] = [*_parts(before), *_parts(piece)]
     calls = delta.get("tool_calls")
-    calls = calls if isinstance(calls, list) else []
-    functions = [call.get("function") for call in calls if isinstance(call, Mapping)]
-    for function in (*functions, delta.get("function_call")):
-        piece = function.get("arguments") if isinstance(function, Mapping) else None
-        if isinstance(piece, str):
-            called = message.setdefault("function_call", {"arguments": ""})
-            called["arguments"] += piece
+    for call in calls if isinstance(calls, list) else []:
+        if isinstance(call, Mapping):
+            _add_call(message.setdefault("calls", {}), call.get("index"), call.get("function"))
+    _add_call(message.setdefault("calls", {}), None, delta.get("function_call"))
+    message["tool_calls"] = [{"function": function} for function in message["calls"].values()]
+
+
+def _add_call(calls: dict[str, dict[str, str]], index: Any, piece: Any) -> None:
+    """Add a piece of a call to the calls before it, by index."""
+    if not isinstance(piece, Mapping):
+        return
+    call = calls.setdefault(str(index or 0), {"name": "", "arguments": ""})
+    for name in call:
+        if isinstance(piece.get(name), str):
+            call[name] += piece[name]

@@ -53,8 +53,8 @@ BROKEN = {
     "a list": Reply("[]"),
     "no choices": Reply({"id": "1"}),
     "empty choices": Reply({"choices": []}),
-    "no message": Reply({"choices": [{"text": "worker"}]}),
-    "no text": Reply({"choices": [{"message": "worker"}]}),
+    "no message": Reply({"choices": [{"texts": "worker"}]}),
+    "no text": Reply({"choices": [{"message": ["worker"]}]}),
     "null message": Reply({"choices": [{"message": None}]}),
     "an error": Reply({"error": {"message": "upstream"}}),
 }
