@@ -9,8 +9,9 @@ from llm.decisions.base import Unusable
 
 _MAX_CHARACTERS = 400
 _SIGNS = str.maketrans(
-    {**dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"), "\uff0b": "+"}
-    | {"\uff05": "%", "\uff0e": ".", "\u00a0": " ", "\u202f": " "}
+    {chr(0xFEE0 + ascii): chr(ascii) for ascii in range(0x21, 0x7F)}  # full width
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63", "-")
+    | {"\u00a0": " ", "\u202f": " "}
 )
 _FIGURES = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,4})?"
 _GROUPED = re.compile(r"(?<![\d.,])([1-9]\d{0,2})((?:,\d{3})+)(?![\d,])")
@@ -26,8 +27,8 @@ _BELOW_100 = (
     rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(list(_SMALL)[1:10])}))?|{'|'.join(_SMALL)})"
 )
 _DIGIT = rf"(?:an?|{'|'.join(list(_SMALL)[1:10])})"
-_BELOW_1000 = rf"(?:{_DIGIT} hundred(?: (?:and )?{_BELOW_100})?|{_BELOW_100})"
-_WORDS = rf"(?:an?|{_BELOW_1000}) thousand(?:,? (?:and )?{_BELOW_1000})?|{_BELOW_1000}"
+_BELOW_1000 = rf"(?:{_DIGIT}[ -]hundred(?: (?:and )?{_BELOW_100})?|{_BELOW_100})"
+_WORDS = rf"(?:an?|{_BELOW_1000})[ -]thousand(?:,? (?:and )?{_BELOW_1000})?|{_BELOW_1000}"
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ HOURS_A_WEEK = Unit(
     after=r"(?:h|hrs?|hours?)(?:\s*(?:per|a|each|every|/)\s*(?:week|wk|w)|\s+weekly)?"
 )
 PERCENTAGE_POINTS = Unit(after=r"%|percent|per cent|pp|(?:percentage|%)?[ -]?points?")
-CANDIDATE = Unit(before=r"(?:candidate|number|no\.|#)\s*")
-AMOUNT = Unit(grouped=True)
+CANDIDATE = Unit(before=r"(?:candidate|(?:candidate\s*)?(?:number|no\.|#))\s*")
+AMOUNT = Unit(before=r"(?:us)?\$\s?", after=r"(?:us )?dollars?|usd", grouped=True)
 
 
 def number_in(value: Any, name: str, unit: Unit = PLAIN) -> tuple[float, bool]:

@@ -10,6 +10,8 @@ from llm.decisions.numbers import PERCENTAGE_POINTS, number_in
 from llm.decisions.replies import answer_schema, list_in, only_field, reasoning_tokens
 from llm.decisions.shared import Bracket
 
+_NO_CHANGE = ("no change", "unchanged")
+
 
 class WithRates(Protocol):
     """What is known about the schedule to be changed. max_change: percentage points."""
@@ -54,6 +56,8 @@ def parse_changes(answer: Any, brackets: int, max_change: int) -> tuple[tuple[in
     allowed = possible_changes(max_change)
     moves, repaired = [], listed is not answer
     for item in listed:
+        if isinstance(item, str) and item.strip().lower() in _NO_CHANGE:
+            item = "0"
         change, coerced = number_in(item, "every change", PERCENTAGE_POINTS)
         if change not in allowed:
             raise Unusable(f"every change must be one of {', '.join(map(str, allowed))}")

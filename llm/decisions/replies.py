@@ -23,6 +23,14 @@ _MAX_OPENED = 200
 _OPENING = re.compile(r"\{")
 _BRACES = re.compile(r"[{}]")
 _DOUBLED = re.compile(r"\{\s*\{")
+_BOLD = " \t\r\n*`"
+_TURN_END = re.compile(r"(?:<\|\w{1,20}\|>|</s>|<eos>|<end_of_turn>)\Z")
+_WRAPPED = re.compile(
+    r"<(answer|final_answer|output|response)>(.*)</\1>|\$?\\boxed\{([^{}]*)\}\$?",
+    re.IGNORECASE | re.DOTALL,
+)
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
+_ESCAPED = re.compile(r"\{\s*\\\"")
 _FENCE = re.compile(r"```\w*\n")
 _REPEATED = "every field may be given once"
 _ONE_OBJECT = "answer with one JSON object, not several"
@@ -92,7 +100,7 @@ def only_field(text: str, name: str, meaning: Meaning | None = None) -> tuple[An
         if meaning is None:
             raise
         try:
-            value = _bare_value(without_thoughts(text), name)
+            value = _bare_value(without_thoughts(text).translate(_INVISIBLE), name)
             meaning(value)
         except (NoValue, Unusable):
             raise NoObject(name) from None
@@ -129,7 +137,8 @@ def only_object(
     if isinstance(whole, dict) and names[0] in whole and _shallow(text):
         read = [_Read(text, 0, len(text), whole)]
     else:
-        read = [one for part in _searched(without_thoughts(text).strip()) for one in _objects(part)]
+        said = without_thoughts(text).translate(_INVISIBLE).strip()
+        read = [one for part in _searched(said) for one in _objects(part)]
     holders = [holder for one in read for holder in _holders(one.value, names[0])]
     if not holders:
         raise NoObject(names[0])
@@ -189,10 +198,12 @@ def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
 def list_in(value: Any, name: str) -> list[Any]:
     """A list, which may be written as a text. Raises Unusable where it is none."""
     if isinstance(value, str) and value.startswith("[") and _shallow(value):
+        text = value.strip()
         try:
-            value, _ = tolerant_value(value, 0)
+            value, end = tolerant_value(text, 0)
         except NoValue:
-            value = None
+            value, end = None, 0
+        value = value if end == len(text) else None
     if not isinstance(value, list):
         raise Unusable(f"{name} must be a list of numbers")
     return value
@@ -218,14 +229,21 @@ def _bare_value(text: str, name: str) -> Any:
     if len(text) > _MAX_SCANNED:
         raise NoValue
     fence = _FENCE.match(text)
-    text = text[fence.end() if fence else 0 :].strip(" \t\r\n*`")
+    text = _TURN_END.sub("", text[fence.end() if fence else 0 :].strip(_BOLD)).strip(_BOLD)
+    if wrapped := _WRAPPED.fullmatch(text):
+        text = (wrapped[2] or wrapped[3] or "").strip(_BOLD)
     if not _shallow(text):
         raise NoValue
-    named = re.match(rf"[\"'*]*{name}[\"'*]*\s*[:=]\s*", text, re.IGNORECASE)
-    start = named.end() if named else 0
-    value, end = tolerant_value(text, start)
-    if end != len(text):
-        raise NoValue
+    field = rf"[\"'*]*(?:({name})|(?:my |the )?(?:final )?answer)[\"'*]*\s*[:=][\s*]*"
+    label = re.match(field, text, re.IGNORECASE)
+    text = text[label.end() if label else 0 :]
+    named = label and label[1]
+    try:
+        value, end = tolerant_value(text, 0)
+    except NoValue:
+        value, end = None, 0
+    if end != len(text):  # 5,600
+        value = text if text[:1] not in tuple("{[(") else None
     inner = _unwrapped(value)
     if (inner is None or inner == []) and (named is None or inner is not value):
         raise NoValue  # no answer at all, rather than one for nobody
@@ -241,10 +259,24 @@ def _unwrapped(value: Any) -> Any:
     return value
 
 
+def _only_value(value: Any) -> Any:
+    """What an object such as {"value": 40} holds; any other value as it is."""
+    try:
+        inner = _unwrapped(value)
+    except NoValue:
+        return value
+    return value if inner is None or inner == [] else inner
+
+
 def _holders(value: Any, name: str, depth: int = 0) -> list[dict[str, Any]]:
     """The objects with that field: the value itself, or what its envelopes hold."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
+    if isinstance(value, str) and depth and value.startswith("{"):  # arguments in a text
+        try:
+            value = _DECODER.decode(value)
+        except (ValueError, RecursionError):
+            return []
     if not isinstance(value, dict) or depth > _MAX_ENVELOPES:
         return []
     inside = {
@@ -265,7 +297,7 @@ def _canonical(found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
         name = _plain(key) if _plain(key) in names else key
         if name in renamed:
             raise Unusable(_REPEATED)
-        renamed[name] = value
+        renamed[name] = _only_value(value) if name in names else value
     return renamed
 
 
@@ -309,6 +341,8 @@ def _objects(text: str) -> list[_Read]:
         except ValueError:
             inner = None
         text = inner if isinstance(inner, str) else text
+    if _ESCAPED.match(text):
+        text = text.replace('\\"', '"')
     objects, end = list[_Read](), 0
     for match in _OPENING.finditer(text):
         start = match.start()

@@ -39,9 +39,10 @@ def parse_answer(text: str, question: Question) -> Parsed[Answer]:
     Unusable.
     """
     if question.choices is not None:
-        answer, repaired = only_field(text, "answer")
-        choice = _choice(answer, question.choices)
-        return Parsed(choice, repaired or choice != answer)
+        choices = question.choices
+        answer, repaired = only_field(text, "answer", lambda value: _choice(value, choices))
+        choice, coerced = _choice(answer, choices)
+        return Parsed(choice, repaired or coerced)
     if question.number is not None:
         least, largest = question.number
         answer, repaired = only_field(text, "answer", _amount)
@@ -60,18 +61,21 @@ def _amount(answer: Any) -> tuple[float, bool]:
     return number_in(answer, "answer", AMOUNT)
 
 
-def _choice(answer: Any, choices: tuple[str, ...]) -> str:
+def _choice(answer: Any, choices: tuple[str, ...]) -> tuple[str, bool]:
+    """The choice that is meant, and whether it was given in another form."""
+    if answer in choices:
+        return answer, False
     # a choice such as "2" or "true" may come as JSON's number or truth value
     is_text = isinstance(answer, str)
     said = _plain(answer if is_text else json.dumps(answer) if isinstance(answer, int) else "")
     for choice in choices:
         if _plain(choice) == said:
-            return choice
+            return choice, True
     raise Unusable(f"answer must be one of {listed(choices)}")
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).lower()
+    return " ".join(text.replace("’", "'").split()).lower().rstrip(".")
 
 
 def listed(choices: tuple[str, ...]) -> str:

@@ -91,8 +91,9 @@ def _chosen(answer: Any, method: VotingMethod, candidates: int) -> tuple[tuple[i
     """The numbers, and whether they were given in another form."""
     field, repaired = _FIELDS[method], False
     if method == "plurality":
-        answer = [] if answer is None else [answer]
-        repaired = not answer
+        is_list = isinstance(answer, list) and len(answer) == 1
+        repaired = is_list or answer is None
+        answer = answer if is_list else [] if answer is None else [answer]
     listed = list_in(answer, field)
     repaired = repaired or (listed is not answer)
     chosen: list[int] = []

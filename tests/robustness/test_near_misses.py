@@ -20,9 +20,11 @@ from support.near_misses import (
     json_text,
 )
 
+from jaxecon.config.survey import Question
 from llm.decisions.base import Parsed, Unusable
 from llm.decisions.drafts import refuse_cut
 from llm.decisions.replies import reason_in
+from llm.decisions.survey import parse_answer
 from llm.messages import UNFINISHED, Completion
 
 KINDS = list(ASKED)
@@ -60,7 +62,17 @@ def test_every_form_of_an_answer_is_the_answer(kind: str) -> None:
         assert_read(kind, thought(plain, draft))
     twice_encoded = json_text({"": plain})[len('{"": ') : -1]
     assert_read(kind, twice_encoded)
-    assert_read(kind, f"{{{plain}}}")
+    for text in (
+        f"{{{plain}}}",
+        plain.replace('"', '\\"'),
+        "{\u200b" + plain[1:],
+        f"\u200b{plain}",
+    ):
+        assert_read(kind, text)
+    assert_read(kind, json_text({"name": "f", "arguments": plain}))
+    if len(answer) == 1:
+        ((name, value),) = answer.items()
+        assert_read(kind, json_text({name: {"value": value}}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -233,7 +245,7 @@ NO_NUMBERS = [
     *("4O", "40,5", "40 50", "40 minutes", "40 hours per day", "40 hours a year", "40 days", "x40"),
     *("forty or fifty", "forty fifty", "not forty", "fourty", "several", "a", "hundred and", "and"),
     *("true", "yes", "NaN", "inf", "-inf", "1e999", "0x28", "4_0", "4²", "½", "IV", "", "-", "+"),
-    *("--40", "+-40", "40 %%", "$40", "40k", "forty thousand thousand", "9" * 5_000, "40 40"),
+    *("--40", "+-40", "40 %%", "40k", "forty thousand thousand", "9" * 5_000, "40 40"),
 ]
 
 
@@ -242,7 +254,7 @@ def test_what_may_be_another_number_is_none(kind: str) -> None:
     name = next(iter(ASKED[kind].answer))
     is_list = isinstance(ASKED[kind].answer[name], list)
     length = len(ASKED[kind].answer[name]) if is_list else 1
-    for number in NO_NUMBERS:
+    for number in NO_NUMBERS + (["$40", "40 dollars"] if kind != "number" else []):
         for quote in ('"', "", "'"):
             values = ", ".join([f"{quote}{number}{quote}"] * length)
             value = f"[{values}]" if is_list else values
@@ -261,16 +273,30 @@ def test_what_may_be_another_number_is_none(kind: str) -> None:
             "labor",
             [
                 *("40 hours", "40h", "40 h", "40 hrs", "40 hours per week", "40 hours a week"),
-                *("forty", "40 h/week", "Forty hours", "40.0", "40.", "+40", "４０", "40 Hours."),
+                *(
+                    "forty",
+                    "40 h/week",
+                    "Forty hours",
+                    "40.0",
+                    "40.",
+                    "+40",
+                    "４０",
+                    "40 Hours.",
+                    "４０ｈ",
+                ),
             ],
             40,
         ),
-        ("labor", ["a hundred", "one hundred", "100", "1e2"], 100),
+        ("labor", ["a hundred", "one hundred", "100", "1e2", "one-hundred"], 100),
         ("labor", ["zero", "0", "-0", "0.0", "0 hours"], 0),
-        ("number", ["5,600", "five thousand six hundred", "5600.0"], 5600),
+        (
+            "number",
+            ["5,600", "five thousand six hundred", "5600.0", "$5,600", "5,600 dollars", "$5600"],
+            5600,
+        ),
         ("number", ["twenty-five", "twenty five", "25"], 25),
         ("number", ["one hundred and five", "a hundred five", "105"], 105),
-        ("vote", ["2", "two", "candidate 2", "Candidate two", "#2", "No. 2"], (2,)),
+        ("vote", ["2", "two", "candidate 2", "Candidate two", "#2", "No. 2", "Candidate #2"], (2,)),
     ],
 )
 def test_words_and_units(kind: str, texts: list[str], value: Any) -> None:
@@ -291,6 +317,8 @@ def test_words_and_units(kind: str, texts: list[str], value: Any) -> None:
         "(10, -20, 0)",
         '"[10, -20, 0]"',
         "[10, −20, 0,]",
+        '["10", "-20", "no change"]',
+        '[10, -20, "Unchanged"]',
     ],
 )
 def test_changes_in_words_and_with_signs(changes: str) -> None:
@@ -321,6 +349,12 @@ def test_a_value_alone(kind: str) -> None:
         f"{name.upper()} = {value}",
         f'{{"answer": {value}}}',
         f"<think>40 or 50?</think>{value}",
+        f"<answer>{value}</answer>",
+        f"$\\boxed{{{value}}}$",
+        f"**{name.capitalize()}:** {value}",
+        f"Final answer: {value}",
+        f"{value}<|im_end|>",
+        f"\u200b{value}",
     ):
         parsed = read(kind, text)
         assert parsed is not None, text
@@ -328,10 +362,26 @@ def test_a_value_alone(kind: str) -> None:
         assert parsed.repaired or text == json_text(ASKED[kind].answer)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in BARE])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in (*BARE, "choice")])
 def test_a_value_alone_where_it_may_mean_something_else(kind: str) -> None:
     for text in ("no", "yes", "40", "[10, -20]", "A welder", "I am satisfied.", "null", "0"):
         assert read(kind, text) is None, text
+
+
+def test_a_choice() -> None:
+    question = Question(name="q", ask="?", choices=("Yes", "No", "Don't know", "no"))
+    for said, choice in {"yes.": "Yes", "Don’t know": "Don't know", "no": "no", "No": "No"}.items():
+        assert parse_answer(json_text({"answer": said}), question).value == choice
+        assert parse_answer(said, question) == Parsed(choice, repaired=True)
+    for text in ("Yes or No", "Yes, because", "null", "", '{"answer": "Yes"}\n\nDecision: No'):
+        with pytest.raises(Unusable):
+            parse_answer(text, question)
+
+
+def test_a_list_with_words_behind_it_is_none() -> None:
+    for kind, name in (("approval", "approve"), ("ranking", "ranking")):
+        for value in ("[1] or [2]", "[1], no", "[1][2]"):
+            assert read(kind, json_text({name: value})) is None
 
 
 def test_a_reason_is_found_in_repaired_replies() -> None:

@@ -216,7 +216,7 @@ def test_votes_are_read(method, text, value, repaired):
         ("plurality", '{"vote": 4}', "vote takes candidates' numbers, 1 to 3, or 0"),
         ("plurality", '{"vote": 1.5}', "vote takes candidates' numbers"),
         ("plurality", '{"vote": "worker_3"}', "vote must be a number"),
-        ("plurality", '{"vote": [1]}', "vote must be a number"),
+        ("plurality", '{"vote": [1, 2]}', "vote must be a number"),
         ("approval", '{"approve": 2}', "approve must be a list"),
         ("borda", '{"ranking": [1, 0]}', "ranking takes candidates' numbers, 1 to 3"),
         ("borda", "nobody", "answer with a JSON object"),
