@@ -21,7 +21,7 @@ _MAX_VALUE = 200  # characters of another value
 _MARKS = r"[\s\"'“”‘’`*_>]*+"
 # Directly before the object.
 _HEDGE = re.compile(
-    r"\b(?:not|maybe|perhaps|drafts?|idea|example|e\.g\.|instead of|rather than"
+    r"\b(?:not|maybe|perhaps|drafts?|example|e\.g\.|instead of|rather than"
     r"|(?:could|might|may) (?:be|do|say|answer|choose|work))"
     r"[\s:,\"'“‘`*(]*(?:```\w*\s*)?$",
     re.IGNORECASE,

@@ -134,6 +134,7 @@ def only_object(
         raise Unusable(_REPEATED) from None
     except (ValueError, RecursionError):
         whole = None
+    said = text
     if isinstance(whole, dict) and names[0] in whole and _shallow(text):
         read = [_Read(text, 0, len(text), whole)]
     else:
@@ -145,8 +146,11 @@ def only_object(
     first, *others = [_canonical(holder, names) for holder in holders]
     if any(other.get(name) != first.get(name) for other in others for name in names):
         raise Unusable(_ONE_OBJECT)
-    if len(read) > 1 or read[0].value is not whole:
-        _refuse_drafts(read, names[0], first[names[0]], meaning)
+    if whole is None or read[0].value is not whole:
+        last = [one for one in read if _holders(one.value, names[0])][-1]
+        if len(said) > 2 * _MAX_SCANNED and not said.endswith(last.text):
+            raise Unusable("answer with one short JSON object")  # what follows is not searched
+        _refuse_drafts(read, last, names[0], first[names[0]], meaning)
     return first, first != whole
 
 
@@ -159,14 +163,10 @@ class _Read(NamedTuple):
     value: Any
 
 
-def _refuse_drafts(read: Sequence[_Read], name: str, value: Any, meaning: Meaning | None) -> None:
-    """Raise Unusable where the field's value is not the only one that the reply may mean.
-
-    Args:
-        read: what stands in the reply, in order.
-        name, value: of the field.
-        meaning: as for `only_object`.
-    """
+def _refuse_drafts(
+    read: Sequence[_Read], last: _Read, name: str, value: Any, meaning: Meaning | None
+) -> None:
+    """Raise Unusable where the value in the last object is not the only one that may be meant."""
     named = re.compile(rf"\b{name}\b[\"'”’`*\\]*\s*[:=]", re.IGNORECASE)
     # what cannot be read may be the answer, of which the other is a draft
     if any(one.value is None and named.search(one.text, one.start, one.end) for one in read):
@@ -181,7 +181,6 @@ def _refuse_drafts(read: Sequence[_Read], name: str, value: Any, meaning: Meanin
             continue
         if other != means:
             raise Unusable(_ONE_OBJECT)
-    last = [one for one in read if _holders(one.value, name)][-1]
     refuse_draft(last.text[: last.start], last.text[last.end :], name, means, meaning)
 
 

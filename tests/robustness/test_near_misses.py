@@ -147,6 +147,13 @@ def test_an_object_that_is_taken_back_is_none(kind: str) -> None:
         assert read(kind, text) is None, text
 
 
+def test_an_object_before_words_that_are_not_searched() -> None:
+    draft, words = '{"hours": 20}', " and so on" * 3_000
+    for answer in ('{"hours": 40}', "Final answer: 40", ""):
+        assert read("labor", f"{draft}{words}\n{answer}\n{words}") is None
+    assert_read("labor", f"{words}{words}{words} {json_text({'hours': 40})}")
+
+
 @pytest.mark.parametrize("kind", [*BARE, "satisfaction"])
 def test_another_value_behind_an_object(kind: str) -> None:
     asked = ASKED[kind]

@@ -269,6 +269,8 @@ def test_streams_of_other_forms() -> None:
         choice = {"delta": {"content": ANSWER}, "finish_reason": "stop"} | lone
         first = {"index": 1, "delta": {"content": "x"}}
         assert text(json.dumps({"choices": [first, choice]})) == ANSWER
+    texts = [json.dumps({"choices": [{"text": piece}]}) for piece in (ANSWER[:5], ANSWER[5:])]
+    assert text(*texts, "[DONE]") == ANSWER
     split = LAST.replace(', "delta"', ',\ndata: "delta"')
     assert text(*PIECES, split) == ANSWER
     thinking = [{"index": 0} | call('{"hours": 10}', "think"), {"index": 1} | call(ANSWER[:5])]

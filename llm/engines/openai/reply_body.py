@@ -153,6 +153,7 @@ def _joined(events: Iterator[Mapping[str, Any] | None]) -> dict[str, Any]:
         whole = choice.get("message") or whole
         if isinstance(choice.get("delta"), Mapping):
             _add(message, choice["delta"])
+        _add(message, {"content": choice.get("text")})
     if not (ended or reason or whole):
         raise RequestFailure("the server's stream ends before its answer", status=502)
     reason = reason or (None if whole else UNFINISHED)
