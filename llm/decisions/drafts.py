@@ -10,7 +10,7 @@ from typing import Any
 
 from llm.decisions.base import Unusable
 from llm.decisions.thoughts import without_thoughts
-from llm.decisions.tolerant import NoValue, tolerant_value
+from llm.decisions.tolerant import value_or_text
 
 # What a value of a field means, and whether it was given in another form than the one asked for.
 # Raises Unusable for what is no value.
@@ -93,7 +93,7 @@ def _claims(text: str, name: str, meaning: Meaning) -> Iterator[object]:
         said = text[match.end() : match.end() + _MAX_VALUE]
         for candidate in _candidates(said, match["line"] is not None):
             try:
-                yield meaning(_value_of(candidate))[0]
+                yield meaning(value_or_text(candidate))[0]
             except Unusable:
                 continue
             break
@@ -118,11 +118,3 @@ def _candidates(said: str, is_line: bool) -> Iterator[str]:
         candidate = " ".join(words[:count]).strip("\"'”’`*_.!")
         if re.search(r"\d|^(?:true|false)$", candidate, re.IGNORECASE):
             yield candidate
-
-
-def _value_of(text: str) -> Any:
-    try:
-        value, end = tolerant_value(text, 0)
-    except NoValue:
-        return text
-    return value if end == len(text) else text

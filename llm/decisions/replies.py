@@ -10,7 +10,7 @@ from jaxecon.core.text import TOKEN_BYTES
 from llm.decisions.base import Unusable
 from llm.decisions.drafts import Meaning, refuse_draft
 from llm.decisions.thoughts import without_thoughts
-from llm.decisions.tolerant import NoValue, Repeated, tolerant_value
+from llm.decisions.tolerant import NoValue, Repeated, tolerant_value, value_or_text
 
 MAX_REASONING = 240  # characters
 
@@ -166,12 +166,15 @@ class _Read(NamedTuple):
 def _refuse_drafts(
     read: Sequence[_Read], last: _Read, name: str, value: Any, meaning: Meaning | None
 ) -> None:
-    """Raise Unusable where the value in the last object is not the only one that may be meant."""
+    """Raise Unusable where the last object's value is not the only one that may be meant."""
     named = re.compile(rf"\b{name}\b[\"'”’`*\\]*\s*[:=]", re.IGNORECASE)
     # what cannot be read may be the answer, of which the other is a draft
     if any(one.value is None and named.search(one.text, one.start, one.end) for one in read):
         raise Unusable(_ONE_OBJECT)
-    means = None if meaning is None else meaning(value)[0]
+    try:
+        means = None if meaning is None else meaning(value)[0]
+    except Unusable:  # such as a word for a truth value
+        means = value
     for one in read:
         if meaning is None or one.value is None or _holders(one.value, name):
             continue
@@ -197,12 +200,7 @@ def yes_no(answer: Any, name: str) -> tuple[bool, bool]:
 def list_in(value: Any, name: str) -> list[Any]:
     """A list, which may be written as a text. Raises Unusable where it is none."""
     if isinstance(value, str) and value.startswith("[") and _shallow(value):
-        text = value.strip()
-        try:
-            value, end = tolerant_value(text, 0)
-        except NoValue:
-            value, end = None, 0
-        value = value if end == len(text) else None
+        value = value_or_text(value.strip())
     if not isinstance(value, list):
         raise Unusable(f"{name} must be a list of numbers")
     return value
@@ -237,12 +235,7 @@ def _bare_value(text: str, name: str) -> Any:
     label = re.match(field, text, re.IGNORECASE)
     text = text[label.end() if label else 0 :]
     named = label and label[1]
-    try:
-        value, end = tolerant_value(text, 0)
-    except NoValue:
-        value, end = None, 0
-    if end != len(text):  # 5,600
-        value = text if text[:1] not in tuple("{[(") else None
+    value = value_or_text(text)
     inner = _unwrapped(value)
     if (inner is None or inner == []) and (named is None or inner is not value):
         raise NoValue  # no answer at all, rather than one for nobody

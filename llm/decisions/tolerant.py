@@ -57,6 +57,15 @@ def tolerant_value(text: str, start: int) -> tuple[Any, int]:
     return _Reader(text).value(start, 0)
 
 
+def value_or_text(text: str) -> Any:
+    """The value that the whole text is, or else the text itself."""
+    try:
+        value, end = tolerant_value(text, 0)
+    except NoValue:
+        return text
+    return value if end == len(text) else text
+
+
 class _Reader:
     """Reads one text. Positions are indices of its characters."""
 

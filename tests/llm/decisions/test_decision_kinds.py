@@ -50,7 +50,9 @@ def test_every_kind_keeps_the_protocol(kind: DecisionKind[Any, Any]) -> None:
         jsonschema.validate(json.loads(reply), kind.schema(o))
         assert not kind.parse(reply, o).repaired
         kind.fallback(o)
-        for nothing in ("", "no", "{}", "[0.5, 2]"):
+        question = getattr(o, "question", None)
+        is_choice = question is not None and question.choices is not None
+        for nothing in ("", "I will not" if is_choice else "no", "{}", "[0.5, 2]"):
             with pytest.raises(Unusable):
                 kind.parse(nothing, o)
 
