@@ -52,7 +52,9 @@ def test_every_agent_gets_what_its_own_reply_said(name: str, seed: int, tmp_path
         assert (draw.agent, draw.attempt) not in said
         text = said[draw.agent, draw.attempt] = damaged(own, own.choice(texts), gross=0.02)
         return Completion(
-            text, own.choice(("stop", "length")), Usage(own.randrange(500), 0, own.randrange(100))
+            text,
+            own.choice(("stop", "eos_token")),
+            Usage(own.randrange(500), 0, own.randrange(100)),
         )
 
     transcript = Transcript(tmp_path / "transcript.sqlite")

@@ -226,7 +226,7 @@ def test_a_folder_that_holds_no_readable_template(tmp_path):
     refused("holds no template, such as labor.jinja")
     labor = tmp_path / "words" / "labor.jinja"
     labor.mkdir()
-    refused("labor.jinja: Is a directory")
+    refused("labor.jinja: not a file")
     labor.rmdir()
     labor.symlink_to(tmp_path / "nowhere")
     refused("labor.jinja: No such file")
