@@ -185,11 +185,13 @@ def _rows(
     }
     rows = []
     for row in swept.points.to_pylist():
+        # from the design: the sweep's folder names no place of this machine
+        settings = row if points is None else points[row["point"]]
         skills = next(
             (
                 n
                 for n, s in SKILLS.items()
-                if all(row.get(key) == value for key, value in s.items())
+                if all(settings.get(key) == value for key, value in s.items())
             ),
             "GB2",
         )

@@ -293,17 +293,23 @@ def unsaid_late_writes() -> Iterator[None]:
     """While orbax writes, show no traceback of a write that ends after another one has failed.
 
     The first failure is raised, and closes the event loop to which tensorstore's threads report the
-    others; each would print a traceback. After a failure they still come.
+    others; each would print a traceback, as would the loop for those that nobody has asked for.
+    After a failure they still come.
     """
-    show = sys.unraisablehook
+    show, log = sys.unraisablehook, logging.getLogger("asyncio")
+
+    def is_asked_for(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Future exception was never retrieved")
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         if repr(unraisable.exc_value) != "RuntimeError('Event loop is closed')":
             show(unraisable)
 
     sys.unraisablehook = hook
+    log.addFilter(is_asked_for)
     yield
     sys.unraisablehook = show
+    log.removeFilter(is_asked_for)
 
 
 def files_below(folder: Path) -> list[str]:
