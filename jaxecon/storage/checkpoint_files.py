@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -299,7 +300,8 @@ def unsaid_late_writes() -> Iterator[None]:
     show, log = sys.unraisablehook, logging.getLogger("asyncio")
 
     def is_asked_for(record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith("Future exception was never retrieved")
+        # of a Future, a _GatheringFuture or a Task
+        return "exception was never retrieved" not in record.getMessage().partition("\n")[0]
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         if repr(unraisable.exc_value) != "RuntimeError('Event loop is closed')":
@@ -307,6 +309,8 @@ def unsaid_late_writes() -> Iterator[None]:
 
     sys.unraisablehook = hook
     log.addFilter(is_asked_for)
+    # a write that had not begun
+    warnings.filterwarnings("ignore", "coroutine 'async_serialize.*never awaited", RuntimeWarning)
     yield
     sys.unraisablehook = show
     log.removeFilter(is_asked_for)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 
@@ -16,7 +17,7 @@ from jaxecon.core import files
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.files import atomically, write_atomically
 from jaxecon.storage import checkpoint
-from jaxecon.storage.checkpoint_files import newest
+from jaxecon.storage.checkpoint_files import newest, unsaid_late_writes
 
 BROKEN = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG]
 
@@ -144,6 +145,19 @@ def test_many_arrays_that_fail_at_once_are_one_line(tmp_path):
     found, damaged = newest(tmp_path / "c")
     assert found is not None
     assert damaged == []
+
+
+def test_what_asyncio_says_of_late_writes(caplog):
+    log = logging.getLogger("asyncio")
+    late = [
+        f"{of} exception was never retrieved\nfuture: x"
+        for of in ("Future", "_GatheringFuture", "Task")
+    ]
+    with unsaid_late_writes():
+        for words in (*late, "another error"):
+            log.error(words)
+    log.error(late[0])
+    assert caplog.messages == ["another error", late[0]]
 
 
 @pytest.mark.slow
