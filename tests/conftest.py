@@ -64,6 +64,15 @@ def _imports_are_not_scanned(_few_programs: None) -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.fixture(scope="module")
+def no_git() -> Iterator[None]:
+    """No test of a module records the revision of the code."""
+    from support.runs import without_git  # after JAX has its environment
+
+    with without_git():
+        yield
+
+
 @pytest.fixture(scope="session")
 def local_model() -> None:
     """The local model, pulled when absent; a test is skipped where vLLM is not installed."""

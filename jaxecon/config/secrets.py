@@ -48,9 +48,9 @@ def names_secret(name: str) -> bool:
         return True
     before, after = ["", *words], [*words[1:], ""]
     for place, word in enumerate(words):
-        if re.fullmatch(r"\w*keys?", word) and before[place] not in _KEYS_OF_THINGS:
+        if word.endswith(("key", "keys")) and before[place] not in _KEYS_OF_THINGS:
             return True
-        is_token = re.fullmatch(r"\w*tokens?", word) and before[place] not in _MODEL_TOKENS
+        is_token = word.endswith(("token", "tokens")) and before[place] not in _MODEL_TOKENS
         if is_token and after[place] not in _ABOUT_TOKENS:
             return True
     return bool(words) and words[-1] in _LAST

@@ -6,7 +6,6 @@ PyYAML reads YAML 1.1, in which 0777 is 511, 1:30 is 90, yes is true and 2024-01
 
 import math
 import re
-import stat
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ from typing import Any, ClassVar
 import yaml
 
 from jaxecon.core.errors import UserError
+from jaxecon.core.files import check_regular
 
 MAX_BYTES = 1_000_000  # of a file of settings
 MAX_DEPTH = 40  # of lists and mappings in each other; settings need six
@@ -197,9 +197,8 @@ def read_yaml_file(path: Path) -> Any:
 
 
 def _bytes_of(path: Path) -> bytes:
-    """A file's content. Raises ValueError for what is no file, which may never end, or is large."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("not a file (a folder, a device or a pipe)")
+    """A file's content. Raises OSError for what is no file, ValueError for what is large."""
+    check_regular(path)
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:

@@ -36,7 +36,8 @@ from jaxecon.cli.app import app
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.simulation.changes import continuable, refuse_edited
 from jaxecon.simulation.language import open_transcript
-from jaxecon.storage import provenance
+
+pytestmark = pytest.mark.usefixtures("no_git")
 
 CONFIG = {
     **HYBRID,
@@ -65,14 +66,6 @@ def whole(runs):
 def spare(whole, tmp_path_factory):
     """A copy to be damaged and put right."""
     return shutil.copytree(whole, tmp_path_factory.mktemp("spare") / "run")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_git():
-    """The revision of the code is not tested here, and git takes long to tell it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_git_revision", lambda: None)
-        yield
 
 
 def copied(folder, target):

@@ -16,13 +16,13 @@ from support.damaged_folders import (
     other_values,
     outcome,
 )
+from support.runs import without_git
 from support.sweeps import RecordingListener, assert_same, swept
 
 import jaxecon as je
 from experiments.suite.checks import open_folder
 from experiments.suite.study import Study, write_parquet
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.storage import provenance
 from jaxecon.sweeps.folder import stored_plan
 from jaxecon.sweeps.stored import read_manifest
 
@@ -43,8 +43,7 @@ POINTS = 4
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_git_revision", lambda: None)
+    with without_git():
         yield swept(tmp_path_factory.mktemp("sweep") / "a", DESIGN, chunk_size=2)
 
 

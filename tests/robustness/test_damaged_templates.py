@@ -8,16 +8,9 @@ from support.runs import HYBRID, run_killed, unchanged_by_reading
 
 import jaxecon as je
 from jaxecon.core.errors import UserError
-from jaxecon.storage import provenance
 from jaxecon.storage.digest import digest
 
-
-@pytest.fixture(scope="module", autouse=True)
-def no_git():
-    """The revision of the code is not tested here, and git takes long to tell it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_git_revision", lambda: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_git")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from support.runs import HYBRID, MECHANICAL, run_killed, snapshot, without_run_i
 import jaxecon as je
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.simulation.language import open_transcript
-from jaxecon.storage import provenance
+
+pytestmark = pytest.mark.usefixtures("no_git")
 
 TINY = {
     **MECHANICAL,
@@ -27,14 +28,6 @@ ASKING = {
     "llm": HYBRID["llm"],
     "checkpoint": {"every_days": 1, "every_minutes": None, "keep_last": 100},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_git():
-    """The revision of the code is not tested here, and git takes long to tell it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_git_revision", lambda: None)
-        yield
 
 
 @pytest.fixture(scope="module")

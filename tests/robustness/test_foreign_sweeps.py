@@ -4,14 +4,13 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from support.runs import snapshot
+from support.runs import snapshot, without_git
 from support.sweeps import RecordingListener, assert_same, swept
 from typer.testing import CliRunner
 
 import jaxecon as je
 from jaxecon.cli.app import app
 from jaxecon.core.errors import DiskError
-from jaxecon.storage import provenance
 
 DESIGN = {
     "run": {
@@ -40,8 +39,7 @@ TABLES = ("points.parquet", "years.parquet")
 def sweeps(tmp_path_factory):
     """A sweep, others with as many points, and one with language models."""
     folder = tmp_path_factory.mktemp("sweeps")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_git_revision", lambda: None)
+    with without_git():
         designs = {"whole": DESIGN, **OTHERS, "asking": ASKING}
         yield {name: swept(folder / name, design, chunk_size=1) for name, design in designs.items()}
 

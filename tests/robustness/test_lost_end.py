@@ -9,7 +9,8 @@ from support.runs import MECHANICAL, as_earlier_run, decisions
 
 import jaxecon as je
 from jaxecon.core.errors import DiskError, UserError
-from jaxecon.storage import provenance
+
+pytestmark = pytest.mark.usefixtures("no_git")
 
 CONFIG = {
     **MECHANICAL,
@@ -20,14 +21,6 @@ CONFIG = {
     "checkpoint": {"every_days": 3, "every_minutes": None, "keep_last": 100},
 }
 SOUND = "00000001-000001"  # the newest sound checkpoint
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_git():
-    """The revision of the code is not tested here, and git takes long to tell it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_git_revision", lambda: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from support.damaged_folders import flip
-from support.runs import HYBRID, At, decisions
+from support.runs import HYBRID, At, decisions, without_git
 from support.transcripts import ANSWER, ask, put
 
 import jaxecon as je
 from jaxecon.config.recording import CheckpointPolicy
 from jaxecon.core import processes
 from jaxecon.core.errors import DiskError
-from jaxecon.storage import paths, provenance
+from jaxecon.storage import paths
 from jaxecon.storage.checkpoint import Checkpoints
 from jaxecon.storage.checkpoint_files import Position
 from jaxecon.storage.paths import CHECKPOINTS, RunFolder, lock_run
@@ -94,8 +94,7 @@ def test_a_transcript_that_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_git_revision", lambda: None)
+    with without_git():
         return Path(je.run(CONFIG, out=tmp_path_factory.mktemp("whole") / "run").path)
 
 

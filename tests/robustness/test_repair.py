@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.damaged_folders import flip, halve
-from support.runs import MECHANICAL, as_earlier_run, decisions, run_killed, snapshot
+from support.runs import MECHANICAL, as_earlier_run, decisions, run_killed, snapshot, without_git
 from typer.testing import CliRunner
 
 import jaxecon as je
@@ -16,7 +16,6 @@ from jaxecon.core import locks
 from jaxecon.core.errors import DiskError, UserError
 from jaxecon.core.locks import lock_for_writing
 from jaxecon.simulation import repair
-from jaxecon.storage import provenance
 from jaxecon.storage.part_list import PartList
 from jaxecon.storage.recorder import Recorder
 
@@ -33,8 +32,7 @@ CONFIG = {
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A run that is complete, and as it was on the second day of its last year."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_git_revision", lambda: None)
+    with without_git():
         killed = run_killed(CONFIG, tmp_path_factory.mktemp("runs") / "run", year=2, day=2)
     return killed.with_name("run"), killed
 
@@ -221,7 +219,9 @@ def test_a_whole_file_that_the_repetition_does_not_have_is_not_touched(run):
     path = part(run, "years.parquet", 1)
     table = pq.read_table(path)
     pq.write_table(table.set_column(1, "swf", pa.array([1.0])), path)
+    whole = path.read_bytes()
     refused(run, r"other rows than .*years.parquet/part-00000001.parquet")
+    assert path.read_bytes() == whole
 
 
 def test_a_damaged_checkpoint_remains(run):

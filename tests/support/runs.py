@@ -7,10 +7,13 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 import jaxecon as je
 from jaxecon.core.errors import Interrupted
 from jaxecon.core.files import sha256_of
 from jaxecon.simulation.ports import SilentListener
+from jaxecon.storage import provenance
 from jaxecon.storage.digest import digest
 
 MECHANICAL = {
@@ -33,6 +36,14 @@ ONE_DAY_YEARS = {
     "population": {"mechanical": 20, "llm": 0},
     "checkpoint": {"every_years": 1, "every_minutes": None, "keep_last": 100},
 }
+
+
+@contextlib.contextmanager
+def without_git():
+    """Runs without the revision of the code, where it is not tested: git takes long to tell it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "_git_revision", lambda: None)
+        yield
 
 
 class At(SilentListener):
