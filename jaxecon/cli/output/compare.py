@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxecon.cli.output.policies import print_missing, print_not_converged
+from jaxecon.cli.output.policies import gain_text, print_missing, print_not_converged
 from jaxecon.cli.output.tables import new_table, percent_error
 from jaxecon.cli.output.terminal import Console
 from jaxecon.config.names import policy_name
@@ -57,13 +57,10 @@ def _gain_cells(row: Mapping[str, Any], yardstick: str) -> Iterator[str]:
 
 
 def _mean_cell(mean: Mapping[str, float]) -> str:
-    """A mean share in percent with its sign, and without a negative zero.
-
-    Where it is not finite in some populations it has no mean, and these are counted.
-    """
+    """A mean gain; there is none where it is not finite in some populations: they are counted."""
     if mean["not_finite"]:
         return f"not finite in {mean['not_finite']}"
-    return f"{round(100 * mean['mean'], 2) + 0.0:+.2f}"
+    return gain_text(mean["mean"])
 
 
 def _print_who_gains(console: Console, summary: Rows) -> None:
